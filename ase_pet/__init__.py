@@ -1,0 +1,8 @@
+"""ase_pet: trained PET models as ASE calculators, with energies, forces and stresses from autograd."""
+
+from .calculator import PETCalculator
+from .graph import InvalidStructure
+from .store import shipped
+
+__version__ = "0.1.0"
+__all__ = ["InvalidStructure", "PETCalculator", "__version__", "shipped"]

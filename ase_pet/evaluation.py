@@ -1,0 +1,113 @@
+"""Energies of a batch of structures and their derivatives, each computed once and only if asked for.
+
+With v = r_j - r_i of each pair and g = dE/dv: F_i = sum g, F_j = -sum g over the pairs, and the derivative with respect
+to a symmetric strain (positions and cell) is the symmetric part of sum v g^T. Both are exact, because a model sees
+positions through v only.
+"""
+
+import torch
+
+
+class Undefined(ValueError):
+    """A property that this structure or this model does not have."""
+
+
+class Evaluation:
+    """Lazy results of a model on a Graph. Energies in eV and sums in float64.
+
+    training: keep the graph of derivatives, so that a loss on forces and stress reaches the weights.
+    """
+
+    def __init__(self, model, graph, training=False):
+        self.model = model
+        self.graph = graph
+        self.training = training
+        self._energies = None
+        self._gradient = None
+
+    @property
+    def energies(self):
+        """(n_atoms,) energies in eV, with composition energies."""
+        if self._energies is None:
+            with torch.set_grad_enabled(self.training):
+                self._energies = self.model(self.graph).double()
+        return self._energies + self._composition()
+
+    @property
+    def interaction(self):
+        """(n_structures,) energies in eV without composition energies: what a model is trained on."""
+        per_atom = self.energies - self._composition()
+        return per_atom.new_zeros(self.graph.n_structures).index_add(0, self.graph.structure, per_atom)
+
+    @property
+    def energy(self):
+        """(n_structures,) energies in eV."""
+        per_atom = self.energies
+        return per_atom.new_zeros(self.graph.n_structures).index_add(0, self.graph.structure, per_atom)
+
+    @property
+    def pair_gradient(self):
+        """(P, 3) dE/dv in eV/A, in the model's dtype."""
+        if self._gradient is None:
+            vectors = self.graph.pair_vectors.detach().requires_grad_()
+            with torch.enable_grad():
+                energies = self.model(self.graph.with_vectors(vectors)).double()
+                if energies.requires_grad:
+                    self._gradient, = torch.autograd.grad(energies.sum(), vectors, create_graph=self.training,
+                                                          allow_unused=True)
+            if self._gradient is None:  # no pair acts on any energy
+                self._gradient = torch.zeros_like(vectors)
+            self._energies = energies if self.training else energies.detach()
+        return self._gradient
+
+    @property
+    def forces(self):
+        """(n_atoms, 3) in eV/A."""
+        gradient = self.pair_gradient.double()
+        zeros = gradient.new_zeros(self.graph.n_atoms, 3)
+        return zeros.index_add(0, self.graph.pair_centre, gradient).index_add(0, self.graph.pair_neighbour, -gradient)
+
+    @property
+    def virial(self):
+        """(n_structures, 3, 3) dE/d(strain) in eV."""
+        product = self.graph.pair_vectors.double()[:, :, None] * self.pair_gradient.double()[:, None, :]
+        total = product.new_zeros(self.graph.n_structures, 3, 3)
+        total = total.index_add(0, self.graph.structure[self.graph.pair_centre], product)
+        return (total + total.transpose(1, 2)) / 2
+
+    @property
+    def stress(self):
+        """(n_structures, 3, 3) in eV/A^3. Raises Undefined where a cell has no volume."""
+        flat = torch.nonzero(self.graph.volume == 0)[:, 0].tolist()
+        if flat:
+            raise Undefined("stress needs a cell of rank 3: the volume is zero"
+                            + (f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""))
+        return self.virial / self.graph.volume[:, None, None]
+
+    def split(self, per_atom):
+        """Numpy arrays of the atoms of each structure."""
+        sizes = torch.bincount(self.graph.structure, minlength=self.graph.n_structures).tolist()
+        return [part.numpy() for part in per_atom.detach().cpu().split(sizes)]
+
+    def _composition(self):
+        table = self._energies.new_zeros(int(self.graph.numbers.max()) + 1)
+        for number, energy in getattr(self.model, "composition", {}).items():
+            if number < len(table):
+                table[number] = energy
+        return table[self.graph.numbers]
+
+
+def hessian(model, graph):
+    """(3n, 3n) d2E/dr dr in eV/A^2 of a graph of one structure, row by row; symmetric up to rounding.
+
+    Raises Undefined where second derivatives of the model are not those of its energy.
+    """
+    if not getattr(model, "exact_second_derivatives", True):
+        raise Undefined("the second derivatives of this model are not exact (adaptive cutoff by the solver method)")
+    shift = torch.zeros(graph.n_atoms, 3, dtype=torch.float64, device=graph.numbers.device, requires_grad=True)
+    with torch.enable_grad():
+        moved = (shift[graph.pair_neighbour] - shift[graph.pair_centre]).to(graph.pair_vectors.dtype)
+        energy = model(graph.with_vectors(graph.pair_vectors + moved)).double().sum()
+        gradient, = torch.autograd.grad(energy, shift, create_graph=True)
+    rows = [torch.autograd.grad(component, shift, retain_graph=True)[0].flatten() for component in gradient.flatten()]
+    return torch.stack(rows)

@@ -1,0 +1,8 @@
+"""Structures as batched graphs: validated input, neighbour lists, edge vectors."""
+
+from .batch import Graph, build
+from .neighbours import HalfList, VerletList, half_list
+from .structure import InvalidStructure, Structure, check, check_distances, from_atoms
+
+__all__ = ["Graph", "HalfList", "InvalidStructure", "Structure", "VerletList", "build", "check", "check_distances",
+           "from_atoms", "half_list"]

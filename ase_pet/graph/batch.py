@@ -1,0 +1,92 @@
+"""Many structures as one graph of tensors: what every model is a function of."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .neighbours import half_list
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A batch of structures; atoms and pairs of all of them one after the other.
+
+    numbers (n,) int64          atomic numbers
+    structure (n,) int64        which structure an atom belongs to, 0 .. n_structures - 1
+    pair_centre, pair_neighbour (P,) int64    each pair once (half list)
+    pair_vectors (P, 3)         v = r_j - r_i, in the model's dtype, made in float64
+    volume (n_structures,)      float64, A^3; 0 for a cell without rank 3
+    charge, spin (n_structures,) int64        total charge in e, multiplicity 2S+1
+
+    The 2P directed edges are [all pairs; all pairs reversed], so the reverse of an edge is a roll by P. Any engine may
+    fill these arrays from a list of its own: nothing here needs ASE, and atoms that only serve as neighbours are
+    ordinary atoms whose energies are not read.
+    """
+
+    numbers: torch.Tensor
+    structure: torch.Tensor
+    n_structures: int
+    pair_centre: torch.Tensor
+    pair_neighbour: torch.Tensor
+    pair_vectors: torch.Tensor
+    volume: torch.Tensor
+    charge: torch.Tensor
+    spin: torch.Tensor
+
+    @property
+    def n_atoms(self):
+        return self.numbers.shape[0]
+
+    @property
+    def centre(self):
+        """(2P,) centre i of each directed edge."""
+        return torch.cat([self.pair_centre, self.pair_neighbour])
+
+    @property
+    def neighbour(self):
+        """(2P,) neighbour j of each directed edge."""
+        return torch.cat([self.pair_neighbour, self.pair_centre])
+
+    def with_vectors(self, pair_vectors):
+        """The same graph on other pair vectors (P, 3), for derivatives and rotated copies."""
+        return replace(self, pair_vectors=pair_vectors)
+
+    def select(self, keep):
+        """The graph of the pairs where keep (P,) is True."""
+        return replace(self, pair_centre=self.pair_centre[keep], pair_neighbour=self.pair_neighbour[keep],
+                       pair_vectors=self.pair_vectors[keep])
+
+    def to(self, device=None, dtype=None):
+        """The graph on another device, its vectors in another dtype."""
+        moved = {name: getattr(self, name).to(device) for name in
+                 ("numbers", "structure", "pair_centre", "pair_neighbour", "volume", "charge", "spin")}
+        return replace(self, pair_vectors=self.pair_vectors.to(device, dtype), **moved)
+
+
+def build(structures, lists, *, dtype=torch.float64, device="cpu"):
+    """Graph of structures and their half lists.
+
+    structures: list of Structure; lists: list of HalfList, or a cutoff in A to search with.
+    """
+    if not isinstance(lists, (list, tuple)):
+        lists = [half_list(structure, lists) for structure in structures]
+    sizes = [len(structure) for structure in structures]
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    offset = np.repeat(first, [len(pairs.centres) for pairs in lists])
+    graph = Graph(
+        numbers=_tensor([structure.numbers for structure in structures]),
+        structure=torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
+        n_structures=len(sizes),
+        pair_centre=_tensor([pairs.centres for pairs in lists]) + torch.from_numpy(offset),
+        pair_neighbour=_tensor([pairs.neighbours for pairs in lists]) + torch.from_numpy(offset),
+        pair_vectors=_tensor([pairs.vectors for pairs in lists]),
+        volume=torch.tensor([structure.volume for structure in structures], dtype=torch.float64),
+        charge=torch.tensor([structure.charge or 0 for structure in structures]),
+        spin=torch.tensor([1 if structure.spin is None else structure.spin for structure in structures]),
+    )
+    return graph.to(device, dtype)
+
+
+def _tensor(arrays):
+    return torch.from_numpy(np.concatenate(arrays))

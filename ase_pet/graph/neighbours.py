@@ -1,0 +1,117 @@
+"""Half neighbour lists by matscipy, and their reuse between the steps of a run.
+
+A half list holds each pair of atoms once: i < j, or i = j with a lexicographically positive shift S (self-images come in
+pairs +S, -S). The edge vector is v = x_j - x_i + S @ cell.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matscipy.neighbours import neighbour_list
+
+MOST_BINS = 50  # search bins along a non-periodic direction: sparse clusters would otherwise fill the memory with bins
+
+
+@dataclass(frozen=True)
+class HalfList:
+    """Pairs of one structure: centres, neighbours (P,) int64, vectors (P, 3) A float64."""
+
+    centres: np.ndarray
+    neighbours: np.ndarray
+    vectors: np.ndarray
+
+    def distances(self):
+        """(P,) lengths of the pairs in A."""
+        return np.sqrt(np.einsum("pk,pk->p", self.vectors, self.vectors))
+
+
+def pairs(structure, cutoff):
+    """Centres, neighbours (P,) and integer shifts (P, 3) of all pairs within `cutoff` (A), each pair once."""
+    cell, origin, periods = _search_box(structure, cutoff)
+    wrapped = structure.positions - periods @ structure.cell
+    i, j, shifts = neighbour_list("ijS", cutoff=float(cutoff), positions=wrapped, cell=cell, cell_origin=origin,
+                                  pbc=structure.pbc, numbers=structure.numbers.astype(np.int32))
+    i, j, shifts = i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
+    first = (shifts != 0).argmax(axis=1)
+    positive = shifts[np.arange(len(shifts)), first] > 0
+    half = (i < j) | ((i == j) & positive)
+    i, j, shifts = i[half], j[half], shifts[half]
+    return i, j, shifts + periods[i] - periods[j]
+
+
+def half_list(structure, cutoff):
+    """HalfList of all pairs within `cutoff` (A); the structure must have passed `check`."""
+    i, j, shifts = pairs(structure, cutoff)
+    return _within(i, j, structure.positions, shifts @ structure.cell, cutoff)
+
+
+class VerletList:
+    """Half lists of one moving structure, searched again only when an atom may have entered.
+
+    Pairs within cutoff + skin are kept. As long as no atom has moved by more than skin / 2 since the search, modulo the
+    lattice, every pair within the cutoff is among them. A change of cell, pbc, species or number of atoms searches anew.
+    """
+
+    def __init__(self, cutoff, skin):
+        self.cutoff = float(cutoff)
+        self.skin = float(skin)
+        self.searches = 0
+        self._reference = None
+
+    def __call__(self, structure):
+        """HalfList of the structure within the cutoff."""
+        positions = self._unwrapped(structure)
+        if positions is None:
+            i, j, shifts = pairs(structure, self.cutoff + self.skin)
+            self._reference, positions = structure, structure.positions
+            self._pairs = i, j, shifts @ structure.cell
+            self.searches += 1
+        i, j, translations = self._pairs
+        return _within(i, j, positions, translations, self.cutoff)
+
+    def _unwrapped(self, structure):
+        """Positions moved by lattice vectors next to the reference, None where the list does not hold for them."""
+        old = self._reference
+        if old is None or self.skin <= 0 or not _same_system(old, structure):
+            return None
+        moved = structure.positions - old.positions
+        if structure.pbc.any():
+            cell = structure.cell[structure.pbc]
+            moved = moved - np.rint(moved @ np.linalg.pinv(cell)) @ cell
+        if 2 * np.sqrt(np.einsum("ik,ik->i", moved, moved).max()) > self.skin:
+            return None
+        return old.positions + moved
+
+
+def _same_system(old, new):
+    return (np.array_equal(old.numbers, new.numbers) and np.array_equal(old.pbc, new.pbc)
+            and np.array_equal(old.cell, new.cell))
+
+
+def _within(i, j, positions, translations, cutoff):
+    vectors = positions[j] - positions[i] + translations
+    keep = np.einsum("pk,pk->p", vectors, vectors) <= cutoff * cutoff
+    return HalfList(i[keep], j[keep], vectors[keep])
+
+
+def _search_box(structure, cutoff):
+    """Cell (3, 3) and origin (3,) for the search, and periods (n, 3) by which atoms lie outside the cell.
+
+    Directions that are not periodic get a vector orthogonal to the periodic ones that spans the atoms: what the cell
+    says there has no meaning, and a vacuum would cost search bins.
+    """
+    pbc, positions = structure.pbc, structure.positions
+    periods = np.zeros(positions.shape, dtype=np.int64)
+    cell = np.array(structure.cell)
+    origin = np.zeros(3)
+    free = np.eye(3)
+    if pbc.any():
+        periods[:, pbc] = np.floor(positions @ np.linalg.pinv(structure.cell[pbc]))
+        _, _, axes = np.linalg.svd(structure.cell[pbc])
+        free = axes[pbc.sum():]  # orthonormal complement of the periodic vectors
+    for row, axis in zip(np.flatnonzero(~pbc), free, strict=True):
+        along = positions @ axis
+        span = min(float(np.ptp(along)) + 1.0, MOST_BINS * cutoff)
+        cell[row] = span * axis
+        origin = origin + (along.min() - 0.5) * axis
+    return cell, origin, periods

@@ -1,0 +1,22 @@
+"""Cutoff functions: weights in [0, 1] that let an edge leave the neighbourhood smoothly."""
+
+import torch
+
+
+def bump(distances, cutoff, width):
+    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often differentiable.
+
+    f = (1 + tanh(1 / tan(pi x))) / 2 with x = (d - cutoff + width) / width in (0, 1).
+    distances A; cutoff A, a number or one per distance; width A. Source: metatrain PET (BSD-3), equation only.
+    """
+    x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
+    return 0.5 * (1 + torch.tanh(1 / torch.tan(torch.pi * x)))
+
+
+def cosine(distances, cutoff, width):
+    """Weight of each distance: half a cosine wave over the width. Only its first derivative is continuous."""
+    x = ((distances - (cutoff - width)) / width).clamp(0, 1)
+    return 0.5 * (1 + torch.cos(torch.pi * x))
+
+
+FUNCTIONS = {"bump": bump, "cosine": cosine}

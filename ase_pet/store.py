@@ -1,0 +1,156 @@
+"""Calculator folders: written, read, and found by name or path.
+
+A folder holds `calculator.toml` (what the program reads), `weights.safetensors`, and for shipped calculators the card
+`README.md`, the recipe and its training data. Nothing in it is executed.
+"""
+
+import difflib
+import hashlib
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import tomli_w
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+
+from . import formats, plugins
+
+FORMAT = 1
+CARD, WEIGHTS = "calculator.toml", "weights.safetensors"
+UNITS = {"energy": "eV", "length": "A"}
+
+
+@dataclass
+class Card:
+    """What a calculator folder says about its model.
+
+    symmetrise and dtype: what the calculator uses unless told otherwise; shortest_distances {(Z, Z'): A} seen in
+    training, Z <= Z'; provenance: free table of data, code, date, errors.
+    """
+
+    name: str
+    symmetrise: str = "none"
+    dtype: str = "float32"
+    shortest_distances: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+
+
+def shipped_folder():
+    """Folder of the shipped calculators: inside an installed package, else beside it in a clone."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "calculators", here.parent / "calculators"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError("no shipped calculators: the installation is incomplete")
+
+
+def shipped():
+    """Sorted names of the shipped calculators."""
+    return sorted(path.parent.name for path in shipped_folder().glob(f"*/{CARD}"))
+
+
+def find(model):
+    """Path of a calculator: an existing path, or the folder of a shipped calculator of that name.
+
+    Raises FileNotFoundError that names the closest shipped calculators.
+    """
+    path = Path(model)
+    if path.exists():
+        return path
+    if str(model) in shipped():
+        return shipped_folder() / str(model)
+    close = difflib.get_close_matches(str(model), shipped(), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"shipped calculators: {', '.join(shipped())}"
+    raise FileNotFoundError(f"`{model}` is neither a path nor a shipped calculator; {hint}")
+
+
+def load(model):
+    """(model, Card) of a name, a calculator folder or a foreign checkpoint, on the CPU as stored."""
+    path = find(model)
+    if not (path / CARD).is_file():
+        return formats.read(path), Card(name=path.stem)
+    content = _read_card(path / CARD)
+    module = plugins.load("ase_pet.models", content["model"])
+    try:
+        settings = module.Settings(**content["settings"])
+    except TypeError as error:
+        raise ValueError(f"`{path / CARD}`: settings do not fit model `{content['model']}`: {error}") from None
+    network = module.Model(settings)
+    network.load_state_dict(_read_weights(path / WEIGHTS, content["weights"]["sha256"]))
+    network.compositions = {head: _by_number(table) for head, table in content["composition_energies"].items()}
+    network.scales = {head: _by_number(scale) for head, scale in content["scales"].items()}
+    return network, Card(name=content["name"], symmetrise=content["symmetrise"], dtype=content["dtype"],
+                         shortest_distances=_pairs(content.get("shortest_distances", {})),
+                         provenance=content.get("provenance", {}))
+
+
+def save(folder, model, card):
+    """Write calculator.toml and weights.safetensors of a model into a folder, made if absent."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = safetensors.torch.save(state)
+    content = {
+        "format": FORMAT,
+        "name": card.name,
+        "model": type(model).__module__.rsplit(".", 1)[-1],
+        "symmetrise": card.symmetrise,
+        "dtype": card.dtype,
+        "species": [chemical_symbols[z] for z in model.species],
+        "cutoff": model.cutoff,
+        "units": UNITS,
+        "settings": {name: value for name, value in asdict(model.settings).items() if value is not None},
+        "composition_energies": {head: _by_symbol(table) for head, table in model.compositions.items()},
+        "scales": {head: _by_symbol(scale) for head, scale in model.scales.items()},
+        "shortest_distances": {"-".join(chemical_symbols[z] for z in pair): distance
+                               for pair, distance in card.shortest_distances.items()},
+        "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
+        "provenance": card.provenance,
+    }
+    (folder / WEIGHTS).write_bytes(weights)
+    (folder / CARD).write_text(tomli_w.dumps(content))
+
+
+def _read_card(path):
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"`{path}` is not a calculator card: {error}") from None
+    if content.get("format") != FORMAT:
+        raise ValueError(f"`{path}` has format {content.get('format')!r}: this version of ase_pet reads {FORMAT}")
+    missing = {"name", "model", "symmetrise", "dtype", "settings", "composition_energies", "scales", "weights"}
+    missing -= content.keys()
+    if missing:
+        raise ValueError(f"`{path}` lacks {', '.join(sorted(missing))}")
+    return content
+
+
+def _read_weights(path, sha256):
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: the calculator folder is incomplete")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"`{path}` is damaged or not the file its card names: sha256 differs")
+    return safetensors.torch.load(data)
+
+
+def _by_symbol(table):
+    return {chemical_symbols[z]: value for z, value in table.items()} if isinstance(table, dict) else table
+
+
+def _by_number(table):
+    return {atomic_numbers[s]: value for s, value in table.items()} if isinstance(table, dict) else table
+
+
+def _pairs(table):
+    return {tuple(sorted(atomic_numbers[s] for s in pair.split("-"))): distance for pair, distance in table.items()}
+
+
+def dtype_of(name):
+    """torch dtype of "float32" or "float64"; raises ValueError that lists them for anything else."""
+    known = {"float32": torch.float32, "float64": torch.float64}
+    if name not in known:
+        raise ValueError(f"`dtype` is {name!r}: valid choices are {', '.join(known)}")
+    return known[name]
