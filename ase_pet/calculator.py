@@ -36,7 +36,7 @@ class PETCalculator(Calculator):
     def __init__(self, model, *, device="auto", dtype=None, symmetrise=None, variant=None, non_conservative=False,
                  skin=1.0, batch_atoms=None, compile="auto"):
         super().__init__()
-        self.parameters = self.Parameters(
+        self.parameters.update(
             model=str(model) if not isinstance(model, nn.Module) else None, device=device, dtype=dtype,
             symmetrise=symmetrise, variant=variant, non_conservative=non_conservative, skin=skin,
             batch_atoms=batch_atoms, compile=compile)
@@ -131,11 +131,6 @@ class PETCalculator(Calculator):
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._run = self.model
-
-    def __deepcopy__(self, memo):
-        new = object.__new__(type(self))
-        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return new
 
     def _checked(self, atoms):
         structure = graph.from_atoms(atoms)
