@@ -1,0 +1,5 @@
+"""`python -m ase_pet` is `ase-pet`."""
+
+from .cli import main
+
+main()

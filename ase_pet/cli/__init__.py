@@ -1,0 +1,21 @@
+"""The `ase-pet` command. Exit status: 0, 1 where a check failed, 2 for bad input with one clear line."""
+
+import sys
+
+import typer
+
+from . import inspect, training
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Trained PET models as ASE calculators.")
+inspect.register(app)
+training.register(app)
+
+
+def main():
+    """Run the command line; bad input ends in one line on stderr and exit status 2."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, NotImplementedError, MemoryError) as error:
+        print(f"ase-pet: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,119 @@
+"""Commands that look: list, info, eval."""
+
+import importlib
+import json as json_module
+
+import ase.io
+import numpy as np
+import typer
+from ase.data import chemical_symbols
+from rich.console import Console
+from rich.table import Table
+
+from .. import store
+from ..calculator import PETCalculator
+
+CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
+JSON = typer.Option(False, "--json", help="print JSON for programs")
+
+
+def register(app):
+    """Add the commands to the application."""
+    app.command("list")(list_calculators)
+    app.command("info")(info)
+    app.command("eval")(evaluate)
+
+
+def list_calculators(json: bool = JSON):
+    """List the shipped calculators."""
+    rows = [{"name": name, **_summary(store.load(name))} for name in store.shipped()]
+    if json:
+        print(json_module.dumps(rows))
+        return
+    table = Table("name", "species", "cutoff (A)", "model", "symmetrise", "dtype")
+    for row in rows:
+        table.add_row(row["name"], " ".join(row["species"]), f"{row['cutoff']:g}", row["model"], row["symmetrise"],
+                      row["dtype"])
+    Console().print(table)
+
+
+def info(calc: str, structure: str = typer.Argument(None, help="file to evaluate once"), json: bool = JSON):
+    """Say what a calculator is and, with a structure, its energy and largest force."""
+    model, card = store.load(calc)
+    content = _summary((model, card)) | {
+        "parameters": sum(p.numel() for p in model.parameters()), "provenance": card.provenance}
+    if structure:
+        atoms = ase.io.read(structure)
+        atoms.calc = PETCalculator(calc)
+        content["structure"] = {"formula": str(atoms.symbols), "atoms": len(atoms),
+                                "energy": atoms.get_potential_energy(),
+                                "largest_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max())}
+    if json:
+        print(json_module.dumps(content))
+        return
+    table = Table(show_header=False)
+    for key, value in content.items():
+        table.add_row(key, ", ".join(value) if isinstance(value, list) else str(value))
+    Console().print(table)
+
+
+def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None), calculator: str = CALCULATOR,
+             split: str = typer.Option(None, help="only structures whose info['split'] is this"), json: bool = JSON):
+    """Errors of a calculator against the energies, forces and stresses in a data file."""
+    if calculator and data is None:
+        calc, data = None, calc
+    if data is None or (calc is None) == (calculator is None):
+        raise ValueError("give CALC DATA, or --calculator module:factory DATA")
+    frames = [atoms for atoms in ase.io.read(data, ":") if split is None or atoms.info.get("split") == split]
+    if not frames:
+        raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
+    found = compare(load(calc, calculator), frames)
+    if json:
+        print(json_module.dumps(found))
+        return
+    table = Table("", "RMSE", "MAE", "rms of reference", "unit", title=f"{len(frames)} structures")
+    for name, row in found.items():
+        table.add_row(name, *(f"{row[key]:.4g}" for key in ("rmse", "mae", "rms")), row["unit"])
+    Console().print(table)
+
+
+def load(calc, calculator):
+    """The calculator named by CALC, or made by `module:factory`."""
+    if calculator is None:
+        return PETCalculator(calc)
+    module, _, factory = calculator.partition(":")
+    try:
+        return getattr(importlib.import_module(module), factory)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"`--calculator` {calculator!r}: {error}; expected module:factory") from None
+
+
+def compare(calc, frames):
+    """{name: {rmse, mae, rms, unit}} of a calculator against labelled Atoms; energies per atom in meV."""
+    pairs = {"energy": [], "forces": [], "stress": []}
+    for atoms in frames:
+        labels = atoms.calc.results if atoms.calc is not None else {}
+        trial = atoms.copy()
+        trial.calc = calc
+        if "forces" in labels:
+            pairs["forces"].append((1e3 * labels["forces"], 1e3 * trial.get_forces()))
+        if "energy" in labels:
+            scale = 1e3 / len(atoms)
+            pairs["energy"].append((scale * labels["energy"], scale * trial.get_potential_energy()))
+        if "stress" in labels:
+            pairs["stress"].append((160.21766208 * labels["stress"], 160.21766208 * trial.get_stress()))
+    units = {"energy": "meV/atom", "forces": "meV/A", "stress": "GPa"}
+    return {name: _errors(values, units[name]) for name, values in pairs.items() if values}
+
+
+def _errors(values, unit):
+    reference, found = (np.concatenate([np.ravel(pair[k]) for pair in values]) for k in (0, 1))
+    difference = found - reference
+    return {"rmse": float(np.sqrt(np.mean(difference**2))), "mae": float(np.mean(np.abs(difference))),
+            "rms": float(np.sqrt(np.mean(reference**2))), "unit": unit}
+
+
+def _summary(loaded):
+    model, card = loaded
+    return {"species": [chemical_symbols[z] for z in model.species], "cutoff": model.cutoff,
+            "model": type(model).__module__.rsplit(".", 1)[-1], "symmetrise": card.symmetrise, "dtype": card.dtype}

@@ -1,0 +1,6 @@
+"""Training: a recipe and data in, a calculator folder out. `ase-pet train RECIPE.toml` calls `train`."""
+
+from .recipe import Recipe, read
+from .run import train
+
+__all__ = ["Recipe", "read", "train"]

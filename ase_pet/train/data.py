@@ -1,0 +1,144 @@
+"""Training data: structures with reference energies, forces and stresses, as batches of rotated graphs."""
+
+from dataclasses import dataclass
+
+import ase.io
+import numpy as np
+import torch
+
+from .. import graph, rotations
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Sample:
+    """A structure with its labels; what the reference does not give is NaN.
+
+    energy eV, without composition energies once `Dataset` has removed them; forces (n, 3) eV/A; virial (3, 3) eV.
+    """
+
+    structure: graph.Structure
+    pairs: graph.HalfList
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray
+    kind: str
+
+
+@dataclass
+class Batch:
+    """A Graph and its targets: energy (B,), forces (n, 3), virial (B, 3, 3), n_atoms (B,), all float64."""
+
+    graph: graph.Graph
+    energy: torch.Tensor
+    forces: torch.Tensor
+    virial: torch.Tensor
+    n_atoms: torch.Tensor
+
+
+def read(recipe, species, cutoff):
+    """{split: list of Sample} of the recipe's files. Raises ValueError that names the file and the structure."""
+    splits = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        for name in getattr(recipe.data, split):
+            splits[split] += [_sample(atoms, species, cutoff, f"`{name}`, structure {k}")
+                              for k, atoms in enumerate(_atoms(recipe, name))]
+    for name in recipe.data.files:
+        for k, atoms in enumerate(_atoms(recipe, name)):
+            split = atoms.info.get(recipe.data.split_key)
+            if split not in SPLITS:
+                raise ValueError(f"`{name}`, structure {k}: `{recipe.data.split_key}` is {split!r}, expected one of "
+                                 f"{', '.join(SPLITS)}")
+            splits[split].append(_sample(atoms, species, cutoff, f"`{name}`, structure {k}"))
+    for split in ("train", "val"):
+        if not splits[split]:
+            raise ValueError(f"recipe `{recipe.name}`: no structures to {'train on' if split == 'train' else 'choose by'}"
+                             f" (split {split!r})")
+    if recipe.data.limit is not None:
+        order = np.random.default_rng(recipe.seed).permutation(len(splits["train"]))[:recipe.data.limit]
+        splits["train"] = [splits["train"][k] for k in sorted(order)]
+    return splits
+
+
+def _atoms(recipe, name):
+    path = recipe.folder / name
+    if not path.is_file():
+        raise ValueError(f"recipe `{recipe.name}`: there is no data file `{path}`")
+    return ase.io.read(path, ":")
+
+
+def _sample(atoms, species, cutoff, where):
+    try:
+        structure = graph.from_atoms(atoms)
+        graph.check(structure, species)
+    except graph.InvalidStructure as error:
+        raise ValueError(f"{where}: {error}") from None
+    labels = atoms.calc.results if atoms.calc is not None else {}
+    if "energy" not in labels:
+        raise ValueError(f"{where}: no reference energy (ASE reads it from `energy` in the comment line)")
+    stress = labels.get("stress")
+    virial = np.full((3, 3), np.nan) if stress is None else _full(np.asarray(stress)) * structure.volume
+    forces = np.asarray(labels.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
+    return Sample(structure, graph.half_list(structure, cutoff), float(labels["energy"]), forces, virial,
+                  str(atoms.info.get("config_type", "")))
+
+
+def _full(stress):
+    return stress.reshape(3, 3) if stress.size == 9 else stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+
+
+def fit_composition(samples, species):
+    """{Z: eV} by least squares of the energies on the numbers of atoms of each species."""
+    counts = np.array([[np.sum(sample.structure.numbers == z) for z in species] for sample in samples], dtype=float)
+    energies = np.array([sample.energy for sample in samples])
+    solution, *_ = np.linalg.lstsq(counts, energies, rcond=None)
+    return dict(zip(species, solution.tolist(), strict=True))
+
+
+def remove_composition(samples, composition):
+    """Subtract composition energies from the energies of the samples, in place."""
+    for sample in samples:
+        sample.energy -= sum(composition[int(z)] for z in sample.structure.numbers)
+
+
+def spreads(samples):
+    """Root mean squares over the samples of energy per atom (eV), force components (eV/A), virial per atom (eV)."""
+    energy = np.array([sample.energy / len(sample.structure) for sample in samples])
+    forces = np.concatenate([sample.forces.ravel() for sample in samples])
+    virial = np.concatenate([sample.virial.ravel() / len(sample.structure) for sample in samples])
+    return {name: _rms(values) for name, values in (("energy", energy), ("forces", forces), ("stress", virial))}
+
+
+def _rms(values):
+    values = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(values**2))) if len(values) and values.any() else 1.0
+
+
+def shortest_distances(samples):
+    """{(Z, Z'): A} shortest distance of each pair of species."""
+    shortest = {}
+    for sample in samples:
+        numbers, distances = sample.structure.numbers, sample.pairs.distances()
+        z = np.sort([numbers[sample.pairs.centres], numbers[sample.pairs.neighbours]], axis=0)
+        for pair in np.unique(z, axis=1).T:
+            least = distances[(z == pair[:, None]).all(0)].min()
+            key = tuple(pair.tolist())
+            shortest[key] = min(float(least), shortest.get(key, np.inf))
+    return shortest
+
+
+def collate(samples, dtype, device, generator=None):
+    """Batch of samples; with a generator each structure is turned by a random element of O(3)."""
+    batch = graph.build([s.structure for s in samples], [s.pairs for s in samples], dtype=torch.float64)
+    forces = torch.from_numpy(np.concatenate([sample.forces for sample in samples]))
+    virial = torch.from_numpy(np.stack([sample.virial for sample in samples]))
+    if generator is not None:
+        turn = rotations.random_orthogonal(len(samples), generator)
+        per_pair, per_atom = turn[batch.structure[batch.pair_centre]], turn[batch.structure]
+        batch = batch.with_vectors(torch.einsum("pij,pj->pi", per_pair, batch.pair_vectors))
+        forces = torch.einsum("nij,nj->ni", per_atom, forces)
+        virial = turn @ virial @ turn.transpose(1, 2)
+    energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
+    n_atoms = torch.tensor([len(sample.structure) for sample in samples], dtype=torch.float64)
+    return Batch(batch.to(device, dtype), *(t.to(device) for t in (energy, forces, virial, n_atoms)))

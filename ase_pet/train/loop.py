@@ -1,0 +1,188 @@
+"""The training loop: losses, optimiser, averaged weights, validation, and state that resumes bit for bit."""
+
+import copy
+import json
+import math
+import os
+
+import numpy as np
+import torch
+
+from ..evaluation import Evaluation
+from .data import collate
+
+STATE, HISTORY = "state.pt", "history.jsonl"
+EVALUATION_ATOMS = 128
+
+
+def losses(results, batch, spreads, weights):
+    """Scalar loss of an Evaluation against the targets of a Batch: weighted Huber errors in units of the spreads."""
+    errors = {
+        "forces": results.forces - batch.forces,  # first: it makes the energies as well
+        "energy": (results.interaction - batch.energy) / batch.n_atoms,
+        "stress": (results.virial - batch.virial) / batch.n_atoms[:, None, None],
+    }
+    total = 0.0
+    for name, error in errors.items():
+        known = torch.isfinite(error.detach())
+        if getattr(weights, name) and known.any():
+            scaled = error[known] / spreads[name]
+            huber = torch.nn.functional.huber_loss(scaled, torch.zeros_like(scaled), delta=weights.huber)
+            total = total + getattr(weights, name) * huber / weights.huber
+    return total
+
+
+def predict(model, samples, dtype, device):
+    """Arrays of reference and predicted values over samples, for errors and parity plots.
+
+    {name: (2, count)} with energy in eV/atom (without composition energies), forces in eV/A, stress in eV/A^3.
+    """
+    rows = {"energy": [], "forces": [], "stress": []}
+    for chunk in chunks(samples, EVALUATION_ATOMS):
+        batch = collate(chunk, dtype, device)
+        results = Evaluation(model, batch.graph)
+        volume = batch.graph.volume[:, None, None]
+        values = {"forces": (batch.forces, results.forces),
+                  "energy": (batch.energy / batch.n_atoms, results.interaction / batch.n_atoms),
+                  "stress": (batch.virial / volume, results.virial / volume)}
+        for name, pair in values.items():
+            rows[name].append(np.stack([value.detach().cpu().numpy().ravel() for value in pair]))
+    return {name: _finite(np.concatenate(parts, axis=1)) for name, parts in rows.items()}
+
+
+def _finite(pairs):
+    return pairs[:, np.isfinite(pairs).all(0)]
+
+
+def errors(pairs):
+    """{name: {rmse, mae, rms}} of what `predict` returns, in its units; rms is that of the reference."""
+    table = {}
+    for name, (reference, predicted) in pairs.items():
+        if len(reference):
+            difference = predicted - reference
+            table[name] = {"rmse": float(np.sqrt(np.mean(difference**2))), "mae": float(np.mean(np.abs(difference))),
+                           "rms": float(np.sqrt(np.mean(reference**2)))}
+    return table
+
+
+def chunks(samples, atoms):
+    """Samples in consecutive groups of at most `atoms` atoms, one at least."""
+    group, size = [], 0
+    for sample in samples:
+        if group and size + len(sample.structure) > atoms:
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += len(sample.structure)
+    if group:
+        yield group
+
+
+class Trainer:
+    """Trains a model on samples. `run` yields a record after each validation; its state lives in `folder`.
+
+    Every epoch draws its order and rotations from a generator seeded by (seed, epoch), and the state is written whole
+    at the end of an epoch, so that a run that was killed goes on to the same weights, bit for bit.
+    """
+
+    def __init__(self, recipe, model, splits, spreads, folder, device, dtype):
+        self.recipe, self.splits, self.spreads, self.folder = recipe, splits, spreads, folder
+        self.device, self.dtype = device, dtype
+        self.model = model.to(device, dtype)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        options = recipe.optimiser
+        self.optimiser = torch.optim.AdamW(_groups(self.model, options.weight_decay), lr=options.learning_rate,
+                                           betas=(0.9, 0.99), fused=True)
+        self.steps_per_epoch = math.ceil(len(splits["train"]) / options.batch_size)
+        self.epoch, self.step = 0, 0
+        self.best, self.best_weights = math.inf, copy.deepcopy(self.average.state_dict())
+
+    def run(self):
+        """Yield {epoch, loss, rate, val} records until the epochs of the recipe are done."""
+        options = self.recipe.optimiser
+        while self.epoch < options.epochs:
+            loss = self._epoch()
+            self.epoch += 1
+            record = None
+            if self.epoch % options.validate_every == 0 or self.epoch == options.epochs:
+                record = self._validate(loss)
+            self.save()
+            if record is not None:
+                yield record
+
+    def _epoch(self):
+        samples, size = self.splits["train"], self.recipe.optimiser.batch_size
+        generator = torch.Generator().manual_seed(1_000_003 * self.recipe.seed + self.epoch)
+        order = torch.randperm(len(samples), generator=generator).tolist()
+        total = 0.0
+        for start in range(0, len(order), size):
+            chosen = [samples[k] for k in order[start:start + size]]
+            total += self._update(collate(chosen, self.dtype, self.device, generator))
+        return total / self.steps_per_epoch
+
+    def _update(self, batch):
+        options = self.recipe.optimiser
+        for group in self.optimiser.param_groups:
+            group["lr"] = options.learning_rate * self.rate()
+        loss = losses(Evaluation(self.model, batch.graph, training=True), batch, self.spreads, self.recipe.loss)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.gradient_clip)
+        self.optimiser.step()
+        self.step += 1
+        decay = min(options.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        return float(loss.detach())
+
+    def rate(self):
+        """Factor on the learning rate at the present step."""
+        options = self.recipe.optimiser
+        warmup, total = options.warmup_epochs * self.steps_per_epoch, options.epochs * self.steps_per_epoch
+        if self.step < warmup:
+            return (self.step + 1) / warmup
+        done = (self.step - warmup) / max(1, total - warmup)
+        return options.final_rate + (1 - options.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _validate(self, loss):
+        found = errors(predict(self.average, self.splits["val"], self.dtype, self.device))
+        weights = self.recipe.loss
+        score = sum(getattr(weights, name) * (value["rmse"] / value["rms"])**2 for name, value in found.items())
+        if score < self.best:
+            self.best, self.best_weights = score, copy.deepcopy(self.average.state_dict())
+        record = {"epoch": self.epoch, "loss": loss, "rate": self.rate(), "score": score, "val": found}
+        with open(self.folder / HISTORY, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        return record
+
+    def save(self):
+        """Write the whole state, replacing the old one at once."""
+        state = {"epoch": self.epoch, "step": self.step, "best": self.best, "best_weights": self.best_weights,
+                 "model": self.model.state_dict(), "average": self.average.state_dict(),
+                 "optimiser": self.optimiser.state_dict()}
+        temporary = self.folder / (STATE + ".part")
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / STATE)
+
+    def resume(self):
+        """Continue from the state in the folder; False where there is none."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return False
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.best, self.best_weights = state["best"], state["best_weights"]
+        records = [line for line in (self.folder / HISTORY).read_text().splitlines()
+                   if json.loads(line)["epoch"] <= self.epoch] if (self.folder / HISTORY).is_file() else []
+        (self.folder / HISTORY).write_text("".join(record + "\n" for record in records))
+        return True
+
+
+def _groups(model, weight_decay):
+    """Parameter groups: matrices decay, vectors (biases, norms) do not."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -1,0 +1,126 @@
+"""Recipes: everything that makes a calculator, as a TOML file of settings."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from ase.data import atomic_numbers
+
+from .. import plugins
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the structures are; paths are relative to the recipe.
+
+    files: structures that carry their split ("train", "val", "test") in `atoms.info[split_key]`; or train, val, test:
+    files of one split each. limit: use only that many training structures, drawn with the seed (learning curves).
+    """
+
+    files: tuple = ()
+    train: tuple = ()
+    val: tuple = ()
+    test: tuple = ()
+    split_key: str = "split"
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Weights of the errors of energy per atom, force components and virial per atom, each in units of its spread.
+
+    huber: errors beyond this many spreads count linearly.
+    """
+
+    energy: float = 1.0
+    forces: float = 1.0
+    stress: float = 0.1
+    huber: float = 0.1
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam with decoupled weight decay; linear warm-up, then half a cosine down to final_rate times the peak."""
+
+    epochs: int = 100
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 2
+    final_rate: float = 0.01
+    weight_decay: float = 1e-3
+    gradient_clip: float = 1.0
+    ema: float = 0.999
+    validate_every: int = 1  # epochs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; `card` holds free text for the calculator's card (system, level_of_theory, limits, licence)."""
+
+    name: str
+    model: str
+    settings: dict
+    data: Data
+    loss: Loss = field(default_factory=Loss)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    card: dict = field(default_factory=dict)
+    dtype: str = "float32"
+    device: str = "auto"
+    seed: int = 0
+    symmetrise: str = "none"
+    folder: Path = Path(".")
+
+
+def read(path):
+    """Recipe of a TOML file. Raises ValueError that names the file and the key that does not fit."""
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"`{path}`: there is no such recipe") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"`{path}` is not TOML: {error}") from None
+    missing = [key for key in ("name", "model", "settings", "data") if key not in content]
+    if missing:
+        raise ValueError(f"`{path}` lacks {', '.join(missing)}")
+    for key, kind in (("data", Data), ("loss", Loss), ("optimiser", Optimiser)):
+        content[key] = _fill(kind, content.get(key, {}), f"`{path}`, [{key}]")
+    recipe = _fill(Recipe, {**content, "folder": path.resolve().parent}, f"`{path}`")
+    _check(recipe, path)
+    return recipe
+
+
+def model_settings(recipe):
+    """Settings of the recipe's model, elements given as symbols or atomic numbers."""
+    settings = dict(recipe.settings)
+    settings["species"] = [atomic_numbers[s] if isinstance(s, str) else s for s in settings["species"]]
+    return _fill(plugins.load("ase_pet.models", recipe.model).Settings, settings, f"recipe `{recipe.name}`, [settings]")
+
+
+def _fill(kind, values, where):
+    known = [f.name for f in fields(kind)]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ValueError(f"{where}: unknown key {', '.join(map(repr, unknown))}; valid keys are {', '.join(known)}")
+    lists = {f.name for f in fields(kind) if f.type is tuple}
+    values = {key: tuple([value] if isinstance(value, str) else value) if key in lists else value
+              for key, value in values.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _check(recipe, path):
+    if "species" not in recipe.settings:
+        raise ValueError(f"`{path}`, [settings]: `species` is missing, for instance species = ['Si']")
+    bad = [s for s in recipe.settings["species"] if isinstance(s, str) and s not in atomic_numbers]
+    if bad:
+        raise ValueError(f"`{path}`, [settings]: `species` holds {', '.join(bad)}, which is no element")
+    if not (recipe.data.files or recipe.data.train):
+        raise ValueError(f"`{path}`, [data]: give `files` with splits, or `train` and `val`")
+    optimiser = recipe.optimiser
+    for name in ("epochs", "batch_size", "learning_rate", "validate_every"):
+        if not getattr(optimiser, name) > 0:
+            raise ValueError(f"`{path}`, [optimiser]: `{name}` is {getattr(optimiser, name)}: expected more than 0")
+    model_settings(recipe)

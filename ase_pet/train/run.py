@@ -1,0 +1,94 @@
+"""From a recipe to a calculator folder."""
+
+import datetime
+import hashlib
+import json
+import platform
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from .. import plugins, store
+from . import data, report
+from .loop import HISTORY, STATE, Trainer, errors, predict
+from .recipe import model_settings, read
+
+RECIPE = "recipe.toml"
+
+
+def train(recipe_path, output, *, resume=False, device=None, on_start=None, on_record=None):
+    """Train what a recipe says and write a calculator folder; returns the metrics, a dict of splits.
+
+    output: folder, made if absent; holds the training state as well. resume: continue a run that was stopped; without
+    it a folder with a state in it is refused, so that nothing is lost. on_start(trainer) and on_record(record): called
+    before training and after each validation.
+    """
+    recipe, output = read(recipe_path), Path(output)
+    if (output / STATE).exists() and not resume:
+        raise ValueError(f"`{output}` holds an unfinished or finished run: resume it or name another folder")
+    _check_same(recipe_path, output, resume)
+    output.mkdir(parents=True, exist_ok=True)
+    if Path(recipe_path).resolve() != (output / RECIPE).resolve():
+        shutil.copyfile(recipe_path, output / RECIPE)
+    trainer = prepare(recipe, output, device or recipe.device)
+    if resume:
+        trainer.resume()
+    if on_start:
+        on_start(trainer)
+    started = time.time()
+    for record in trainer.run():
+        if on_record:
+            on_record(record)
+    return finish(recipe, trainer, output, time.time() - started)
+
+
+def prepare(recipe, output, device):
+    """Trainer of a recipe with its model initialised and its data read."""
+    settings = model_settings(recipe)
+    torch.manual_seed(recipe.seed)
+    model = plugins.load("ase_pet.models", recipe.model).Model(settings)
+    splits = data.read(recipe, model.species, model.cutoff)
+    composition = data.fit_composition(splits["train"], model.species)
+    for samples in splits.values():
+        data.remove_composition(samples, composition)
+    spreads = data.spreads(splits["train"])
+    model.compositions = {model.energy_head: composition}
+    model.scales = {model.energy_head: spreads["forces"]}
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Trainer(recipe, model, splits, spreads, output, torch.device(device), store.dtype_of(recipe.dtype))
+
+
+def finish(recipe, trainer, output, seconds):
+    """Write calculator, metrics, plots and card of the best weights; returns the metrics."""
+    model = trainer.average
+    model.load_state_dict(trainer.best_weights)
+    pairs = {split: predict(model, samples, trainer.dtype, trainer.device)
+             for split, samples in trainer.splits.items() if samples}
+    metrics = {split: {"structures": len(trainer.splits[split]), **errors(values)} for split, values in pairs.items()}
+    everything = [sample for split in ("train", "val") for sample in trainer.splits[split]]
+    provenance = {"date": datetime.date.today().isoformat(), "torch": torch.__version__,
+                  "machine": platform.machine(), "device": str(trainer.device), "epochs": trainer.epoch,
+                  "seconds": round(seconds), "data": _hashes(recipe), "errors": metrics}
+    card = store.Card(recipe.name, recipe.symmetrise, recipe.dtype, data.shortest_distances(everything), provenance)
+    store.save(output, model.cpu(), card)
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    history = [json.loads(line) for line in (output / HISTORY).read_text().splitlines()]
+    report.learning_curve(history, output / "learning_curve.png")
+    report.parity(pairs, output / "parity.png")
+    (output / "README.md").write_text(report.card(recipe, model, card, metrics))
+    return metrics
+
+
+def _hashes(recipe):
+    names = [name for part in ("files", "train", "val", "test") for name in getattr(recipe.data, part)]
+    return {Path(name).name: hashlib.sha256((recipe.folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def _check_same(recipe_path, output, resume):
+    """Refuse to resume a run with another recipe: its state would not fit, or silently mean something else."""
+    old = output / RECIPE
+    if resume and old.exists() and (output / STATE).exists() and old.read_bytes() != Path(recipe_path).read_bytes():
+        raise ValueError(f"`{recipe_path}` differs from `{old}`, with which this run was begun: resume with that one")
