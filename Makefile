@@ -1,0 +1,45 @@
+# All paths are relative, so that the folder may have spaces in its name.
+PYTHON ?= python3
+# Further arguments of pip, for example an index of CPU-only torch wheels.
+PIP_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+.PHONY: help install demo test test-all clean
+
+help:
+	@echo "make demo      install into $(VENV), run the examples, write demo/"
+	@echo "make test      install into $(VENV), run the tests that are not slow"
+	@echo "make test-all  install into $(VENV), run all tests"
+	@echo "make install   install into $(VENV) only"
+	@echo "make clean     remove $(VENV), demo/ and build products"
+	@echo "Options: PYTHON=python3.12 (3.11 or later), PIP_ARGS='arguments of pip install'"
+
+install: $(INSTALLED)
+
+# torch goes first and alone: whatever build of the pinned version pip finds then satisfies the rest.
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt setuptools torch
+	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[phonons,train,test]'
+	@touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/python md_examples/01_nve_energy_conservation.py --output demo
+	$(BIN)/python md_examples/02_phonon_bands.py --output demo
+	@echo "Written to demo/:" && ls demo
+
+test: $(INSTALLED)
+	$(PYTEST) -m "not slow"
+
+test-all: $(INSTALLED)
+	$(PYTEST)
+
+clean:
+	rm -rf $(VENV) demo build dist ase_pet.egg-info .pytest_cache .ruff_cache
+	find ase_pet tests benchmarks md_examples -name __pycache__ -type d -prune -exec rm -rf {} +
