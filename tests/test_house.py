@@ -1,0 +1,190 @@
+"""The house: one direction of imports, budgets, docstrings, plug-in contracts, the list of packages."""
+
+import ast
+import configparser
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from ase_pet import plugins
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ase_pet"
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
+
+# A module imports from its own room and from rooms of earlier lines only.
+ROOMS = (("plugins", "rotations"), ("graph",), ("layers",), ("models",), ("symmetrisers",), ("evaluation",),
+         ("outputs",), ("formats",), ("store",), ("calculator",), ("checks", "md", "phonons"), ("train",), ("cli",),
+         ("__init__", "__main__"))
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+ENGINE_FREE = ("plugins", "rotations", "graph", "layers", "models", "symmetrisers", "evaluation", "outputs")
+NO_FILES = (*ENGINE_FREE, "calculator")
+
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 40
+LONGER_FILES = {"ase_pet/models/pet.py": 360}  # one network, read from its settings to its readouts in one file
+
+PLUGINS = {  # room -> names that each of its files must have
+    "models": ("Settings", "Model"),
+    "symmetrisers": ("wrap",),
+    "outputs": ("UNIT", "GRADIENT", "compute"),
+    "formats": ("recognises", "read"),
+}
+FOUND = [(room, name) for room in PLUGINS for name in plugins.names(f"ase_pet.{room}")]
+
+
+def tree(name):
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"))
+
+
+def room(name):
+    return Path(name).relative_to("ase_pet").parts[0].removesuffix(".py")
+
+
+def imported(name):
+    """Dotted absolute names of all modules and objects that a file imports, wherever in it."""
+    package = list(Path(name).parent.parts)
+    names = []
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            base = [*base, *filter(None, [node.module])]
+            names += [".".join([*base, alias.name]) for alias in node.names]
+    return names
+
+
+def inside(dotted, module):
+    return dotted == module or dotted.startswith(module + ".")
+
+
+def outside_imports(name, module):
+    return [dotted for dotted in imported(name) if inside(dotted, module)]
+
+
+def functions(name):
+    return [node for node in ast.walk(tree(name)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def of_rooms(rooms):
+    return [name for name in FILES if room(name) in rooms]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_come_from_earlier_rooms(name):
+    own = room(name)
+    parts = [dotted.split(".") for dotted in outside_imports(name, "ase_pet")]
+    rooms = {part[1] if len(part) > 1 and part[1] in LEVEL else "__init__" for part in parts} - {own}
+    late = sorted(other for other in rooms if LEVEL[other] >= LEVEL[own])
+    assert not late, f"{name} ({own}) imports from {', '.join(late)}"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if room(name) != "graph"])
+def test_only_graph_searches_neighbours(name):
+    assert outside_imports(name, "matscipy") == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if room(name) != "calculator"])
+def test_only_calculator_knows_the_interface_of_ase(name):
+    assert outside_imports(name, "ase.calculators.calculator") == []
+
+
+@pytest.mark.parametrize("name", of_rooms(ENGINE_FREE))
+def test_models_know_no_engine(name):
+    allowed = {"graph": ["ase.data"]}.get(room(name), [])
+    assert [dotted for dotted in outside_imports(name, "ase")
+            if not any(inside(dotted, module) for module in allowed)] == []
+
+
+@pytest.mark.parametrize("name", of_rooms(NO_FILES))
+def test_only_store_and_formats_touch_files(name):
+    modules = ("pathlib", "os", "io", "shutil", "tempfile", "zipfile", "pickle", "safetensors")
+    assert [dotted for dotted in imported(name) if any(inside(dotted, module) for module in modules)] == []
+    assert "open" not in {node.id for node in ast.walk(tree(name)) if isinstance(node, ast.Name)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_is_short(name):
+    lines = len((ROOT / name).read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGER_FILES.get(name, MOST_LINES_OF_A_FILE)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_functions_are_short(name):
+    long = [f"{node.name}: {size} lines" for node in functions(name)
+            if (size := node.end_lineno - node.lineno + 1) > MOST_LINES_OF_A_FUNCTION]
+    assert long == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("__main__.py")])
+def test_public_names_have_docstrings(name):
+    module = tree(name)
+    public = [node for node in module.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+              and not node.name.startswith("_")]
+    assert ast.get_docstring(module), f"{name} has no docstring"
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_left_to_do(name):
+    assert re.findall(r"TO" r"DO|FIX" r"ME|XX" r"X", (ROOT / name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_bag_of_odds_and_ends(name):
+    assert Path(name).stem not in ("utils", "helpers", "common", "misc")
+
+
+@pytest.mark.parametrize(("where", "name"), FOUND)
+def test_plugin_honours_its_contract(where, name):
+    module = plugins.load(f"ase_pet.{where}", name)
+    assert [needed for needed in PLUGINS[where] if not hasattr(module, needed)] == []
+
+
+@pytest.mark.parametrize("name", plugins.names("ase_pet.models"))
+def test_model_honours_its_contract(name):
+    module = plugins.load("ase_pet.models", name)
+    assert dataclasses.is_dataclass(module.Settings)
+    assert module.Settings.__dataclass_params__.frozen
+    assert list(inspect.signature(module.Model.forward).parameters) == ["self", "graph"]
+    model = module.Model(module.Settings(species=(14,)))
+    assert model.cutoff > 0
+    assert tuple(model.species) == (14,)
+    assert model.settings.species == (14,)
+    assert isinstance(model.composition, dict)
+    assert isinstance(model.local, bool)
+
+
+@pytest.mark.parametrize("name", plugins.names("ase_pet.symmetrisers"))
+def test_symmetriser_takes_a_model_and_an_argument(name):
+    module = plugins.load("ase_pet.symmetrisers", name)
+    assert len(inspect.signature(module.wrap).parameters) == 2
+
+
+@pytest.mark.parametrize("name", plugins.names("ase_pet.outputs"))
+def test_output_says_its_unit(name):
+    module = plugins.load("ase_pet.outputs", name)
+    assert isinstance(module.UNIT, str)
+    assert isinstance(module.GRADIENT, bool)
+
+
+def test_every_room_of_the_package_is_known():
+    assert {room(name) for name in FILES} <= LEVEL.keys()
+
+
+def test_listed_packages_are_all_there_are():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = setup["options"]["packages"].split()
+    on_disk = [".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")]
+    assert listed == sorted([*on_disk, "ase_pet.calculators"])
+    assert setup["options"]["package_dir"].strip() == "ase_pet.calculators = calculators"
+
+
+def test_calculators_are_flat_data():
+    deep = [path.relative_to(ROOT).as_posix() for path in (ROOT / "calculators").glob("*/*") if path.is_dir()]
+    code = [path.relative_to(ROOT).as_posix() for path in (ROOT / "calculators").rglob("*.py")]
+    assert deep + code == []
