@@ -1,0 +1,216 @@
+"""PET checkpoints of metatrain (`.ckpt`), versions 1 to 16, bare or inside an LLPR uncertainty wrapper.
+
+Read with torch alone, and as data: nothing in the file is executed (`_unpickle`, `_archive`).
+"""
+
+import re
+from pathlib import Path
+
+import torch
+
+from ..models import pet
+from ._archive import Archive
+from ._metatrain_versions import upgrade
+from ._tensor_map import read_block
+from ._unpickle import Inert
+
+NEWEST_WRAPPER = 4
+LENGTHS = ("angstrom", "Angstrom", "A", "")  # a unit left open is taken as this one, as metatrain does
+ENERGIES = ("eV", "")
+COMPONENTS = {"energy": 1, "non_conservative_forces": 3, "non_conservative_force": 3, "non_conservative_stress": 9}
+HEADS = ("node_heads", "edge_heads", "node_last_layers", "edge_last_layers")
+SPECIES = "species_to_species_index"
+IN_FILE = {r"^(gnn_layers\.\d+)\.attention_layers\.": r"\1.trans.layers.", r"^combinations\.(\d+)\.norm\.":
+           r"combination_norms.\1.", r"^combinations\.(\d+)\.mlp\.": r"combination_mlps.\1.",
+           r"^((?:node|edge)_last_layers\.([^.]+)\.\d+)\.": r"\1.\2___0."}  # our names -> those of the file
+
+
+def recognises(path):
+    """Whether the path is a `.ckpt` file that begins like a zip archive."""
+    path = Path(path)
+    if path.suffix != ".ckpt" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def read(path):
+    """PET model of a checkpoint, on the CPU in the dtype of its weights, with the weights of the best epoch.
+
+    Heads of energies and of direct forces and stress are read; `energy_head` is "energy". Raises ValueError that names
+    what is damaged, unknown or not served.
+    """
+    path = Path(path)
+    try:
+        with Archive(path) as archive:
+            return _model(archive, _pet_checkpoint(archive.content()))
+    except ValueError as error:
+        raise ValueError(f"`{path}` cannot be read as a PET checkpoint of metatrain: {str(error)[:500]}") from None
+
+
+def _pet_checkpoint(content):
+    """The table of the PET model, unwrapped."""
+    if type(content) is not dict:
+        raise ValueError("it does not hold a table")
+    if content.get("architecture_name") == "llpr":
+        version = content.get("model_ckpt_version", 1)
+        if type(version) is not int or not 1 <= version <= NEWEST_WRAPPER:
+            raise ValueError(f"`model_ckpt_version` of the LLPR wrapper: versions 1 to {NEWEST_WRAPPER} can be read")
+        content = content.get("wrapped_model_checkpoint")
+        if type(content) is not dict:
+            raise ValueError("`wrapped_model_checkpoint` of the LLPR wrapper is missing")
+    name = content.get("architecture_name")
+    if name != "pet":
+        shown = repr(name) if type(name) is str else "missing"
+        raise ValueError(f"`architecture_name` is {shown}: known architectures are 'pet', and 'llpr' around it")
+    return content
+
+
+def _model(archive, checkpoint):
+    hypers, state = upgrade(checkpoint)
+    targets = _targets(checkpoint)
+    heads = _heads(targets)
+    index, species = _species(archive, state)
+    hypers["cutoff_function"] = hypers["cutoff_function"].lower()
+    with torch.device("meta"):  # nothing is allocated before its shape is known to be that in the file
+        model = pet.Model(pet.Settings(species=species, heads=heads, **hypers))
+    model.load_state_dict(_weights(archive, state, model), assign=True)
+    model.register_buffer("species_rows", index, persistent=False)
+    model.compositions = {name: _composition(archive, state, name, species) for name in heads if heads[name] == 1}
+    model.scales = _scales(archive, state, targets, heads, species)
+    model.covalent_radii = _radii(archive, state, species) if hypers["zbl"] else {}
+    return model
+
+
+def _targets(checkpoint):
+    """{name: unit} of what the model was trained on, in the order of the file."""
+    info = checkpoint["model_data"].get("dataset_info")
+    info = info.state if type(info) is Inert else None
+    if type(info) is not dict or type(info.get("targets")) is not dict:
+        raise ValueError("`dataset_info` is missing or does not list the targets")
+    if info.get("length_unit") not in LENGTHS:
+        raise ValueError("`length_unit` is not angstrom: not served")
+    units = {}
+    for name, target in info["targets"].items():
+        state = target.state if type(target) is Inert else None
+        if type(name) is not str or type(state) is not dict:
+            raise ValueError("`dataset_info` describes a target in an unknown way")
+        units[name] = state.get("unit")
+    return units
+
+
+def _heads(targets):
+    """{name: components} of the targets that are served; other targets have heads of their own and act on nothing."""
+    heads = {name: COMPONENTS[name.split("/")[0]] for name in targets if name.split("/")[0] in COMPONENTS}
+    if 1 not in heads.values():
+        raise ValueError(f"it has no target `energy`, only {', '.join(f'`{name}`' for name in targets)}")
+    for name, components in heads.items():
+        if components == 1 and targets[name] not in ENERGIES:
+            raise ValueError(f"the unit of `{name}` is not eV: not served")
+        if "." in name:
+            raise ValueError(f"target `{name}` has a dot in its name: not served")
+    return heads
+
+
+def _species(archive, state):
+    """Row of each atomic number, -1 for none, as a tensor; atomic numbers in the order of the rows."""
+    index = _take(archive, state, SPECIES)
+    if index.dtype != torch.int64 or not 1 < index.numel() < 200 or index.ndim != 1:
+        raise ValueError(f"`{SPECIES}` is not a list of rows by atomic number")
+    numbers = torch.nonzero(index >= 0)[:, 0]
+    numbers = numbers[torch.argsort(index[numbers])]
+    if not len(numbers) or index[numbers].tolist() != list(range(len(numbers))):
+        raise ValueError(f"`{SPECIES}` does not give each species a row of its own")
+    return index[:int(numbers.max()) + 1].clone(), tuple(numbers.tolist())
+
+
+def _take(archive, state, name):
+    if name not in state:
+        raise ValueError(f"`{name}` is missing")
+    return archive.tensor(state[name])
+
+
+def _weights(archive, state, model):
+    """State dict of the model from the file, complete and of one dtype; every tensor of the file must have a use."""
+    expected = model.state_dict()
+    names = {name: _in_file(name) for name in expected}
+    missing = sorted(set(names.values()) - state.keys())
+    unknown = sorted(name for name in state.keys() - set(names.values()) if not _has_other_use(name, model.settings))
+    for problem, culprits in (("lacks", missing), ("holds the unknown", unknown)):
+        if culprits:
+            raise ValueError(f"the model's state {problem} {', '.join(f'`{name}`' for name in culprits[:4])}"
+                             + (f" and {len(culprits) - 4} others" if len(culprits) > 4 else ""))
+    dtypes = {state[name].dtype for name in names.values()}
+    if len(dtypes) != 1 or not dtypes < {torch.float32, torch.float64}:
+        raise ValueError(f"its weights are {', '.join(sorted(map(str, dtypes)))}: expected float32 or float64")
+    return {name: _weight(archive, state, names[name], tensor.shape) for name, tensor in expected.items()}
+
+
+def _weight(archive, state, name, shape):
+    if state[name].shape != tuple(shape):
+        raise ValueError(f"`{name}` has shape {state[name].shape}: the hyper-parameters ask for {tuple(shape)}")
+    weight = archive.tensor(state[name])
+    if not torch.isfinite(weight).all():
+        raise ValueError(f"`{name}` is not finite")
+    return weight
+
+
+def _in_file(name):
+    for pattern, new in IN_FILE.items():
+        name = re.sub(pattern, new, name)
+    return name
+
+
+def _has_other_use(name, settings):
+    """Whether a tensor is no weight of the served heads, but known all the same."""
+    first, _, rest = name.partition(".")
+    if first in HEADS:
+        return not any(rest.startswith(head + ".") for head in settings.heads)
+    additive = ("additive_models.0.", "additive_models.1.") if settings.zbl else ("additive_models.0.",)
+    return name == SPECIES or first == "scaler" or name.startswith(additive)
+
+
+def _composition(archive, state, name, species):
+    """{Z: eV} of the isolated-atom energies of an energy head."""
+    labels, values = _block(archive, state, f"additive_models.0.{name}_composition_buffer")
+    table = dict(zip(labels.tolist(), values.tolist(), strict=True))
+    absent = [z for z in species if z not in table]
+    if absent:
+        raise ValueError(f"the composition energies of `{name}` lack atomic numbers {absent}")
+    return {z: table[z] for z in species}
+
+
+def _scales(archive, state, targets, heads, species):
+    """{head: scale}, a scale is one number or {Z: number}. Old versions have one tensor, in the order of the targets."""
+    if "scaler.scales" not in state:
+        return {name: _scale(archive, state, name, species) for name in heads}
+    scales = _take(archive, state, "scaler.scales")
+    if scales.shape != (len(targets),) or not torch.isfinite(scales).all():
+        raise ValueError("`scaler.scales` is not one finite number for each target")
+    return {name: scale for name, scale in zip(targets, scales.tolist(), strict=True) if name in heads}
+
+
+def _scale(archive, state, name, species):
+    labels, values = _block(archive, state, f"scaler.{name}_scaler_buffer")
+    if labels.tolist() == [-1]:
+        return float(values[0])
+    if sorted(labels.tolist()) != list(range(len(species))) or name.split("/")[0] == "energy":
+        raise ValueError(f"the scale of `{name}` is neither one number nor one for each species")
+    return {species[row]: value for row, value in zip(labels.tolist(), values.tolist(), strict=True)}
+
+
+def _block(archive, state, name):
+    data = _take(archive, state, name)
+    if data.dtype != torch.uint8 or data.ndim != 1:
+        raise ValueError(f"`{name}` is not a table of bytes")
+    return read_block(data.numpy().tobytes(), name)
+
+
+def _radii(archive, state, species):
+    """{Z: A} for ZBL, rounded to float32 as the public implementation does when it casts the model."""
+    radii = _take(archive, state, "additive_models.1.covalent_radii").flatten().tolist()
+    rows = _take(archive, state, "additive_models.1.species_to_index").flatten().tolist()
+    table = {z: radii[rows[z]] for z in species if z < len(rows) and rows[z] in range(len(radii))}
+    if len(table) < len(species) or not all(0 < radius < 10 for radius in table.values()):
+        raise ValueError("the covalent radii for ZBL are not given for each species")
+    return {z: torch.tensor(radius, dtype=torch.float32).item() for z, radius in table.items()}
