@@ -1,8 +1,12 @@
 """PETCalculator: trained models as ASE calculators. The only place that knows ASE's calculator interface."""
 
+import contextlib
 import copy
+import math
+import numbers
 import warnings
 
+import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from torch import nn
@@ -10,6 +14,7 @@ from torch import nn
 from . import evaluation, graph, outputs, plugins, store, symmetrisers
 
 CHUNK_ATOMS = {"cpu": 256, "cuda": 4096}  # atoms evaluated at once by `evaluate`
+OUT_OF_MEMORY = ("allocate", "out of memory", "not enough memory", "ALLOC_FAILED")  # in texts of RuntimeErrors
 
 
 class PETCalculator(Calculator):
@@ -37,24 +42,22 @@ class PETCalculator(Calculator):
                  skin=1.0, batch_atoms=None, compile="auto"):
         super().__init__()
         self.parameters.update(
-            model=str(model) if not isinstance(model, nn.Module) else None, device=device, dtype=dtype,
+            model=str(model) if not isinstance(model, nn.Module) else None, device=str(device), dtype=dtype,
             symmetrise=symmetrise, variant=variant, non_conservative=non_conservative, skin=skin,
             batch_atoms=batch_atoms, compile=compile)
         self.device = _device(device)
         network, self.card = _load(model)
-        self.dtype = store.dtype_of(dtype or self.card.dtype)
+        self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
         _select(network, variant, non_conservative)
+        self._conditioned = getattr(getattr(network, "settings", None), "system_conditioning", False)
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
-        self.model = symmetrisers.symmetrise(network, symmetrise or self.card.symmetrise)
-        if compile not in ("auto", True, False):
-            raise ValueError(f"`compile` is {compile!r}: valid choices are 'auto', True, False")
-        self._run = torch.compile(self.model, dynamic=True) if compile is True else self.model
-        if not skin >= 0:
-            raise ValueError(f"`skin` is {skin!r}: expected a length in A, 0 or more")
+        self.model = symmetrisers.symmetrise(network, self.card.symmetrise if symmetrise is None else symmetrise)
+        _check_numbers(skin, batch_atoms, compile)
+        self._run = self._compiled()
         self._neighbours = graph.VerletList(self.cutoff, skin)
-        self._batch_atoms = batch_atoms or CHUNK_ATOMS[self.device.type]
+        self._batch_atoms = CHUNK_ATOMS[self.device.type] if batch_atoms is None else batch_atoms
         self._evaluation = None
-        self._warned = False
+        self._warned = None  # atomic numbers of the system that the last warning was about
         self.implemented_properties = plugins.names("ase_pet.outputs")
 
     @property
@@ -70,10 +73,12 @@ class PETCalculator(Calculator):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Compute the properties that were asked for into `results`; what was computed before is not computed again."""
         super().calculate(atoms, properties, system_changes)
-        if system_changes or self._evaluation is None:
-            self._evaluation = None
+        if system_changes:
+            self.results, self._evaluation = {}, None
+        if self._evaluation is None:
             structure = self._checked(self.atoms)
-            self._evaluation = self._evaluate([structure], [self._half_list(structure)])
+            pairs = self._half_list(structure, self._neighbours)
+            self._evaluation = self._evaluate([structure], [pairs])
         names = dict.fromkeys([*properties, "energy", "free_energy", "energies"])
         unknown = [name for name in names if name not in self.implemented_properties]
         if unknown:
@@ -90,27 +95,32 @@ class PETCalculator(Calculator):
         if unknown:
             raise PropertyNotImplementedError(f"{', '.join(unknown)}: this calculator gives "
                                               f"{', '.join(self.implemented_properties)}")
-        structures = [self._checked(atoms) for atoms in list_of_atoms]
+        structures = [self._checked(atoms, f"structure {k}: ") for k, atoms in enumerate(list_of_atoms)]
         results, start = [], 0
         while start < len(structures):
             stop, atoms = start + 1, len(structures[start])
             while stop < len(structures) and atoms + len(structures[stop]) <= self._batch_atoms:
                 atoms, stop = atoms + len(structures[stop]), stop + 1
-            results += self._evaluate_chunk(structures[start:stop], properties)
+            results += self._evaluate_chunk(structures[start:stop], properties, start)
             start = stop
         return results
 
     def hessian(self, atoms):
         """(3n, 3n) second derivatives of the energy in eV/A^2 by automatic differentiation; use float64."""
         structure = self._checked(atoms)
-        batch = self._evaluate([structure], [graph.half_list(structure, self.cutoff)]).graph
-        return evaluation.hessian(self.model, batch).cpu().numpy()
+        pairs = graph.half_list(structure, self.cutoff)
+        graph.check_distances(structure, pairs)
+        batch = self._evaluate([structure], [pairs]).graph
+        try:
+            return evaluation.hessian(self.model, batch).cpu().numpy()
+        except evaluation.Undefined as error:
+            raise PropertyNotImplementedError(str(error)) from None
 
     def check_state(self, atoms, tol=1e-15):
         """ASE's changes since the last calculation, and those of the total charge and spin in `atoms.info`."""
         changes = super().check_state(atoms, tol)
         if self.atoms is not None and not changes:
-            changes = [key for key in ("charge", "spin") if self.atoms.info.get(key) != atoms.info.get(key)]
+            changes = [key for key in ("charge", "spin") if not np.array_equal(self.atoms.info.get(key), atoms.info.get(key))]
         return changes
 
     def todict(self, skip_default=True):
@@ -130,51 +140,80 @@ class PETCalculator(Calculator):
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._run = self.model
+        self._run = self._compiled()
 
-    def _checked(self, atoms):
-        structure = graph.from_atoms(atoms)
-        graph.check(structure, self.species)
+    def _compiled(self):
+        return torch.compile(self.model, dynamic=True) if self.parameters["compile"] is True else self.model
+
+    def _checked(self, atoms, where=""):
+        try:
+            structure = graph.from_atoms(atoms, self._conditioned)
+            graph.check(structure, self.species)
+        except graph.InvalidStructure as error:
+            raise graph.InvalidStructure(where + str(error)) from None
         return structure
 
-    def _half_list(self, structure):
-        pairs = self._neighbours(structure)
-        close = graph.check_distances(structure, pairs, self.card.shortest_distances)
-        if close and not self._warned:
-            warnings.warn(f"atoms closer than in training: {'; '.join(close)}. Results are an extrapolation.",
-                          stacklevel=2)
-        self._warned = bool(close)
+    def _half_list(self, structure, search, where=""):
+        """HalfList by `search`; warns of distances below those of training, once for each system in turn."""
+        try:
+            pairs = search(structure)
+            close = graph.check_distances(structure, pairs, self.card.shortest_distances)
+        except graph.InvalidStructure as error:
+            raise graph.InvalidStructure(where + str(error)) from None
+        if close and not np.array_equal(self._warned, structure.numbers):
+            self._warned = structure.numbers
+            warnings.warn(f"{where}atoms closer than in training: {'; '.join(close)}. Results are an extrapolation.",
+                          stacklevel=3)
         return pairs
 
     def _evaluate(self, structures, lists):
-        batch = graph.build(structures, lists, dtype=self.dtype, device=self.device)
+        atoms, edges = sum(map(len, structures)), 2 * sum(len(pairs.centres) for pairs in lists)
+        with _memory(self.device, atoms, edges, len(structures)):
+            batch = graph.build(structures, lists, dtype=self.dtype, device=self.device)
         return evaluation.Evaluation(self._run, batch)
 
-    def _evaluate_chunk(self, structures, properties):
-        lists = [graph.half_list(structure, self.cutoff) for structure in structures]
-        for structure, pairs in zip(structures, lists, strict=True):
-            graph.check_distances(structure, pairs)
+    def _evaluate_chunk(self, structures, properties, first):
+        """Outputs of structures, the first of which is number `first` of the user's list."""
+        lists = [self._half_list(structure, lambda found: graph.half_list(found, self.cutoff), f"structure {k}: ")
+                 for k, structure in enumerate(structures, first)]
         try:
-            return self._outputs(self._evaluate(structures, lists), properties)
+            return self._outputs(self._evaluate(structures, lists), properties, first)
         except MemoryError:
             if len(structures) == 1:
                 raise
         half = len(structures) // 2
-        return (self._evaluate_chunk(structures[:half], properties)
-                + self._evaluate_chunk(structures[half:], properties))
+        return (self._evaluate_chunk(structures[:half], properties, first)
+                + self._evaluate_chunk(structures[half:], properties, first + half))
 
-    def _outputs(self, results, names):
-        try:
-            return outputs.compute(results, names)
-        except evaluation.Undefined as error:
-            raise PropertyNotImplementedError(str(error)) from None
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
+    def _outputs(self, results, names, first=0):
         size = results.graph
-        raise MemoryError(f"out of memory on {self.device} with {size.n_atoms} atoms and "
-                          f"{2 * len(size.pair_vectors)} edges in {size.n_structures} structures: use a smaller "
-                          "`batch_atoms`, dtype='float32' or a device with more memory")
+        try:
+            with _memory(self.device, size.n_atoms, 2 * len(size.pair_vectors), size.n_structures):
+                return outputs.compute(results, names)
+        except evaluation.Undefined as error:
+            counted = f", counted from structure {first}" if first else ""
+            raise PropertyNotImplementedError(f"{error}{counted}") from None
+
+
+@contextlib.contextmanager
+def _memory(device, atoms, edges, structures):
+    """Turns the many ways in which memory runs out into one MemoryError that says for what."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not any(text in str(error) for text in OUT_OF_MEMORY):
+            raise
+        raise MemoryError(f"out of memory on {device} with {atoms} atoms and {edges} edges in {structures} structures: "
+                          "use a smaller `batch_atoms`, dtype='float32' or a device with more memory") from None
+
+
+def _check_numbers(skin, batch_atoms, compile):
+    if not isinstance(skin, numbers.Real) or not 0 <= skin < math.inf:
+        raise ValueError(f"`skin` is {skin!r}: expected a length in A, 0 or more")
+    if batch_atoms is not None and (not isinstance(batch_atoms, numbers.Integral) or batch_atoms < 1):
+        raise ValueError(f"`batch_atoms` is {batch_atoms!r}: expected a number of atoms, 1 or more, or None")
+    if compile not in ("auto", True, False):
+        raise ValueError(f"`compile` is {compile!r}: valid choices are 'auto', True, False")
 
 
 def _load(model):
@@ -193,8 +232,9 @@ def _device(name):
         device = None
     if device is None or device.type not in CHUNK_ATOMS:
         raise ValueError(f"`device` is {name!r}: valid choices are auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"`device` is {name!r}, but this torch sees no CUDA device: use 'cpu' or 'auto'")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"`device` is {name!r}, but this torch sees {torch.cuda.device_count() or 'no'} CUDA devices: "
+                         "use 'cpu' or 'auto'")
     return device
 
 

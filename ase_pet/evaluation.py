@@ -108,6 +108,13 @@ def hessian(model, graph):
     with torch.enable_grad():
         moved = (shift[graph.pair_neighbour] - shift[graph.pair_centre]).to(graph.pair_vectors.dtype)
         energy = model(graph.with_vectors(graph.pair_vectors + moved)).double().sum()
-        gradient, = torch.autograd.grad(energy, shift, create_graph=True)
-    rows = [torch.autograd.grad(component, shift, retain_graph=True)[0].flatten() for component in gradient.flatten()]
-    return torch.stack(rows)
+        gradient = _gradient(energy, shift, create_graph=True)
+    return torch.stack([_gradient(component, shift, retain_graph=True).flatten() for component in gradient.flatten()])
+
+
+def _gradient(value, shift, **options):
+    """Derivative of a number, zero where it does not depend on the shift: atoms without neighbours."""
+    if not value.requires_grad:
+        return torch.zeros_like(shift)
+    gradient, = torch.autograd.grad(value, shift, allow_unused=True, **options)
+    return torch.zeros_like(shift) if gradient is None else gradient

@@ -52,15 +52,15 @@ def shipped():
 
 
 def find(model):
-    """Path of a calculator: an existing path, or the folder of a shipped calculator of that name.
+    """Path of a calculator: the folder of the shipped calculator of that name, or an existing path.
 
     Raises FileNotFoundError that names the closest shipped calculators.
     """
+    if str(model) in shipped():  # before paths: a folder of that name for a run's output must not hide it
+        return shipped_folder() / str(model)
     path = Path(model)
     if path.exists():
         return path
-    if str(model) in shipped():
-        return shipped_folder() / str(model)
     close = difflib.get_close_matches(str(model), shipped(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"shipped calculators: {', '.join(shipped())}"
     raise FileNotFoundError(f"`{model}` is neither a path nor a shipped calculator; {hint}")
@@ -72,18 +72,27 @@ def load(model):
     if not (path / CARD).is_file():
         return formats.read(path), Card(name=path.stem)
     content = _read_card(path / CARD)
-    module = plugins.load("ase_pet.models", content["model"])
     try:
-        settings = module.Settings(**content["settings"])
-    except TypeError as error:
-        raise ValueError(f"`{path / CARD}`: settings do not fit model `{content['model']}`: {error}") from None
-    network = module.Model(settings)
-    network.load_state_dict(_read_weights(path / WEIGHTS, content["weights"]["sha256"]))
+        network = _model(path, content)
+        card = Card(name=content["name"], symmetrise=content["symmetrise"], dtype=content["dtype"],
+                    shortest_distances=_pairs(content.get("shortest_distances", {})),
+                    provenance=content.get("provenance", {}))
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"`{path / CARD}` does not describe a calculator: {type(error).__name__}: {error}") from None
+    return network, card
+
+
+def _model(path, content):
+    module = plugins.load("ase_pet.models", content["model"])
+    network = module.Model(module.Settings(**content["settings"]))
+    state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
+    network.to(next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), None))
+    network.load_state_dict(state)
     network.compositions = {head: _by_number(table) for head, table in content["composition_energies"].items()}
     network.scales = {head: _by_number(scale) for head, scale in content["scales"].items()}
-    return network, Card(name=content["name"], symmetrise=content["symmetrise"], dtype=content["dtype"],
-                         shortest_distances=_pairs(content.get("shortest_distances", {})),
-                         provenance=content.get("provenance", {}))
+    if "covalent_radii" in content:
+        network.covalent_radii = _by_number(content["covalent_radii"])
+    return network
 
 
 def save(folder, model, card):
@@ -104,13 +113,15 @@ def save(folder, model, card):
         "settings": {name: value for name, value in asdict(model.settings).items() if value is not None},
         "composition_energies": {head: _by_symbol(table) for head, table in model.compositions.items()},
         "scales": {head: _by_symbol(scale) for head, scale in model.scales.items()},
+        "covalent_radii": _by_symbol(getattr(model, "covalent_radii", {})),
         "shortest_distances": {"-".join(chemical_symbols[z] for z in pair): distance
                                for pair, distance in card.shortest_distances.items()},
         "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
         "provenance": card.provenance,
     }
+    text = tomli_w.dumps(content)
     (folder / WEIGHTS).write_bytes(weights)
-    (folder / CARD).write_text(tomli_w.dumps(content))
+    (folder / CARD).write_text(text, encoding="utf-8")
 
 
 def _read_card(path):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from matscipy.neighbours import neighbour_list
 
+from .structure import check_density
+
 MOST_BINS = 50  # search bins along a non-periodic direction: sparse clusters would otherwise fill the memory with bins
 
 
@@ -26,11 +28,16 @@ class HalfList:
 
 
 def pairs(structure, cutoff):
-    """Centres, neighbours (P,) and integer shifts (P, 3) of all pairs within `cutoff` (A), each pair once."""
-    cell, origin, periods = _search_box(structure, cutoff)
+    """Centres, neighbours (P,) and integer shifts (P, 3) of all pairs within `cutoff` (A), each pair once.
+
+    Raises InvalidStructure where atoms or cell are so dense that the search would not end.
+    """
+    check_density(structure, cutoff)
+    periods, pbc = _periods(structure, cutoff)
     wrapped = structure.positions - periods @ structure.cell
+    cell, origin = _search_box(structure.cell, pbc, wrapped, cutoff)
     i, j, shifts = neighbour_list("ijS", cutoff=float(cutoff), positions=wrapped, cell=cell, cell_origin=origin,
-                                  pbc=structure.pbc, numbers=structure.numbers.astype(np.int32))
+                                  pbc=pbc, numbers=structure.numbers.astype(np.int32))
     i, j, shifts = i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
     first = (shifts != 0).argmax(axis=1)
     positive = shifts[np.arange(len(shifts)), first] > 0
@@ -94,24 +101,48 @@ def _within(i, j, positions, translations, cutoff):
     return HalfList(i[keep], j[keep], vectors[keep])
 
 
-def _search_box(structure, cutoff):
-    """Cell (3, 3) and origin (3,) for the search, and periods (n, 3) by which atoms lie outside the cell.
+def _periods(structure, cutoff):
+    """Periods (n, 3) by which atoms lie outside the cell, and the directions (3,) that the search must treat as periodic.
+
+    Along a vector of very many search bins whose vacuum is wider than the cutoff no pair crosses the vacuum: the cell is
+    cut open there, in the middle of the vacuum, and the direction is searched as if it were not periodic.
+    """
+    periods, pbc = np.zeros(structure.positions.shape, dtype=np.int64), structure.pbc.copy()
+    if not pbc.any():
+        return periods, pbc
+    dual = np.linalg.pinv(structure.cell[structure.pbc])
+    heights = 1 / np.linalg.norm(dual, axis=0)  # distances between lattice planes
+    for row, fractions, height in zip(np.flatnonzero(structure.pbc), (structure.positions @ dual).T, heights, strict=True):
+        start = 0.0
+        if height > MOST_BINS * cutoff:
+            gap, middle = _widest_gap(fractions)
+            if gap * height > cutoff:
+                start, pbc[row] = middle, False
+        periods[:, row] = np.floor(fractions - start)
+    return periods, pbc
+
+
+def _widest_gap(fractions):
+    """Width and middle of the widest gap between fractional coordinates of one direction, modulo 1."""
+    ordered = np.sort(fractions % 1)
+    gaps = np.diff(ordered, append=ordered[0] + 1)
+    widest = gaps.argmax()
+    return gaps[widest], ordered[widest] + gaps[widest] / 2
+
+
+def _search_box(cell, pbc, positions, cutoff):
+    """Cell (3, 3) and origin (3,) for the search of atoms that lie inside the cell.
 
     Directions that are not periodic get a vector orthogonal to the periodic ones that spans the atoms: what the cell
     says there has no meaning, and a vacuum would cost search bins.
     """
-    pbc, positions = structure.pbc, structure.positions
-    periods = np.zeros(positions.shape, dtype=np.int64)
-    cell = np.array(structure.cell)
-    origin = np.zeros(3)
-    free = np.eye(3)
+    box, origin, free = np.array(cell), np.zeros(3), np.eye(3)
     if pbc.any():
-        periods[:, pbc] = np.floor(positions @ np.linalg.pinv(structure.cell[pbc]))
-        _, _, axes = np.linalg.svd(structure.cell[pbc])
+        _, _, axes = np.linalg.svd(cell[pbc])
         free = axes[pbc.sum():]  # orthonormal complement of the periodic vectors
     for row, axis in zip(np.flatnonzero(~pbc), free, strict=True):
         along = positions @ axis
         span = min(float(np.ptp(along)) + 1.0, MOST_BINS * cutoff)
-        cell[row] = span * axis
+        box[row] = span * axis
         origin = origin + (along.min() - 0.5) * axis
-    return cell, origin, periods
+    return box, origin

@@ -7,6 +7,8 @@ import numpy as np
 FARTHEST = 1e9  # A: beyond it, float64 resolves positions worse than 1e-7 A
 FARTHEST_CELLS = 1e6  # periods of the cell
 CLOSEST = 0.1  # A: no chemistry, and gradients of any model are noise
+DENSEST = 20  # atoms / A^3: ten times the density of anything known, but few enough neighbours to find
+MOST_IMAGES = 1e6  # copies of the cell that a neighbour search may look at
 
 
 class InvalidStructure(ValueError):
@@ -34,12 +36,17 @@ class Structure:
     @property
     def volume(self):
         """Volume of the cell in A^3, 0 where the cell has no rank 3."""
-        return abs(float(np.linalg.det(self.cell)))
+        volume = abs(float(np.linalg.det(self.cell)))
+        # the determinant of dependent vectors is rounding, not zero
+        return volume if volume > 1e-9 * np.prod(np.linalg.norm(self.cell, axis=1)) else 0.0
 
 
-def from_atoms(atoms):
-    """Structure of an object with ASE's attributes: numbers, positions, cell, pbc, info."""
-    info = atoms.info
+def from_atoms(atoms, conditioned=True):
+    """Structure of an object with ASE's attributes: numbers, positions, cell, pbc, info.
+
+    conditioned: read the total charge and the spin from `info`; what stands there means nothing to other models.
+    """
+    info = atoms.info if conditioned else {}
     return Structure(
         numbers=np.array(atoms.numbers, dtype=np.int64),
         positions=np.array(atoms.positions, dtype=np.float64),
@@ -93,6 +100,29 @@ def check_distances(structure, pairs, shortest=None):
     return close
 
 
+def check_density(structure, cutoff):
+    """Raise InvalidStructure where a neighbour search within `cutoff` (A) would take forever or all memory.
+
+    Positions or a cell in other units than A make cells so thin, or atoms so dense, that there is no end of neighbours.
+    """
+    positions, volume = structure.positions, 1.0
+    if structure.pbc.any():
+        cell = structure.cell[structure.pbc]
+        dual = np.linalg.pinv(cell)
+        thickness = 1 / np.linalg.norm(dual, axis=0)
+        if np.prod(2 * cutoff / thickness + 1) > MOST_IMAGES:
+            raise InvalidStructure(f"`cell` is only {thickness.min():.3g} A thick along a periodic direction: take shorter "
+                                   "cell vectors of the same lattice, or check the unit (A)")
+        positions = positions - np.floor(positions @ dual) @ cell
+        volume = min(1.0, float(np.sqrt(np.linalg.det(cell @ cell.T))))
+    bins = np.floor(positions).astype(np.int64) @ np.array([1, 2**21, 2**42])  # 1 A wide; collisions are harmless
+    _, first, counts = np.unique(bins, return_index=True, return_counts=True)
+    densest = counts.argmax()
+    if counts[densest] / volume > DENSEST:
+        raise InvalidStructure(f"about {counts[densest] / volume:.0f} atoms per A^3 around atom {first[densest]}: "
+                               "check the unit of `positions` and `cell` (A)")
+
+
 def symbol(number):
     """Chemical symbol of an atomic number, or the number itself where there is none."""
     from ase.data import chemical_symbols  # a table, not an engine
@@ -104,6 +134,8 @@ def _check_cell(structure):
     cell, pbc = structure.cell, structure.pbc
     if not np.isfinite(cell).all():
         raise InvalidStructure(f"`cell` is not finite: {cell.tolist()}")
+    if np.abs(cell).max() > FARTHEST:
+        raise InvalidStructure(f"`cell` has entries beyond {FARTHEST:.0e} A: {cell.tolist()}")
     lengths = np.linalg.norm(cell, axis=1)
     zero = np.flatnonzero(pbc & (lengths == 0))
     if len(zero):
@@ -140,6 +172,10 @@ def _whole(info, key):
     value = info.get(key)
     if value is None:
         return None
-    if not np.isscalar(value) or not np.isfinite(value) or int(value) != value:
+    try:
+        number = float(value) if not isinstance(value, (str, bytes)) and np.ndim(value) == 0 else float("nan")
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer():
         raise InvalidStructure(f"`atoms.info[{key!r}]` must be a whole number, got {value!r}")
-    return int(value)
+    return int(number)
