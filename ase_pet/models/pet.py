@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..layers import adaptive, cutoff, ragged
 from ..layers.linear import FEEDFORWARD, NORMS, Linear, derived, head, linear
-from ..layers.zbl import zbl
+from ..layers.zbl import RADII, zbl
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Attention(nn.Module):
 
     def __init__(self, settings):
         super().__init__()
-        self.n_heads, self.temperature = settings.num_heads, settings.attention_temperature
+        self.temperature = settings.attention_temperature
         self.input_linear = Linear(settings.d_pet, 3 * settings.d_pet)
         self.output_linear = Linear(settings.d_pet, settings.d_pet)
 
     def forward(self, tokens, where):
-        return self.output_linear(ragged.attention(self.input_linear(tokens), where, self.n_heads, self.temperature))
+        return self.output_linear(ragged.attention(self.input_linear(tokens), where, self.temperature))
 
 
 class AttentionLayer(nn.Module):
@@ -208,7 +208,7 @@ class Model(nn.Module):
         self.energy_head = "energy"
         self.compositions = {}  # head -> {Z: eV}, added by `evaluation` in float64
         self.scales = {}  # head -> factor on what the head gives, one number or {Z: number}
-        self.covalent_radii = {}  # Z -> A, for ZBL
+        self.covalent_radii = {z: RADII[z] for z in settings.species if z < len(RADII)} if settings.zbl else {}  # A
         n_species, layers = len(settings.species), range(settings.num_gnn_layers)
         readouts = layers if self._residual else range(1)
         self.node_embedders = nn.ModuleList(nn.Embedding(n_species, settings.d_node) for _ in readouts)
@@ -289,7 +289,8 @@ class Model(nn.Module):
         geometry = torch.cat([vectors, (vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()], -1)
         rows = self.species_rows[graph.numbers]
         neighbour_rows = rows[graph.neighbour]
-        where = ragged.layout(graph.centre, graph.n_atoms, factor.clamp_min(1e-15).log().repeat(2))
+        where = ragged.layout(graph.centre, graph.n_atoms, factor.clamp_min(1e-15).log().repeat(2),
+                              self.settings.num_heads)
         condition = self._condition(graph)
         node, message = self.node_embedders[0](rows), self.edge_embedder.weight
         for index, layer in enumerate(self.gnn_layers):
@@ -334,7 +335,7 @@ class Model(nn.Module):
         """(n_atoms,) ZBL energies in eV, half of each pair to each of its atoms."""
         i, j = graph.pair_centre, graph.pair_neighbour
         distances = graph.pair_vectors.square().sum(-1).sqrt()
-        table = distances.new_tensor([self.covalent_radii.get(z, 0.0) for z in range(max(self.species) + 1)])
+        table = distances.new_tensor([self.covalent_radii[z] for z in self.species])[self.species_rows[graph.numbers]]
         z = graph.numbers
-        energy = 0.5 * zbl(z[i], z[j], distances, table[z[i]], table[z[j]])
+        energy = 0.5 * zbl(z[i], z[j], distances, table[i], table[j])
         return energy.new_zeros(graph.n_atoms).index_add(0, i, energy).index_add(0, j, energy)
