@@ -22,7 +22,7 @@ PBE = {"Gamma": ((0, 0, 0), (0, 0, 0, 15.06, 15.06, 15.06)),
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("calculator", nargs="?", default="silicon", help="name or folder of a calculator of silicon")
 parser.add_argument("--output", type=Path, default=Path("demo"), help="folder to write to")
-parser.add_argument("--supercell", type=int, default=4, help="repeats of the primitive cell; X and L need an even number")
+parser.add_argument("--supercell", type=int, default=4, help="repeats of the primitive cell; even for X and L")
 arguments = parser.parse_args()
 arguments.output.mkdir(parents=True, exist_ok=True)
 
@@ -47,5 +47,12 @@ at_points = phonons.run_qpoints([point for point, _ in PBE.values()])
 for (name, (_, reference)), found in zip(PBE.items(), at_points.frequencies, strict=True):
     print(f"{name:5}", " ".join(f"{value:6.2f}" for value in found), "THz; PBE", *reference)
 phonons.auto_band_structure(npoints=51)
-plot = phonons.plot_band_structure()
-plot.gcf().savefig(arguments.output / "phonon_bands.png", dpi=150)
+figure = phonons.plot_band_structure().gcf()
+for axes in figure.axes:
+    for place, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
+        for name, (_, reference) in PBE.items():
+            if name in label.get_text():
+                axes.plot(6 * [place], reference, "ko", fillstyle="none", clip_on=False)
+figure.axes[0].set_ylabel("frequency (THz)")
+figure.suptitle(f"silicon, {len(phonons.supercell)} atoms; lines: {calculator.card.name}, circles: PBE")
+figure.savefig(arguments.output / "phonon_bands.png", dpi=150)

@@ -1,0 +1,80 @@
+"""The python blocks of README and docs, and the examples, run as they stand."""
+
+import re
+import runpy
+import sys
+import tomllib
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot
+import pytest
+
+from ase_pet import shipped
+from ase_pet.store import shipped_folder
+from ase_pet.train import read
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+EXAMPLES = sorted((ROOT / "md_examples").glob("*.py"))
+SMALL = {"01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"]}
+WRITTEN = {"01_nve_energy_conservation": ["energy_conservation.png", "nve.json", "nve.traj"],
+           "02_phonon_bands": ["phonon_bands.png", "phonons.yaml"]}
+
+needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+
+
+def blocks(page, language):
+    """Code blocks of a page, each moved down so that line numbers in errors are those of the page."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return ["\n" * text.count("\n", 0, match.start(1)) + match[1] for match in found]
+
+
+def name(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+@needs_silicon
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, name(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=name)
+def test_recipes_are_valid(page, tmp_path):
+    for block in blocks(page, "toml"):
+        (tmp_path / "recipe.toml").write_text(block)
+        assert read(tmp_path / "recipe.toml").name == tomllib.loads(block)["name"]
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    inside = [link for link in links if not link.startswith("https://")]
+    waiting = [] if "silicon" in shipped() else ["calculators/silicon/README.md"]
+    assert [link for link in inside if link not in waiting and not (page.parent / link).exists()] == []
+
+
+def test_shipped_calculators_stand_in_the_clone():
+    assert shipped_folder() == ROOT / "calculators"
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=name)
+def test_example_is_short(script):
+    assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@needs_silicon
+@pytest.mark.parametrize("script", EXAMPLES, ids=name)
+def test_example_runs(script, tmp_path, monkeypatch, capsys):
+    matplotlib.use("Agg")
+    monkeypatch.setattr(sys, "argv", [str(script), "--output", str(tmp_path), *SMALL[script.stem]])
+    runpy.run_path(str(script), run_name="__main__")
+    matplotlib.pyplot.close("all")
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN[script.stem]
+    assert capsys.readouterr().out
