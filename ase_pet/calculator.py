@@ -13,6 +13,8 @@ from torch import nn
 
 from . import evaluation, graph, outputs, plugins, store, symmetrisers
 
+DIRECT_HEADS = {"forces": ("non_conservative_forces", "non_conservative_force"),
+                "stress": ("non_conservative_stress",)}
 CHUNK_ATOMS = {"cpu": 256, "cuda": 4096}  # atoms evaluated at once by `evaluate`
 OUT_OF_MEMORY = ("allocate", "out of memory", "not enough memory", "ALLOC_FAILED")  # in texts of RuntimeErrors
 
@@ -48,11 +50,14 @@ class PETCalculator(Calculator):
         self.device = _device(device)
         network, self.card = _load(model)
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
-        _select(network, variant, non_conservative)
+        _select_head(network, variant)
+        self._direct = _direct_heads(network, non_conservative)
         self._conditioned = getattr(getattr(network, "settings", None), "system_conditioning", False)
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
         self.model = symmetrisers.symmetrise(network, self.card.symmetrise if symmetrise is None else symmetrise)
         _check_numbers(skin, batch_atoms, compile)
+        if self._direct and not hasattr(self.model, "predict"):
+            raise ValueError("`non_conservative`: a symmetrised model has energies only; use symmetrise='none'")
         self._run = self._compiled()
         self._neighbours = graph.VerletList(self.cutoff, skin)
         self._batch_atoms = CHUNK_ATOMS[self.device.type] if batch_atoms is None else batch_atoms
@@ -170,7 +175,7 @@ class PETCalculator(Calculator):
         atoms, edges = sum(map(len, structures)), 2 * sum(len(pairs.centres) for pairs in lists)
         with _memory(self.device, atoms, edges, len(structures)):
             batch = graph.build(structures, lists, dtype=self.dtype, device=self.device)
-        return evaluation.Evaluation(self._run, batch)
+        return evaluation.Evaluation(self._run, batch, direct=self._direct)
 
     def _evaluate_chunk(self, structures, properties, first):
         """Outputs of structures, the first of which is number `first` of the user's list."""
@@ -238,15 +243,32 @@ def _device(name):
     return device
 
 
-def _select(network, variant, non_conservative):
+def _select_head(network, variant):
     """Point the model at one of its energy heads; refuse heads that it does not have."""
-    heads = list(getattr(getattr(network, "settings", None), "heads", {"energy": 1}))
+    heads = getattr(getattr(network, "settings", None), "heads", {"energy": 1})
     variants = [name.partition("/")[2] for name in heads if name.split("/")[0] == "energy"]
     if variant is not None:
         if variant not in variants:
             raise ValueError(f"`variant` is {variant!r}: valid choices are {', '.join(map(repr, variants))}")
         network.energy_head = f"energy/{variant}" if variant else "energy"
+    elif "" not in variants:
+        raise ValueError("`variant` is needed, as the model has no plain energy head: valid choices are "
+                         + ", ".join(map(repr, variants)))
+
+
+def _direct_heads(network, non_conservative):
+    """{"forces": head, "stress": head} of what is read from a head of the model in place of a derivative."""
     if non_conservative not in (False, True, "forces", "stress"):
-        raise ValueError(f"`non_conservative` is {non_conservative!r}: valid choices are False, True, 'forces', 'stress'")
-    if non_conservative:
-        raise ValueError("`non_conservative`: this model has no direct heads that are served; leave it False")
+        raise ValueError(f"`non_conservative` is {non_conservative!r}: "
+                         "valid choices are False, True, 'forces', 'stress'")
+    heads = getattr(getattr(network, "settings", None), "heads", {})
+    variant = getattr(network, "energy_head", "energy").partition("/")[1:]
+    direct = {}
+    for name in {False: (), True: ("forces", "stress")}.get(non_conservative, (non_conservative,)):
+        valid = ["".join((base, *variant)) for base in DIRECT_HEADS[name]]
+        found = [head for head in valid if head in heads]
+        if not found:
+            raise ValueError(f"`non_conservative` is {non_conservative!r}, but the model has no head for direct {name} "
+                             f"({' or '.join(valid)}): its heads are {', '.join(heads) or 'energy'}")
+        direct[name] = found[0]
+    return direct

@@ -16,14 +16,17 @@ class Evaluation:
     """Lazy results of a model on a Graph. Energies in eV and sums in float64.
 
     training: keep the graph of derivatives, so that a loss on forces and stress reaches the weights.
+    direct: {"forces": head, "stress": head}, both optional: what a head of the model gives in place of the derivative.
     """
 
-    def __init__(self, model, graph, training=False):
+    def __init__(self, model, graph, training=False, direct=None):
         self.model = model
         self.graph = graph
         self.training = training
+        self.direct = direct or {}
         self._energies = None
         self._gradient = None
+        self._heads = None
 
     @property
     def energies(self):
@@ -36,14 +39,12 @@ class Evaluation:
     @property
     def interaction(self):
         """(n_structures,) energies in eV without composition energies: what a model is trained on."""
-        per_atom = self.energies - self._composition()
-        return per_atom.new_zeros(self.graph.n_structures).index_add(0, self.graph.structure, per_atom)
+        return self._sum(self.energies - self._composition())
 
     @property
     def energy(self):
         """(n_structures,) energies in eV."""
-        per_atom = self.energies
-        return per_atom.new_zeros(self.graph.n_structures).index_add(0, self.graph.structure, per_atom)
+        return self._sum(self.energies)
 
     @property
     def pair_gradient(self):
@@ -62,7 +63,10 @@ class Evaluation:
 
     @property
     def forces(self):
-        """(n_atoms, 3) in eV/A."""
+        """(n_atoms, 3) in eV/A; direct forces less their mean over the atoms of each structure."""
+        if "forces" in self.direct:
+            forces = self._predicted("forces")
+            return forces - self._mean(forces)[self.graph.structure]
         gradient = self.pair_gradient.double()
         zeros = gradient.new_zeros(self.graph.n_atoms, 3)
         return zeros.index_add(0, self.graph.pair_centre, gradient).index_add(0, self.graph.pair_neighbour, -gradient)
@@ -82,12 +86,36 @@ class Evaluation:
         if flat:
             raise Undefined("stress needs a cell of rank 3: the volume is zero"
                             + (f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""))
-        return self.virial / self.graph.volume[:, None, None]
+        if "stress" in self.direct:
+            per_atom = self._predicted("stress").view(-1, 3, 3)
+            virial = self._sum((per_atom + per_atom.transpose(1, 2)) / 2)
+        else:
+            virial = self.virial
+        return virial / self.graph.volume[:, None, None]
 
     def split(self, per_atom):
         """Numpy arrays of the atoms of each structure."""
         sizes = torch.bincount(self.graph.structure, minlength=self.graph.n_structures).tolist()
         return [part.numpy() for part in per_atom.detach().cpu().split(sizes)]
+
+    def _predicted(self, name):
+        """(n_atoms, components) of the head that stands for a derivative; energies come out of the same call."""
+        if self._heads is None:
+            head = self.model.energy_head
+            with torch.set_grad_enabled(self.training):
+                self._heads = self.model.predict(self.graph, (head, *self.direct.values()))
+            if self._energies is None:
+                self._energies = self._heads[head][:, 0].double()
+        return self._heads[self.direct[name]].double()
+
+    def _sum(self, per_atom):
+        """Sums over the atoms of each structure."""
+        return per_atom.new_zeros(self.graph.n_structures, *per_atom.shape[1:]).index_add(
+            0, self.graph.structure, per_atom)
+
+    def _mean(self, per_atom):
+        counts = torch.bincount(self.graph.structure, minlength=self.graph.n_structures)
+        return self._sum(per_atom) / counts[:, None]
 
     def _composition(self):
         table = self._energies.new_zeros(int(self.graph.numbers.max()) + 1)

@@ -1,7 +1,7 @@
 """What changed between versions 1 to 16 of metatrain's PET checkpoints: hyper-parameters, names and shapes of tensors.
 
-A version below 8 comes in two kinds, told apart by a tensor `node_embedding.weight`: "large-scale" models, and the older
-ones with LayerNorm after each block. Both have an embedding row for padding that later versions lack.
+A version below 8 comes in two kinds: "large-scale" models, which have a tensor `node_embedding.weight`, and older ones
+with LayerNorm after each block. Both have an embedding row for padding that later versions lack.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Pickles read as data: containers, numbers, text, and inert stand-ins for whatever else they name.
 
 A pickle is a program for a small stack machine. The machine here knows the operations that build containers and no
-others. It never imports, looks up or calls what a pickle names: a name must be on a list, and what comes out is a stand-in
-that holds the arguments, or what one of our own functions makes of them. So nothing from a file can run.
+others. It never imports, looks up or calls what a pickle names: a name must be on a list, and what comes out is a
+stand-in that holds the arguments, or what one of our own functions makes of them. So nothing from a file can run.
 """
 
 import itertools
@@ -91,7 +91,7 @@ class _Machine:
         target = self.stack[-1]
         if type(target) not in (dict, Inert) or len(items) % 2:
             raise TypeError
-        if type(target) is dict:  # other keys than text and numbers are not looked at: hashing nested ones takes forever
+        if type(target) is dict:  # nested tuples as keys can take forever to hash, and no key that is used is one
             target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=True)
                           if type(key) in (str, int))
 

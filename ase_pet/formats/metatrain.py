@@ -181,7 +181,7 @@ def _composition(archive, state, name, species):
 
 
 def _scales(archive, state, targets, heads, species):
-    """{head: scale}, a scale is one number or {Z: number}. Old versions have one tensor, in the order of the targets."""
+    """{head: scale}, one number or {Z: number}. Old versions have one tensor, in the order of the targets."""
     if "scaler.scales" not in state:
         return {name: _scale(archive, state, name, species) for name in heads}
     scales = _take(archive, state, "scaler.scales")
