@@ -54,5 +54,5 @@ for axes in figure.axes:
             if name in label.get_text():
                 axes.plot(6 * [place], reference, "ko", fillstyle="none", clip_on=False)
 figure.axes[0].set_ylabel("frequency (THz)")
-figure.suptitle(f"silicon, {len(phonons.supercell)} atoms; lines: {calculator.card.name}, circles: PBE")
+figure.suptitle(f"phonons of silicon, {len(phonons.supercell)} atoms; lines: this calculator, circles: PBE")
 figure.savefig(arguments.output / "phonon_bands.png", dpi=150)
