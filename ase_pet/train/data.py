@@ -88,11 +88,13 @@ def _full(stress):
     return stress.reshape(3, 3) if stress.size == 9 else stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
 
 
-def fit_composition(samples, species):
-    """{Z: eV} by least squares of the energies on the numbers of atoms of each species."""
-    counts = np.array([[np.sum(sample.structure.numbers == z) for z in species] for sample in samples], dtype=float)
-    energies = np.array([sample.energy for sample in samples])
-    solution, *_ = np.linalg.lstsq(counts, energies, rcond=None)
+def fit_composition(numbers, energies, species):
+    """{Z: eV} by least squares of energies (B,) in eV on the numbers of atoms of each species.
+
+    numbers: list of (n,) arrays of atomic numbers.
+    """
+    counts = np.array([[np.sum(atoms == z) for z in species] for atoms in numbers], dtype=float)
+    solution, *_ = np.linalg.lstsq(counts, np.asarray(energies), rcond=None)
     return dict(zip(species, solution.tolist(), strict=True))
 
 

@@ -9,17 +9,24 @@ import numpy as np
 import torch
 
 from ..evaluation import Evaluation
-from .data import collate
+from .data import collate, fit_composition
 
 STATE, HISTORY = "state.pt", "history.jsonl"
 EVALUATION_ATOMS = 128
 
 
 def losses(results, batch, spreads, weights):
-    """Scalar loss of an Evaluation against the targets of a Batch: weighted Huber errors in units of the spreads."""
+    """Scalar loss of an Evaluation against the targets of a Batch: weighted Huber errors in units of the spreads.
+
+    The mean error of the energy per atom over the batch is taken out: it is a composition energy, which least squares
+    finds at each validation. Left in, this one stiff direction (each bias counts once per neighbour) hides the forces
+    from the optimiser: 0.37 instead of 0.15 eV/A after a tenth of the steps on 80 silicon cells.
+    """
+    forces = results.forces  # first: it makes the energies as well
+    per_atom = (results.interaction - batch.energy) / batch.n_atoms
     errors = {
-        "forces": results.forces - batch.forces,  # first: it makes the energies as well
-        "energy": (results.interaction - batch.energy) / batch.n_atoms,
+        "forces": forces - batch.forces,
+        "energy": per_atom - per_atom.mean() if len(per_atom) > 1 else per_atom,
         "stress": (results.virial - batch.virial) / batch.n_atoms[:, None, None],
     }
     total = 0.0
@@ -43,11 +50,20 @@ def predict(model, samples, dtype, device):
         results = Evaluation(model, batch.graph)
         volume = batch.graph.volume[:, None, None]
         values = {"forces": (batch.forces, results.forces),
-                  "energy": (batch.energy / batch.n_atoms, results.interaction / batch.n_atoms),
+                  "energy": (batch.energy / batch.n_atoms, results.energy / batch.n_atoms),
                   "stress": (batch.virial / volume, results.virial / volume)}
         for name, pair in values.items():
             rows[name].append(np.stack([value.detach().cpu().numpy().ravel() for value in pair]))
     return {name: _finite(np.concatenate(parts, axis=1)) for name, parts in rows.items()}
+
+
+def refit(model, samples, species, dtype, device):
+    """{Z: eV} composition energies by least squares of what the model leaves of the energies of the samples."""
+    found = []
+    for chunk in chunks(samples, EVALUATION_ATOMS):
+        batch = collate(chunk, dtype, device)
+        found.append((batch.energy - Evaluation(model, batch.graph).interaction).cpu().numpy())
+    return fit_composition([sample.structure.numbers for sample in samples], np.concatenate(found), species)
 
 
 def _finite(pairs):
@@ -85,8 +101,9 @@ class Trainer:
     at the end of an epoch, so that a run that was killed goes on to the same weights, bit for bit.
     """
 
-    def __init__(self, recipe, model, splits, spreads, folder, device, dtype):
+    def __init__(self, recipe, model, splits, spreads, composition, folder, device, dtype):
         self.recipe, self.splits, self.spreads, self.folder = recipe, splits, spreads, folder
+        self.composition = composition  # taken out of the energies of the samples beforehand
         self.device, self.dtype = device, dtype
         self.model = model.to(device, dtype)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
@@ -95,7 +112,7 @@ class Trainer:
                                            betas=(0.9, 0.99), fused=True)
         self.steps_per_epoch = math.ceil(len(splits["train"]) / options.batch_size)
         self.epoch, self.step = 0, 0
-        self.best, self.best_weights = math.inf, copy.deepcopy(self.average.state_dict())
+        self.best, self.best_weights, self.best_composition = math.inf, copy.deepcopy(self.average.state_dict()), {}
 
     def run(self):
         """Yield {epoch, loss, rate, val} records until the epochs of the recipe are done."""
@@ -145,11 +162,14 @@ class Trainer:
         return options.final_rate + (1 - options.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
 
     def _validate(self, loss):
+        composition = refit(self.average, self.splits["train"], self.average.species, self.dtype, self.device)
+        self.average.compositions = {self.average.energy_head: composition}
         found = errors(predict(self.average, self.splits["val"], self.dtype, self.device))
         weights = self.recipe.loss
         score = sum(getattr(weights, name) * (value["rmse"] / value["rms"])**2 for name, value in found.items())
         if score < self.best:
             self.best, self.best_weights = score, copy.deepcopy(self.average.state_dict())
+            self.best_composition = composition
         record = {"epoch": self.epoch, "loss": loss, "rate": self.rate(), "score": score, "val": found}
         with open(self.folder / HISTORY, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -158,7 +178,7 @@ class Trainer:
     def save(self):
         """Write the whole state, replacing the old one at once."""
         state = {"epoch": self.epoch, "step": self.step, "best": self.best, "best_weights": self.best_weights,
-                 "model": self.model.state_dict(), "average": self.average.state_dict(),
+                 "best_composition": self.best_composition, "model": self.model.state_dict(), "average": self.average.state_dict(),
                  "optimiser": self.optimiser.state_dict()}
         temporary = self.folder / (STATE + ".part")
         torch.save(state, temporary)
@@ -175,6 +195,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.best, self.best_weights = state["best"], state["best_weights"]
+        self.best_composition = state["best_composition"]
         records = [line for line in (self.folder / HISTORY).read_text().splitlines()
                    if json.loads(line)["epoch"] <= self.epoch] if (self.folder / HISTORY).is_file() else []
         (self.folder / HISTORY).write_text("".join(record + "\n" for record in records))

@@ -55,7 +55,10 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole recipe; `card` holds free text for the calculator's card (system, level_of_theory, limits, licence)."""
+    """A whole recipe; `card` holds free text for the calculator's card (system, level_of_theory, limits, licence).
+
+    start: calculator folder (relative to the recipe) or shipped calculator whose weights the training starts from.
+    """
 
     name: str
     model: str
@@ -68,6 +71,7 @@ class Recipe:
     device: str = "auto"
     seed: int = 0
     symmetrise: str = "none"
+    start: str | None = None
     folder: Path = Path(".")
 
 

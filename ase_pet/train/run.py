@@ -50,25 +50,41 @@ def prepare(recipe, output, device):
     torch.manual_seed(recipe.seed)
     model = plugins.load("ase_pet.models", recipe.model).Model(settings)
     splits = data.read(recipe, model.species, model.cutoff)
-    composition = data.fit_composition(splits["train"], model.species)
+    composition = data.fit_composition([sample.structure.numbers for sample in splits["train"]],
+                                       [sample.energy for sample in splits["train"]], model.species)
     for samples in splits.values():
         data.remove_composition(samples, composition)
     spreads = data.spreads(splits["train"])
-    model.compositions = {model.energy_head: composition}
     model.scales = {model.energy_head: spreads["forces"]}
+    if recipe.start:
+        _start(recipe, model)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Trainer(recipe, model, splits, spreads, output, torch.device(device), store.dtype_of(recipe.dtype))
+    return Trainer(recipe, model, splits, spreads, composition, output, torch.device(device),
+                   store.dtype_of(recipe.dtype))
+
+
+def _start(recipe, model):
+    """Give the model the weights and scales of the calculator that the recipe starts from."""
+    folder = recipe.folder / recipe.start
+    other, _ = store.load(folder if folder.exists() else recipe.start)
+    if type(other) is not type(model) or other.settings != model.settings:
+        raise ValueError(f"recipe `{recipe.name}`: `start` {recipe.start!r} has another model or other settings")
+    model.load_state_dict(other.state_dict())
+    model.scales = dict(other.scales)
 
 
 def finish(recipe, trainer, output, seconds):
     """Write calculator, metrics, plots and card of the best weights; returns the metrics."""
     model = trainer.average
     model.load_state_dict(trainer.best_weights)
+    model.compositions = {model.energy_head: trainer.best_composition}
     pairs = {split: predict(model, samples, trainer.dtype, trainer.device)
              for split, samples in trainer.splits.items() if samples}
     metrics = {split: {"structures": len(trainer.splits[split]), **errors(values)} for split, values in pairs.items()}
     everything = [sample for split in ("train", "val") for sample in trainer.splits[split]]
+    model.compositions = {model.energy_head: {z: energy + trainer.best_composition[z]
+                                              for z, energy in trainer.composition.items()}}
     provenance = {"date": datetime.date.today().isoformat(), "torch": torch.__version__,
                   "machine": platform.machine(), "device": str(trainer.device), "epochs": trainer.epoch,
                   "seconds": round(seconds), "data": _hashes(recipe), "errors": metrics}
