@@ -81,7 +81,10 @@ class Evaluation:
 
     @property
     def stress(self):
-        """(n_structures, 3, 3) in eV/A^3. Raises Undefined where a cell has no volume."""
+        """(n_structures, 3, 3) in eV/A^3; a direct one is (1/V) sum over atoms of the symmetric part of the head.
+
+        Raises Undefined where a cell has no volume.
+        """
         flat = torch.nonzero(self.graph.volume == 0)[:, 0].tolist()
         if flat:
             raise Undefined("stress needs a cell of rank 3: the volume is zero"

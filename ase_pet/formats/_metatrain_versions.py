@@ -41,7 +41,10 @@ def upgrade(checkpoint):
     version = _version(checkpoint)
     large_scale = version < 8 and "node_embedding.weight" in _table(checkpoint, "model_state_dict")
     stored = dict(_table(_table(checkpoint, "model_data"), "model_hypers"))
-    return _hypers(stored, version, large_scale), _state(checkpoint, version, large_scale)
+    hypers, state = _hypers(stored, version, large_scale), _state(checkpoint, version, large_scale)
+    if hypers["num_gnn_layers"] * hypers["num_attention_layers"] > len(state):
+        raise ValueError("`num_gnn_layers` and `num_attention_layers` ask for more layers than there are tensors")
+    return hypers, state
 
 
 def _version(checkpoint):

@@ -5,8 +5,7 @@ others. It never imports, looks up or calls what a pickle names: a name must be 
 stand-in that holds the arguments, or what one of our own functions makes of them. So nothing from a file can run.
 """
 
-import itertools
-import pickletools
+import struct
 
 MOST_OPERATIONS = 2_000_000  # a checkpoint of 10^9 parameters has some 10^5
 
@@ -28,16 +27,20 @@ def unpickle(data, functions, is_inert, persistent):
     Raises ValueError that names what is not admitted, and for damaged data.
     """
     machine = _Machine(functions, is_inert, persistent)
+    place = 0
     try:
-        for opcode, argument, _ in itertools.islice(pickletools.genops(data), MOST_OPERATIONS):
-            if opcode.name not in _OPERATIONS:
-                raise ValueError(f"the pickle holds the operation {opcode.name}, which no checkpoint needs")
-            _OPERATIONS[opcode.name](machine, argument)
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"the pickle is damaged: {type(error).__name__} at {opcode.name}") from None
-    if not machine.stopped:
-        raise ValueError(f"the pickle describes no single object in {MOST_OPERATIONS} operations")
-    return machine.stack[-1]
+        for _ in range(MOST_OPERATIONS):
+            code = data[place:place + 1]
+            if code and code not in _OPERATIONS:
+                raise ValueError(f"the pickle holds the operation {code!r}, which no checkpoint needs: refused")
+            read_argument, act = _OPERATIONS[code]
+            argument, place = read_argument(data, place + 1)
+            act(machine, argument)
+            if machine.stopped:
+                return machine.stack[-1]
+    except (IndexError, KeyError, TypeError, struct.error, UnicodeDecodeError) as error:
+        raise ValueError(f"the pickle is damaged at byte {place} ({type(error).__name__})") from None
+    raise ValueError(f"the pickle has more than {MOST_OPERATIONS} operations: refused")
 
 
 class _Machine:
@@ -59,8 +62,7 @@ class _Machine:
     def pop_to_mark(self):
         return self.pop(len(self.stack) - self.marks.pop())
 
-    def name(self, argument):
-        name = ".".join(argument.split(" ", 1))
+    def name(self, name):
         if name not in self.functions and not self.is_inert(name):
             raise ValueError(f"the file names `{name}`, which is not among the things a checkpoint may hold: refused")
         self.push(Inert(name))
@@ -96,33 +98,76 @@ class _Machine:
                           if type(key) in (str, int))
 
     def stop(self, _):
-        self.stopped = len(self.stack) == 1
+        if len(self.stack) != 1:
+            raise IndexError
+        self.stopped = True
 
 
-_OPERATIONS = {
-    "PROTO": lambda machine, _: None,
-    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
-    "STOP": _Machine.stop,
-    "NONE": lambda machine, _: machine.push(None),
-    "NEWTRUE": lambda machine, _: machine.push(True),
-    "NEWFALSE": lambda machine, _: machine.push(False),
-    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"), _Machine.push),
-    "EMPTY_DICT": lambda machine, _: machine.push({}),
-    "EMPTY_LIST": lambda machine, _: machine.push([]),
-    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
-    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
-    "TUPLE1": lambda machine, _: machine.push(tuple(machine.pop(1))),
-    "TUPLE2": lambda machine, _: machine.push(tuple(machine.pop(2))),
-    "TUPLE3": lambda machine, _: machine.push(tuple(machine.pop(3))),
-    "SETITEM": lambda machine, _: machine.set_items(machine.pop(2)),
-    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
-    "APPEND": lambda machine, _: machine.append(machine.pop(1)),
-    "APPENDS": lambda machine, _: machine.append(machine.pop_to_mark()),
-    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
-    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda machine, key: machine.push(machine.memo[key])),
-    "GLOBAL": _Machine.name,
-    "REDUCE": _Machine.construct,
-    "NEWOBJ": _Machine.construct,
-    "BUILD": _Machine.set_state,
-    "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0])),
+def _nothing(data, place):
+    return None, place
+
+
+def _number(layout):
+    """Reader of a number of a layout of the module struct: what it reads, and the place behind it."""
+    form = struct.Struct(layout)
+    return lambda data, place: (form.unpack_from(data, place)[0], place + form.size)
+
+
+def _piece(data, start, length):
+    if start + length > len(data):
+        raise IndexError
+    return data[start:start + length], start + length
+
+
+def _text(data, place):
+    piece, place = _piece(data, place + 4, *struct.unpack_from("<I", data, place))
+    return piece.decode(), place
+
+
+def _long(data, place):
+    piece, place = _piece(data, place + 1, data[place])
+    return int.from_bytes(piece, "little", signed=True), place
+
+
+def _name(data, place):
+    """"module.name" from two lines."""
+    lines = data[place:place + 1000].split(b"\n", 2)
+    if len(lines) < 3:
+        raise IndexError
+    return f"{lines[0].decode()}.{lines[1].decode()}", place + len(lines[0]) + len(lines[1]) + 2
+
+
+_OPERATIONS = {  # code: (reader of the argument, what to do); the names are those of the module pickletools
+    b"\x80": (_number("<B"), lambda machine, _: None),  # PROTO
+    b"(": (_nothing, lambda machine, _: machine.marks.append(len(machine.stack))),  # MARK
+    b".": (_nothing, _Machine.stop),  # STOP
+    b"N": (_nothing, lambda machine, _: machine.push(None)),  # NONE
+    b"\x88": (_nothing, lambda machine, _: machine.push(True)),  # NEWTRUE
+    b"\x89": (_nothing, lambda machine, _: machine.push(False)),  # NEWFALSE
+    b"K": (_number("<B"), _Machine.push),  # BININT1
+    b"M": (_number("<H"), _Machine.push),  # BININT2
+    b"J": (_number("<i"), _Machine.push),  # BININT
+    b"G": (_number(">d"), _Machine.push),  # BINFLOAT
+    b"\x8a": (_long, _Machine.push),  # LONG1
+    b"X": (_text, _Machine.push),  # BINUNICODE
+    b"}": (_nothing, lambda machine, _: machine.push({})),  # EMPTY_DICT
+    b"]": (_nothing, lambda machine, _: machine.push([])),  # EMPTY_LIST
+    b")": (_nothing, lambda machine, _: machine.push(())),  # EMPTY_TUPLE
+    b"t": (_nothing, lambda machine, _: machine.push(tuple(machine.pop_to_mark()))),  # TUPLE
+    b"\x85": (_nothing, lambda machine, _: machine.push(tuple(machine.pop(1)))),  # TUPLE1
+    b"\x86": (_nothing, lambda machine, _: machine.push(tuple(machine.pop(2)))),  # TUPLE2
+    b"\x87": (_nothing, lambda machine, _: machine.push(tuple(machine.pop(3)))),  # TUPLE3
+    b"s": (_nothing, lambda machine, _: machine.set_items(machine.pop(2))),  # SETITEM
+    b"u": (_nothing, lambda machine, _: machine.set_items(machine.pop_to_mark())),  # SETITEMS
+    b"a": (_nothing, lambda machine, _: machine.append(machine.pop(1))),  # APPEND
+    b"e": (_nothing, lambda machine, _: machine.append(machine.pop_to_mark())),  # APPENDS
+    b"q": (_number("<B"), _Machine.put),  # BINPUT
+    b"r": (_number("<I"), _Machine.put),  # LONG_BINPUT
+    b"h": (_number("<B"), lambda machine, key: machine.push(machine.memo[key])),  # BINGET
+    b"j": (_number("<I"), lambda machine, key: machine.push(machine.memo[key])),  # LONG_BINGET
+    b"c": (_name, _Machine.name),  # GLOBAL
+    b"R": (_nothing, _Machine.construct),  # REDUCE
+    b"\x81": (_nothing, _Machine.construct),  # NEWOBJ
+    b"b": (_nothing, _Machine.set_state),  # BUILD
+    b"Q": (_nothing, lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0]))),  # BINPERSID
 }

@@ -15,9 +15,9 @@ from ._tensor_map import read_block
 from ._unpickle import Inert
 
 NEWEST_WRAPPER = 4
-LENGTHS = ("angstrom", "Angstrom", "A", "")  # a unit left open is taken as this one, as metatrain does
-ENERGIES = ("eV", "")
 COMPONENTS = {"energy": 1, "non_conservative_forces": 3, "non_conservative_force": 3, "non_conservative_stress": 9}
+UNITS = {"length": ("a", ""), "energy": ("ev", ""), "non_conservative_forces": ("ev/a", ""),
+         "non_conservative_force": ("ev/a", ""), "non_conservative_stress": ("ev/a^3", "")}  # one left open means these
 HEADS = ("node_heads", "edge_heads", "node_last_layers", "edge_last_layers")
 SPECIES = "species_to_species_index"
 IN_FILE = {r"^(gnn_layers\.\d+)\.attention_layers\.": r"\1.trans.layers.", r"^combinations\.(\d+)\.norm\.":
@@ -37,8 +37,8 @@ def recognises(path):
 def read(path):
     """PET model of a checkpoint, on the CPU in the dtype of its weights, with the weights of the best epoch.
 
-    Heads of energies and of direct forces and stress are read; `energy_head` is "energy". Raises ValueError that names
-    what is damaged, unknown or not served.
+    Heads of energies and of direct forces and stress in ASE's units are read, others are left out; `energy_head` is
+    "energy". Raises ValueError that names what is damaged, unknown or not served.
     """
     path = Path(path)
     try:
@@ -88,7 +88,7 @@ def _targets(checkpoint):
     info = info.state if type(info) is Inert else None
     if type(info) is not dict or type(info.get("targets")) is not dict:
         raise ValueError("`dataset_info` is missing or does not list the targets")
-    if info.get("length_unit") not in LENGTHS:
+    if not _is_unit("length", info.get("length_unit")):
         raise ValueError("`length_unit` is not angstrom: not served")
     units = {}
     for name, target in info["targets"].items():
@@ -99,16 +99,24 @@ def _targets(checkpoint):
     return units
 
 
+def _is_unit(quantity, unit):
+    return type(unit) is str and unit.lower().replace("angstrom", "a") in UNITS[quantity]
+
+
 def _heads(targets):
     """{name: components} of the targets that are served; other targets have heads of their own and act on nothing."""
-    heads = {name: COMPONENTS[name.split("/")[0]] for name in targets if name.split("/")[0] in COMPONENTS}
+    heads = {}
+    for name, unit in targets.items():
+        base, _, variant = name.partition("/")
+        if base == "energy" and not _is_unit(base, unit):
+            raise ValueError(f"the unit of `{name}` is not eV: not served")
+        if base in COMPONENTS and "." in variant:
+            raise ValueError(f"target `{name}` has a dot in its name: not served")
+        variant_of_stress = variant and base == "non_conservative_stress"  # the public software leaves out the volume
+        if base in COMPONENTS and _is_unit(base, unit) and not variant_of_stress:
+            heads[name] = COMPONENTS[base]
     if 1 not in heads.values():
         raise ValueError(f"it has no target `energy`, only {', '.join(f'`{name}`' for name in targets)}")
-    for name, components in heads.items():
-        if components == 1 and targets[name] not in ENERGIES:
-            raise ValueError(f"the unit of `{name}` is not eV: not served")
-        if "." in name:
-            raise ValueError(f"target `{name}` has a dot in its name: not served")
     return heads
 
 
@@ -142,7 +150,8 @@ def _weights(archive, state, model):
                              + (f" and {len(culprits) - 4} others" if len(culprits) > 4 else ""))
     dtypes = {state[name].dtype for name in names.values()}
     if len(dtypes) != 1 or not dtypes < {torch.float32, torch.float64}:
-        raise ValueError(f"its weights are {', '.join(sorted(map(str, dtypes)))}: expected float32 or float64")
+        shown = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise ValueError(f"its weights are {shown}: expected all in float32 or all in float64")
     return {name: _weight(archive, state, names[name], tensor.shape) for name, tensor in expected.items()}
 
 
