@@ -6,11 +6,12 @@ import torch
 def bump(distances, cutoff, width):
     """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often differentiable.
 
-    f = (1 + tanh(1 / tan(pi x))) / 2 with x = (d - cutoff + width) / width in (0, 1).
+    f = (1 + tanh(1 / tan(pi x))) / 2 with x = (d - cutoff + width) / width in (0, 1). As a sigmoid it has no rounding
+    of 1e-16 at the outer end, where softmax could make that large.
     distances A; cutoff A, a number or one per distance; width A. Source: metatrain PET (BSD-3), equation only.
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
-    return 0.5 * (1 + torch.tanh(1 / torch.tan(torch.pi * x)))
+    return torch.sigmoid(2 / torch.tan(torch.pi * x))
 
 
 def cosine(distances, cutoff, width):

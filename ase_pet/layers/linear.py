@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-_packed = {}  # id of a frozen weight -> (weak reference, version, forward, backward); entries go with their weights
+_packed = {}  # id of a frozen weight -> (weak reference, stamp, forward, backward); entries go with their weights
 
 
 def linear(x, weight, bias=None):
@@ -76,12 +76,17 @@ def _onednn(x, weight, bias):
 
 
 def _pack(weight):
-    key = id(weight)
+    key, stamp = id(weight), _stamp(weight)
     entry = _packed.get(key)
-    if entry is None or entry[0]() is not weight or entry[1] != weight._version:
+    if entry is None or entry[0]() is not weight or entry[1] != stamp:
         reference = weakref.ref(weight, lambda _: _packed.pop(key, None))
-        entry = _packed[key] = (reference, weight._version, *_reorder(weight.detach()))
+        entry = _packed[key] = (reference, stamp, *_reorder(weight.detach()))
     return entry[2:]
+
+
+def _stamp(parameter):
+    """What changes with the numbers of a parameter, unless they are changed in place through `.data`."""
+    return parameter.data_ptr(), parameter._version, parameter.dtype
 
 
 def _reorder(weight):
@@ -113,7 +118,7 @@ def derived(module, name, parameters, build):
     if any(parameter.requires_grad for parameter in parameters):
         return build()
     cache = module.__dict__.setdefault("_derived", {})
-    stamp = tuple((parameter.data_ptr(), parameter._version, parameter.dtype) for parameter in parameters)
+    stamp = tuple(map(_stamp, parameters))
     if name not in cache or cache[name][0] != stamp:
         with torch.no_grad():
             cache[name] = (stamp, build())
