@@ -3,11 +3,15 @@ PYTHON ?= python3
 # Further arguments of pip, for example an index of CPU-only torch wheels.
 PIP_ARGS ?=
 
+# Threads on cores that are busy with something else mostly wait for each other; small systems need one.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+PYTEST := $(BIN)/python -m pytest -q -n 2
 
 .PHONY: help install demo test test-all clean
 
@@ -17,7 +21,7 @@ help:
 	@echo "make test-all  install into $(VENV), run all tests"
 	@echo "make install   install into $(VENV) only"
 	@echo "make clean     remove $(VENV), demo/ and build products"
-	@echo "Options: PYTHON=python3.12 (3.11 or later), PIP_ARGS='arguments of pip install'"
+	@echo "Options: PYTHON=python3.12 (3.11 or later), PIP_ARGS='arguments of pip install', OMP_NUM_THREADS=1"
 
 install: $(INSTALLED)
 

@@ -27,7 +27,7 @@ atoms.calc = PETCalculator(arguments.calculator)
 thermalize_momenta(atoms, temperature_K=600, exact_temperature=True, rng=np.random.default_rng(0))
 Stationary(atoms)
 state = []
-dynamics = VelocityVerlet(atoms, timestep=1 * units.fs, trajectory=str(arguments.output / "nve.traj"), loginterval=10)
+dynamics = VelocityVerlet(atoms, units.fs, trajectory=str(arguments.output / "nve.traj"), logfile="-", loginterval=20)
 dynamics.attach(lambda: state.append((atoms.get_potential_energy(), atoms.get_kinetic_energy())))
 dynamics.run(arguments.steps)
 
