@@ -121,10 +121,8 @@ class Evaluation:
         return self._sum(per_atom) / counts[:, None]
 
     def _composition(self):
-        table = self._energies.new_zeros(int(self.graph.numbers.max()) + 1)
-        for number, energy in getattr(self.model, "composition", {}).items():
-            if number < len(table):
-                table[number] = energy
+        energies = getattr(self.model, "composition", {})
+        table = self._energies.new_tensor([energies.get(z, 0.0) for z in range(int(self.graph.numbers.max()) + 1)])
         return table[self.graph.numbers]
 
 

@@ -19,6 +19,7 @@ from toys import SETTINGS, STRUCTURES, charged, ethanol, sheared, silicon, slab,
 from ase_pet import PETCalculator, graph
 from ase_pet.evaluation import Evaluation
 from ase_pet.layers import adaptive, cutoff, ragged
+from ase_pet.layers import linear as layers_linear
 from ase_pet.layers.linear import linear
 from ase_pet.models import pet
 
@@ -488,7 +489,7 @@ def test_ragged_attention_is_plain_attention(temperature):
     centre = torch.tensor([3, 0, 3, 1, 3, 0, 3, 4, 1, 3])
     factors = torch.rand(10, generator=generator, dtype=torch.float64).requires_grad_()
     qkv = torch.randn(15, 3 * heads * width, generator=generator, dtype=torch.float64).requires_grad_()
-    found = ragged.attention(qkv, ragged.layout(centre, n_atoms, factors.log(), heads), temperature)
+    found = ragged.attention(qkv, ragged.layout(centre, n_atoms, factors, heads), temperature)
     expected = torch.zeros_like(found)
     parts = qkv.view(15, 3, heads, width)
     for atom in range(n_atoms):
@@ -504,15 +505,59 @@ def test_ragged_attention_is_plain_attention(temperature):
 def test_derivatives_of_ragged_attention():
     generator = torch.Generator().manual_seed(0)
     centre = torch.tensor([2, 0, 2, 2, 0])
-    log_factors = -torch.rand(5, generator=generator, dtype=torch.float64)
+    factors = 0.1 + torch.rand(5, generator=generator, dtype=torch.float64)
     qkv = torch.randn(8, 12, generator=generator, dtype=torch.float64)
 
-    def attention(rows, logs):
-        return ragged.attention(rows, ragged.layout(centre, 3, logs, 2), 1.3)
+    def attention(rows, factors):
+        return ragged.attention(rows, ragged.layout(centre, 3, factors, 2), 1.3)
 
-    inputs = (qkv.requires_grad_(), log_factors.requires_grad_())
+    inputs = (qkv.requires_grad_(), factors.requires_grad_())
     assert torch.autograd.gradcheck(attention, inputs)
     assert torch.autograd.gradgradcheck(attention, inputs)
+
+
+@pytest.mark.parametrize("centre", [[0, 1, 2, 0, 0], [2, 0, 2, 2, 0]])
+def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
+    """With as many edges at each atom, and not: outputs and first and second derivatives of the other tokens."""
+    generator = torch.Generator().manual_seed(0)
+    centre, factors = torch.tensor(centre), torch.tensor([0.3, 0.8, 1.0, 0.0, 0.0], dtype=torch.float64)
+    qkv = torch.randn(8, 12, generator=generator, dtype=torch.float64)
+
+    def derivatives(n_edges):
+        rows = qkv[:3 + n_edges].clone().requires_grad_()
+        out = ragged.attention(rows, ragged.layout(centre[:n_edges], 3, factors[:n_edges], 2))[:6]
+        first, = torch.autograd.grad(out.sin().sum(), rows, create_graph=True)
+        second, = torch.autograd.grad(first.square().sum(), rows)
+        return out, first, second
+
+    for few, many in zip(derivatives(3), derivatives(5), strict=True):
+        torch.testing.assert_close(many[:6], few[:6], rtol=1e-12, atol=1e-12)
+        assert (many[6:] == 0).all()
+
+
+def test_products_with_trainable_weights_have_all_derivatives():
+    """First, second and third derivatives in float32, by whatever library, against float64."""
+    def derivatives(x, weight, bias):
+        loss, found = (linear(x, weight, bias)**3).sum(), []
+        for order in range(3):
+            found += torch.autograd.grad(loss, (x, weight, bias), create_graph=order < 2)
+            loss = sum(gradient.square().sum() for gradient in found[-3:])
+        return found
+
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(shape, generator=generator) for shape in ((9, 5), (7, 5), (7,))]
+    single = derivatives(*(tensor.clone().requires_grad_() for tensor in tensors))
+    double = derivatives(*(tensor.double().requires_grad_() for tensor in tensors))
+    for one, other in zip(single, double, strict=True):
+        assert (one - other).norm() < 1e-5 * other.norm()
+
+
+def test_gradient_of_rows_does_not_pay_for_that_of_weights(monkeypatch):
+    products, original = [], layers_linear._onednn
+    monkeypatch.setattr(layers_linear, "_onednn", lambda *arguments: products.append(1) or original(*arguments))
+    x, weight = torch.ones(9, 5, requires_grad=True), torch.ones(7, 5, requires_grad=True)
+    torch.autograd.grad(linear(x, weight).sum(), x, create_graph=True)
+    assert len(products) <= 2  # one forward, one backward, or another library
 
 
 def dense_grid(distances, centre, neighbour, n_atoms, reach, target, width):

@@ -7,9 +7,13 @@ attention itself works on these rows; only q k^T, softmax and p v see the padded
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.autograd.function import once_differentiable
 
+from .linear import Linear
+
 HOLE = -1e4  # bias of an empty cell: exp(-1e4) is 0 in every dtype
+LEAST = 1e-37  # weight of an edge that just leaves: what softmax makes of it must vanish, float32 must hold it
 
 
 @dataclass(frozen=True)
@@ -31,29 +35,56 @@ class Layout:
     n_heads: int
 
 
-def layout(centre, n_atoms, log_weight, n_heads):
-    """Layout of edges with these centres (n_edges,) and logarithms of their cutoff weights (n_edges,)."""
+def layout(centre, n_atoms, weight, n_heads):
+    """Layout of edges with these centres (n_edges,) and cutoff weights (n_edges,).
+
+    An edge of weight 0 is in nobody's neighbourhood: its token belongs to some empty cell, where nothing acts on it and
+    it acts on nothing.
+    """
     def count(n):
         return torch.arange(n, device=centre.device)
 
+    edge = torch.nonzero(weight.detach())[:, 0]
+    counts, slot = _slots(centre[edge], n_atoms)
+    least, most = int(counts.min()), int(counts.max())
+    width = 1 + most + int(least == most and len(edge) < len(centre))  # of T cells, one is empty where edges need it
+    atom, slot = torch.cat([count(n_atoms), centre[edge]]), torch.cat([count(n_atoms) * 0, slot + 1])
+    token, cell, n_cells = torch.cat([count(n_atoms), n_atoms + edge]), atom * width + slot, n_atoms * width
+    tokens = cell.new_zeros(n_cells).index_copy_(0, cell, token).view(n_atoms, 1, width)
+    real = weight.new_zeros(n_cells).index_fill_(0, cell, 1.0).view(n_atoms, 1, width)
+    log_weight = torch.cat([weight.new_zeros(n_atoms), weight.index_select(0, edge).clamp_min(LEAST).log()])
+    bias = weight.new_full((n_cells,), HOLE).index_copy(0, cell, log_weight)
+    empty = int(counts.argmin()) * n_heads * width + 1 + least
+    out_back = cell.new_full((n_atoms + len(centre),), empty).index_copy_(0, token, atom * n_heads * width + slot)
+    out_back = out_back[:, None] + count(n_heads) * width  # (tokens, H)
+    head, part = count(n_heads)[:, None], count(3)[:, None, None, None]
+    return Layout(
+        qkv=((tokens * 3 + part) * n_heads + head).flatten(),
+        qkv_back=(out_back[:, None] + count(3)[:, None] * n_heads * n_cells).flatten(),
+        out=(tokens * n_heads + head).flatten(), out_back=out_back.flatten(),
+        real=real.expand(n_atoms, n_heads, width).reshape(-1, 1), bias=bias.view(n_atoms, width), n_heads=n_heads)
+
+
+def _slots(centre, n_atoms):
+    """Number of edges of each atom, and the place of each edge among those of its centre."""
     counts = torch.bincount(centre, minlength=n_atoms)
-    width = 1 + int(counts.max())
     order = torch.argsort(centre, stable=True)
     slot = torch.empty_like(centre)
-    slot[order] = count(len(centre)) - (counts.cumsum(0) - counts)[centre[order]]
-    atom, slot = torch.cat([count(n_atoms), centre]), torch.cat([slot.new_zeros(n_atoms), slot + 1])
-    cell, n_cells = atom * width + slot, n_atoms * width
-    token = cell.new_zeros(n_cells).index_copy_(0, cell, count(len(cell))).view(n_atoms, 1, width)
-    real = log_weight.new_zeros(n_cells).index_fill_(0, cell, 1.0).view(n_atoms, 1, width)
-    bias = log_weight.new_full((n_cells,), HOLE)
-    bias = bias.index_copy(0, cell, torch.cat([log_weight.new_zeros(n_atoms), log_weight]))
-    head, part = count(n_heads)[:, None], count(3)[:, None, None, None]
-    out_back = (atom * n_heads * width + slot)[:, None] + count(n_heads) * width  # (tokens, H)
-    return Layout(
-        qkv=((token * 3 + part) * n_heads + head).flatten(),
-        qkv_back=(out_back[:, None] + count(3)[:, None] * n_heads * n_cells).flatten(),
-        out=(token * n_heads + head).flatten(), out_back=out_back.flatten(),
-        real=real.expand(n_atoms, n_heads, width).reshape(-1, 1), bias=bias.view(n_atoms, width), n_heads=n_heads)
+    slot[order] = torch.arange(len(centre), device=centre.device) - (counts.cumsum(0) - counts)[centre[order]]
+    return counts, slot
+
+
+class Attention(nn.Module):
+    """Multi-head attention of tokens (n, d) within neighbourhoods, each key weighted by its cutoff factor."""
+
+    def __init__(self, d, n_heads, temperature):
+        super().__init__()
+        self.n_heads, self.temperature = n_heads, temperature
+        self.input_linear = Linear(d, 3 * d)
+        self.output_linear = Linear(d, d)
+
+    def forward(self, tokens, where):
+        return self.output_linear(attention(self.input_linear(tokens), where, self.temperature))
 
 
 def attention(qkv, where, temperature=1.0):

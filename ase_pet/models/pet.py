@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..layers import adaptive, cutoff, ragged
+from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Linear, derived, head, linear
 from ..layers.zbl import RADII, zbl
 
@@ -60,19 +61,6 @@ class Settings:
             raise ValueError(f"`d_pet` {self.d_pet} must be a multiple of `num_heads` {self.num_heads}")
 
 
-class Attention(nn.Module):
-    """Multi-head attention within neighbourhoods, each key weighted by its cutoff factor."""
-
-    def __init__(self, settings):
-        super().__init__()
-        self.temperature = settings.attention_temperature
-        self.input_linear = Linear(settings.d_pet, 3 * settings.d_pet)
-        self.output_linear = Linear(settings.d_pet, settings.d_pet)
-
-    def forward(self, tokens, where):
-        return self.output_linear(ragged.attention(self.input_linear(tokens), where, self.temperature))
-
-
 class AttentionLayer(nn.Module):
     """One transformer layer on central tokens (n, d_node) and edge tokens (2P, d_pet).
 
@@ -85,7 +73,7 @@ class AttentionLayer(nn.Module):
         norm, feedforward = NORMS[settings.normalization], FEEDFORWARD[settings.activation]
         d, d_node = settings.d_pet, settings.d_node
         self.pre_norm, self.wide = settings.transformer_type == "PreLN", d_node != d
-        self.attention = Attention(settings)
+        self.attention = ragged.Attention(d, settings.num_heads, settings.attention_temperature)
         self.norm_attention, self.norm_mlp = norm(d), norm(d)
         self.mlp = feedforward(d, settings.d_feedforward)
         if self.wide:
@@ -177,28 +165,6 @@ class Combination(nn.Module):
         return self.mlp[2](functional.silu(torch.cat([even + odd, even - odd])))
 
 
-class Conditioning(nn.Module):
-    """(n_structures, d_node) vectors that tell every atom the total charge and the spin multiplicity."""
-
-    def __init__(self, settings):
-        super().__init__()
-        self.max_charge, self.max_spin = settings.max_charge, settings.max_spin_multiplicity
-        d = settings.d_node
-        self.charge_embedding = nn.Embedding(2 * self.max_charge + 1, d)
-        self.spin_multiplicity_embedding = nn.Embedding(self.max_spin, d)
-        self.project = nn.Sequential(Linear(2 * d, d), nn.SiLU(), Linear(d, d))
-        nn.init.zeros_(self.project[2].weight)
-        nn.init.zeros_(self.project[2].bias)
-
-    def forward(self, charge, spin):
-        if (charge.abs() > self.max_charge).any():
-            raise ValueError(f"`charge` {charge.tolist()}: the model knows -{self.max_charge} to {self.max_charge}")
-        if ((spin < 1) | (spin > self.max_spin)).any():
-            raise ValueError(f"`spin` {spin.tolist()}: the model knows multiplicities 1 to {self.max_spin}")
-        pair = [self.charge_embedding(charge + self.max_charge), self.spin_multiplicity_embedding(spin - 1)]
-        return self.project(torch.cat(pair, -1))
-
-
 class Model(nn.Module):
     """PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`; `predict` gives any heads."""
 
@@ -217,7 +183,8 @@ class Model(nn.Module):
         if not self._residual:
             self.combinations = nn.ModuleList(Combination(settings.d_pet) for _ in layers)
         if settings.system_conditioning:
-            self.system_conditioning = Conditioning(settings)
+            self.system_conditioning = Conditioning(settings.d_node, settings.max_charge,
+                                                    settings.max_spin_multiplicity)
         self.node_heads, self.edge_heads = nn.ModuleDict(), nn.ModuleDict()
         self.node_last_layers, self.edge_last_layers = nn.ModuleDict(), nn.ModuleDict()
         for name, components in settings.heads.items():
@@ -270,27 +237,29 @@ class Model(nn.Module):
         return values
 
     def _neighbourhood(self, graph):
-        """The graph of the pairs that count, and their cutoff factors (P,)."""
-        settings = self.settings
-        distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15
-        reach = settings.cutoff
+        """The graph of the pairs that count, filled up to a round number, and their cutoff factors (P,)."""
+        settings, reach = self.settings, lambda _: self.settings.cutoff
         if settings.num_neighbors_adaptive is not None:
+            distances = _lengths(graph)
             own = adaptive.METHODS[settings.adaptive_cutoff_method](
                 distances, graph.pair_centre, graph.pair_neighbour, graph.n_atoms, settings.cutoff,
                 settings.num_neighbors_adaptive, settings.cutoff_width_adaptive)
-            reach = (own[graph.pair_centre] + own[graph.pair_neighbour]) / 2
-            keep = torch.nonzero(distances <= reach)[:, 0]
-            graph, distances, reach = graph.select(keep), distances[keep], reach[keep]
-        return graph, cutoff.FUNCTIONS[settings.cutoff_function](distances, reach, settings.cutoff_width)
+
+            def reach(graph):
+                return (own.index_select(0, graph.pair_centre) + own.index_select(0, graph.pair_neighbour)) / 2
+
+            graph = graph.select(torch.nonzero(distances <= reach(graph))[:, 0])
+        graph = graph.filled(2 * settings.cutoff)
+        return graph, cutoff.FUNCTIONS[settings.cutoff_function](_lengths(graph), reach(graph), settings.cutoff_width)
 
     def _features(self, graph, factor):
         """Central and edge tokens of each layer that is read out."""
-        vectors = torch.cat([graph.pair_vectors, -graph.pair_vectors])
-        geometry = torch.cat([vectors, (vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()], -1)
+        vectors = graph.pair_vectors
+        lengths = (vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()
+        geometry = torch.cat([torch.cat([vectors, lengths], -1), torch.cat([-vectors, lengths], -1)])
         rows = self.species_rows[graph.numbers]
         neighbour_rows = rows[graph.neighbour]
-        where = ragged.layout(graph.centre, graph.n_atoms, factor.clamp_min(1e-15).log().repeat(2),
-                              self.settings.num_heads)
+        where = ragged.layout(graph.centre, graph.n_atoms, factor.repeat(2), self.settings.num_heads)
         condition = self._condition(graph)
         node, message = self.node_embedders[0](rows), self.edge_embedder.weight
         for index, layer in enumerate(self.gnn_layers):
@@ -339,3 +308,7 @@ class Model(nn.Module):
         z = graph.numbers
         energy = 0.5 * zbl(z[i], z[j], distances, table[i], table[j])
         return energy.new_zeros(graph.n_atoms).index_add(0, i, energy).index_add(0, j, energy)
+
+
+def _lengths(graph):
+    return graph.pair_vectors.square().sum(-1).sqrt() + 1e-15
