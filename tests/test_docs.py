@@ -1,5 +1,6 @@
 """The python blocks of README and docs, and the examples, run as they stand."""
 
+import dataclasses
 import re
 import runpy
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from ase_pet import shipped
 from ase_pet.store import shipped_folder
-from ase_pet.train import read
+from ase_pet.train import recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,7 +50,16 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 def test_recipes_are_valid(page, tmp_path):
     for block in blocks(page, "toml"):
         (tmp_path / "recipe.toml").write_text(block)
-        assert read(tmp_path / "recipe.toml").name == tomllib.loads(block)["name"]
+        assert recipe.read(tmp_path / "recipe.toml").name == tomllib.loads(block)["name"]
+
+
+def test_every_key_of_a_recipe_is_explained():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    keys = {field.name for field in dataclasses.fields(recipe.Recipe)} - {"folder", "loss", "optimiser"}
+    for table in ("data", "loss", "optimiser"):
+        kind = getattr(recipe, table.capitalize())
+        keys |= {f"{table}.{field.name}" for field in dataclasses.fields(kind)}
+    assert [key for key in sorted(keys) if f"`{key}`" not in page and f"[{key}]" not in page] == []
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=name)
