@@ -88,6 +88,11 @@ def _model(path, content):
     state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
     network.to(next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), None))
     network.load_state_dict(state)
+    heads = getattr(network.settings, "heads", {"energy": 1})
+    unknown = sorted({*content["composition_energies"], *content["scales"]} - heads.keys())
+    if unknown:
+        raise ValueError(f"`{path / CARD}` has composition energies or scales of {', '.join(unknown)}: "
+                         f"the heads of the model are {', '.join(heads)}")
     network.compositions = {head: _by_number(table) for head, table in content["composition_energies"].items()}
     network.scales = {head: _by_number(scale) for head, scale in content["scales"].items()}
     if "covalent_radii" in content:
