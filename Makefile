@@ -46,4 +46,4 @@ test-all: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) demo build dist ase_pet.egg-info .pytest_cache .ruff_cache
-	find ase_pet tests benchmarks md_examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
