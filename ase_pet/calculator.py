@@ -125,7 +125,8 @@ class PETCalculator(Calculator):
         """ASE's changes since the last calculation, and those of the total charge and spin in `atoms.info`."""
         changes = super().check_state(atoms, tol)
         if self.atoms is not None and not changes:
-            changes = [key for key in ("charge", "spin") if not np.array_equal(self.atoms.info.get(key), atoms.info.get(key))]
+            old, new = self.atoms.info, atoms.info
+            changes = [key for key in ("charge", "spin") if not np.array_equal(old.get(key), new.get(key))]
         return changes
 
     def todict(self, skip_default=True):

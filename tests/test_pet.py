@@ -50,13 +50,12 @@ def evaluated(model, *structures, training=False, dtype=torch.float64):
 def test_forces_are_minus_the_derivative_of_the_energy(name, structure):
     atoms = charged(STRUCTURES[structure]())
     atoms.calc = calculator(name)
-    some = [0, 1]
-    expected = calculate_numerical_forces(atoms, eps=1e-5, iatoms=some)
+    expected = calculate_numerical_forces(atoms, eps=1e-5, iatoms=[1])
     assert np.abs(expected).max() > 1e-2
-    assert worst(atoms.get_forces()[some], expected) < EXACT["derivative"]
+    assert worst(atoms.get_forces()[[1]], expected) < EXACT["derivative"]
 
 
-@pytest.mark.parametrize("structure", ["silicon", "sheared", "slab"])
+@pytest.mark.parametrize("structure", ["sheared", "slab"])
 @every_setting
 def test_stress_is_the_derivative_of_the_energy(name, structure):
     atoms = charged(STRUCTURES[structure]())
@@ -103,9 +102,9 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
     assert worst(slope(model, structures), expected.item()) < EXACT["derivative"]
 
 
-@pytest.mark.parametrize("frozen", [(), ("bias",), ("weight",), ("gnn_layers",), ("heads", "last_layers", "combinations")],
-                         ids=str)
-@every_setting
+@pytest.mark.parametrize("name, frozen", [
+    *((name, ()) for name in SETTINGS), *(("base", words) for words in (("bias",), ("weight",), ("gnn_layers",))),
+    ("base", ("heads", "last_layers", "combinations")), ("original", ("weight",)), ("original", ("gnn_layers",))], ids=str)
 def test_each_gradient_of_a_loss_is_the_same_in_float32(name, frozen):
     """In float32 training runs on other kernels; some weights may be frozen, as in fine-tuning."""
     gradients = {}
@@ -170,7 +169,7 @@ def test_supercell_is_several_cells(name, structure, repeat):
     assert worst(sorted(many["forces"][:, 0]), sorted(np.repeat(one["forces"][:, 0], copies))) < EXACT["derived"]
 
 
-@every_structure
+@pytest.mark.parametrize("structure", ["slab", "ethanol"])
 @every_setting
 def test_permutation_moves_results_along(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
@@ -181,8 +180,8 @@ def test_permutation_moves_results_along(name, structure):
     assert worst(there["forces"], here["forces"][order]) < 10 * EXACT["same"]
 
 
-@pytest.mark.parametrize("shift", [[0.3, -0.2, 0.1], [1000, -1000, 500]], ids=["short", "long"])
-@every_structure
+@pytest.mark.parametrize("structure, shift", [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1]),
+                                              ("slab", [-7, 3, 1000])])
 @every_setting
 def test_translation_changes_nothing(name, structure, shift):
     atoms, calc = STRUCTURES[structure](), calculator(name)
@@ -194,7 +193,7 @@ def test_translation_changes_nothing(name, structure, shift):
     assert np.abs(here["forces"].sum(0)).max() < 1e-12 * np.abs(here["forces"]).max()
 
 
-@pytest.mark.parametrize("structure", ["silicon", "sheared", "slab"])
+@pytest.mark.parametrize("structure", ["sheared", "slab"])
 @every_setting
 def test_lattice_vectors_and_choice_of_cell_change_nothing(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
@@ -328,14 +327,14 @@ def test_composition_energies_are_added_in_float64():
 
 
 def test_no_process_wide_state_changes():
-    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state()
-    PETCalculator(tiny_pet(), dtype="float64").get_forces(silicon())
-    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == before[:2]
-    torch.manual_seed(3)
-    state = torch.get_rng_state()
-    calculator("base").calculate(silicon(), ["forces", "stress"])
-    built_after = torch.get_rng_state()
-    assert built_after.shape == state.shape
+    model = tiny_pet()
+    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state().tolist(), torch.get_num_threads()
+    calc = PETCalculator(model, dtype="float64")
+    calc.get_forces(silicon())
+    calc.get_stress(silicon())
+    calc.hessian(sheared())
+    assert (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state().tolist(),
+            torch.get_num_threads()) == before
 
 
 # Heads
@@ -411,18 +410,13 @@ def add(parameter):
         parameter += 0.1
 
 
-def copy_into(parameter):
-    with torch.no_grad():
-        parameter.copy_(parameter * 1.3 + 0.1)
-
-
 def swap(parameter):
     parameter.data = parameter.data * 1.3 + 0.1
 
 
-@pytest.mark.parametrize("change", [add, copy_into, swap])
-@pytest.mark.parametrize("name", ["base", "original"])
-@every_dtype
+@pytest.mark.parametrize("change", [add, swap])
+@pytest.mark.parametrize("name, dtype", [("base", torch.float32), ("base", torch.float64), ("original", torch.float32)],
+                         ids=str)
 def test_derived_tensors_follow_the_weights(name, dtype, change):
     """After every change of one weight the frozen model gives what an unfrozen one with the same weights gives."""
     model, unfrozen = tiny_pet(name, dtype).requires_grad_(False), tiny_pet(name, dtype)

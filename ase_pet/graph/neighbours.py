@@ -102,7 +102,7 @@ def _within(i, j, positions, translations, cutoff):
 
 
 def _periods(structure, cutoff):
-    """Periods (n, 3) by which atoms lie outside the cell, and the directions (3,) that the search must treat as periodic.
+    """Periods (n, 3) by which atoms lie outside the cell, and the directions (3,) to be searched as periodic ones.
 
     Along a vector of very many search bins whose vacuum is wider than the cutoff no pair crosses the vacuum: the cell is
     cut open there, in the middle of the vacuum, and the direction is searched as if it were not periodic.
@@ -112,7 +112,8 @@ def _periods(structure, cutoff):
         return periods, pbc
     dual = np.linalg.pinv(structure.cell[structure.pbc])
     heights = 1 / np.linalg.norm(dual, axis=0)  # distances between lattice planes
-    for row, fractions, height in zip(np.flatnonzero(structure.pbc), (structure.positions @ dual).T, heights, strict=True):
+    fractional = (structure.positions @ dual).T
+    for row, fractions, height in zip(np.flatnonzero(structure.pbc), fractional, heights, strict=True):
         start = 0.0
         if height > MOST_BINS * cutoff:
             gap, middle = _widest_gap(fractions)

@@ -111,8 +111,8 @@ def check_density(structure, cutoff):
         dual = np.linalg.pinv(cell)
         thickness = 1 / np.linalg.norm(dual, axis=0)
         if np.prod(2 * cutoff / thickness + 1) > MOST_IMAGES:
-            raise InvalidStructure(f"`cell` is only {thickness.min():.3g} A thick along a periodic direction: take shorter "
-                                   "cell vectors of the same lattice, or check the unit (A)")
+            raise InvalidStructure(f"`cell` is only {thickness.min():.3g} A thick along a periodic direction: take "
+                                   "shorter cell vectors of the same lattice, or check the unit (A)")
         positions = positions - np.floor(positions @ dual) @ cell
         volume = min(1.0, float(np.sqrt(np.linalg.det(cell @ cell.T))))
     bins = np.floor(positions).astype(np.int64) @ np.array([1, 2**21, 2**42])  # 1 A wide; collisions are harmless
