@@ -270,3 +270,23 @@ def test_reused_lists_give_what_new_lists_give(make):
     assert searching._neighbours.searches == 300
     assert 8 < searches[-1] < 100
     assert all(searches[step] == searches[step - 1] + 1 for step in SEARCHED)
+
+
+@pytest.mark.parametrize("make", [silicon, sheared, slab])
+def test_lattice_vectors_need_no_search(make):
+    """Wrapping, and moving atoms by periods of the cell, leaves list and vectors as they were."""
+    atoms, verlet = make(), graph.VerletList(4.0, 1.0)
+    expected = both_ways(verlet(graph.from_atoms(atoms)))
+    atoms.wrap()
+    atoms.positions[0] += 5 * atoms.cell[0] - 1000 * atoms.cell[1]
+    np.testing.assert_allclose(both_ways(verlet(graph.from_atoms(atoms))), expected, atol=1e-6)
+    assert verlet.searches == 1
+
+
+@pytest.mark.parametrize("skin, distance, searches", [(1.0, 0.49, 1), (1.0, 0.51, 2), (0.2, 0.11, 2), (0.0, 0.0, 2)])
+def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches):
+    atoms, verlet = silicon(), graph.VerletList(4.0, skin)
+    verlet(graph.from_atoms(atoms))
+    atoms.positions[5] += distance * np.array([0.6, 0.0, 0.8])
+    np.testing.assert_allclose(both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6)
+    assert verlet.searches == searches
