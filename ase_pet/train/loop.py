@@ -108,8 +108,7 @@ class Trainer:
         self.model = model.to(device, dtype)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         options = recipe.optimiser
-        self.optimiser = torch.optim.AdamW(_groups(self.model, options.weight_decay), lr=options.learning_rate,
-                                           betas=(0.9, 0.99), fused=True)
+        self.optimisers = optimisers(self.model, options)
         self.steps_per_epoch = math.ceil(len(splits["train"]) / options.batch_size)
         self.epoch, self.step = 0, 0
         self.best, self.best_weights, self.best_composition = math.inf, copy.deepcopy(self.average.state_dict()), {}
@@ -139,13 +138,15 @@ class Trainer:
 
     def _update(self, batch):
         options = self.recipe.optimiser
-        for group in self.optimiser.param_groups:
-            group["lr"] = options.learning_rate * self.rate()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = options.learning_rate * self.rate()
         loss = losses(Evaluation(self.model, batch.graph, training=True), batch, self.spreads, self.recipe.loss)
-        self.optimiser.zero_grad()
+        self.model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.gradient_clip)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         decay = min(options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -179,7 +180,7 @@ class Trainer:
         """Write the whole state, replacing the old one at once."""
         state = {"epoch": self.epoch, "step": self.step, "best": self.best, "best_weights": self.best_weights,
                  "best_composition": self.best_composition, "model": self.model.state_dict(), "average": self.average.state_dict(),
-                 "optimiser": self.optimiser.state_dict()}
+                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
         temporary = self.folder / (STATE + ".part")
         torch.save(state, temporary)
         os.replace(temporary, self.folder / STATE)
@@ -192,7 +193,8 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.epoch, self.step = state["epoch"], state["step"]
         self.best, self.best_weights = state["best"], state["best_weights"]
         self.best_composition = state["best_composition"]
@@ -202,8 +204,23 @@ class Trainer:
         return True
 
 
-def _groups(model, weight_decay):
-    """Parameter groups: matrices decay, vectors (biases, norms) do not."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def optimisers(model, options):
+    """Optimisers of all parameters of a model, as the recipe's [optimiser] says.
+
+    Weight decay acts on matrices, not on vectors (biases, norms). Muon (K. Jordan, 2024) takes the matrices between
+    two hidden layers; tables of species, maps from geometry and the last layers have no two hidden sides.
+    """
+    named = list(model.named_parameters())
+    hidden = [p for name, p in named if options.method == "muon" and p.ndim == 2
+              and "embedder" not in name and "last_layers" not in name]
+    chosen = {id(p) for p in hidden}
+    rest = [p for _, p in named if id(p) not in chosen]
+    groups = [{"params": [p for p in rest if p.ndim >= 2], "weight_decay": options.weight_decay},
+              {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0}]
+    found = [torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)]
+    if hidden:
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError("`method` 'muon' needs torch 2.9 or later: update torch or choose 'adam'")
+        found.append(torch.optim.Muon(hidden, lr=options.learning_rate, momentum=0.95, adjust_lr_fn="match_rms_adamw",
+                                      weight_decay=options.weight_decay))
+    return found

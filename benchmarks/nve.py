@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Energy conservation of a calculator in NVE: drift, and whether the error falls with the square of the time step.
+
+usage: nve.py [CALC] [--repeat 3] [--time 5] [--timesteps 1 0.5] [--dtype float64] [--output FOLDER]
+Silicon cubic cells repeated (216 atoms for 3), thermalised to 300 K without net momentum from a seed, equilibrated for
+0.5 ps, then velocity Verlet from the same state with each time step. E_tot(t) / N = a + b t is fitted: drift b with its
+standard error in meV/atom/ps, rms about the line in meV/atom. The rms of a smooth, conservative potential falls by 4
+when the step is halved; the drift of a rough one does not fall. One line of JSON per run is added to FOLDER/nve.jsonl,
+and the energies of each run are kept; runs that are there are skipped.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import units
+from ase.build import bulk
+from ase.md.verlet import VelocityVerlet
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from matplotlib.figure import Figure
+
+from ase_pet import PETCalculator
+
+EQUILIBRATION = 0.5  # ps
+SAMPLE = 5.0  # fs between recorded energies
+BLOCKS = 10  # of the residuals, for the standard error
+
+
+def start(calc, repeat, temperature, seed):
+    """Thermal cell after equilibration, the state that all time steps share."""
+    atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(repeat)
+    atoms.calc = calc
+    thermalize_momenta(atoms, temperature_K=2 * temperature, exact_temperature=True, rng=np.random.default_rng(seed))
+    Stationary(atoms)
+    VelocityVerlet(atoms, 1.0 * units.fs).run(int(EQUILIBRATION * 1000))
+    return atoms
+
+
+def run(atoms, timestep, picoseconds):
+    """(samples, 2) time in ps and total energy per atom in meV."""
+    every, rows = max(1, round(SAMPLE / timestep)), []
+    dynamics = VelocityVerlet(atoms, timestep * units.fs)
+    dynamics.attach(lambda: rows.append((dynamics.get_time() / units.fs / 1000,
+                                         1000 * atoms.get_total_energy() / len(atoms))), interval=every)
+    dynamics.run(round(picoseconds * 1000 / timestep))
+    return np.array(rows)
+
+
+def fit(rows):
+    """Drift and its standard error (meV/atom/ps) and rms about the line (meV/atom).
+
+    The error of the slope is that of slopes over blocks, since neighbouring residuals are correlated.
+    """
+    t, energy = rows.T
+    slope, offset = np.polyfit(t, energy, 1)
+    residual = energy - slope * t - offset
+    size = len(t) // BLOCKS
+    means = residual[:size * BLOCKS].reshape(BLOCKS, size).mean(1)
+    error = means.std(ddof=1) / np.sqrt(BLOCKS) * np.sqrt(12) / np.ptp(t)
+    return {"drift": float(slope), "drift_error": float(error), "rms": float(np.sqrt(np.mean(residual**2)))}
+
+
+def plot(folder, names):
+    """PNG of the total energies of all runs."""
+    figure = Figure(figsize=(7, 3 * len(names)), layout="constrained")
+    for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+        t, energy = np.loadtxt(folder / f"{name}.txt").T
+        axes.plot(t, energy - energy.mean(), linewidth=0.6)
+        axes.set(xlabel="time (ps)", ylabel="E_tot - mean (meV/atom)", title=name)
+    figure.savefig(folder / "nve.png", dpi=120)
+
+
+def main():
+    """Run what is missing, print and plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("calc", nargs="?", default="silicon")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--time", type=float, default=5.0)
+    parser.add_argument("--temperature", type=float, default=300.0)
+    parser.add_argument("--timesteps", type=float, nargs="+", default=[1.0, 0.5])
+    parser.add_argument("--dtype", default="float64")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", default="runs/nve")
+    args = parser.parse_args()
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    calc = PETCalculator(args.calc, dtype=args.dtype)
+    for timestep in args.timesteps:
+        name = f"{args.dtype}_{timestep:g}fs"
+        if (folder / f"{name}.txt").exists():
+            continue
+        atoms = start(calc, args.repeat, args.temperature, args.seed)
+        began = time.time()
+        rows = run(atoms, timestep, args.time)
+        np.savetxt(folder / f"{name}.txt", rows)
+        record = {"run": name, "atoms": len(atoms), "ps": args.time, **fit(rows), "seconds": round(time.time() - began)}
+        print(json.dumps(record), flush=True)
+        with open(folder / "nve.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+    plot(folder, sorted(path.stem for path in folder.glob("*fs.txt")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Training: recipes, the data behind them, bit-exact resumption, and what is written."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from ase_pet import PETCalculator, store
+from ase_pet.evaluation import Evaluation
+from ase_pet.train import data, loop, read, run, train
+
+RECIPE = """
+name = "argon"
+model = "pet"
+seed = 3
+dtype = "{dtype}"
+device = "cpu"
+[settings]
+species = ["Ar"]
+cutoff = 5.0
+d_pet = 8
+d_node = 8
+d_head = 8
+d_feedforward = 8
+num_heads = 2
+num_gnn_layers = 1
+num_attention_layers = 1
+featurizer_type = "residual"
+[data]
+files = ["argon.extxyz"]
+[optimiser]
+epochs = {epochs}
+batch_size = 4
+method = "{method}"
+learning_rate = {rate}
+[card]
+system = "Argon for a test."
+"""
+
+
+def structures(count=14):
+    """Strained, rattled argon cells with Lennard-Jones labels and a composition energy of -7 eV."""
+    rng, found = np.random.default_rng(5), []
+    for k in range(count):
+        atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.uniform(-0.02, 0.02, (3, 3))), scale_atoms=True)
+        atoms.positions += rng.normal(0, 0.1, (4, 3))
+        atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=5.0, smooth=True)
+        labels = {"energy": atoms.get_potential_energy() - 7 * len(atoms), "forces": atoms.get_forces(),
+                  "stress": atoms.get_stress()}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
+        found.append(atoms)
+    return found
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Function that writes a recipe and its data, and returns its path."""
+    def write(epochs=3, method="muon", rate=0.01, dtype="float32", extra="", name="recipe.toml"):
+        ase.io.write(tmp_path / "argon.extxyz", structures())
+        path = tmp_path / name
+        path.write_text(RECIPE.format(epochs=epochs, method=method, rate=rate, dtype=dtype) + extra)
+        return path
+    return write
+
+
+@pytest.mark.parametrize("method", ["muon", "adam"])
+def test_training_lowers_the_errors(recipe, tmp_path, method):
+    metrics = train(recipe(120, method), tmp_path / "run")
+    assert metrics["train"]["forces"]["rmse"] < 0.8 * metrics["train"]["forces"]["rms"]
+    assert metrics["test"]["structures"] == 2
+
+
+def test_what_is_written(recipe, tmp_path):
+    metrics = train(recipe(), tmp_path / "run")
+    folder = tmp_path / "run"
+    written = {path.name for path in folder.iterdir()}
+    assert written >= {"README.md", "calculator.toml", "weights.safetensors", "recipe.toml", "metrics.json",
+                       "learning_curve.png", "parity.png", "history.jsonl", "state.pt"}
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert "Argon for a test." in (folder / "README.md").read_text()
+    calculator = PETCalculator(folder)
+    frames = [atoms for atoms in structures() if atoms.info["split"] == "test"]
+    found = calculator.evaluate(frames, ("energy", "forces"))
+    errors = np.concatenate([(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)])
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
+    energy = [(r["energy"] - a.get_potential_energy()) / 4 for a, r in zip(frames, found, strict=True)]
+    assert np.sqrt(np.mean(np.square(energy))) == pytest.approx(metrics["test"]["energy"]["rmse"], rel=1e-3)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(record):
+        raise Stop
+
+    path = recipe(4)
+    train(path, tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(path, tmp_path / "stopped", on_record=stop)
+    train(path, tmp_path / "stopped", resume=True)
+    whole, stopped = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert whole == stopped
+    histories = [(tmp_path / name / "history.jsonl").read_text() for name in ("whole", "stopped")]
+    assert histories[0] == histories[1]
+
+
+def test_a_killed_process_resumes_to_the_same_weights(recipe, tmp_path):
+    path = recipe(6)
+    train(path, tmp_path / "whole")
+    code = ("import os, sys; from ase_pet.train import train\n"
+            "train(sys.argv[1], sys.argv[2], on_record=lambda r: r['epoch'] == 3 and os.kill(os.getpid(), 9))")
+    killed = subprocess.run([sys.executable, "-c", code, path, tmp_path / "killed"], timeout=120)
+    assert killed.returncode == -9
+    train(path, tmp_path / "killed", resume=True)
+    assert (tmp_path / "whole/weights.safetensors").read_bytes() == \
+        (tmp_path / "killed/weights.safetensors").read_bytes()
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_another_recipe(recipe, tmp_path):
+    path = recipe()
+    train(path, tmp_path / "run")
+    with pytest.raises(ValueError, match="holds an unfinished or finished run"):
+        train(path, tmp_path / "run")
+    with pytest.raises(ValueError, match="differs from"):
+        train(recipe(epochs=9), tmp_path / "run", resume=True)
+
+
+def test_start_from_another_calculator(recipe, tmp_path):
+    train(recipe(), tmp_path / "first")
+    text = recipe().read_text()
+    second = tmp_path / "second.toml"
+    second.write_text('start = "first"\n' + text)
+    trainer = run.prepare(read(second), tmp_path, "cpu")
+    first, _ = store.load(tmp_path / "first")
+    for name, value in first.state_dict().items():
+        assert torch.equal(trainer.model.state_dict()[name], value)
+    second.write_text('start = "first"\n' + text.replace("d_head = 8", "d_head = 6"))
+    with pytest.raises(ValueError, match="another model or other settings"):
+        run.prepare(read(second), tmp_path, "cpu")
+
+
+def test_targets_turn_with_the_structure():
+    """A rotated batch of a rotation-invariant model has the same errors as the batch that was not rotated."""
+    class Springs(torch.nn.Module):
+        cutoff, species, composition = 5.0, (18,), {}
+
+        def forward(self, graph):
+            energy = (graph.pair_vectors.square().sum(-1).sqrt() - 3.7).square()
+            return energy.new_zeros(graph.n_atoms).index_add(0, graph.pair_centre, energy)
+
+    samples = [data._sample(atoms, (18,), 5.0, "") for atoms in structures(3)]
+    generator = torch.Generator().manual_seed(0)
+    plain, turned = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
+    assert not torch.allclose(plain.graph.pair_vectors, turned.graph.pair_vectors)
+    errors = []
+    for batch in (plain, turned):
+        results = Evaluation(Springs(), batch.graph)
+        errors.append([((results.forces - batch.forces)**2).sum(), ((results.virial - batch.virial)**2).sum()])
+    assert torch.allclose(torch.tensor(errors[0]), torch.tensor(errors[1]), rtol=1e-12)
+
+
+def test_structures_without_forces_or_stress_are_used_for_their_energies(recipe, tmp_path):
+    path = recipe()
+    frames = structures()
+    for atoms in frames[::2]:
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.calc.results["energy"])
+    ase.io.write(tmp_path / "argon.extxyz", frames)
+    metrics = train(path, tmp_path / "run")
+    assert np.isfinite(metrics["train"]["energy"]["rmse"])
+
+
+def test_composition_energies_by_least_squares():
+    numbers = [np.array([1, 1, 8]), np.array([8, 8]), np.array([1, 6, 6, 8])]
+    energies = [-2 * 3.0 - 5.0, -10.0, -3.0 - 14.0 - 5.0]
+    found = data.fit_composition(numbers, energies, (1, 6, 8))
+    assert found == pytest.approx({1: -3.0, 6: -7.0, 8: -5.0})
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('model = "pet"', 'model = "pte"', "valid choices are.*pet"),
+    ('model = "pet"', "", "lacks model"),
+    ("cutoff = 5.0", "cutof = 5.0", "unknown key 'cutof'"),
+    ('species = ["Ar"]', 'species = ["Xx"]', "Xx, which is no element"),
+    ('species = ["Ar"]', "", "`species` is missing"),
+    ("epochs = 3", "epochs = 0", "expected more than 0"),
+    ('method = "muon"', 'method = "sgd"', "valid choices are muon, adam"),
+    ("argon.extxyz", "krypton.extxyz", "there is no data file"),
+    ('name = "argon"', "name = argon", "is not TOML"),
+    ("d_pet = 8", "d_pet = 7", "multiple of `num_heads`"),
+])
+def test_a_bad_recipe_is_one_clear_error(recipe, tmp_path, old, new, message):
+    path = recipe()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        train(path, tmp_path / "run")
+
+
+def test_bad_data_name_the_file_and_the_structure(recipe, tmp_path):
+    path = recipe()
+    frames = structures()
+    frames[4].info["split"] = "valid"
+    ase.io.write(tmp_path / "argon.extxyz", frames)
+    with pytest.raises(ValueError, match="structure 4: `split` is 'valid'"):
+        train(path, tmp_path / "run")
+    frames[4].info["split"] = "val"
+    frames[2].numbers[0] = 36
+    ase.io.write(tmp_path / "argon.extxyz", frames)
+    with pytest.raises(ValueError, match="structure 2: unsupported element Kr"):
+        train(path, tmp_path / "run")
+
+
+def test_the_energy_loss_ignores_composition_energies():
+    samples = [data._sample(atoms, (18,), 5.0, "") for atoms in structures(4)]
+    for sample in samples:
+        sample.energy += 7 * 4
+    spreads, weights = {"energy": 1.0, "forces": 1.0, "stress": 1.0}, read_weights()
+    torch.manual_seed(0)
+    from ase_pet.models import pet
+    model = pet.Model(pet.Settings(species=(18,), cutoff=5.0, d_pet=8, d_node=8, num_heads=2)).double()
+    values = []
+    for shift in (0.0, 11.0):
+        batch = data.collate(samples, torch.float64, "cpu")
+        batch.energy = batch.energy + shift * batch.n_atoms
+        values.append(loop.losses(Evaluation(model, batch.graph, training=True), batch, spreads, weights).item())
+    assert values[0] == pytest.approx(values[1], rel=1e-10)
+
+
+def read_weights():
+    from ase_pet.train.recipe import Loss
+    return Loss(huber=100.0)
+
+
+def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
+    path = recipe(1)
+    command = [sys.executable, "-m", "ase_pet"]
+    done = subprocess.run([*command, "train", path, "--output", tmp_path / "run", "--json"], capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout)
+    done = subprocess.run([*command, "eval", tmp_path / "run", tmp_path / "argon.extxyz", "--split", "test", "--json"],
+                          capture_output=True, text=True, timeout=120)
+    found = json.loads(done.stdout)
+    assert found["forces"]["rmse"] == pytest.approx(1e3 * metrics["test"]["forces"]["rmse"], rel=1e-4)
+    shutil.rmtree(tmp_path / "run")
+    done = subprocess.run([*command, "train", tmp_path / "none.toml", "--output", tmp_path / "run"],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("ase-pet: `")
+    assert "Traceback" not in done.stderr
