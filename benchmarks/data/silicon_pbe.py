@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""PBE reference data of diamond silicon with Quantum ESPRESSO: what `calculators/silicon` was trained on.
+
+usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N]
+Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and matscipy. Restartable: configurations
+that are in OUT (by info["config_id"]) are skipped; worker k of N owns the ids with id % N == k, and the list of
+configurations depends on the seed in this file only, so that it can be prolonged. Merge the files of several workers by
+config_id. Splits are part of the data: id % 10 == 7 test, 3 val, else train.
+"""
+
+import argparse
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import units
+from ase.build import bulk
+from ase.io import read, write
+from ase.io.espresso import write_espresso_in
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import thermalize_momenta
+from matscipy.calculators.manybody import Manybody
+from matscipy.calculators.manybody.explicit_forms import StillingerWeber
+from matscipy.calculators.manybody.explicit_forms.stillinger_weber import Stillinger_Weber_PRB_31_5262_Si as SW
+
+PSEUDO_DIR = os.environ.get("ESPRESSO_PSEUDO", "/usr/share/espresso/pseudo")
+PSEUDO = "Si.pbe-nl-rrkjus_psl.1.0.0.UPF"
+ECUTWFC, ECUTRHO, CONVERGENCE = 30, 130, 1e-9  # Ry
+A0 = 5.47  # A
+SEED = 20261120
+BLOCKS = 40  # of 12 configurations
+SIZES = [8, 2, 8, 16, 8, 8, 2, 8, 8, 8, 8, 8]  # atoms, within a block
+RATTLED = (0, 3, 4, 9)  # places in a block that are rattled; the others are thermal
+EOS = [5.15, 5.22, 5.29, 5.35, 5.40, 5.43, 5.45, 5.47, 5.49, 5.52, 5.57, 5.63, 5.70, 5.78, 5.88]  # A
+FIRST_EOS, FIRST_BIG = 100000, 200000  # config_id
+
+
+def primitive_kpoints():
+    """The shifted 4x4x4 mesh of the cubic 8-atom cell unfolded into the primitive cell: rows (k, weight).
+
+    A shifted Monkhorst-Pack mesh along primitive fcc vectors is not closed under the cubic group: on distorted cells it
+    gives a spurious shear stress of about 0.15 GPa.
+    """
+    primitive, found = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2, {}
+    for n in itertools.product((-3, -1, 1, 3), repeat=3):
+        for g in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+            k = primitive @ (np.array(n) / 8 + g)
+            k, minus = k - np.floor(k + 1e-9), -k - np.floor(-k + 1e-9)
+            key = min(tuple(np.round(point * 16).astype(int) % 16) for point in (k, minus))
+            found.setdefault(key, [k, 0])[1] += 1
+    return np.array([[*k, weight / 256] for k, weight in found.values()])
+
+
+# All equivalent to one cubic mesh, so that energies per atom are comparable between cells.
+KPOINTS = {2: primitive_kpoints(), 8: (4, 4, 4), 16: (2, 4, 4), 64: (2, 2, 2)}
+
+
+def scf(atoms):
+    """The structure with energy, forces and stress of pw.x; None where the run did not converge."""
+    folder = tempfile.mkdtemp(prefix="qe_", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    settings = {"control": {"calculation": "scf", "tprnfor": True, "tstress": True, "pseudo_dir": PSEUDO_DIR,
+                            "outdir": folder, "disk_io": "none"},
+                "system": {"ecutwfc": ECUTWFC, "ecutrho": ECUTRHO},
+                "electrons": {"conv_thr": CONVERGENCE, "mixing_beta": 0.7, "diagonalization": "david"}}
+    try:
+        with open(f"{folder}/pw.in", "w") as file:
+            write_espresso_in(file, atoms, input_data=settings, pseudopotentials={"Si": PSEUDO},
+                              kpts=KPOINTS[len(atoms)], koffset=(1, 1, 1))
+        with open(f"{folder}/pw.out", "w") as file:
+            subprocess.run(["nice", "-n", "10", "pw.x", "-in", "pw.in"], cwd=folder, stdout=file,
+                           stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        text = Path(f"{folder}/pw.out").read_text()
+        if "convergence has been achieved" not in text or "JOB DONE" not in text:
+            return None
+        result = read(f"{folder}/pw.out", format="espresso-out")
+        spent = re.search(r"PWSCF\s+:\s+(?:(\d+)m)?\s*([\d.]+)s CPU", text)
+        result.info["cpu_s"] = 60 * float(spent.group(1) or 0) + float(spent.group(2)) if spent else -1.0
+        return result
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def cell(size):
+    """Diamond cell of 2, 8, 16 or 64 atoms at A0."""
+    if size == 2:
+        return bulk("Si", "diamond", A0)
+    return bulk("Si", "diamond", A0, cubic=True).repeat({8: 1, 16: (2, 1, 1), 64: 2}[size])
+
+
+def strained(atoms, rng, volume, shear):
+    """The cell with a random shear and a random change of all lengths, both uniform within the limits."""
+    strain = rng.uniform(-shear, shear, (3, 3))
+    strain = (strain + strain.T) / 2
+    strain -= np.eye(3) * np.trace(strain) / 3
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) * (1 + rng.uniform(-volume, volume)) + strain), scale_atoms=True)
+    return atoms
+
+
+def thermal(atoms, temperature, rng, steps=400):
+    """A Langevin snapshot of the Stillinger-Weber potential: correlated displacements; the label will be PBE."""
+    atoms.calc = Manybody(**StillingerWeber(SW))
+    thermalize_momenta(atoms, temperature_K=2 * temperature, rng=rng)
+    Langevin(atoms, 1.5 * units.fs, temperature_K=temperature, friction=0.05 / units.fs, rng=rng).run(steps)
+    atoms.calc = None
+    atoms.set_momenta(np.zeros((len(atoms), 3)))
+    return atoms
+
+
+def configuration(config_id):
+    """Structure and type of a config_id."""
+    rng = np.random.default_rng([SEED, config_id])
+    place = config_id % 12
+    big = config_id >= FIRST_BIG
+    size = 64 if big else SIZES[place]
+    atoms, (volume, shear) = cell(size), (0.03, 0.04) if size <= 8 else (0.012, 0.012)
+    if size == 2:
+        atoms = strained(atoms, rng, 0.05, 0.06)
+        amplitude = float(rng.choice([0.0, 0.03, 0.08, 0.15]))
+        if amplitude:
+            atoms.positions += rng.normal(0, amplitude, (size, 3))
+        kind = f"strain+rattle{amplitude}"
+    elif place in RATTLED and not big:
+        amplitude = float(rng.choice([0.01, 0.03, 0.06, 0.10, 0.16]))
+        atoms = strained(atoms, rng, volume, shear)
+        atoms.positions += rng.normal(0, amplitude, (size, 3))
+        kind = f"strain+rattle{amplitude}"
+    else:
+        temperature = float([300, 600, 900][config_id % 3] if big else rng.choice([150, 300, 600, 1000, 1500]))
+        atoms = thermal(strained(atoms, rng, volume * 0.6, shear * 0.6), temperature, rng)
+        kind = f"SWMD{int(temperature)}K"
+    atoms.wrap()
+    return atoms, f"Si{size}_{kind}"
+
+
+def jobs(args, worker, workers):
+    """Pairs of config_id and a function that makes its structure and type."""
+    if args.eos:
+        return [(FIRST_EOS + k, lambda a=a: (bulk("Si", "diamond", a, cubic=True), "Si8_eos"))
+                for k, a in enumerate(EOS)]
+    ids = range(FIRST_BIG, FIRST_BIG + args.big) if args.big else range(12 * BLOCKS)
+    return [(k, lambda k=k: configuration(k)) for k in ids if k % workers == worker]
+
+
+def split_of(config_id):
+    """Split of a config_id, fixed for ever; undistorted and large cells are for training."""
+    return {7: "test", 3: "val"}.get(config_id % 10, "train") if config_id < FIRST_EOS else "train"
+
+
+def main():
+    """Compute what is missing until the time is up."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out")
+    parser.add_argument("--worker", default="0/1")
+    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--eos", action="store_true", help="undistorted cells of 15 lattice constants")
+    parser.add_argument("--big", type=int, default=0, help="this many 64-atom cells")
+    args = parser.parse_args()
+    worker, workers = map(int, args.worker.split("/"))
+    done = {int(atoms.info["config_id"]) for atoms in read(args.out, ":")} if os.path.exists(args.out) else set()
+    end = time.time() + 60 * args.minutes
+    for config_id, make in jobs(args, worker, workers):
+        if time.time() > end:
+            break
+        if config_id in done:
+            continue
+        atoms, kind = make()
+        result = scf(atoms)
+        if result is None:
+            print("FAILED", config_id, kind, flush=True)
+            continue
+        result.info.update(config_id=config_id, config_type=kind, split=split_of(config_id))
+        write(args.out, result, format="extxyz", append=True)
+        print(config_id, kind, f"{result.get_potential_energy() / len(result):.4f} eV/atom", flush=True)
+
+
+if __name__ == "__main__":
+    main()
