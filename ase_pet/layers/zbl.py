@@ -50,3 +50,11 @@ def zbl(z_i, z_j, distances, radius_i, radius_j):
     c = -edge + outer * slope / 2 - outer**2 * curvature / 12
     switched = energy + a / 3 * distances**3 + b / 4 * distances**4 + c
     return torch.where(distances < outer, switched, torch.zeros_like(switched))
+
+
+def energies(graph, radii):
+    """(n_atoms,) energies in eV, half of each pair to each of its atoms; radii (n_atoms,) covalent radii in A."""
+    i, j, z = graph.pair_centre, graph.pair_neighbour, graph.numbers
+    distances = graph.pair_vectors.square().sum(-1).sqrt()
+    half = 0.5 * zbl(z[i], z[j], distances, radii[i], radii[j])
+    return half.new_zeros(graph.n_atoms).index_add(0, i, half).index_add(0, j, half)

@@ -14,10 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..layers import adaptive, cutoff, ragged
+from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Linear, derived, head, linear
-from ..layers.zbl import RADII, zbl
 
 
 @dataclass(frozen=True)
@@ -170,11 +169,12 @@ class Model(nn.Module):
 
     def __init__(self, settings):
         super().__init__()
-        self.settings = settings
+        self.settings, self.cutoff, self.species = settings, settings.cutoff, settings.species
         self.energy_head = "energy"
         self.compositions = {}  # head -> {Z: eV}, added by `evaluation` in float64
         self.scales = {}  # head -> factor on what the head gives, one number or {Z: number}
-        self.covalent_radii = {z: RADII[z] for z in settings.species if z < len(RADII)} if settings.zbl else {}  # A
+        repelled = settings.species if settings.zbl else ()
+        self.covalent_radii = {z: zbl.RADII[z] for z in repelled if z < len(zbl.RADII)}  # A
         n_species, layers = len(settings.species), range(settings.num_gnn_layers)
         readouts = layers if self._residual else range(1)
         self.node_embedders = nn.ModuleList(nn.Embedding(n_species, settings.d_node) for _ in readouts)
@@ -201,14 +201,6 @@ class Model(nn.Module):
         return self.settings.featurizer_type == "residual"
 
     @property
-    def cutoff(self):
-        return self.settings.cutoff
-
-    @property
-    def species(self):
-        return self.settings.species
-
-    @property
     def composition(self):
         return self.compositions.get(self.energy_head, {})
 
@@ -233,7 +225,8 @@ class Model(nn.Module):
         if self.settings.zbl:
             for name in names:
                 if name.split("/")[0] == "energy":
-                    values[name] = values[name] + self._repulsion(graph)[:, None]
+                    radii = factor.new_tensor([self.covalent_radii[z] for z in self.species])
+                    values[name] = values[name] + zbl.energies(graph, radii[self.species_rows[graph.numbers]])[:, None]
         return values
 
     def _neighbourhood(self, graph):
@@ -299,15 +292,6 @@ class Model(nn.Module):
         if isinstance(scale, dict):
             scale = total.new_tensor([scale[z] for z in self.species])[self.species_rows[graph.numbers]][:, None]
         return total * scale
-
-    def _repulsion(self, graph):
-        """(n_atoms,) ZBL energies in eV, half of each pair to each of its atoms."""
-        i, j = graph.pair_centre, graph.pair_neighbour
-        distances = graph.pair_vectors.square().sum(-1).sqrt()
-        table = distances.new_tensor([self.covalent_radii[z] for z in self.species])[self.species_rows[graph.numbers]]
-        z = graph.numbers
-        energy = 0.5 * zbl(z[i], z[j], distances, table[i], table[j])
-        return energy.new_zeros(graph.n_atoms).index_add(0, i, energy).index_add(0, j, energy)
 
 
 def _lengths(graph):
