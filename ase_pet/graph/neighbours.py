@@ -96,9 +96,11 @@ def _same_system(old, new):
 
 
 def _within(i, j, positions, translations, cutoff):
-    vectors = positions[j] - positions[i] + translations
-    keep = np.einsum("pk,pk->p", vectors, vectors) <= cutoff * cutoff
-    return HalfList(i[keep], j[keep], vectors[keep])
+    vectors = positions.take(j, axis=0)  # three times as fast as positions[j]
+    vectors -= positions.take(i, axis=0)
+    vectors += translations
+    keep = np.flatnonzero(np.einsum("pk,pk->p", vectors, vectors) <= cutoff * cutoff)
+    return HalfList(i.take(keep), j.take(keep), vectors.take(keep, axis=0))
 
 
 def _periods(structure, cutoff):
