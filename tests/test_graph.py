@@ -290,3 +290,16 @@ def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches
     atoms.positions[5] += distance * np.array([0.6, 0.0, 0.8])
     np.testing.assert_allclose(both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6)
     assert verlet.searches == searches
+
+
+@pytest.mark.parametrize("change", [
+    lambda atoms: atoms.set_cell(atoms.cell * 1.001), lambda atoms: atoms.set_cell(atoms.cell * 1.001, scale_atoms=True),
+    lambda atoms: atoms.set_pbc((True, True, False)), lambda atoms: atoms.symbols.__setitem__(0, "C"),
+    lambda atoms: atoms.__delitem__(7), lambda atoms: atoms.append(Atoms("H", [[0.5, 0.5, 0.5]])[0])])
+def test_another_system_is_searched_anew(change):
+    """However little its atoms have moved."""
+    atoms, verlet = silicon(), graph.VerletList(4.0, 1.0)
+    verlet(graph.from_atoms(atoms))
+    change(atoms)
+    np.testing.assert_allclose(both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6)
+    assert verlet.searches == 2
