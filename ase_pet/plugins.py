@@ -1,5 +1,6 @@
 """Plug-ins found by file name: one file in a plug-in folder is one plug-in."""
 
+import functools
 import importlib
 import pkgutil
 
@@ -13,6 +14,7 @@ def names(package):
     return sorted(found.name for found in pkgutil.iter_modules(folder) if not found.name.startswith("_"))
 
 
+@functools.cache  # a calculator loads its outputs at each step, and looking through folders takes 4 % of a small one
 def load(package, name):
     """Module of one plug-in.
 
