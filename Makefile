@@ -13,12 +13,13 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install demo test test-all clean
+.PHONY: help install demo test test-all silicon clean
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
 	@echo "make test      install into $(VENV), run the tests that are not slow"
 	@echo "make test-all  install into $(VENV), run all tests"
+	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make install   install into $(VENV) only"
 	@echo "make clean     remove $(VENV), demo/ and build products"
 	@echo "Options: PYTHON=python3.12 (3.11 or later), PIP_ARGS='arguments of pip install', OMP_NUM_THREADS=1"
@@ -43,6 +44,12 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(PYTEST)
+
+# Both stages of calculators/silicon, from the data on: an hour or so on two cores.
+silicon: $(INSTALLED)
+	$(BIN)/python benchmarks/data/silicon_sw.py benchmarks/data/silicon_sw.extxyz
+	$(BIN)/ase-pet train benchmarks/data/silicon_sw.toml --output runs/silicon-sw
+	$(BIN)/ase-pet train calculators/silicon/recipe.toml --output runs/silicon
 
 clean:
 	rm -rf $(VENV) demo build dist ase_pet.egg-info .pytest_cache .ruff_cache
