@@ -28,10 +28,10 @@ SAMPLE = 5.0  # fs between recorded energies
 BLOCKS = 10  # of the residuals, for the standard error
 
 
-def start(calc, repeat, temperature, seed):
-    """Thermal cell after equilibration, the state that all time steps share."""
+def start(model, repeat, temperature, seed):
+    """Thermal cell after equilibration in float32, the state that all time steps and dtypes share."""
     atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(repeat)
-    atoms.calc = calc
+    atoms.calc = PETCalculator(model, dtype="float32")
     thermalize_momenta(atoms, temperature_K=2 * temperature, exact_temperature=True, rng=np.random.default_rng(seed))
     Stationary(atoms)
     VelocityVerlet(atoms, 1.0 * units.fs).run(int(EQUILIBRATION * 1000))
@@ -91,15 +91,20 @@ def main():
         name = f"{args.dtype}_{timestep:g}fs"
         if (folder / f"{name}.txt").exists():
             continue
-        atoms = start(calc, args.repeat, args.temperature, args.seed)
+        atoms = start(args.calc, args.repeat, args.temperature, args.seed)
+        atoms.calc = calc
         began = time.time()
         rows = run(atoms, timestep, args.time)
         np.savetxt(folder / f"{name}.txt", rows)
-        record = {"run": name, "atoms": len(atoms), "ps": args.time, **fit(rows), "seconds": round(time.time() - began)}
+        record = {"run": name, "atoms": len(atoms), "temperature": round(atoms.get_temperature()), "ps": args.time, **fit(rows), "seconds": round(time.time() - began)}
         print(json.dumps(record), flush=True)
         with open(folder / "nve.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
     plot(folder, sorted(path.stem for path in folder.glob("*fs.txt")))
+    rms = {record["run"]: record["rms"] for record in map(json.loads, (folder / "nve.jsonl").read_text().splitlines())}
+    for dtype in ("float32", "float64"):
+        if {f"{dtype}_1fs", f"{dtype}_0.5fs"} <= rms.keys():
+            print(f"{dtype}: rms at 1 fs / rms at 0.5 fs = {rms[f'{dtype}_1fs'] / rms[f'{dtype}_0.5fs']:.2f}")
 
 
 if __name__ == "__main__":
