@@ -33,7 +33,7 @@ def shortened(recipe, folder, count, steps):
 def main():
     """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", nargs="?", type=Path, default=Path("calculators/silicon/recipe.toml"))
+    parser.add_argument("recipe", nargs="?", type=Path, default=Path("benchmarks/data/silicon_first.toml"))
     parser.add_argument("--counts", type=int, nargs="+", default=[35, 69, 138])
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--output", type=Path, default=Path("runs/learning-curve"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PBE reference data of diamond silicon with Quantum ESPRESSO: what `calculators/silicon` was trained on.
 
-usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N]
+usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N | --chains N]
 Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and matscipy. Restartable: configurations
 that are in OUT (by info["config_id"]) are skipped; worker k of N owns the ids with id % N == k, and the list of
 configurations depends on the seed in this file only, so that it can be prolonged. Merge the files of several workers by
@@ -38,27 +38,38 @@ BLOCKS = 40  # of 12 configurations
 SIZES = [8, 2, 8, 16, 8, 8, 2, 8, 8, 8, 8, 8]  # atoms, within a block
 RATTLED = (0, 3, 4, 9)  # places in a block that are rattled; the others are thermal
 EOS = [5.15, 5.22, 5.29, 5.35, 5.40, 5.43, 5.45, 5.47, 5.49, 5.52, 5.57, 5.63, 5.70, 5.78, 5.88]  # A
-FIRST_EOS, FIRST_BIG = 100000, 200000  # config_id
+FIRST_EOS, FIRST_BIG, FIRST_CHAIN = 100000, 200000, 300000  # config_id
+PRIMITIVE = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2  # rows, in lattice constants
 
 
-def primitive_kpoints():
-    """The shifted 4x4x4 mesh of the cubic 8-atom cell unfolded into the primitive cell: rows (k, weight).
+def folded_kpoints(cell):
+    """The shifted 4x4x4 mesh of the cubic 8-atom cell in a cell of fcc vectors: rows (k, weight).
 
-    A shifted Monkhorst-Pack mesh along primitive fcc vectors is not closed under the cubic group: on distorted cells it
-    gives a spurious shear stress of about 0.15 GPa.
+    cell: rows in lattice constants. A shifted Monkhorst-Pack mesh along primitive fcc vectors is not closed under the
+    cubic group: on distorted cells it gives a spurious shear stress of about 0.15 GPa.
     """
-    primitive, found = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2, {}
+    found = {}
     for n in itertools.product((-3, -1, 1, 3), repeat=3):
         for g in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
-            k = primitive @ (np.array(n) / 8 + g)
+            k = cell @ (np.array(n) / 8 + g)
             k, minus = k - np.floor(k + 1e-9), -k - np.floor(-k + 1e-9)
             key = min(tuple(np.round(point * 16).astype(int) % 16) for point in (k, minus))
             found.setdefault(key, [k, 0])[1] += 1
     return np.array([[*k, weight / 256] for k, weight in found.values()])
 
 
-# All equivalent to one cubic mesh, so that energies per atom are comparable between cells.
-KPOINTS = {2: primitive_kpoints(), 8: (4, 4, 4), 16: (2, 4, 4), 64: (2, 2, 2)}
+def kpoints(atoms):
+    """k-points of a cell, all equivalent to one cubic mesh, so that energies per atom are comparable between cells."""
+    if len(atoms) == 2:
+        return folded_kpoints(PRIMITIVE)
+    if len(atoms) == 4:
+        return folded_kpoints(PRIMITIVE * np.array(CHAINS[atoms.info["chain"]])[:, None])
+    return {8: (4, 4, 4), 16: (2, 4, 4), 64: (2, 2, 2)}[len(atoms)]
+
+
+# Primitive cells doubled along one vector: the smallest cells that hold phonons of an L point, which no cubic cell of
+# 8 or 16 atoms does.
+CHAINS = [(2, 1, 1), (1, 2, 1), (1, 1, 2)]
 
 
 def scf(atoms):
@@ -71,7 +82,7 @@ def scf(atoms):
     try:
         with open(f"{folder}/pw.in", "w") as file:
             write_espresso_in(file, atoms, input_data=settings, pseudopotentials={"Si": PSEUDO},
-                              kpts=KPOINTS[len(atoms)], koffset=(1, 1, 1))
+                              kpts=kpoints(atoms), koffset=(1, 1, 1))
         with open(f"{folder}/pw.out", "w") as file:
             subprocess.run(["nice", "-n", "10", "pw.x", "-in", "pw.in"], cwd=folder, stdout=file,
                            stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -115,6 +126,8 @@ def thermal(atoms, temperature, rng, steps=400):
 def configuration(config_id):
     """Structure and type of a config_id."""
     rng = np.random.default_rng([SEED, config_id])
+    if config_id >= FIRST_CHAIN:
+        return chain(config_id, rng)
     place = config_id % 12
     big = config_id >= FIRST_BIG
     size = 64 if big else SIZES[place]
@@ -138,18 +151,30 @@ def configuration(config_id):
     return atoms, f"Si{size}_{kind}"
 
 
+def chain(config_id, rng):
+    """Strained, rattled 4-atom cell and its type."""
+    which = config_id % len(CHAINS)
+    atoms = strained(bulk("Si", "diamond", A0).repeat(CHAINS[which]), rng, 0.03, 0.04)
+    amplitude = float(rng.choice([0.01, 0.03, 0.06, 0.10, 0.16]))
+    atoms.positions += rng.normal(0, amplitude, (4, 3))
+    atoms.info["chain"] = which
+    atoms.wrap()
+    return atoms, f"Si4_strain+rattle{amplitude}"
+
+
 def jobs(args, worker, workers):
     """Pairs of config_id and a function that makes its structure and type."""
     if args.eos:
         return [(FIRST_EOS + k, lambda a=a: (bulk("Si", "diamond", a, cubic=True), "Si8_eos"))
                 for k, a in enumerate(EOS)]
-    ids = range(FIRST_BIG, FIRST_BIG + args.big) if args.big else range(12 * BLOCKS)
+    ids = (range(FIRST_BIG, FIRST_BIG + args.big) if args.big else
+           range(FIRST_CHAIN, FIRST_CHAIN + args.chains) if args.chains else range(12 * BLOCKS))
     return [(k, lambda k=k: configuration(k)) for k in ids if k % workers == worker]
 
 
 def split_of(config_id):
-    """Split of a config_id, fixed for ever; undistorted and large cells are for training."""
-    return {7: "test", 3: "val"}.get(config_id % 10, "train") if config_id < FIRST_EOS else "train"
+    """Split of a config_id, fixed for ever; undistorted and 64-atom cells are for training."""
+    return {7: "test", 3: "val"}.get(config_id % 10, "train") if not FIRST_EOS <= config_id < FIRST_CHAIN else "train"
 
 
 def main():
@@ -160,6 +185,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--eos", action="store_true", help="undistorted cells of 15 lattice constants")
     parser.add_argument("--big", type=int, default=0, help="this many 64-atom cells")
+    parser.add_argument("--chains", type=int, default=0, help="this many 4-atom cells")
     args = parser.parse_args()
     worker, workers = map(int, args.worker.split("/"))
     done = {int(atoms.info["config_id"]) for atoms in read(args.out, ":")} if os.path.exists(args.out) else set()
