@@ -5,8 +5,8 @@
     python benchmarks/single_point.py --peer MODEL.pt --ours MODEL.ckpt --json results.json
 
 Steps are as in molecular dynamics: atoms move by 0.01 A between them, so that neighbour lists are kept or searched again
-as in a run. `list` and `model` are the shares of the neighbour list and of the model with its derivatives in the median
-step of our calculators; the rest is ASE, checks and copies.
+as in a run. `list` and `model` are the shares of the neighbour list and of the model with its derivatives in the CPU time
+of a step of our calculators; the rest is ASE, checks and copies, and the scatter of the measurement.
 
 With --peer and --ours two calculators of the same weights take turns within one run, A B A B ..., and the ratio peer /
 ours is printed for medians and minima of wall and process CPU time: ratios survive a machine that does other work,
@@ -45,7 +45,7 @@ from ase_pet.evaluation import Evaluation
 from ase_pet.graph import VerletList, build, from_atoms
 
 PROPERTIES = ("energy", "forces", "stress")
-STEP = 0.01  # A, about a step of 1 fs at 1000 K
+STEP, AMPLITUDE = 0.01, 0.25  # A: a step of 1 fs and a vibration of a hot solid
 SECONDS = 4.0  # for each calculator and system
 SPACING = 3.104  # A between molecules: water of 1 g/cm^3
 console = Console(width=140, highlight=False)
@@ -85,12 +85,12 @@ def load(name, dtype):
 
 
 def trajectory(atoms, seed=1):
-    """Endless small displacements of the same Atoms; each atom keeps its direction, as within a vibration."""
+    """Endless small displacements of the same Atoms: each vibrates along a direction of its own."""
     rng = np.random.default_rng(seed)
     start, direction = atoms.positions.copy(), rng.normal(size=atoms.positions.shape)
     step = 0
     while True:
-        atoms.positions = start + STEP * (step % 40) * direction / np.sqrt(3)
+        atoms.positions = start + AMPLITUDE * np.sin(STEP / AMPLITUDE * step) * direction / np.sqrt(3)
         step += 1
         yield atoms
 
@@ -120,17 +120,18 @@ def take_turns(calculators, atoms):
 
 
 def split(calculator, atoms, steps):
-    """Median wall times in ms of the neighbour list and of the model with its derivatives over steps of a run."""
+    """Shares of the neighbour list and of the model with its derivatives in the CPU time of steps of a run."""
     lists, motion, times = VerletList(calculator.cutoff, calculator.parameters["skin"]), trajectory(atoms), []
+    lists(from_atoms(atoms))  # the first search of a run does not count, later ones do
     for _ in range(steps):
-        structure = from_atoms(next(motion))
-        found, results = [], []
-        listing = clock(lambda: found.append(lists(structure)))[0]
+        structure, found, results = from_atoms(next(motion)), [], []
+        whole = single_point(calculator, atoms)[1]
+        listing = clock(lambda: found.append(lists(structure)))[1]
         evaluation = Evaluation(calculator.model, build([structure], found, dtype=calculator.dtype))
-        network = clock(lambda: results.extend([evaluation.forces, evaluation.energy]))[0]
-        times.append((listing, network))
-    times = np.array(times)
-    return times[:, 0].mean(), np.median(times[:, 1])  # searches count in proportion
+        network = clock(lambda: results.extend([evaluation.forces, evaluation.energy]))[1]
+        times.append((whole, listing, network))
+    whole, listing, network = np.array(times).sum(0)
+    return listing / whole, network / whole
 
 
 def agreement(first, second, atoms):
@@ -191,12 +192,11 @@ def show(title, columns, rows):
 def show_alone(name, records):
     rows = []
     for record in records:
-        step, row = record["wall"], [record["system"], f"{record['wall']:.1f} ({record['wall_min']:.1f})",
-                                     f"{record['cpu']:.1f} ({record['cpu_min']:.1f})",
-                                     f"{record['wall'] / record['atoms']:.3f}"]
+        row = [record["system"], f"{record['wall']:.1f} ({record['wall_min']:.1f})",
+               f"{record['cpu']:.1f} ({record['cpu_min']:.1f})", f"{record['wall'] / record['atoms']:.3f}"]
         if "list" in record:
-            shares = record["list"] / step, record["model"] / step
-            row += [f"{100 * share:.1f} %" for share in (*shares, max(0.0, 1 - sum(shares)))]
+            shares = record["list"], record["model"], 1 - record["list"] - record["model"]
+            row += [f"{100 * share:.1f} %" for share in shares]
         rows.append(row)
     show(name, ["system", "wall ms: median (min)", "CPU ms: median (min)", "ms/atom", "list", "model", "rest"], rows)
 

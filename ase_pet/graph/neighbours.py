@@ -82,12 +82,13 @@ class VerletList:
         if old is None or self.skin <= 0 or not _same_system(old, structure):
             return None
         moved = structure.positions - old.positions
-        if structure.pbc.any():
+        if structure.pbc.any() and self._too_far(moved):
             cell = structure.cell[structure.pbc]
             moved = moved - np.rint(moved @ np.linalg.pinv(cell)) @ cell
-        if 2 * np.sqrt(np.einsum("ik,ik->i", moved, moved).max()) > self.skin:
-            return None
-        return old.positions + moved
+        return None if self._too_far(moved) else old.positions + moved
+
+    def _too_far(self, moved):
+        return 2 * np.sqrt(np.einsum("ik,ik->i", moved, moved).max()) > self.skin
 
 
 def _same_system(old, new):
