@@ -38,13 +38,16 @@ def start(model, repeat, temperature, seed):
     return atoms
 
 
-def run(atoms, timestep, picoseconds):
-    """(samples, 2) time in ps and total energy per atom in meV."""
+def run(atoms, timestep, picoseconds, minutes):
+    """(samples, 2) time in ps and total energy per atom in meV; ends early after that many minutes."""
     every, rows = max(1, round(SAMPLE / timestep)), []
     dynamics = VelocityVerlet(atoms, timestep * units.fs)
     dynamics.attach(lambda: rows.append((dynamics.get_time() / units.fs / 1000,
                                          1000 * atoms.get_total_energy() / len(atoms))), interval=every)
-    dynamics.run(round(picoseconds * 1000 / timestep))
+    end = time.time() + 60 * minutes
+    for _ in dynamics.irun(round(picoseconds * 1000 / timestep)):
+        if time.time() > end:
+            break
     return np.array(rows)
 
 
@@ -78,6 +81,7 @@ def main():
     parser.add_argument("calc", nargs="?", default="silicon")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--time", type=float, default=5.0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="longest time for one run")
     parser.add_argument("--temperature", type=float, default=300.0)
     parser.add_argument("--timesteps", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--dtype", default="float64")
@@ -94,9 +98,10 @@ def main():
         atoms = start(args.calc, args.repeat, args.temperature, args.seed)
         atoms.calc = calc
         began = time.time()
-        rows = run(atoms, timestep, args.time)
+        rows = run(atoms, timestep, args.time, args.minutes)
         np.savetxt(folder / f"{name}.txt", rows)
-        record = {"run": name, "atoms": len(atoms), "temperature": round(atoms.get_temperature()), "ps": args.time, **fit(rows), "seconds": round(time.time() - began)}
+        record = {"run": name, "atoms": len(atoms), "temperature": round(atoms.get_temperature()),
+                  "ps": round(float(rows[-1, 0]), 3), **fit(rows), "seconds": round(time.time() - began)}
         print(json.dumps(record), flush=True)
         with open(folder / "nve.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
