@@ -20,7 +20,7 @@ def losses(results, batch, spreads, weights):
 
     The mean error of the energy per atom over the batch is taken out: it is a composition energy, which least squares
     finds at each validation. Left in, this one stiff direction (each bias counts once per neighbour) hides the forces
-    from the optimiser: 0.37 instead of 0.15 eV/A after a tenth of the steps on 80 silicon cells.
+    from the optimiser.
     """
     forces = results.forces  # first: it makes the energies as well
     per_atom = (results.interaction - batch.energy) / batch.n_atoms

@@ -45,8 +45,7 @@ class Optimiser:
     """Linear warm-up, then half a cosine down to final_rate times the peak.
 
     method: "muon" orthogonalises the updates of the matrices inside the network and leaves the rest to Adam; "adam" is
-    Adam with decoupled weight decay for all. learning_rate is that of each method: 0.01 suits muon, 0.001 adam. On
-    Stillinger-Weber silicon, 400 steps of 8 cells left 0.15 eV/A with muon and 0.30 eV/A with adam at its best rate.
+    Adam with decoupled weight decay for all. learning_rate is that of each method: 0.01 suits muon, 0.001 adam.
     """
 
     method: str = "muon"
