@@ -31,7 +31,7 @@ class PETCalculator(Calculator):
     non_conservative: False, True, "forces", "stress": direct heads instead of derivatives, where the model has them.
     skin: A; neighbours are searched again once an atom has moved by half of it; 0 searches at each call.
     batch_atoms: atoms that `evaluate` treats at once, None for a default of the device.
-    compile: "auto" or False run eagerly; True compiles with torch.compile (measured: no gain on a CPU).
+    compile: "auto" or False, both of which run eagerly: torch.compile fails on ragged neighbourhoods (torch 2.13).
 
     Raises ValueError with the valid choices for a bad argument, FileNotFoundError with the closest names for an unknown
     model. Bad structures raise `ase_pet.InvalidStructure` before any compute; a property that a structure does not have,
@@ -58,7 +58,6 @@ class PETCalculator(Calculator):
         _check_numbers(skin, batch_atoms, compile)
         if self._direct and not hasattr(self.model, "predict"):
             raise ValueError("`non_conservative`: a symmetrised model has energies only; use symmetrise='none'")
-        self._run = self._compiled()
         self._neighbours = graph.VerletList(self.cutoff, skin)
         self._batch_atoms = CHUNK_ATOMS[self.device.type] if batch_atoms is None else batch_atoms
         self._evaluation = None
@@ -142,14 +141,7 @@ class PETCalculator(Calculator):
         return cls(arguments.pop("model"), **arguments)
 
     def __getstate__(self):
-        return {**self.__dict__, "_evaluation": None, "_run": None}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self._run = self._compiled()
-
-    def _compiled(self):
-        return torch.compile(self.model, dynamic=True) if self.parameters["compile"] is True else self.model
+        return {**self.__dict__, "_evaluation": None}
 
     def _checked(self, atoms, where=""):
         try:
@@ -176,7 +168,7 @@ class PETCalculator(Calculator):
         atoms, edges = sum(map(len, structures)), 2 * sum(len(pairs.centres) for pairs in lists)
         with _memory(self.device, atoms, edges, len(structures)):
             batch = graph.build(structures, lists, dtype=self.dtype, device=self.device)
-        return evaluation.Evaluation(self._run, batch, direct=self._direct)
+        return evaluation.Evaluation(self.model, batch, direct=self._direct)
 
     def _evaluate_chunk(self, structures, properties, first):
         """Outputs of structures, the first of which is number `first` of the user's list."""
@@ -218,8 +210,8 @@ def _check_numbers(skin, batch_atoms, compile):
         raise ValueError(f"`skin` is {skin!r}: expected a length in A, 0 or more")
     if batch_atoms is not None and (not isinstance(batch_atoms, numbers.Integral) or batch_atoms < 1):
         raise ValueError(f"`batch_atoms` is {batch_atoms!r}: expected a number of atoms, 1 or more, or None")
-    if compile not in ("auto", True, False):
-        raise ValueError(f"`compile` is {compile!r}: valid choices are 'auto', True, False")
+    if compile not in ("auto", False):
+        raise ValueError(f"`compile` is {compile!r}: valid choices are 'auto', False")
 
 
 def _load(model):
