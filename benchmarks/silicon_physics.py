@@ -4,7 +4,7 @@
 usage: silicon_physics.py [CALC] [--data FILE] [--dtype float64] [--json FILE] [--symmetrise NAME]
 Lattice constant and bulk modulus from an equation of state, elastic constants from stresses with relaxed internal
 coordinates, phonons at Gamma, X and L from finite displacements in the 64-atom cell, errors on the test split.
-References: `References` below, from the card of the training data (Quantum ESPRESSO, settings of the data).
+References: `REFERENCES` below, Quantum ESPRESSO with the settings of the data (C11 and C12: 44 Ry, 10x10x10 k-points).
 """
 
 import argparse
