@@ -45,7 +45,7 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(PYTEST)
 
-# All stages of calculators/silicon, from its data on: about an hour and a half of one core.
+# All stages of calculators/silicon, from its data on: of the order of an hour of one core.
 silicon: $(INSTALLED)
 	$(BIN)/python benchmarks/data/silicon_sw.py benchmarks/data/silicon_sw.extxyz
 	$(BIN)/ase-pet train benchmarks/data/silicon_sw.toml --output runs/silicon-sw
