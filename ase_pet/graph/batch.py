@@ -19,9 +19,12 @@ class Graph:
     volume (n_structures,)      float64, A^3; 0 for a cell without rank 3
     charge, spin (n_structures,) int64        total charge in e, multiplicity 2S+1
 
+    one_sided                   whether the pairs are edges of their first atom only
+
     The 2P directed edges are [all pairs; all pairs reversed], so the reverse of an edge is a roll by P. Any engine may
     fill these arrays from a list of its own: nothing here needs ASE, and atoms that only serve as neighbours are
-    ordinary atoms whose energies are not read.
+    ordinary atoms whose energies are not read. A one-sided graph has the P edges as given: environments of centres, for
+    models whose energies depend on an atom's own edges only.
     """
 
     numbers: torch.Tensor
@@ -33,6 +36,7 @@ class Graph:
     volume: torch.Tensor
     charge: torch.Tensor
     spin: torch.Tensor
+    one_sided: bool = False
 
     @property
     def n_atoms(self):
@@ -41,12 +45,21 @@ class Graph:
     @property
     def centre(self):
         """(2P,) centre i of each directed edge."""
-        return torch.cat([self.pair_centre, self.pair_neighbour])
+        return self.pair_centre if self.one_sided else torch.cat([self.pair_centre, self.pair_neighbour])
 
     @property
     def neighbour(self):
         """(2P,) neighbour j of each directed edge."""
-        return torch.cat([self.pair_neighbour, self.pair_centre])
+        return self.pair_neighbour if self.one_sided else torch.cat([self.pair_neighbour, self.pair_centre])
+
+    @property
+    def edge_vectors(self):
+        """(2P, 3) r_j - r_i of each directed edge."""
+        return self.pair_vectors if self.one_sided else torch.cat([self.pair_vectors, -self.pair_vectors])
+
+    def per_edge(self, per_pair):
+        """(2P, ...) of what is the same for both directions of a pair, (P, ...)."""
+        return per_pair if self.one_sided else torch.cat([per_pair, per_pair])
 
     def with_vectors(self, pair_vectors):
         """The same graph on other pair vectors (P, 3), for derivatives and rotated copies."""
