@@ -13,7 +13,8 @@ order of the last-layer features counts. The values are those of the same file i
 Keys of the npz: STRUCTURE/FIELD. `energy`, `energies`, `forces`, `stress_voigt` (eV, A; Voigt order of ASE),
 `energy_uncertainty` and `energies_uncertainty` (structure and atoms), `energy_ensemble` (m,), `energies_ensemble`
 (n, m), `forces_ensemble` (n, 3, m), `forces_uncertainty` (n, 3), and for periodic structures `stress_ensemble` (6, m)
-and `stress_uncertainty` (6,); uncertainties of forces and stress are standard deviations of the ensemble. The same with `_pbe` at the end for the head `energy/pbe`, which has fewer members.
+and `stress_uncertainty` (6,); uncertainties of forces and stress are standard deviations of the ensemble. The same
+fields with `_pbe` at the end are those of the head `energy/pbe`, which has fewer members.
 """
 
 import copy
