@@ -3,6 +3,7 @@
 from .calculator import PETCalculator
 from .graph import InvalidStructure
 from .store import shipped
+from .uncertainty import TooUncertain
 
 __version__ = "0.1.0"
-__all__ = ["InvalidStructure", "PETCalculator", "__version__", "shipped"]
+__all__ = ["InvalidStructure", "PETCalculator", "TooUncertain", "__version__", "shipped"]

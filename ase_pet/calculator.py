@@ -11,7 +11,8 @@ import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from torch import nn
 
-from . import evaluation, graph, outputs, plugins, store, symmetrisers
+from . import evaluation, graph, outputs, store, symmetrisers
+from .uncertainty import THRESHOLD, Guard
 
 DIRECT_HEADS = {"forces": ("non_conservative_forces", "non_conservative_force"),
                 "stress": ("non_conservative_stress",)}
@@ -32,6 +33,10 @@ class PETCalculator(Calculator):
     skin: A; neighbours are searched again once an atom has moved by half of it; 0 searches at each call.
     batch_atoms: atoms that `evaluate` treats at once, None for a default of the device.
     compile: "auto" or False, both of which run eagerly: torch.compile fails on ragged neighbourhoods (torch 2.13).
+    uncertainty: "off", "warn" or "stop" (raises `ase_pet.TooUncertain`) once the standard deviation of the energy of an
+        atom is above uncertainty_threshold (eV); for checkpoints with uncertainties. Whatever the policy, such models
+        give energy_uncertainty, energies_uncertainty, energy_ensemble, forces_ensemble, forces_uncertainty and
+        stress_uncertainty through `get_property` and `evaluate`.
 
     Raises ValueError with the valid choices for a bad argument, FileNotFoundError with the closest names for an unknown
     model. Bad structures raise `ase_pet.InvalidStructure` before any compute; a property that a structure does not have,
@@ -41,12 +46,14 @@ class PETCalculator(Calculator):
     name = "ase_pet"
 
     def __init__(self, model, *, device="auto", dtype=None, symmetrise=None, variant=None, non_conservative=False,
-                 skin=1.0, batch_atoms=None, compile="auto"):
+                 skin=1.0, batch_atoms=None, compile="auto", uncertainty="off",
+                 uncertainty_threshold=THRESHOLD):
         super().__init__()
         self.parameters.update(
             model=str(model) if not isinstance(model, nn.Module) else None, device=str(device), dtype=dtype,
             symmetrise=symmetrise, variant=variant, non_conservative=non_conservative, skin=skin,
-            batch_atoms=batch_atoms, compile=compile)
+            batch_atoms=batch_atoms, compile=compile, uncertainty=uncertainty,
+            uncertainty_threshold=uncertainty_threshold)
         self.device = _device(device)
         network, self.card = _load(model)
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
@@ -62,7 +69,8 @@ class PETCalculator(Calculator):
         self._batch_atoms = CHUNK_ATOMS[self.device.type] if batch_atoms is None else batch_atoms
         self._evaluation = None
         self._warned = None  # atomic numbers of the system that the last warning was about
-        self.implemented_properties = plugins.names("ase_pet.outputs")
+        self._guard = Guard(uncertainty, uncertainty_threshold, self.model)
+        self.implemented_properties = outputs.available(self.model)
 
     @property
     def cutoff(self):
@@ -83,22 +91,22 @@ class PETCalculator(Calculator):
             structure = self._checked(self.atoms)
             pairs = self._half_list(structure, self._neighbours)
             self._evaluation = self._evaluate([structure], [pairs])
-        names = dict.fromkeys([*properties, "energy", "free_energy", "energies"])
-        unknown = [name for name in names if name not in self.implemented_properties]
-        if unknown:
-            raise PropertyNotImplementedError(f"{', '.join(unknown)}: this calculator gives "
-                                              f"{', '.join(self.implemented_properties)}")
+        names = dict.fromkeys([*properties, "energy", "free_energy", "energies", *self._guard.properties])
+        self._check_properties(names)
         self.results.update(self._outputs(self._evaluation, names)[0])
+        self._guard.check(self.results)
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        """Value of one property; raises PropertyNotImplementedError that lists those of the model."""
+        self._check_properties([name])
+        return super().get_property(name, atoms, allow_calculation)
 
     def evaluate(self, list_of_atoms, properties=("energy", "forces")):
         """List of {property: value} for many structures, evaluated together in chunks of bounded size.
 
         Values are as in `results`. The calculator's own state does not change.
         """
-        unknown = [name for name in properties if name not in self.implemented_properties]
-        if unknown:
-            raise PropertyNotImplementedError(f"{', '.join(unknown)}: this calculator gives "
-                                              f"{', '.join(self.implemented_properties)}")
+        self._check_properties(properties)
         structures = [self._checked(atoms, f"structure {k}: ") for k, atoms in enumerate(list_of_atoms)]
         results, start = [], 0
         while start < len(structures):
@@ -142,6 +150,12 @@ class PETCalculator(Calculator):
 
     def __getstate__(self):
         return {**self.__dict__, "_evaluation": None}
+
+    def _check_properties(self, names):
+        unknown = [name for name in names if name not in self.implemented_properties]
+        if unknown:
+            raise PropertyNotImplementedError(f"{', '.join(unknown)}: this calculator gives "
+                                              f"{', '.join(self.implemented_properties)}")
 
     def _checked(self, atoms, where=""):
         try:

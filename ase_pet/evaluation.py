@@ -17,23 +17,27 @@ class Evaluation:
 
     training: keep the graph of derivatives, so that a loss on forces and stress reaches the weights.
     direct: {"forces": head, "stress": head}, both optional: what a head of the model gives in place of the derivative.
+    uncertain: keep the features of the last layer when the model runs, for the uncertainties.
     """
 
-    def __init__(self, model, graph, training=False, direct=None):
+    def __init__(self, model, graph, training=False, direct=None, uncertain=False):
         self.model = model
         self.graph = graph
         self.training = training
         self.direct = direct or {}
+        self.uncertain = uncertain
         self._energies = None
         self._gradient = None
         self._heads = None
+        self._features = None
+        self._members = None
 
     @property
     def energies(self):
         """(n_atoms,) energies in eV, with composition energies."""
         if self._energies is None:
             with torch.set_grad_enabled(self.training):
-                self._energies = self.model(self.graph).double()
+                self._energies = self._run(self.graph).double()
         return self._energies + self._composition()
 
     @property
@@ -52,7 +56,7 @@ class Evaluation:
         if self._gradient is None:
             vectors = self.graph.pair_vectors.detach().requires_grad_()
             with torch.enable_grad():
-                energies = self.model(self.graph.with_vectors(vectors)).double()
+                energies = self._run(self.graph.with_vectors(vectors)).double()
                 if energies.requires_grad:
                     self._gradient, = torch.autograd.grad(energies.sum(), vectors, create_graph=self.training,
                                                           allow_unused=True)
@@ -67,17 +71,12 @@ class Evaluation:
         if "forces" in self.direct:
             forces = self._predicted("forces")
             return forces - self._mean(forces)[self.graph.structure]
-        gradient = self.pair_gradient.double()
-        zeros = gradient.new_zeros(self.graph.n_atoms, 3)
-        return zeros.index_add(0, self.graph.pair_centre, gradient).index_add(0, self.graph.pair_neighbour, -gradient)
+        return self._forces_of(self.pair_gradient.double())
 
     @property
     def virial(self):
         """(n_structures, 3, 3) dE/d(strain) in eV."""
-        product = self.graph.pair_vectors.double()[:, :, None] * self.pair_gradient.double()[:, None, :]
-        total = product.new_zeros(self.graph.n_structures, 3, 3)
-        total = total.index_add(0, self.graph.structure[self.graph.pair_centre], product)
-        return (total + total.transpose(1, 2)) / 2
+        return self._virial_of(self.pair_gradient.double())
 
     @property
     def stress(self):
@@ -85,10 +84,7 @@ class Evaluation:
 
         Raises Undefined where a cell has no volume.
         """
-        flat = torch.nonzero(self.graph.volume == 0)[:, 0].tolist()
-        if flat:
-            raise Undefined("stress needs a cell of rank 3: the volume is zero"
-                            + (f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""))
+        self.check_volume()
         if "stress" in self.direct:
             per_atom = self._predicted("stress").view(-1, 3, 3)
             virial = self._sum((per_atom + per_atom.transpose(1, 2)) / 2)
@@ -96,10 +92,90 @@ class Evaluation:
             virial = self.virial
         return virial / self.graph.volume[:, None, None]
 
+    @property
+    def features(self):
+        """(n_atoms, F) float64 features of the last layer. Raises Undefined for a model without uncertainties."""
+        self._check_uncertainty()
+        if self._features is None:
+            with torch.no_grad():
+                energies, self._features = self.model.last_layer(self.graph)
+            self._energies = energies.double() if self._energies is None else self._energies
+        return self._features.double()
+
+    @property
+    def deviations(self):
+        """(n_atoms,) standard deviations of the energies of single atoms in eV."""
+        return self.model.uncertainty.deviation(self.features)
+
+    @property
+    def deviation(self):
+        """(n_structures,) standard deviations of the energies of structures in eV."""
+        return self.model.uncertainty.deviation(self._sum(self.features))
+
+    @property
+    def ensemble(self):
+        """(n_structures, members) energies in eV, their mean that of the model."""
+        self._check_uncertainty(ensemble=True)
+        return self.energy[:, None].detach() + self.model.uncertainty.members(self._sum(self.features))
+
+    @property
+    def ensemble_derivatives(self):
+        """Forces (members, n_atoms, 3) in eV/A and dE/d(strain) (members, n_structures, 3, 3) in eV of each member of
+        the ensemble, less those of their mean. One backward pass for each member."""
+        if self.direct:
+            raise Undefined("the spread of derivatives over the ensemble says nothing about direct forces and stress: "
+                            "use non_conservative=False")
+        if self._members is None:
+            self._check_uncertainty(ensemble=True)
+            vectors = self.graph.pair_vectors.detach().requires_grad_()
+            with torch.enable_grad():
+                _, features = self.model.last_layer(self.graph.with_vectors(vectors))
+                members = self.model.uncertainty.members(features.sum(0, keepdim=True))[0]
+            gradients = (_gradient(member, vectors, retain_graph=True).double() for member in members)
+            found = [(self._forces_of(gradient), self._virial_of(gradient)) for gradient in gradients]
+            self._members = tuple(torch.stack(values) for values in zip(*found, strict=True))
+        return self._members
+
+    def _forces_of(self, gradient):
+        """(n_atoms, 3) in eV/A of dE/dv (P, 3)."""
+        zeros = gradient.new_zeros(self.graph.n_atoms, 3)
+        return zeros.index_add(0, self.graph.pair_centre, gradient).index_add(0, self.graph.pair_neighbour, -gradient)
+
+    def _virial_of(self, gradient):
+        """(n_structures, 3, 3) dE/d(strain) in eV of dE/dv (P, 3)."""
+        product = self.graph.pair_vectors.double()[:, :, None] * gradient[:, None, :]
+        total = product.new_zeros(self.graph.n_structures, 3, 3)
+        total = total.index_add(0, self.graph.structure[self.graph.pair_centre], product)
+        return (total + total.transpose(1, 2)) / 2
+
     def split(self, per_atom):
         """Numpy arrays of the atoms of each structure."""
         sizes = torch.bincount(self.graph.structure, minlength=self.graph.n_structures).tolist()
         return [part.numpy() for part in per_atom.detach().cpu().split(sizes)]
+
+    def check_volume(self):
+        """Raise Undefined where a cell has no volume, and so no stress."""
+        flat = torch.nonzero(self.graph.volume == 0)[:, 0].tolist()
+        if flat:
+            raise Undefined("stress needs a cell of rank 3: the volume is zero"
+                            + (f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""))
+
+    def _run(self, graph):
+        """(n_atoms,) energies in eV, and the features on the side where they are wanted."""
+        if not self.uncertain:
+            return self.model(graph)
+        self._check_uncertainty()
+        energies, features = self.model.last_layer(graph)
+        self._features = features.detach()
+        return energies
+
+    def _check_uncertainty(self, ensemble=False):
+        found = getattr(self.model, "uncertainty", None)
+        if found is None:
+            raise Undefined("this model has no uncertainties: they come with a checkpoint that holds the covariance of "
+                            "its last layer (LLPR), and not with a symmetrised model")
+        if ensemble and not len(found.ensemble):
+            raise Undefined("this model has uncertainties but no ensemble")
 
     def _predicted(self, name):
         """(n_atoms, components) of the head that stands for a derivative; energies come out of the same call."""

@@ -50,11 +50,34 @@ def checkpoint(model, version=16, large_scale=False):
             "model_state_dict": state, "best_model_state_dict": None}
 
 
+def wrapper(model, version=4):
+    """Table of an LLPR wrapper of this version around a model, whose uncertainties become random numbers."""
+    generator, tensors = torch.Generator().manual_seed(3), {}
+    for head, layer in model.uncertainties.items():
+        n = len(layer.factor)
+        noise = torch.randn(n, 3 * n, generator=generator, dtype=torch.float64)
+        covariance = noise @ noise.T
+        layer.factor.copy_(torch.linalg.cholesky(covariance))
+        layer.multiplier.fill_(0.7)
+        layer.ensemble.copy_(torch.randn(layer.ensemble.shape, generator=generator, dtype=torch.float64))
+        name = "energy_uncertainty" if head == "energy" else f"mtt::aux::{head}_uncertainty"
+        tensors |= {f"covariance_{name}": covariance, f"multiplier_{name}": layer.multiplier.clone()}
+        tensors |= ({f"cholesky_{name}": layer.factor.clone()} if version == 4 else
+                    {f"inv_covariance_{name}": torch.linalg.inv(covariance)})
+        tensors |= ({f"llpr_ensemble_layers.{head}.weight": layer.ensemble.clone()} if version > 2 else
+                    {f"{head}_ensemble_weights": layer.ensemble.T.contiguous()})
+    found = {"architecture_name": "llpr", "model_ckpt_version": version, "wrapped_model_checkpoint": checkpoint(model)}
+    return found | ({"state_dict": tensors} if version < 3 else
+                    {"model_state_dict": tensors, "best_model_state_dict": None})
+
+
 def state_dict(model, version, large_scale):
     """Tensors of a model by the names of a version; species are rows 0, 1, ... in the model's order."""
     renames = CURRENT | (LARGE_SCALE if large_scale else LEGACY if version < 8 else {})
     state = {}
     for name, tensor in model.state_dict().items():
+        if name.startswith("uncertainties."):
+            continue
         for pattern, new in renames.items():
             name = re.sub(pattern, new, name)
         if version < 8 and re.fullmatch(TABLE, name):

@@ -116,7 +116,7 @@ def test_user_model_is_not_changed():
 
 
 def test_implemented_properties_are_the_outputs():
-    calc = PETCalculator(tiny_pet())
+    calc = PETCalculator(tiny_pet(uncertainties={"energy": 2}))
     assert set(CRYSTAL) <= set(calc.implemented_properties)
     assert calc.implemented_properties == plugins.names("ase_pet.outputs")
     assert calc.implemented_properties is not PETCalculator(tiny_pet()).implemented_properties
@@ -268,7 +268,8 @@ def test_fromdict_without_a_model():
 
 def test_arguments_survive_todict(saved):
     arguments = {"model": str(saved), "device": "cpu", "dtype": "float32", "symmetrise": "none", "skin": 0.3,
-                 "batch_atoms": 7, "compile": False, "non_conservative": False}
+                 "batch_atoms": 7, "compile": False, "non_conservative": False, "uncertainty": "off",
+                 "uncertainty_threshold": 0.2}
     assert PETCalculator.fromdict(arguments).todict() == arguments
 
 

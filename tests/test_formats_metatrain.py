@@ -206,9 +206,7 @@ def test_the_best_epoch_is_read(tmp_path):
 
 def test_a_wrapped_model_is_unwrapped(tmp_path):
     model = tiny_pet()
-    content = {"architecture_name": "llpr", "model_ckpt_version": 4,
-               "wrapped_model_checkpoint": metatrain_files.checkpoint(model)}
-    read = metatrain.read(metatrain_files.save(tmp_path / "model.ckpt", content))
+    read = metatrain.read(metatrain_files.save(tmp_path / "model.ckpt", metatrain_files.wrapper(model)))
     assert torch.equal(read.edge_embedder.weight, model.edge_embedder.weight)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from ..models import pet
+from . import _metatrain_llpr as llpr
 from ._archive import Archive
+from ._metadata import merged, read_metadata
 from ._metatrain_versions import upgrade
 from ._tensor_map import read_block
 from ._unpickle import Inert
 
-NEWEST_WRAPPER = 4
 COMPONENTS = {"energy": 1, "non_conservative_forces": 3, "non_conservative_force": 3, "non_conservative_stress": 9}
 UNITS = {"length": ("a", ""), "energy": ("ev", ""), "non_conservative_forces": ("ev/a", ""),
          "non_conservative_force": ("ev/a", ""), "non_conservative_stress": ("ev/a^3", "")}  # one left open means these
@@ -38,48 +39,62 @@ def read(path):
     """PET model of a checkpoint, on the CPU in the dtype of its weights, with the weights of the best epoch.
 
     Heads of energies and of direct forces and stress in ASE's units are read, others are left out; `energy_head` is
-    "energy". Raises ValueError that names what is damaged, unknown or not served.
+    "energy". With an LLPR wrapper around it the energy heads have their `uncertainties`. `metadata` is what the file
+    says about itself. Raises ValueError that names what is damaged, unknown or not served.
     """
     path = Path(path)
     try:
         with Archive(path) as archive:
-            return _model(archive, _pet_checkpoint(archive.content()))
+            return _read(archive)
     except ValueError as error:
         raise ValueError(f"`{path}` cannot be read as a PET checkpoint of metatrain: {str(error)[:500]}") from None
 
 
-def _pet_checkpoint(content):
-    """The table of the PET model, unwrapped."""
+def _read(archive):
+    content, state, metadata, wrapper = archive.content(), {}, {}, {}
     if type(content) is not dict:
         raise ValueError("it does not hold a table")
     if content.get("architecture_name") == "llpr":
-        version = content.get("model_ckpt_version", 1)
-        if type(version) is not int or not 1 <= version <= NEWEST_WRAPPER:
-            raise ValueError(f"`model_ckpt_version` of the LLPR wrapper: versions 1 to {NEWEST_WRAPPER} can be read")
-        content = content.get("wrapped_model_checkpoint")
-        if type(content) is not dict:
-            raise ValueError("`wrapped_model_checkpoint` of the LLPR wrapper is missing")
+        metadata, wrapper = read_metadata(content), {"wrapper": "LLPR", "wrapper_version": _version(content)}
+        content, state = llpr.wrapped(content)
     name = content.get("architecture_name")
     if name != "pet":
         shown = repr(name) if type(name) is str else "missing"
         raise ValueError(f"`architecture_name` is {shown}: known architectures are 'pet', and 'llpr' around it")
-    return content
+    model = _model(archive, content, state)
+    model.metadata = {"format": "metatrain PET checkpoint", "version": _version(content), **wrapper,
+                      **merged(metadata, read_metadata(content))}
+    return model
 
 
-def _model(archive, checkpoint):
+def _version(content):
+    return content.get("model_ckpt_version", 1)
+
+
+def _model(archive, checkpoint, wrapper):
     hypers, state = upgrade(checkpoint)
     targets = _targets(checkpoint)
     heads = _heads(targets)
     index, species = _species(archive, state)
     hypers["cutoff_function"] = hypers["cutoff_function"].lower()
+    n_readouts = 1 if hypers["featurizer_type"] == "feedforward" else hypers["num_gnn_layers"]
+    found = llpr.read(archive, wrapper, heads, 2 * hypers["d_head"] * n_readouts)
+    uncertainties = {head: len(tensors["ensemble"]) for head, tensors in found.items()}
     with torch.device("meta"):  # nothing is allocated before its shape is known to be that in the file
-        model = pet.Model(pet.Settings(species=species, heads=heads, **hypers))
-    model.load_state_dict(_weights(archive, state, model), assign=True)
+        model = pet.Model(pet.Settings(species=species, heads=heads, uncertainties=uncertainties, **hypers))
+    weights = _weights(archive, state, model)
+    model.load_state_dict(weights | _flat(found, next(iter(weights.values())).dtype), assign=True)
     model.register_buffer("species_rows", index, persistent=False)
     model.compositions = {name: _composition(archive, state, name, species) for name in heads if heads[name] == 1}
     model.scales = _scales(archive, state, targets, heads, species)
     model.covalent_radii = _radii(archive, state, species) if hypers["zbl"] else {}
     return model
+
+
+def _flat(uncertainties, dtype):
+    """State dict of the model's `uncertainties` in the dtype of its weights."""
+    return {f"uncertainties.{head}.{name}": tensor.to(dtype)
+            for head, tensors in uncertainties.items() for name, tensor in tensors.items()}
 
 
 def _targets(checkpoint):
@@ -140,7 +155,7 @@ def _take(archive, state, name):
 
 def _weights(archive, state, model):
     """State dict of the model from the file, complete and of one dtype; every tensor of the file must have a use."""
-    expected = model.state_dict()
+    expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("uncertainties.")}
     names = {name: _in_file(name) for name in expected}
     missing = sorted(set(names.values()) - state.keys())
     unknown = sorted(name for name in state.keys() - set(names.values()) if not _has_other_use(name, model.settings))

@@ -17,6 +17,7 @@ from torch.nn import functional
 from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Linear, head
+from ..layers.llpr import LastLayer
 from ..layers.transformer import Combination, MessageLayer
 
 
@@ -48,6 +49,7 @@ class Settings:
     max_charge: int = 10
     max_spin_multiplicity: int = 10
     heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})  # readouts per atom: name -> components
+    uncertainties: dict[str, int] = field(default_factory=dict)  # head with a covariance -> members of its ensemble
 
     def __post_init__(self):
         object.__setattr__(self, "species", tuple(int(z) for z in self.species))
@@ -57,6 +59,9 @@ class Settings:
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}")
+        unknown = sorted(self.uncertainties.keys() - self.heads.keys())
+        if unknown:
+            raise ValueError(f"`uncertainties` of {', '.join(unknown)}: the heads are {', '.join(self.heads)}")
         if self.d_pet % self.num_heads:
             raise ValueError(f"`d_pet` {self.d_pet} must be a multiple of `num_heads` {self.num_heads}")
 
@@ -89,6 +94,8 @@ class Model(nn.Module):
             self.edge_heads[name] = nn.ModuleList(head(settings.d_pet, settings.d_head) for _ in readouts)
             self.node_last_layers[name] = nn.ModuleList(Linear(settings.d_head, components) for _ in readouts)
             self.edge_last_layers[name] = nn.ModuleList(Linear(settings.d_head, components) for _ in readouts)
+        self.uncertainties = nn.ModuleDict({name: LastLayer(2 * settings.d_head * len(readouts), members)
+                                            for name, members in settings.uncertainties.items()})
         rows = torch.full((max(settings.species) + 1,), -1)
         rows[list(settings.species)] = torch.arange(n_species)
         self.register_buffer("species_rows", rows, persistent=False)
@@ -100,6 +107,11 @@ class Model(nn.Module):
     @property
     def composition(self):
         return self.compositions.get(self.energy_head, {})
+
+    @property
+    def uncertainty(self):
+        """LastLayer of the head `energy_head`, or None."""
+        return self.uncertainties[self.energy_head] if self.energy_head in self.uncertainties else None
 
     @property
     def local(self):
@@ -114,11 +126,20 @@ class Model(nn.Module):
     def forward(self, graph):
         return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
 
-    def predict(self, graph, names):
-        """{head: (n_atoms, components)} of the named heads, scaled, without composition energies."""
+    def last_layer(self, graph):
+        """Energies (n_atoms,) in eV as `forward` gives them, and the features (n_atoms, F) that `uncertainty` is of."""
+        features = []
+        values = self.predict(graph, (self.energy_head,), features)
+        return values[self.energy_head][:, 0], torch.cat(features, 1)
+
+    def predict(self, graph, names, features=None):
+        """{head: (n_atoms, components)} of the named heads, scaled, without composition energies.
+
+        features: a list to which the features of the last layers are appended.
+        """
         graph, factor = self._neighbourhood(graph)
-        features = list(self._features(graph, factor))
-        values = {name: self._read(name, features, graph, factor) for name in names}
+        tokens = list(self._tokens(graph, factor))
+        values = {name: self._read(name, tokens, graph, factor, features) for name in names}
         if self.settings.zbl:
             for name in names:
                 if name.split("/")[0] == "energy":
@@ -142,7 +163,7 @@ class Model(nn.Module):
         graph = graph.filled(2 * settings.cutoff)
         return graph, cutoff.FUNCTIONS[settings.cutoff_function](_lengths(graph), reach(graph), settings.cutoff_width)
 
-    def _features(self, graph, factor):
+    def _tokens(self, graph, factor):
         """Central and edge tokens of each layer that is read out."""
         lengths = (graph.pair_vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()
         geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1)
@@ -177,13 +198,16 @@ class Model(nn.Module):
             return 0.0
         return self.system_conditioning(graph.charge, graph.spin)[graph.structure]
 
-    def _read(self, name, features, graph, factor):
+    def _read(self, name, tokens, graph, factor, features):
         """(n_atoms, components) of one head: central readouts plus edge readouts weighted by the cutoff factor."""
         total, weight, centre = 0.0, graph.per_edge(factor)[:, None], graph.centre
-        for index, (node, edge) in enumerate(features):
-            per_edge = self.edge_last_layers[name][index](self.edge_heads[name][index](edge))
-            total = total + self.node_last_layers[name][index](self.node_heads[name][index](node))
+        for index, (node, edge) in enumerate(tokens):
+            of_node, of_edge = self.node_heads[name][index](node), self.edge_heads[name][index](edge)
+            per_edge = self.edge_last_layers[name][index](of_edge)
+            total = total + self.node_last_layers[name][index](of_node)
             total = total.index_add(0, centre, per_edge * weight)
+            if features is not None:
+                features += [of_node, torch.zeros_like(of_node).index_add(0, centre, of_edge * weight)]
         scale = self.scales.get(name, 1.0)
         if isinstance(scale, dict):
             scale = total.new_tensor([scale[z] for z in self.species])[self.species_rows[graph.numbers]][:, None]
