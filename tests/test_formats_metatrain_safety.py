@@ -230,7 +230,7 @@ STATE = "model_state_dict"
     ((*HYPERS, "cutoff"), float("nan"), "`cutoff` is nan"),
     ((*HYPERS, "cutoff"), 1e9, "`cutoff` is 1000000000.0: expected 0.1 to 100.0"),
     ((*HYPERS, "normalization"), "BatchNorm", "`normalization` is 'BatchNorm': valid choices are RMSNorm, LayerNorm"),
-    ((*HYPERS, "cutoff_function"), "Step", "`cutoff_function` is 'step': valid choices are bump, cosine"),
+    ((*HYPERS, "cutoff_function"), "Box", "`cutoff_function` is 'box': valid choices are bump, cosine, step"),
     ((STATE, "backend.edge_embedder.lora_A.weight"), torch.zeros(2, 2), "lora_A.weight` is a LoRA adapter"),
     ((STATE, "backend.new.weight"), torch.zeros(2, 2), "holds the unknown `new.weight`"),
     ((STATE, "additive_models.2.weight"), torch.zeros(2), "holds the unknown `additive_models.2.weight`"),

@@ -1,16 +1,14 @@
 """Tables that metatrain keeps inside its checkpoints as bytes: a zip of .npy arrays."""
 
 import io
-import re
 import zipfile
 
 import numpy as np
 
 from ._archive import ZIP_ERRORS
+from ._npy import read_column
 
 LARGEST = 1 << 24  # bytes
-HEADER = re.compile(r"\{'descr':(?P<dtype>'<f8'|\[\('\w+','<i4'\),?\]),'fortran_order':(?:False|True),"
-                    r"'shape':\((?P<rows>\d{1,9})(?:,(?P<columns>\d))?,?\),?\}")  # without spaces
 
 
 def read_block(data, name):
@@ -37,20 +35,8 @@ def read_block(data, name):
 
 
 def _column(archive, record, size):
-    """(rows,) float64 or int32 array of a .npy record, whose header must fit its bytes.
-
-    NumPy's reader allocates what a header claims and evaluates it as Python text; here it is matched with the two
-    forms that occur.
-    """
+    """(rows,) array of a .npy record."""
     entry = archive.getinfo(record)
     if entry.compress_type != zipfile.ZIP_STORED or not entry.compress_size == entry.file_size <= size:
         raise ValueError(f"record {record} is compressed or claims more bytes than there are")
-    content = archive.read(entry)
-    start = 10 + int.from_bytes(content[8:10], "little")
-    header = HEADER.fullmatch(re.sub(r"\s", "", content[10:start].decode("latin1")))
-    if content[:8] != b"\x93NUMPY\x01\x00" or header is None or header["columns"] not in (None, "1"):
-        raise ValueError(f"record {record} is not one column of float64 or labels in .npy format 1.0")
-    dtype = np.dtype("<f8" if header["dtype"] == "'<f8'" else "<i4")
-    if int(header["rows"]) * dtype.itemsize != len(content) - start:
-        raise ValueError(f"record {record} has {len(content) - start} bytes, its header claims {header['rows']} rows")
-    return np.frombuffer(content, dtype, offset=start)
+    return read_column(archive.read(entry), f"record {record}")

@@ -20,4 +20,15 @@ def cosine(distances, cutoff, width):
     return 0.5 * (1 + torch.cos(torch.pi * x))
 
 
-FUNCTIONS = {"bump": bump, "cosine": cosine}
+def step(distances, cutoff, width):
+    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often differentiable.
+
+    f = (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2 with y = 2 t - 1 and t = (cutoff - d) / width in (0, 1), which is a
+    sigmoid of 1 / x - 1 / (1 - x) with x = 1 - t. Source: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302, the
+    symmetrisation protocol; equation only.
+    """
+    x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
+    return torch.sigmoid(1 / x - 1 / (1 - x))
+
+
+FUNCTIONS = {"bump": bump, "cosine": cosine, "step": step}

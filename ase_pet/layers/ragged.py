@@ -4,7 +4,7 @@ A token array has one row per atom (its central token) followed by one row per d
 attention itself works on these rows; only q k^T, softmax and p v see the padded arrangement of T cells per atom.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -33,6 +33,10 @@ class Layout:
     real: torch.Tensor
     bias: torch.Tensor
     n_heads: int
+
+    def without_central(self):
+        """The layout in which nobody attends to central tokens. They keep their rows, whose outputs mean nothing."""
+        return replace(self, bias=torch.cat([torch.full_like(self.bias[:, :1], HOLE), self.bias[:, 1:]], 1))
 
 
 def layout(centre, n_atoms, weight, n_heads):
