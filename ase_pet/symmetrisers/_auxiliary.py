@@ -1,0 +1,56 @@
+"""Environments that stand in where an atom has no usable frame: isolated, with one neighbour, or on a line.
+
+No frame varies continuously through such an environment, so the energy must come from environments that do not depend
+on orientation: for neighbour j, every neighbour k goes onto the x axis at sign(u_k.u_j) L_k with
+L_k = kappa r_k + (1 - kappa) cutoff, where kappa is 1 near the axis of j and 0 off it, where k leaves smoothly at the
+cutoff. Exact for straight molecules; the network serves as its own auxiliary model.
+
+    eps_aux = [sum_j a_j eps(P_j) + o eps(no neighbours)] / [sum_j a_j + o], a_j = f(r_j | R_out), o = 1 - step(sum a/w0)
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ._frames import ranges, step
+
+OFF_AXIS = (0.2, 0.3)  # kappa falls from 1 to 0 as the squared sine goes from the first to the sum of both
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Environments of the second kind, sorted by atom, the empty ones last.
+
+    atom (m,), weights (m,) that add up to 1 for each atom that has any; count (m,): how many edges each has, one after
+    the other; vectors (n_edges, 3) in A and neighbour (n_edges,), the edge that each stands for.
+    """
+
+    atom: torch.Tensor
+    weights: torch.Tensor
+    count: torch.Tensor
+    vectors: torch.Tensor
+    neighbour: torch.Tensor
+
+
+def lines(edges, wanted, cutoff, settings):
+    """Lines of the atoms `wanted` (n,) bool. settings: `width` of the cutoff in A, `least_weight` w0."""
+    inside = step((cutoff - settings.width - edges.lengths) / settings.width) * wanted[edges.atom]
+    total = edges.sum(inside, edges.atom)
+    empty = (1 - step(total / settings.least_weight)) * wanted
+    axis, alone = torch.nonzero(inside.detach() > 0)[:, 0], torch.nonzero(empty.detach() > 0)[:, 0]
+    count = edges.count[edges.atom[axis]]
+    neighbour, line = ranges(edges.start[edges.atom[axis]], count)
+    vectors = _on_axis(edges, axis[line], neighbour, cutoff)
+    atom = torch.cat([edges.atom[axis], alone])
+    return Lines(atom=atom, weights=torch.cat([inside[axis], empty[alone]]) / (total + empty)[atom],
+                 count=torch.cat([count, torch.zeros_like(alone)]), vectors=vectors, neighbour=neighbour)
+
+
+def _on_axis(edges, axis, neighbour, cutoff):
+    """(n, 3) vectors of neighbours put onto the x axis that stands for the edge `axis`."""
+    u, v = edges.directions[axis], edges.directions[neighbour]
+    sine = torch.linalg.cross(u, v).square().sum(-1)
+    on_axis = 1 - step((sine - OFF_AXIS[0]) / OFF_AXIS[1])
+    length = on_axis * edges.lengths[neighbour] + (1 - on_axis) * cutoff
+    side = (u * v).sum(-1).detach().sign() * length
+    return torch.stack([side, torch.zeros_like(side), torch.zeros_like(side)], -1)

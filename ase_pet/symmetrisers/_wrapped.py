@@ -1,0 +1,56 @@
+"""What every symmetrised model shares: it looks like the model that it wraps."""
+
+from torch import nn
+
+
+class Wrapped(nn.Module):
+    """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the inner model's."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    @property
+    def cutoff(self):
+        return self.model.cutoff
+
+    @property
+    def species(self):
+        return self.model.species
+
+    @property
+    def settings(self):
+        return self.model.settings
+
+    @property
+    def local(self):
+        return self.model.local
+
+    @property
+    def composition(self):
+        return getattr(self.model, "composition", {})
+
+    @property
+    def compositions(self):
+        return getattr(self.model, "compositions", {})
+
+    @property
+    def scales(self):
+        return getattr(self.model, "scales", {})
+
+    @property
+    def energy_head(self):
+        return getattr(self.model, "energy_head", "energy")
+
+    @energy_head.setter
+    def energy_head(self, name):
+        self.model.energy_head = name
+
+    @property
+    def exact_second_derivatives(self):
+        return getattr(self.model, "exact_second_derivatives", True)
+
+    @property
+    def trainable(self):
+        """Whether some weight of the model wants a gradient."""
+        return any(parameter.requires_grad for parameter in self.parameters())
