@@ -1,0 +1,52 @@
+"""The published PET-MAD 1.5.0 models against the reference predictions of their authors, where the weights are present.
+
+Weights: in the cache of the hub (`ase-pet download pet-mad-s-v1.5.0`); structures and values: `../shared`.
+"""
+
+import ase.io
+import numpy as np
+import pytest
+
+from ase_pet import PETCalculator, published
+
+ENERGY, FORCES, STRESS = 1e-4, 1e-3, 5e-4  # eV/atom, eV/A, eV/A^3: a tenth of the tolerance the authors use in float32
+CASES = [("pet-mad-s", "test_mini_pet-mad-s", False), ("pet-mad-xs", "test_mini_pet-mad-xs", False),
+         ("pet-mad-xs", "test_mini_pet-mad-xs_direct", True)]
+
+
+@pytest.fixture
+def calculator(name, direct):
+    """Calculator of a published model that is in the cache; nothing is downloaded."""
+    path = published.cached().get(name, {}).get("1.5.0")
+    if path is None:
+        pytest.skip(f"the weights of {name}-v1.5.0 are not in the cache of the hub")
+    return PETCalculator(path, non_conservative=direct)
+
+
+@pytest.fixture
+def predictions(file, shared):
+    """Structures with the energies, forces and stresses of the authors."""
+    return ase.io.read(shared / "oracles" / "pet_mad_goldens" / f"{file}.xyz", ":")
+
+
+@pytest.mark.parametrize(("name", "file", "direct"), CASES)
+def test_predictions_of_the_authors(name, file, direct, calculator, predictions):
+    found = calculator.evaluate(predictions, ("energy", "forces"))
+    for atoms, result in zip(predictions, found, strict=True):
+        expected = atoms.calc.results
+        assert abs(result["energy"] - expected["energy"]) / len(atoms) < ENERGY
+        assert np.abs(result["forces"] - expected["forces"]).max() < FORCES
+
+
+@pytest.mark.parametrize(("name", "file", "direct"), CASES)
+def test_stress_of_the_authors(name, file, direct, calculator, predictions):
+    crystals = [atoms for atoms in predictions if atoms.pbc.all()]
+    found = calculator.evaluate(crystals, ("stress",))
+    for atoms, result in zip(crystals, found, strict=True):
+        assert np.abs(result["stress"] - atoms.get_stress()).max() < STRESS
+
+
+@pytest.mark.parametrize("file", [file for _, file, _ in CASES])
+def test_the_predictions_are_complete(file, predictions):
+    assert len(predictions) in (9, 12)
+    assert all({"energy", "forces"} <= atoms.calc.results.keys() for atoms in predictions)
