@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+EDGES = {"cpu": 8192, "cuda": 262144}  # edges that a model sees at once
+
 
 @dataclass(frozen=True)
 class Part:

@@ -1,6 +1,9 @@
 """What every symmetrised model shares: it looks like the model that it wraps."""
 
+import torch
 from torch import nn
+
+from ..rotations import random_orthogonal
 
 
 class Wrapped(nn.Module):
@@ -49,6 +52,20 @@ class Wrapped(nn.Module):
     @property
     def exact_second_derivatives(self):
         return getattr(self.model, "exact_second_derivatives", True)
+
+    @torch.no_grad()
+    def residual(self, graph, orientations=8, seed=0):
+        """(n_structures,) standard deviations in eV of the energy over random orientations: what symmetry still lacks.
+
+        orientations: number of elements of O(3), drawn with the seed. Each costs one evaluation.
+        """
+        turns = random_orthogonal(orientations, torch.Generator().manual_seed(seed)).to(graph.pair_vectors.device)
+        vectors = graph.pair_vectors.double()
+        totals = []
+        for turn in turns:
+            energies = self(graph.with_vectors((vectors @ turn.T).to(graph.pair_vectors.dtype))).double()
+            totals.append(energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies))
+        return torch.stack(totals).std(0, correction=0)
 
     @property
     def trainable(self):

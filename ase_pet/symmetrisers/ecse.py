@@ -26,7 +26,6 @@ from ._rows import Rows
 from ._wrapped import Wrapped
 
 GROUPS = {"": True, "o3": True, "so3": False}  # argument -> parity
-CHUNK_EDGES = {"cpu": 8192, "cuda": 262144}  # edges that the model sees at once
 CHUNK_PAIRS = 2**18  # ordered pairs of neighbours whose weights are computed at once
 
 
@@ -77,7 +76,7 @@ class Model(Wrapped):
 
         def symmetrised(block, vectors):
             rows = self._rows(block, *self._weigh(block, vectors))
-            budget = self.chunk_edges or CHUNK_EDGES[vectors.device.type]
+            budget = self.chunk_edges or _chunks.EDGES[vectors.device.type]
             return rows.energies(self.model, block.graph, budget, trainable)
 
         parts = [_chunks.Part((block.edges,), block.atoms, block) for block in blocks]

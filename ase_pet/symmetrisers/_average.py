@@ -1,0 +1,66 @@
+"""Means over fixed rotations of the whole structure: E = sum over g of a_g E(Q_g X), of any model.
+
+Linear in the energies of the model: size-extensive, as smooth and conservative as the model itself, without special
+cases. The result is symmetric under the rotations of the set; what remains for others falls with its size.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from . import _chunks
+from ._wrapped import Wrapped
+
+
+class Model(Wrapped):
+    """Any model, averaged over rotations (n, 3, 3) with weights (n,) that add up to 1.
+
+    chunk_edges: edges of rotated copies that the model sees at once, None for a default of the device; one copy of the
+    graph is the least. It bounds memory and changes results by rounding only.
+    """
+
+    def __init__(self, model, rotations, weights, chunk_edges=None):
+        super().__init__(model)
+        self.rotations, self.weights, self.chunk_edges = rotations, weights, chunk_edges
+
+    def forward(self, graph):
+        device = graph.pair_vectors.device
+        rotations, weights = self.rotations.to(device), self.weights.to(device)
+
+        def averaged(chunk, vectors):
+            return weights[chunk] @ self._energies(graph.with_vectors(vectors), rotations[chunk])
+
+        parts = [_chunks.Part((slice(None),), slice(None), chunk) for chunk in self._pieces(graph)]
+        terms = _chunks.Sum(averaged, parts, (graph.structure[graph.pair_centre],), graph.structure)
+        return terms((graph.pair_vectors,), self.trainable)
+
+    @torch.no_grad()
+    def spread(self, graph):
+        """(n_structures,) standard deviations in eV of the energy of the bare model over the rotations of the set."""
+        rotations, weights = self.rotations.to(graph.pair_vectors.device), self.weights.to(graph.pair_vectors.device)
+        energies = torch.cat([self._energies(graph, rotations[chunk]) for chunk in self._pieces(graph)])
+        totals = energies.new_zeros(len(energies), graph.n_structures).index_add(1, graph.structure, energies)
+        return (weights @ (totals - weights @ totals).square()).sqrt()
+
+    def _pieces(self, graph):
+        """Slices of the rotations that are evaluated at once."""
+        budget = self.chunk_edges or _chunks.EDGES[graph.pair_vectors.device.type]
+        size = max(1, budget // max(1, len(graph.centre)))
+        return [slice(start, start + size) for start in range(0, len(self.rotations), size)]
+
+    def _energies(self, graph, rotations):
+        """(n_rotations, n_atoms) energies in eV, float64, of rotated copies in one call."""
+        copies = len(rotations)
+
+        def repeated(values, step):
+            shift = step * torch.arange(copies, device=values.device)[:, None]
+            return (values + shift).flatten()
+
+        turned = graph.pair_vectors.double() @ rotations.mT  # (n_rotations, P, 3)
+        found = self.model(replace(
+            graph, n_structures=copies * graph.n_structures, structure=repeated(graph.structure, graph.n_structures),
+            pair_centre=repeated(graph.pair_centre, graph.n_atoms), volume=graph.volume.repeat(copies),
+            pair_neighbour=repeated(graph.pair_neighbour, graph.n_atoms), numbers=graph.numbers.repeat(copies),
+            charge=graph.charge.repeat(copies), spin=graph.spin.repeat(copies),
+            pair_vectors=turned.to(graph.pair_vectors.dtype).flatten(0, 1)))
+        return found.double().view(copies, graph.n_atoms)
