@@ -1,11 +1,14 @@
-"""Calculator folders: written, read, and found by name or path.
+"""Calculator folders: written, read, and found by name or path; foreign checkpoints read and converted to folders.
 
 A folder holds `calculator.toml` (what the program reads), `weights.safetensors`, and for shipped calculators the card
 `README.md`, the recipe and its training data. Nothing in it is executed.
 """
 
+import datetime
 import difflib
 import hashlib
+import importlib
+import tempfile
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,10 +18,10 @@ import tomli_w
 import torch
 from ase.data import atomic_numbers, chemical_symbols
 
-from . import formats, plugins
+from . import cards, formats, plugins, published
 
 FORMAT = 1
-CARD, WEIGHTS = "calculator.toml", "weights.safetensors"
+CARD, WEIGHTS, README = "calculator.toml", "weights.safetensors", "README.md"
 UNITS = {"energy": "eV", "length": "A"}
 
 
@@ -52,25 +55,29 @@ def shipped():
 
 
 def find(model):
-    """Path of a calculator: the folder of the shipped calculator of that name, or an existing path.
+    """Path of a calculator: folder of the shipped one of that name, else an existing path, else a published checkpoint.
 
-    Raises FileNotFoundError that names the closest shipped calculators.
+    A published checkpoint that is not in the cache is downloaded. Raises FileNotFoundError that names the closest
+    calculators, or says why the download failed.
     """
     if str(model) in shipped():  # before paths: a folder of that name for a run's output must not hide it
         return shipped_folder() / str(model)
     path = Path(model)
-    if path.exists():
+    path = path if path.exists() else published.find(str(model))
+    if path is not None:
         return path
-    close = difflib.get_close_matches(str(model), shipped(), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"shipped calculators: {', '.join(shipped())}"
-    raise FileNotFoundError(f"`{model}` is neither a path nor a shipped calculator; {hint}")
+    known = [*shipped(), *published.names()]
+    close = difflib.get_close_matches(str(model).lower(), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else (
+        f"shipped calculators: {', '.join(shipped())}; published checkpoints: `ase-pet list --published`")
+    raise FileNotFoundError(f"`{model}` is neither a path nor the name of a calculator; {hint}")
 
 
 def load(model):
     """(model, Card) of a name, a calculator folder or a foreign checkpoint, on the CPU as stored."""
     path = find(model)
     if not (path / CARD).is_file():
-        return formats.read(path), Card(name=path.stem)
+        return _load_foreign(path)
     content = _read_card(path / CARD)
     try:
         network = _model(path, content)
@@ -82,12 +89,21 @@ def load(model):
     return network, card
 
 
+def _load_foreign(path):
+    try:
+        network = formats.read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}{published.remedy(path)}") from None
+    dtype = next((str(weight.dtype).removeprefix("torch.") for weight in network.parameters()), "float64")
+    return network, Card(path.stem, dtype=dtype, provenance=getattr(network, "metadata", {}))
+
+
 def _model(path, content):
     module = plugins.load("ase_pet.models", content["model"])
     network = module.Model(module.Settings(**content["settings"]))
     state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
-    network.to(next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), None))
-    network.load_state_dict(state)
+    network.to(next((state[name].dtype for name, _ in network.named_parameters() if name in state), None))
+    network.load_state_dict(state, assign=True)  # each in the dtype of the file, whatever that of the weights
     heads = getattr(network.settings, "heads", {"energy": 1})
     unknown = sorted({*content["composition_energies"], *content["scales"]} - heads.keys())
     if unknown:
@@ -129,6 +145,62 @@ def save(folder, model, card):
     (folder / CARD).write_text(text, encoding="utf-8")
 
 
+def convert(source, folder, name=None):
+    """Path of a calculator folder, new or empty before, that gives the same numbers as a foreign checkpoint.
+
+    source: path or published name; name: of the calculator, None for that of the file. Writes calculator.toml, weights
+    and a card for a person, reads them back, and puts the folder in its place once it is complete and compared. Raises
+    FileNotFoundError for an unknown source; ValueError for a folder that is in use, or a source that cannot be read.
+    """
+    path, folder = find(source), Path(folder)
+    if (path / CARD).is_file():
+        raise ValueError(f"`{path}` is a calculator folder already: expected a checkpoint of another program")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"`{folder}` exists: give the name of a new folder, or delete it")
+    model, card = load(path)
+    card.name = name or path.stem
+    card.provenance = _without_none(card.provenance) | {
+        "date": datetime.date.today().isoformat(), "ase_pet": importlib.import_module(__package__).__version__,
+        "source": {"file": path.name, **published.origin(path), "sha256": _sha256(path)}}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as beside:
+        new = Path(beside) / "new"
+        save(new, model, card)
+        _compare(model, load(new)[0])
+        text = cards.converted(_read_card(new / CARD), sum(weight.numel() for weight in model.parameters()))
+        (new / README).write_text(text, encoding="utf-8")
+        new.rename(folder)
+    return folder
+
+
+def _compare(model, again):
+    """Refuse a copy that is not the model: what is neither tensor nor setting nor table here would be lost."""
+    one, other = model.state_dict(), again.state_dict()
+    tables = ("settings", "species", "compositions", "scales")
+    differ = [name for name in tables if getattr(model, name) != getattr(again, name)]
+    differ += [name for name in {**one, **other} if name not in one or name not in other
+               or one[name].dtype != other[name].dtype or not torch.equal(one[name], other[name])]
+    if getattr(model, "covalent_radii", {}) != getattr(again, "covalent_radii", {}):
+        differ.append("covalent_radii")
+    if differ:
+        raise ValueError(f"a calculator folder cannot hold this model: {', '.join(differ[:4])} came back different")
+
+
+def _sha256(path):
+    """sha256 of a file, or {file: sha256} of a folder."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return {entry.relative_to(path).as_posix(): _sha256(entry) for entry in sorted(path.rglob("*")) if entry.is_file()}
+
+
+def _without_none(value):
+    """A copy of tables and lists without None, which TOML does not have."""
+    if isinstance(value, dict):
+        return {str(key): _without_none(entry) for key, entry in value.items() if entry is not None}
+    return [_without_none(entry) for entry in value if entry is not None] if isinstance(value, list | tuple) else value
+
+
 def _read_card(path):
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +221,8 @@ def _read_weights(path, sha256):
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError(f"`{path}` is damaged or not the file its card names: sha256 differs")
-    return safetensors.torch.load(data)
+    tensors = safetensors.torch.load(data)  # views of the bytes of the file, which may be badly aligned
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _by_symbol(table):

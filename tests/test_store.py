@@ -4,6 +4,7 @@ import hashlib
 import tomllib
 from dataclasses import asdict
 
+import metatrain_files
 import pytest
 import torch
 from tolerances import DTYPES
@@ -99,13 +100,39 @@ def test_a_folder_of_the_same_name_does_not_hide_a_shipped_calculator(shipping):
 
 
 @pytest.mark.parametrize("model, message", [
-    ("silicn", "`silicn` is neither a path nor a shipped calculator; did you mean silicon or silica"),
+    ("silicn", "`silicn` is neither a path nor the name of a calculator; did you mean silicon or silica"),
     ("Silicon", "did you mean silicon"),
-    ("zzz", "`zzz` is neither a path nor a shipped calculator; shipped calculators: silica, silicon"),
+    ("zzz", "`zzz` is neither a path nor .*; shipped calculators: silica, silicon; published .*`ase-pet list --published`"),
+    ("pet-mda-s", "did you mean pet-mad-s or"),
+    ("PET-MAD-S", "did you mean pet-mad-s or"),
+    ("pet-mad", "did you mean pet-mad-"),
+    ("pet-mad-s-v1.5.0.ckpt", "`pet-mad-s-v1.5.0.ckpt` is neither a path nor .*; did you mean pet-mad-s"),
     ("runs/none", "`runs/none` is neither a path")])
 def test_unknown_name(shipping, model, message):
     with pytest.raises(FileNotFoundError, match=message):
         PETCalculator(model)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_checkpoint_is_used_in_the_precision_of_its_weights(tmp_path, dtype):
+    content = metatrain_files.checkpoint(tiny_pet(dtype=dtype))
+    path = metatrain_files.save(tmp_path / "model.ckpt", content)
+    assert store.load(path)[1].dtype == str(dtype).removeprefix("torch.")
+    assert PETCalculator(path).dtype == dtype
+
+
+def test_tensors_keep_their_own_precision(tmp_path):
+    """A buffer of float64 beside weights of float32 is not rounded on the way, nor is the reverse."""
+    model = tiny_pet(dtype=torch.float32)
+    model.gnn_layers[0].compress[0].bias = torch.nn.Parameter(model.gnn_layers[0].compress[0].bias.double() / 3)
+    store.save(tmp_path / "mixed", model, CARD)
+    again, expected = store.load(tmp_path / "mixed")[0].state_dict(), model.state_dict()
+    assert all(torch.equal(again[key], expected[key]) and again[key].dtype == expected[key].dtype for key in expected)
+
+
+def test_tensors_are_aligned(folder):
+    """Badly aligned weights can change the last bit of a matrix product."""
+    assert {weight.data_ptr() % 64 for weight in store.load(folder)[0].parameters()} == {0}
 
 
 def test_every_shipped_calculator_loads():

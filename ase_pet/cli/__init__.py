@@ -4,11 +4,12 @@ import sys
 
 import typer
 
-from . import inspect, training
+from . import checkpoints, inspect, training
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Trained PET models as ASE calculators.")
 inspect.register(app)
+checkpoints.register(app)
 training.register(app)
 
 
@@ -16,6 +17,6 @@ def main():
     """Run the command line; bad input ends in one line on stderr and exit status 2."""
     try:
         app()
-    except (ValueError, FileNotFoundError, NotImplementedError, MemoryError) as error:
+    except (ValueError, OSError, NotImplementedError, MemoryError) as error:
         print(f"ase-pet: {error}", file=sys.stderr)
         sys.exit(2)

@@ -9,9 +9,11 @@ import typer
 from ase.data import chemical_symbols
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from .. import store
+from .. import cards, store
 from ..calculator import PETCalculator
+from .checkpoints import list_published
 
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
 JSON = typer.Option(False, "--json", help="print JSON for programs")
@@ -24,8 +26,12 @@ def register(app):
     app.command("eval")(evaluate)
 
 
-def list_calculators(json: bool = JSON):
-    """List the shipped calculators."""
+def list_calculators(json: bool = JSON, published: bool = typer.Option(
+        False, "--published", help="the published checkpoints instead: in the cache, and in the repository if online")):
+    """List the shipped calculators, or the published checkpoints."""
+    if published:
+        list_published(json)
+        return
     rows = [{"name": name, **_summary(store.load(name))} for name in store.shipped()]
     if json:
         print(json_module.dumps(rows))
@@ -37,23 +43,26 @@ def list_calculators(json: bool = JSON):
     Console().print(table)
 
 
-def info(calc: str, structure: str = typer.Argument(None, help="file to evaluate once"), json: bool = JSON):
+def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
+         structure: str = typer.Argument(None, help="file to evaluate once"), json: bool = JSON):
     """Say what a calculator is and, with a structure, its energy and largest force."""
     model, card = store.load(calc)
-    content = _summary((model, card)) | {
+    content = {"name": card.name} | _summary((model, card)) | {
+        "heads": list(getattr(model.settings, "heads", {"energy": 1})),
         "parameters": sum(p.numel() for p in model.parameters()), "provenance": card.provenance}
     if structure:
-        atoms = ase.io.read(structure)
+        atoms = read(structure, -1)
         atoms.calc = PETCalculator(calc)
         content["structure"] = {"formula": str(atoms.symbols), "atoms": len(atoms),
                                 "energy": atoms.get_potential_energy(),
                                 "largest_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max())}
     if json:
-        print(json_module.dumps(content))
+        print(json_module.dumps(content, default=str))  # a card may hold dates
         return
     table = Table(show_header=False)
     for key, value in content.items():
-        table.add_row(key, ", ".join(value) if isinstance(value, list) else str(value))
+        table.add_row(key, Text(", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value)),
+                                overflow="fold"))
     Console().print(table)
 
 
@@ -64,7 +73,7 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
         calc, data = None, calc
     if data is None or (calc is None) == (calculator is None):
         raise ValueError("give CALC DATA, or --calculator module:factory DATA")
-    frames = [atoms for atoms in ase.io.read(data, ":") if split is None or atoms.info.get("split") == split]
+    frames = [atoms for atoms in read(data, ":") if split is None or atoms.info.get("split") == split]
     if not frames:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
     found = compare(load(calc, calculator), frames)
@@ -75,6 +84,16 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
     for name, row in found.items():
         table.add_row(name, *(f"{row[key]:.4g}" for key in ("rmse", "mae", "rms")), row["unit"])
     Console().print(table)
+
+
+def read(path, index):
+    """What ASE reads from a file; raises ValueError or OSError that names the file, whatever ASE stumbled over."""
+    try:
+        return ase.io.read(path, index)
+    except OSError:
+        raise
+    except Exception as error:  # readers of some hundred formats, each with errors of its own
+        raise ValueError(f"`{path}` cannot be read as structures: {type(error).__name__}: {error}") from None
 
 
 def load(calc, calculator):

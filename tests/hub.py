@@ -1,0 +1,90 @@
+"""A repository of checkpoints as huggingface_hub sees it: its cache on disk, and a server on this machine."""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+
+REPOSITORY = "lab-cosmo/upet"
+COMMIT, OLD_COMMIT = "c0ffee" + "0" * 34, "0ddba11" + "0" * 33
+
+
+def put(cache, file, content, commit=COMMIT, current=True):
+    """Path of a file in a cache, laid out as huggingface_hub does: a blob, and a link to it in a snapshot."""
+    folder = cache / "models--lab-cosmo--upet"
+    blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+    link = folder / "snapshots" / commit / file
+    for path in (blob, link, folder / "refs" / "main"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    link.unlink(missing_ok=True)
+    link.symlink_to("../../../blobs/" + blob.name)
+    if current:
+        (folder / "refs" / "main").write_text(commit)
+    return link
+
+
+def put_incomplete(cache, file, content):
+    """A download that was broken off: part of a blob, and a link to where the blob would be."""
+    link = put(cache, file, content)
+    blob = link.resolve()
+    blob.write_bytes(content[:len(content) // 2])
+    blob.rename(f"{blob}.1234abcd.incomplete")
+    return link
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """The endpoints that listing and downloading need.
+
+    Attributes of the server: `files` {path: bytes}, `refused` {path: (status, headers)}, `asked` [(method, path)].
+    """
+
+    def do_HEAD(self):
+        """Headers of a file."""
+        self._answer()
+
+    def do_GET(self):
+        """List of files, or a file."""
+        self.wfile.write(self._answer())
+
+    def _answer(self):
+        server, path = self.server, self.path.partition("?")[0]
+        server.asked.append((self.command, path))
+        file = path.removeprefix(f"/{REPOSITORY}/resolve/main/")
+        if file in server.refused:
+            return self._reply(*server.refused[file])
+        if path.startswith(f"/api/models/{REPOSITORY}/tree/main"):
+            entries = [{"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                       for name, content in server.files.items()]
+            return self._reply(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
+        if file not in server.files:
+            return self._reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        content = server.files[file]
+        return self._reply(200, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}, content)
+
+    def _reply(self, status, headers, content=b""):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return content
+
+    def log_message(self, *_):
+        """Nothing is printed."""
+
+
+@contextlib.contextmanager
+def serve(files, refused):
+    """A server of files {path: bytes} on this machine; `refused` {path: (status, headers)} are other answers."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.refused, server.asked = files, refused, []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
