@@ -15,9 +15,11 @@ def bump(distances, cutoff, width):
 
 
 def cosine(distances, cutoff, width):
-    """Weight of each distance: half a cosine wave over the width. Only its first derivative is continuous."""
-    x = ((distances - (cutoff - width)) / width).clamp(0, 1)
-    return 0.5 * (1 + torch.cos(torch.pi * x))
+    """Weight of each distance: half a cosine wave over the width. Only its first derivative is continuous.
+
+    Written as sin^2(pi (cutoff - d) / (2 width)), which keeps its relative precision where the weight is small.
+    """
+    return torch.sin(torch.pi / 2 * ((cutoff - distances) / width).clamp(0, 1))**2
 
 
 def step(distances, cutoff, width):
