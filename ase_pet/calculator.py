@@ -180,8 +180,9 @@ class PETCalculator(Calculator):
 
     def _evaluate(self, structures, lists):
         atoms, edges = sum(map(len, structures)), 2 * sum(len(pairs.centres) for pairs in lists)
+        dtype = torch.float64 if getattr(self.model, "exact_geometry", False) else self.dtype
         with _memory(self.device, atoms, edges, len(structures)):
-            batch = graph.build(structures, lists, dtype=self.dtype, device=self.device)
+            batch = graph.build(structures, lists, dtype=dtype, device=self.device)
         return evaluation.Evaluation(self.model, batch, direct=self._direct)
 
     def _evaluate_chunk(self, structures, properties, first):

@@ -166,6 +166,7 @@ class Model(nn.Module):
     """Original PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`; `predict` any heads."""
 
     exact_second_derivatives = True  # where they exist: not at the two ends of the cosine
+    exact_geometry = True  # lengths and cutoff weights in the dtype of the pair vectors, which may be above the weights'
 
     def __init__(self, settings):
         super().__init__()
@@ -203,6 +204,7 @@ class Model(nn.Module):
         settings, graph = self.settings, graph.filled(2 * self.cutoff)
         distances = graph.pair_vectors.square().sum(-1).sqrt()
         factor = cutoff.FUNCTIONS[settings.cutoff_function](distances, settings.r_cut, settings.cutoff_delta)
+        factor = factor.to(self.embedding.weight.dtype)
         counted = factor if settings.weigh_bonds else (distances < settings.r_cut).to(factor.dtype)
         pool_weight = _weights(graph, factor, counted if settings.average_pooling else None)
         bond_weight = _weights(graph, counted, counted if settings.average_bond_energies else None)
@@ -212,7 +214,7 @@ class Model(nn.Module):
     def _tokens(self, graph, factor, pool_weight):
         """Central tokens, or sums of edge tokens where there are none, and edge tokens of each layer."""
         settings, rows = self.settings, self.species_rows[graph.numbers]
-        geometry, neighbour_rows = self._geometry(graph), rows[graph.neighbour]
+        geometry, neighbour_rows = self._geometry(graph).to(factor.dtype), rows[graph.neighbour]
         where = ragged.layout(graph.centre, graph.n_atoms, graph.per_edge(factor), settings.transformer_n_head)
         alone, message = where.without_central(), self.embedding.weight
         for index, layer in enumerate(self.gnn_layers):

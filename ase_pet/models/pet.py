@@ -69,6 +69,8 @@ class Settings:
 class Model(nn.Module):
     """PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`; `predict` gives any heads."""
 
+    exact_geometry = True  # lengths and cutoff weights in the dtype of the pair vectors, which may be above the weights'
+
     def __init__(self, settings):
         super().__init__()
         self.settings, self.cutoff, self.species = settings, settings.cutoff, settings.species
@@ -143,7 +145,7 @@ class Model(nn.Module):
         if self.settings.zbl:
             for name in names:
                 if name.split("/")[0] == "energy":
-                    radii = factor.new_tensor([self.covalent_radii[z] for z in self.species])
+                    radii = graph.pair_vectors.new_tensor([self.covalent_radii[z] for z in self.species])
                     values[name] = values[name] + zbl.energies(graph, radii[self.species_rows[graph.numbers]])[:, None]
         return values
 
@@ -161,12 +163,13 @@ class Model(nn.Module):
 
             graph = graph.select(torch.nonzero(distances <= reach(graph))[:, 0])
         graph = graph.filled(2 * settings.cutoff)
-        return graph, cutoff.FUNCTIONS[settings.cutoff_function](_lengths(graph), reach(graph), settings.cutoff_width)
+        factor = cutoff.FUNCTIONS[settings.cutoff_function](_lengths(graph), reach(graph), settings.cutoff_width)
+        return graph, factor.to(self.edge_embedder.weight.dtype)
 
     def _tokens(self, graph, factor):
         """Central and edge tokens of each layer that is read out."""
         lengths = (graph.pair_vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()
-        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1)
+        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1).to(factor.dtype)
         rows = self.species_rows[graph.numbers]
         neighbour_rows = rows[graph.neighbour]
         where = ragged.layout(graph.centre, graph.n_atoms, graph.per_edge(factor), self.settings.num_heads)
