@@ -1,6 +1,7 @@
 """What a calculator is, in words: the card of a converted checkpoint, and tables as lines of text."""
 
-STATED = {"description": "", "authors": "Authors", "references": "References", "license": "Licence", "licence": "Licence"}
+STATED = {"description": "", "authors": "Authors", "references": "References", "license": "Licence",
+          "licence": "Licence"}
 OWN = ("date", "ase_pet", "source")
 CARD = """# {name}
 

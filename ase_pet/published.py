@@ -104,8 +104,9 @@ def _ask(name, question):
             return None
         endpoint = importlib.import_module("huggingface_hub.constants").ENDPOINT
         raise FileNotFoundError(
-            f"`{name}` cannot be fetched from {endpoint}/{REPOSITORY} ({_reason(error, errors)}): without network, copy "
-            f"the checkpoint from elsewhere and give its path, or copy the folder {repository_folder(cache_folder())} "
+            f"`{name}` cannot be fetched from {endpoint}/{REPOSITORY} ({_reason(error, errors)}): without network, "
+            "copy the checkpoint from elsewhere and give its path, or copy the folder "
+            f"{repository_folder(cache_folder())} "
             f"of a machine that has it to the same place{_others(name)}") from None
 
 

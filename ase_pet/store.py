@@ -95,7 +95,13 @@ def _load_foreign(path):
     except ValueError as error:
         raise ValueError(f"{error}{published.remedy(path)}") from None
     dtype = next((str(weight.dtype).removeprefix("torch.") for weight in network.parameters()), "float64")
-    return network, Card(path.stem, dtype=dtype, provenance=getattr(network, "metadata", {}))
+    return network, Card(_name(path), dtype=dtype, provenance=getattr(network, "metadata", {}))
+
+
+def _name(path):
+    """Name of a foreign checkpoint: that of its folder, or of its file without suffix."""
+    path = path.absolute()  # without following links: names in the cache of published checkpoints are links
+    return path.name if path.is_dir() else path.stem
 
 
 def _model(path, content):
@@ -158,7 +164,7 @@ def convert(source, folder, name=None):
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"`{folder}` exists: give the name of a new folder, or delete it")
     model, card = load(path)
-    card.name = name or path.stem
+    card.name = name or card.name
     card.provenance = _without_none(card.provenance) | {
         "date": datetime.date.today().isoformat(), "ase_pet": importlib.import_module(__package__).__version__,
         "source": {"file": path.name, **published.origin(path), "sha256": _sha256(path)}}
