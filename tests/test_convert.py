@@ -61,11 +61,11 @@ def options_of(source):
             + [{"non_conservative": base, "variant": variants[0]} for base in direct])
 
 
-def check_same(source, folder):
+def check_same(source, folder, dtypes=("float32", "float64")):
     """The folder gives what the source gives, bit for bit."""
     assert options_of(folder) == options_of(source)
     for options in options_of(source):
-        for dtype in ("float32", "float64"):
+        for dtype in dtypes:
             found, expected = (results(each, dtype=dtype, **options) for each in (folder, source))
             assert len(found) == len(expected) > 0
             assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
@@ -91,7 +91,7 @@ def test_conversion_of_toys(name, dtype, tmp_path):
     model.scales = {head: 1.0 + 1 / (3 + k) for k, head in enumerate(model.settings.heads)}
     source = metatrain_files.save(tmp_path / "toy.ckpt", metatrain_files.checkpoint(model))
     folder = store.convert(source, tmp_path / "converted")
-    check_same(source, folder)
+    check_same(source, folder, dtypes=(None,))
     again, card = store.load(folder)
     assert again.compositions == model.compositions
     assert again.scales == model.scales
@@ -119,9 +119,10 @@ def test_files_and_what_they_say(tmp_path):
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["for me"]
 
 
-METADATA = {"name": "Toy [/bold]\x1b[31m", "description": "Two\nlines {braces} | and a pipe",
-            "authors": ["A. Bé", "C."], "references": {"model": ["DOI 1"], "architecture": ["DOI 2", "DOI 3"]}, "license": "MIT", "absent": None,
-            "extra": {"list": [1, 2.5, None], "nested": {"key": "value"}}, "version": 16}
+METADATA = {
+    "name": "Toy [/bold]\x1b[31m", "description": "Two\nlines {braces} | and a pipe", "authors": ["A. Bé", "C."],
+    "references": {"model": ["DOI 1"], "architecture": ["DOI 2", "DOI 3"]}, "license": "MIT", "absent": None,
+    "extra": {"list": [1, 2.5, None], "nested": {"key": "value"}}, "version": 16}
 
 
 @pytest.fixture
