@@ -7,7 +7,7 @@ refused, and each value is turned into the type that its name calls for.
 import re
 from dataclasses import dataclass
 
-LARGEST, DEEPEST = 1 << 16, 4  # bytes, levels
+LARGEST, DEEPEST = 1 << 15, 4  # bytes, levels
 GROUPS = ("ARCHITECTURAL_HYPERS", "FITTING_SCHEME", "MLIP_SETTINGS", "GENERAL_TARGET_SETTINGS", "UTILITY_FLAGS")
 # name: type, default, smallest and largest value. The limits only keep a damaged file from asking for the impossible.
 SETTINGS = {
@@ -103,10 +103,11 @@ def _parsed(path):
         text = path.read_bytes().decode("utf-8-sig")
         _check_events(yaml, text)
         return yaml.load(text, Loader=yaml.BaseLoader)  # which knows no type but text
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, OverflowError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" in line {mark.line + 1}"
-        raise ValueError(f"`{path.name}` is not YAML{line}: {getattr(error, 'problem', None) or error}") from None
+        raise ValueError(f"`{path.name}` cannot be used{line}: "
+                         f"{getattr(error, 'problem', None) or error}") from None
 
 
 def _check_events(yaml, text):
@@ -115,10 +116,10 @@ def _check_events(yaml, text):
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
         line = event.start_mark.line + 1
         if getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None:
-            raise ValueError(f"the settings hold a tag, an anchor or an alias in line {line}: refused")
+            raise ValueError(f"a tag, an anchor or an alias in line {line} is refused")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise ValueError(f"the settings are nested more than {DEEPEST} deep in line {line}: refused")
+            raise ValueError(f"more than {DEEPEST} levels in line {line} are refused")
 
 
 def _value(name, table, kind, default, smallest=None, largest=None):

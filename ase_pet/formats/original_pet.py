@@ -15,6 +15,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..models import original_pet
@@ -63,7 +64,7 @@ def _chosen(folder):
     """Path of the weights to read."""
     if (folder / BEST).is_file():
         return folder / BEST
-    found = sorted(file.name for file in folder.glob("*_model_state_dict"))
+    found = sorted(file.name for file in folder.glob("*_model_state_dict") if file.is_file())
     if len(found) == 1:
         return folder / found[0]
     there_is = f"there are {', '.join(f'`{name}`' for name in found[:8])}" if found else "there are no others"
@@ -73,6 +74,7 @@ def _chosen(folder):
 def _model(folder, weights):
     hypers = read_hypers(_file(folder, HYPERS))
     species = _species(folder)
+    energies = _self_contributions(folder, species) if hypers.self_contributions else {}
     heads = {"energy": 1} if hypers.n_targets == 1 else {f"energy/{k}": 1 for k in range(hypers.n_targets)}
     with Archive(weights) as archive:
         state = _state(archive.content())
@@ -87,9 +89,7 @@ def _model(folder, weights):
     rows = torch.full((max(species) + 1,), -1)
     rows[list(species)] = torch.arange(len(species))
     model.register_buffer("species_rows", rows, persistent=False)
-    if hypers.self_contributions:
-        energies = dict(zip(species, _self_contributions(folder, len(species)), strict=True))
-        model.compositions = {name: energies for name in heads}
+    model.compositions = {name: energies for name in heads if energies}
     model.metadata = _metadata(weights, settings)
     return model
 
@@ -117,12 +117,12 @@ def _species(folder):
     return tuple(numbers.tolist())
 
 
-def _self_contributions(folder, n_species):
-    """Energies of single atoms in eV, in the order of the species."""
-    energies = torch.from_numpy(_column(folder, CONTRIBUTIONS).astype(float))
-    if len(energies) != n_species or not torch.isfinite(energies).all():
-        raise ValueError(f"`{CONTRIBUTIONS}` is not one finite number for each of {n_species} species")
-    return energies.tolist()
+def _self_contributions(folder, species):
+    """{Z: eV} energies of single atoms."""
+    energies = _column(folder, CONTRIBUTIONS)
+    if len(energies) != len(species) or not np.isfinite(energies).all():
+        raise ValueError(f"`{CONTRIBUTIONS}` is not one finite number for each of {len(species)} species")
+    return dict(zip(species, energies.astype(float).tolist(), strict=True))
 
 
 def _state(content):
