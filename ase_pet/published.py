@@ -141,7 +141,8 @@ def cached():
     folder = repository_folder(cache)
     reference = folder / "refs" / "main"
     current = reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
-    snapshots = sorted(folder.glob("snapshots/*"), key=lambda path: (path.name == current, path.stat().st_mtime))
+    snapshots = sorted(filter(Path.is_dir, folder.glob("snapshots/*")),
+                       key=lambda path: (path.name == current, path.stat().st_mtime))
     found = {}
     for path in (path for snapshot in snapshots for path in sorted(snapshot.glob("models/*.ckpt"))):
         match = FILE.fullmatch(f"models/{path.name}")

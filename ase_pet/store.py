@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import tomli_w
 import torch
@@ -84,7 +85,7 @@ def load(model):
         card = Card(name=content["name"], symmetrise=content["symmetrise"], dtype=content["dtype"],
                     shortest_distances=_pairs(content.get("shortest_distances", {})),
                     provenance=content.get("provenance", {}))
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError) as error:
         raise ValueError(f"`{path / CARD}` does not describe a calculator: {type(error).__name__}: {error}") from None
     return network, card
 

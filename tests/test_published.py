@@ -151,6 +151,15 @@ def test_a_version_of_an_older_snapshot_is_found(cache, no_network):
     assert store.find("pet-mad-s-v1.5.0") == old
 
 
+def test_odd_files_in_the_cache_are_passed_over(cache, no_network):
+    path = hub.put(cache, FILE.format("1.5.0"), CONTENT)
+    snapshots = path.parent.parent.parent
+    (snapshots / "note.txt").write_text("odd")
+    (snapshots / "gone").symlink_to("nowhere")
+    (path.parent / "pet-mad-s-v1.6.0.ckpt").mkdir()
+    assert published.cached() == {"pet-mad-s": {"1.5.0": path}}
+
+
 def test_a_name_without_version_is_downloaded_once(cache, repository):
     repository.files |= {FILE.format(version): CONTENT for version in ("1.9.0", "1.10.0")}
     assert PETCalculator("pet-mad-s").card.name == "pet-mad-s-v1.10.0"
@@ -203,7 +212,7 @@ def test_download_of_what_is_no_published_name(cache, name):
     ("pet-spice-m", "`pet-spice-m` is not a published checkpoint: sizes of pet-spice are s, l$"),
     ("pet-mad-l-v1.0.0", "`pet-mad-l-v1.0.0` is not a published checkpoint: sizes of pet-mad are xs, s, m$"),
     ("pet-mda-s", "`pet-mda-s` is neither a path nor .* did you mean pet-mad-s"),
-    ("pet-mad-s-v1.7.0", "`pet-mad-s-v1.7.0` is not in the repository .*: versions of pet-mad-s there are 1.9.0, 1.10.0$"),
+    ("pet-mad-s-v1.7.0", "`pet-mad-s-v1.7.0` is not in the repository .* of pet-mad-s there are 1.9.0, 1.10.0$"),
     ("pet-mad-m", "`pet-mad-m` is not in the repository `lab-cosmo/upet`: stable versions there are of pet-mad-s$"),
     ("pet-mad-m-v1.0.0", "`pet-mad-m-v1.0.0` is not in the repository .*: stable versions there are of pet-mad-s$")])
 def test_a_name_that_is_not_there(repository, name, message):
@@ -223,8 +232,8 @@ FAILURES = {
     "no network": (NO_ANSWER, "ConnectionError: no route to host"),
     "no network, head": (caused(errors.LocalEntryNotFoundError("no"), NO_ANSWER), "ConnectionError: no route to host"),
     "offline": (errors.OfflineModeIsEnabled("no"), "HF_HUB_OFFLINE forbids the network"),
-    "offline, head": (caused(errors.LocalEntryNotFoundError("no"), errors.OfflineModeIsEnabled("no")), "HF_HUB_OFFLINE"),
-    "gated": (errors.GatedRepoError("no", response=response(403)), "it asks for an account with access: `hf auth login`"),
+    "offline, head": (caused(errors.LocalEntryNotFoundError("no"), errors.OfflineModeIsEnabled("no")), "_OFFLINE"),
+    "gated": (errors.GatedRepoError("no", response=response(403)), "an account with access: `hf auth login`"),
     "no repository": (errors.RepositoryNotFoundError("no", response=response(404)), "no such repository is open to"),
     "server": (errors.HfHubHTTPError("no", response=response(503)), "HTTP status 503"),
     "cut off": (OSError("Consistency check failed\nPlease retry"), r"OSError: Consistency check failed\)"),
@@ -241,7 +250,7 @@ def test_a_download_that_fails(cache, monkeypatch, failure, name):
         PETCalculator(name)
     text = str(caught.value)
     assert text.startswith(f"`{name}` cannot be fetched from https://huggingface.co/lab-cosmo/upet (")
-    assert text.endswith(f"or copy the folder {cache}/models--lab-cosmo--upet of a machine that has it to the same place")
+    assert text.endswith(f" {cache}/models--lab-cosmo--upet of a machine that has it to the same place")
     assert "\n" not in text
     assert caught.value.__suppress_context__
 
@@ -258,7 +267,7 @@ def test_without_huggingface_hub(monkeypatch, no_network):
     for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"] + ["huggingface_hub"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert published.cached() == {}
-    with pytest.raises(FileNotFoundError, match=r"`pet-mad-s` .* install the extra `hub` \(pip install 'ase_pet\[hub\]'\)"):
+    with pytest.raises(FileNotFoundError, match=r"`pet-mad-s` .* extra `hub` \(pip install 'ase_pet\[hub\]'\)"):
         PETCalculator("pet-mad-s")
     with pytest.raises(FileNotFoundError, match="sizes of pet-mad are xs, s, m"):
         PETCalculator("pet-mad-l")
@@ -282,6 +291,22 @@ def run(*arguments):
     result = typer.testing.CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0
     return result.stdout
+
+
+def test_list_of_shipped_calculators():
+    assert [row["name"] for row in json.loads(run("list", "--json"))] == store.shipped()
+    assert "ase-pet list --published" in run("list")
+
+
+def test_a_structure_that_cannot_be_read(tmp_path, monkeypatch, capsys):
+    (tmp_path / "odd.xyz").write_text("no structure\n")
+    monkeypatch.setattr(sys, "argv", ["ase-pet", "info", str(CHECKPOINT), str(tmp_path / "odd.xyz")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert "odd.xyz` cannot be read as structures: " in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="No such file or directory: 'none.xyz'"):
+        run("info", str(CHECKPOINT), "none.xyz")
 
 
 def test_list_of_published_checkpoints(cache, repository):

@@ -168,7 +168,14 @@ def flipped(folder):
     path.write_bytes(data)
 
 
+def no_tensors(folder):
+    (folder / "weights.safetensors").write_bytes(b"not tensors")
+    content = tomllib.loads((folder / "calculator.toml").read_text(encoding="utf-8"))
+    rewritten(folder, content["weights"]["sha256"], hashlib.sha256(b"not tensors").hexdigest())
+
+
 DAMAGE = {
+    "no tensors": (no_tensors, "does not describe a calculator: SafetensorError"),
     "truncated weights": (truncated, "weights.safetensors` is damaged or not the file its card names"),
     "flipped bit": (flipped, "weights.safetensors` is damaged or not the file its card names"),
     "other sha256": (lambda folder: rewritten(folder, 'sha256 = "', 'sha256 = "0'), "is damaged or not the file"),

@@ -41,6 +41,7 @@ def list_calculators(json: bool = JSON, published: bool = typer.Option(
         table.add_row(row["name"], " ".join(row["species"]), f"{row['cutoff']:g}", row["model"], row["symmetrise"],
                       row["dtype"])
     Console().print(table)
+    print("published checkpoints: ase-pet list --published")
 
 
 def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
@@ -90,9 +91,9 @@ def read(path, index):
     """What ASE reads from a file; raises ValueError or OSError that names the file, whatever ASE stumbled over."""
     try:
         return ase.io.read(path, index)
-    except OSError:
-        raise
     except Exception as error:  # readers of some hundred formats, each with errors of its own
+        if isinstance(error, OSError) and error.errno:  # the system's own: no such file, no permission
+            raise
         raise ValueError(f"`{path}` cannot be read as structures: {type(error).__name__}: {error}") from None
 
 
