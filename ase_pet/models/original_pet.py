@@ -9,6 +9,7 @@ energies of atoms:
 
 With the cosine as cutoff function f only first derivatives are continuous. Means over neighbours, which take the place
 of these sums where the settings say so, jump where the last neighbour leaves and are zero for an atom without any.
+The program adds 1e-15 to the sum of attention weights, over edges and padding; here there is no padding to attend to.
 
 Architecture: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302; github.com/spozdn/pet (MIT), equations only.
 """
