@@ -52,5 +52,5 @@ def _on_axis(edges, axis, neighbour, cutoff):
     sine = torch.linalg.cross(u, v).square().sum(-1)
     on_axis = 1 - step((sine - OFF_AXIS[0]) / OFF_AXIS[1])
     length = on_axis * edges.lengths[neighbour] + (1 - on_axis) * cutoff
-    side = (u * v).sum(-1).detach().sign() * length
+    side = torch.where((u * v).sum(-1) < 0, -length, length)
     return torch.stack([side, torch.zeros_like(side), torch.zeros_like(side)], -1)
