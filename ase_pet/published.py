@@ -7,6 +7,9 @@ HF_ENDPOINT) are those of huggingface_hub, which is imported only when a name is
 
 import importlib
 import re
+import socket
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 REPOSITORY = "lab-cosmo/upet"
@@ -94,7 +97,9 @@ def _available(name, base):
 def _ask(name, question):
     """question(huggingface_hub), None where the repository has no such file; other errors become one sentence."""
     try:
-        return question(importlib.import_module("huggingface_hub"))
+        hub = importlib.import_module("huggingface_hub")
+        _resolve(importlib.import_module("huggingface_hub.constants"))
+        return question(hub)
     except ImportError as error:
         raise FileNotFoundError(f"`{name}` names a published checkpoint: to find and download it, install the extra "
                                 f"`hub` (pip install 'ase_pet[hub]'), or give the path of a copy ({error})") from None
@@ -108,6 +113,16 @@ def _ask(name, question):
             "copy the checkpoint from elsewhere and give its path, or copy the folder "
             f"{repository_folder(cache_folder())} "
             f"of a machine that has it to the same place{_others(name)}") from None
+
+
+def _resolve(constants):
+    """Look the host up once, as huggingface_hub retries for half a minute where there is no network at all.
+
+    Behind a proxy the names of hosts may be unknown and the network there all the same. Raises OSError.
+    """
+    host = urllib.parse.urlsplit(constants.ENDPOINT).hostname
+    if host and not constants.HF_HUB_OFFLINE and not urllib.request.getproxies():
+        socket.getaddrinfo(host, None)
 
 
 def _reason(error, errors):

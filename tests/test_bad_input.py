@@ -263,7 +263,7 @@ def test_models_without_conditioning_ignore_charge_and_spin(calculator, value):
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"cutoff_function": "step"}, "`cutoff_function` is 'step': valid choices are bump, cosine"),
+    ({"cutoff_function": "box"}, "`cutoff_function` is 'box': valid choices are bump, cosine, step"),
     ({"adaptive_cutoff_method": "guess"}, "valid choices are grid, solver"),
     ({"normalization": "BatchNorm"}, "valid choices are RMSNorm, LayerNorm"),
     ({"activation": "ReLU"}, "valid choices are SwiGLU, SiLU"),

@@ -29,6 +29,7 @@ FILE = "models/pet-mad-s-v{}.ckpt"
 def cache(tmp_path, monkeypatch):
     """An empty cache of huggingface_hub, in a folder of the test."""
     monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "hub")
+    monkeypatch.setattr(published, "_resolve", lambda constants: None)  # the hub of these tests has no address
     monkeypatch.chdir(tmp_path)
     return tmp_path / "hub"
 
@@ -391,3 +392,18 @@ def test_with_huggingface_hub_and_a_server(tmp_path):
         listing, ("HEAD", first), ("GET", first), ("HEAD", missing), listing, ("HEAD", closed)]
     snapshots = tmp_path / "home" / "hub" / "models--lab-cosmo--upet" / "snapshots"
     assert [path.name for path in snapshots.glob("*/models/*")] == ["pet-mad-s-v1.10.0.ckpt"]
+
+
+def test_without_a_name_server_the_error_comes_at_once(tmp_path, monkeypatch):
+    asked = []
+
+    def unknown(*arguments):
+        asked.append(arguments)
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(published, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    with pytest.raises(FileNotFoundError, match="`pet-mad-s` cannot be fetched .*no such host.*: without network"):
+        published.find("pet-mad-s")
+    assert len(asked) == 1
