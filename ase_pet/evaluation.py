@@ -18,17 +18,19 @@ class Evaluation:
     training: keep the graph of derivatives, so that a loss on forces and stress reaches the weights.
     direct: {"forces": head, "stress": head}, both optional: what a head of the model gives in place of the derivative.
     uncertain: keep the features of the last layer when the model runs, for the uncertainties.
+    heads: what else to read when the model runs for its energies, such as "dipole"; other heads cost a run of their own.
     """
 
-    def __init__(self, model, graph, training=False, direct=None, uncertain=False):
+    def __init__(self, model, graph, training=False, direct=None, uncertain=False, heads=()):
         self.model = model
         self.graph = graph
         self.training = training
         self.direct = direct or {}
         self.uncertain = uncertain
+        self.heads = tuple(heads)
         self._energies = None
         self._gradient = None
-        self._heads = None
+        self._values = {}  # of heads
         self._features = None
         self._members = None
 
@@ -69,7 +71,7 @@ class Evaluation:
     def forces(self):
         """(n_atoms, 3) in eV/A; direct forces less their mean over the atoms of each structure."""
         if "forces" in self.direct:
-            forces = self._predicted("forces")
+            forces = self._head(self.direct["forces"])
             return forces - self._mean(forces)[self.graph.structure]
         return self._forces_of(self.pair_gradient.double())
 
@@ -86,11 +88,25 @@ class Evaluation:
         """
         self.check_volume()
         if "stress" in self.direct:
-            per_atom = self._predicted("stress").view(-1, 3, 3)
+            per_atom = self._head(self.direct["stress"]).view(-1, 3, 3)
             virial = self._sum((per_atom + per_atom.transpose(1, 2)) / 2)
         else:
             virial = self.virial
         return virial / self.graph.volume[:, None, None]
+
+    @property
+    def moment(self):
+        """(n_structures, 3) sums over the atoms of the head `dipole` in e A."""
+        return self._sum(self._head("dipole"))
+
+    @property
+    def dipole(self):
+        """(n_structures, 3) dipole moments in e A. Raises Undefined where a structure is periodic or charged.
+
+        The dipole of a cell changes with the choice of the cell, that of an ion with the origin.
+        """
+        self._check_molecules()
+        return self.moment
 
     @property
     def features(self):
@@ -160,14 +176,30 @@ class Evaluation:
             raise Undefined("stress needs a cell of rank 3: the volume is zero"
                             + (f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""))
 
+    def _check_molecules(self):
+        for wrong, what in ((self.graph.periodic, "periodic"), (self.graph.charge != 0, "charged")):
+            found = torch.nonzero(wrong)[:, 0].tolist()
+            if found:
+                raise Undefined(f"a dipole needs a neutral molecule without periodic directions: this one is {what}"
+                                + (f" (structures {found[:8]})" if self.graph.n_structures > 1 else ""))
+
     def _run(self, graph):
-        """(n_atoms,) energies in eV, and the features on the side where they are wanted."""
-        if not self.uncertain:
-            return self.model(graph)
-        self._check_uncertainty()
-        energies, features = self.model.last_layer(graph)
-        self._features = features.detach()
-        return energies
+        """(n_atoms,) energies in eV; features and values of other heads on the side where they are wanted."""
+        if self.uncertain:
+            self._check_uncertainty()
+            energies, features = self.model.last_layer(graph)
+            self._features = features.detach()
+            return energies
+        if self.heads:
+            return self._predict(graph, self.heads)
+        return self.model(graph)
+
+    def _predict(self, graph, heads):
+        """(n_atoms,) energies in eV; values of other heads go to `_values`."""
+        head = self.model.energy_head
+        values = self.model.predict(graph, tuple(dict.fromkeys((head, *heads))))
+        self._values.update({name: values[name] if self.training else values[name].detach() for name in heads})
+        return values[head][:, 0]
 
     def _check_uncertainty(self, ensemble=False):
         found = getattr(self.model, "uncertainty", None)
@@ -177,15 +209,14 @@ class Evaluation:
         if ensemble and not len(found.ensemble):
             raise Undefined("this model has uncertainties but no ensemble")
 
-    def _predicted(self, name):
-        """(n_atoms, components) of the head that stands for a derivative; energies come out of the same call."""
-        if self._heads is None:
-            head = self.model.energy_head
+    def _head(self, name):
+        """(n_atoms, components) of a head, float64; energies and whatever else is wanted come out of the same call."""
+        if name not in self._values:
             with torch.set_grad_enabled(self.training):
-                self._heads = self.model.predict(self.graph, (head, *self.direct.values()))
+                energies = self._predict(self.graph, (name, *self.direct.values(), *self.heads))
             if self._energies is None:
-                self._energies = self._heads[head][:, 0].double()
-        return self._heads[self.direct[name]].double()
+                self._energies = energies.double()
+        return self._values[name].double()
 
     def _sum(self, per_atom):
         """Sums over the atoms of each structure."""

@@ -116,7 +116,7 @@ def test_user_model_is_not_changed():
 
 
 def test_implemented_properties_are_the_outputs():
-    calc = PETCalculator(tiny_pet(uncertainties={"energy": 2}))
+    calc = PETCalculator(tiny_pet(heads={"energy": 1, "dipole": 3}, uncertainties={"energy": 2}))
     assert set(CRYSTAL) <= set(calc.implemented_properties)
     assert calc.implemented_properties == plugins.names("ase_pet.outputs")
     assert calc.implemented_properties is not PETCalculator(tiny_pet()).implemented_properties

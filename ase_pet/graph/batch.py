@@ -17,6 +17,7 @@ class Graph:
     pair_centre, pair_neighbour (P,) int64    each pair once (half list)
     pair_vectors (P, 3)         v = r_j - r_i, in the model's dtype, made in float64
     volume (n_structures,)      float64, A^3; 0 for a cell without rank 3
+    periodic (n_structures,)    bool, whether in any direction
     charge, spin (n_structures,) int64        total charge in e, multiplicity 2S+1
 
     one_sided                   whether the pairs are edges of their first atom only
@@ -34,6 +35,7 @@ class Graph:
     pair_neighbour: torch.Tensor
     pair_vectors: torch.Tensor
     volume: torch.Tensor
+    periodic: torch.Tensor
     charge: torch.Tensor
     spin: torch.Tensor
     one_sided: bool = False
@@ -89,7 +91,7 @@ class Graph:
     def to(self, device=None, dtype=None):
         """The graph on another device, its vectors in another dtype."""
         moved = {name: getattr(self, name).to(device) for name in
-                 ("numbers", "structure", "pair_centre", "pair_neighbour", "volume", "charge", "spin")}
+                 ("numbers", "structure", "pair_centre", "pair_neighbour", "volume", "periodic", "charge", "spin")}
         return replace(self, pair_vectors=self.pair_vectors.to(device, dtype), **moved)
 
 
@@ -111,6 +113,7 @@ def build(structures, lists, *, dtype=torch.float64, device="cpu"):
         pair_neighbour=_tensor([pairs.neighbours for pairs in lists]) + torch.from_numpy(offset),
         pair_vectors=_tensor([pairs.vectors for pairs in lists]),
         volume=torch.tensor([structure.volume for structure in structures], dtype=torch.float64),
+        periodic=torch.tensor([bool(structure.pbc.any()) for structure in structures]),
         charge=torch.tensor([structure.charge or 0 for structure in structures]),
         spin=torch.tensor([1 if structure.spin is None else structure.spin for structure in structures]),
     )

@@ -1,4 +1,4 @@
-"""Training data: structures with reference energies, forces and stresses, as batches of rotated graphs."""
+"""Training data: structures with reference energies, forces, stresses and dipoles, as batches of rotated graphs."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ SPLITS = ("train", "val", "test")
 class Sample:
     """A structure with its labels; what the reference does not give is NaN.
 
-    energy eV, without composition energies once `Dataset` has removed them; forces (n, 3) eV/A; virial (3, 3) eV.
+    energy eV, without composition energies once `Dataset` has removed them; forces (n, 3) eV/A; virial (3, 3) eV; dipole (3,)
+    e A, NaN as well where none is trained.
     """
 
     structure: graph.Structure
@@ -23,42 +24,52 @@ class Sample:
     energy: float
     forces: np.ndarray
     virial: np.ndarray
+    dipole: np.ndarray
     kind: str
 
 
 @dataclass
 class Batch:
-    """A Graph and its targets: energy (B,), forces (n, 3), virial (B, 3, 3), n_atoms (B,), all float64."""
+    """A Graph and its targets: energy (B,), forces (n, 3), virial (B, 3, 3), dipole (B, 3), n_atoms (B,), all float64."""
 
     graph: graph.Graph
     energy: torch.Tensor
     forces: torch.Tensor
     virial: torch.Tensor
+    dipole: torch.Tensor
     n_atoms: torch.Tensor
 
 
 def read(recipe, species, cutoff):
     """{split: list of Sample} of the recipe's files. Raises ValueError that names the file and the structure."""
     splits = {split: [] for split in SPLITS}
+    for name, k, atoms, split in _labelled(recipe):
+        splits[split].append(_sample(atoms, species, cutoff, f"`{name}`, structure {k}", recipe.loss.dipole > 0))
+    for split in ("train", "val"):
+        if not splits[split]:
+            raise ValueError(f"recipe `{recipe.name}`: no structures to {'train on' if split == 'train' else 'choose by'}"
+                             f" (split {split!r})")
+        if recipe.loss.dipole > 0 and not any(np.isfinite(sample.dipole).all() for sample in splits[split]):
+            raise ValueError(f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure of the "
+                             f"split {split!r} has a `dipole`")
+    if recipe.data.limit is not None:
+        order = np.random.default_rng(recipe.seed).permutation(len(splits["train"]))[:recipe.data.limit]
+        splits["train"] = [splits["train"][k] for k in sorted(order)]
+    return splits
+
+
+def _labelled(recipe):
+    """(file, number, atoms, split) of each structure."""
     for split in SPLITS:
         for name in getattr(recipe.data, split):
-            splits[split] += [_sample(atoms, species, cutoff, f"`{name}`, structure {k}")
-                              for k, atoms in enumerate(_atoms(recipe, name))]
+            yield from ((name, k, atoms, split) for k, atoms in enumerate(_atoms(recipe, name)))
     for name in recipe.data.files:
         for k, atoms in enumerate(_atoms(recipe, name)):
             split = atoms.info.get(recipe.data.split_key)
             if split not in SPLITS:
                 raise ValueError(f"`{name}`, structure {k}: `{recipe.data.split_key}` is {split!r}, expected one of "
                                  f"{', '.join(SPLITS)}")
-            splits[split].append(_sample(atoms, species, cutoff, f"`{name}`, structure {k}"))
-    for split in ("train", "val"):
-        if not splits[split]:
-            raise ValueError(f"recipe `{recipe.name}`: no structures to {'train on' if split == 'train' else 'choose by'}"
-                             f" (split {split!r})")
-    if recipe.data.limit is not None:
-        order = np.random.default_rng(recipe.seed).permutation(len(splits["train"]))[:recipe.data.limit]
-        splits["train"] = [splits["train"][k] for k in sorted(order)]
-    return splits
+            yield name, k, atoms, split
 
 
 def _atoms(recipe, name):
@@ -68,7 +79,7 @@ def _atoms(recipe, name):
     return ase.io.read(path, ":")
 
 
-def _sample(atoms, species, cutoff, where):
+def _sample(atoms, species, cutoff, where, dipole=False):
     try:
         structure = graph.from_atoms(atoms)
         graph.check(structure, species)
@@ -80,8 +91,20 @@ def _sample(atoms, species, cutoff, where):
     stress = labels.get("stress")
     virial = np.full((3, 3), np.nan) if stress is None else _full(np.asarray(stress)) * structure.volume
     forces = np.asarray(labels.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
-    return Sample(structure, graph.half_list(structure, cutoff), float(labels["energy"]), forces, virial,
+    vector = _dipole(structure, labels, where) if dipole else np.full(3, np.nan)
+    return Sample(structure, graph.half_list(structure, cutoff), float(labels["energy"]), forces, virial, vector,
                   str(atoms.info.get("config_type", "")))
+
+
+def _dipole(structure, labels, where):
+    """(3,) in e A, NaN without a label; refused where a dipole has no meaning of its own."""
+    vector = np.asarray(labels.get("dipole", np.full(3, np.nan)), dtype=np.float64)
+    if vector.shape != (3,):
+        raise ValueError(f"{where}: `dipole` has shape {vector.shape}: expected (3,), in e A")
+    if np.isfinite(vector).any() and (structure.pbc.any() or structure.charge):
+        raise ValueError(f"{where}: `dipole` of a {'periodic' if structure.pbc.any() else 'charged'} structure: "
+                         "expected neutral molecules only")
+    return vector
 
 
 def _full(stress):
@@ -105,11 +128,15 @@ def remove_composition(samples, composition):
 
 
 def spreads(samples):
-    """Root mean squares over the samples of energy per atom (eV), force components (eV/A), virial per atom (eV)."""
+    """Root mean squares over the samples: energy per atom (eV), force components (eV/A), virial per atom (eV), and
+    dipole components (e A).
+    """
     energy = np.array([sample.energy / len(sample.structure) for sample in samples])
     forces = np.concatenate([sample.forces.ravel() for sample in samples])
     virial = np.concatenate([sample.virial.ravel() / len(sample.structure) for sample in samples])
-    return {name: _rms(values) for name, values in (("energy", energy), ("forces", forces), ("stress", virial))}
+    dipole = np.concatenate([sample.dipole for sample in samples])
+    return {name: _rms(values) for name, values in
+            (("energy", energy), ("forces", forces), ("stress", virial), ("dipole", dipole))}
 
 
 def _rms(values):
@@ -135,12 +162,14 @@ def collate(samples, dtype, device, generator=None):
     batch = graph.build([s.structure for s in samples], [s.pairs for s in samples], dtype=torch.float64)
     forces = torch.from_numpy(np.concatenate([sample.forces for sample in samples]))
     virial = torch.from_numpy(np.stack([sample.virial for sample in samples]))
+    dipole = torch.from_numpy(np.stack([sample.dipole for sample in samples]))
     if generator is not None:
         turn = rotations.random_orthogonal(len(samples), generator)
         per_pair, per_atom = turn[batch.structure[batch.pair_centre]], turn[batch.structure]
         batch = batch.with_vectors(torch.einsum("pij,pj->pi", per_pair, batch.pair_vectors))
         forces = torch.einsum("nij,nj->ni", per_atom, forces)
         virial = turn @ virial @ turn.transpose(1, 2)
+        dipole = torch.einsum("bij,bj->bi", turn, dipole)
     energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
     n_atoms = torch.tensor([len(sample.structure) for sample in samples], dtype=torch.float64)
-    return Batch(batch.to(device, dtype), *(t.to(device) for t in (energy, forces, virial, n_atoms)))
+    return Batch(batch.to(device, dtype), *(t.to(device) for t in (energy, forces, virial, dipole, n_atoms)))

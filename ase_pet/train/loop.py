@@ -29,6 +29,8 @@ def losses(results, batch, spreads, weights):
         "energy": per_atom - per_atom.mean() if len(per_atom) > 1 else per_atom,
         "stress": (results.virial - batch.virial) / batch.n_atoms[:, None, None],
     }
+    if weights.dipole > 0 and batch.dipole.isfinite().any():
+        errors["dipole"] = results.moment - batch.dipole
     total = 0.0
     for name, error in errors.items():
         known = torch.isfinite(error.detach())
@@ -42,19 +44,28 @@ def losses(results, batch, spreads, weights):
 def predict(model, samples, dtype, device):
     """Arrays of reference and predicted values over samples, for errors and parity plots.
 
-    {name: (2, count)} with energy in eV/atom (without composition energies), forces in eV/A, stress in eV/A^3.
+    {name: (2, count)} with energy in eV/atom (without composition energies), forces in eV/A, stress in eV/A^3 and
+    dipole in e A.
     """
-    rows = {"energy": [], "forces": [], "stress": []}
+    rows = {"energy": [], "forces": [], "stress": [], "dipole": []}
     for chunk in chunks(samples, EVALUATION_ATOMS):
         batch = collate(chunk, dtype, device)
-        results = Evaluation(model, batch.graph)
+        results = _evaluation(model, batch)
         volume = batch.graph.volume[:, None, None]
         values = {"forces": (batch.forces, results.forces),
                   "energy": (batch.energy / batch.n_atoms, results.energy / batch.n_atoms),
                   "stress": (batch.virial / volume, results.virial / volume)}
+        if results.heads:
+            values["dipole"] = batch.dipole, results.moment
         for name, pair in values.items():
             rows[name].append(np.stack([value.detach().cpu().numpy().ravel() for value in pair]))
-    return {name: _finite(np.concatenate(parts, axis=1)) for name, parts in rows.items()}
+    return {name: _finite(np.concatenate([np.empty((2, 0)), *parts], axis=1)) for name, parts in rows.items()}
+
+
+def _evaluation(model, batch, training=False):
+    """Evaluation of a batch that reads the dipoles, where there are labels, in the same run as the energies."""
+    heads = ("dipole",) if batch.dipole.isfinite().any() else ()
+    return Evaluation(model, batch.graph, training=training, heads=heads)
 
 
 def refit(model, samples, species, dtype, device):
@@ -141,7 +152,7 @@ class Trainer:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = options.learning_rate * self.rate()
-        loss = losses(Evaluation(self.model, batch.graph, training=True), batch, self.spreads, self.recipe.loss)
+        loss = losses(_evaluation(self.model, batch, training=True), batch, self.spreads, self.recipe.loss)
         self.model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.gradient_clip)

@@ -31,12 +31,14 @@ class Data:
 class Loss:
     """Weights of the errors of energy per atom, force components and virial per atom, each in units of its spread.
 
-    huber: errors beyond this many spreads count linearly.
+    dipole: that of the components of the dipole, for models with a head `dipole`. huber: errors beyond this many spreads
+    count linearly.
     """
 
     energy: float = 1.0
     forces: float = 1.0
     stress: float = 0.1
+    dipole: float = 0.0
     huber: float = 0.1
 
 
@@ -137,4 +139,16 @@ def _check(recipe, path):
     if optimiser.method not in METHODS:
         raise ValueError(f"`{path}`, [optimiser]: `method` is {optimiser.method!r}: valid choices are "
                          f"{', '.join(METHODS)}")
-    model_settings(recipe)
+    _check_dipole(recipe, getattr(model_settings(recipe), "heads", {}), path)
+
+
+def _check_dipole(recipe, heads, path):
+    """Refuse a head that would never be trained, and a loss of what the model does not give."""
+    weight, components = recipe.loss.dipole, heads.get("dipole", 0)
+    if "dipole" in heads and components != 3:
+        raise ValueError(f"`{path}`, [settings]: `heads.dipole` is {components}: expected 3 components")
+    if weight > 0 and not components:
+        raise ValueError(f"`{path}`, [loss]: `dipole` is {weight}, but the model has no such head: "
+                         "heads = {energy = 1, dipole = 3} in [settings]")
+    if not weight > 0 and components:
+        raise ValueError(f"`{path}`, [loss]: `dipole` is {weight}: expected more than 0, as the model has a head for it")

@@ -3,12 +3,13 @@
 from ase.data import chemical_symbols
 from matplotlib.figure import Figure
 
-UNITS = {"energy": ("meV/atom", 1e3), "forces": ("meV/A", 1e3), "stress": ("GPa", 160.21766208)}
+UNITS = {"energy": ("meV/atom", 1e3), "forces": ("meV/A", 1e3), "stress": ("GPa", 160.21766208), "dipole": ("e A", 1.0)}
+DEBYE = 0.20819433  # e A
 COLOURS = {"train": "0.7", "val": "tab:blue", "test": "tab:red"}
 
 
 def learning_curve(history, path):
-    """PNG of validation errors against the epoch, one panel each for energy, forces and stress."""
+    """PNG of validation errors against the epoch, one panel for each kind of label."""
     names = [name for name in UNITS if name in history[-1]["val"]]
     figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -34,18 +35,26 @@ def parity(pairs, path):
 
 
 def errors_table(metrics):
-    """Markdown table of errors by split."""
+    """Markdown table of errors by split; dipoles, where there are any, in e A and in Debye."""
     rows = ["| split | structures | energy RMSE / MAE (meV/atom) | forces RMSE / MAE (meV/A) | of rms force | "
             "stress RMSE / MAE (GPa) |", "|---|---|---|---|---|---|"]
+    dipoles = any("dipole" in values for values in metrics.values())
+    if dipoles:
+        rows = [rows[0] + " dipole components RMSE / MAE (e A) | (D) |", rows[1] + "---|---|"]
     for split, values in metrics.items():
         cells = [split, str(values["structures"])]
         for name in ("energy", "forces", "stress"):
-            found, factor = values.get(name), UNITS[name][1]
-            cells.append(f"{factor * found['rmse']:.3g} / {factor * found['mae']:.3g}" if found else "-")
+            cells.append(_cell(values.get(name), UNITS[name][1]))
             if name == "forces":
-                cells.append(f"{100 * found['rmse'] / found['rms']:.2g} %" if found else "-")
+                cells.append(f"{100 * values[name]['rmse'] / values[name]['rms']:.2g} %" if name in values else "-")
+        if dipoles:
+            cells += [_cell(values.get("dipole"), factor) for factor in (1.0, 1 / DEBYE)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _cell(found, factor):
+    return f"{factor * found['rmse']:.3g} / {factor * found['mae']:.3g}" if found else "-"
 
 
 def card(recipe, model, stored, metrics):

@@ -56,6 +56,8 @@ def prepare(recipe, output, device):
         data.remove_composition(samples, composition)
     spreads = data.spreads(splits["train"])
     model.scales = {model.energy_head: spreads["forces"]}
+    if recipe.loss.dipole > 0:
+        model.scales["dipole"] = spreads["dipole"]
     if recipe.start:
         _start(recipe, model)
     if device == "auto":
