@@ -84,8 +84,8 @@ def mover(at):
 def test_nothing_jumps(path, test):
     """Pieces of a path that fail for want of points are quartered until none is left: one with a jump always would be."""
     ends = np.linspace(0, 1, 17)
-    pieces, shortest = np.stack([ends[:-1], ends[1:]], 1), 1e-6
-    while len(pieces) and np.ptp(pieces[0]) > shortest:
+    pieces, shortest, most = np.stack([ends[:-1], ends[1:]], 1), 1e-6, 1000
+    while 0 < len(pieces) < most and np.ptp(pieces[0]) > shortest:
         ends = np.linspace(*pieces[test(path, pieces)].T, 5, axis=1)
         pieces = np.stack([ends[:, :-1], ends[:, 1:]], -1).reshape(-1, 2)
     assert len(pieces) == 0
