@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .linear import Linear
+from .linear import Embedding, Linear
 
 
 class Conditioning(nn.Module):
@@ -12,8 +12,8 @@ class Conditioning(nn.Module):
     def __init__(self, d, max_charge, max_spin):
         super().__init__()
         self.max_charge, self.max_spin = max_charge, max_spin
-        self.charge_embedding = nn.Embedding(2 * self.max_charge + 1, d)
-        self.spin_multiplicity_embedding = nn.Embedding(self.max_spin, d)
+        self.charge_embedding = Embedding(2 * self.max_charge + 1, d)
+        self.spin_multiplicity_embedding = Embedding(self.max_spin, d)
         self.project = nn.Sequential(Linear(2 * d, d), nn.SiLU(), Linear(d, d))
         nn.init.zeros_(self.project[2].weight)
         nn.init.zeros_(self.project[2].bias)

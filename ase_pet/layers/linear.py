@@ -128,8 +128,20 @@ def derived(module, name, parameters, build):
 class Linear(nn.Linear):
     """Linear map with bias that uses packed weights where it can."""
 
+    def reset_parameters(self):
+        if not self.weight.is_meta:  # random numbers that nobody sees: making them there imports a compiler, in 0.9 s
+            super().reset_parameters()
+
     def forward(self, x):
         return linear(x, self.weight, self.bias)
+
+
+class Embedding(nn.Embedding):
+    """Table of vectors."""
+
+    def reset_parameters(self):
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class SwiGLU(nn.Module):

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from . import ragged
-from .linear import FEEDFORWARD, NORMS, Linear, derived, linear
+from .linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, linear
 
 
 class AttentionLayer(nn.Module):
@@ -54,7 +54,7 @@ class MessageLayer(nn.Module):
         self.first = first
         self.edge_embedder = Linear(4, d)
         if not first:
-            self.neighbor_embedder = nn.Embedding(len(settings.species), d)
+            self.neighbor_embedder = Embedding(len(settings.species), d)
         self.compress = nn.Sequential(Linear((2 if first else 3) * d, d), nn.SiLU(), Linear(d, d))
         self.attention_layers = nn.ModuleList(AttentionLayer(settings) for _ in range(settings.num_attention_layers))
 

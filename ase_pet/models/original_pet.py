@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..layers import cutoff, ragged
-from ..layers.linear import Linear, derived, linear
+from ..layers.linear import Embedding, Linear, derived, linear
 
 ACTIVATIONS = {"silu": nn.SiLU, "mish": nn.Mish}
 
@@ -113,8 +113,8 @@ class MessageLayer(nn.Module):
         self.r_activation = ACTIVATIONS[settings.activation]() if settings.r_embedding_activation else None
         self.compress = _mlp(settings, (2 + self.blended) * d, *([d, d] if settings.compress_mode == "mlp" else [d]))
         if self.blended:
-            self.neighbor_embedder = nn.Embedding(n_species, d)
-        self.central_embedder = nn.Embedding(n_species, d) if settings.has_central_tokens(index) else None
+            self.neighbor_embedder = Embedding(n_species, d)
+        self.central_embedder = Embedding(n_species, d) if settings.has_central_tokens(index) else None
         self.transformer_layers = nn.ModuleList(TransformerLayer(settings) for _ in range(settings.n_trans_layers))
         self.final_norm = nn.LayerNorm(d) if settings.transformer_type == "PreLN" else nn.Identity()
 
@@ -176,7 +176,7 @@ class Model(nn.Module):
         self.compositions = {}  # head -> {Z: eV}, added by `evaluation` in float64
         self.scales = {}  # head -> factor on what the head gives, one number or {Z: number}
         d, layers = settings.transformer_d_model, range(settings.n_gnn_layers)
-        self.embedding = nn.Embedding(len(settings.species), d)
+        self.embedding = Embedding(len(settings.species), d)
         self.gnn_layers = nn.ModuleList(MessageLayer(settings, index) for index in layers)
         self.heads, self.bond_heads = nn.ModuleDict(), nn.ModuleDict()
         for name, components in settings.heads.items():
@@ -184,8 +184,9 @@ class Model(nn.Module):
             self.heads[name] = nn.ModuleList(_mlp(settings, *widths) for _ in layers)
             if settings.use_bond_energies:
                 self.bond_heads[name] = nn.ModuleList(_mlp(settings, *widths) for _ in layers)
-        rows = torch.full((max(settings.species) + 1,), -1)
-        rows[list(settings.species)] = torch.arange(len(settings.species))
+        rows = torch.full((max(settings.species) + 1,), -1, device="cpu")
+        for row, number in enumerate(settings.species):
+            rows[number] = row
         self.register_buffer("species_rows", rows, persistent=False)
 
     @property

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
-from ..layers.linear import FEEDFORWARD, NORMS, Linear, head
+from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, head
 from ..layers.llpr import LastLayer
 from ..layers.transformer import Combination, MessageLayer
 
@@ -81,8 +81,8 @@ class Model(nn.Module):
         self.covalent_radii = {z: zbl.RADII[z] for z in repelled if z < len(zbl.RADII)}  # A
         n_species, layers = len(settings.species), range(settings.num_gnn_layers)
         readouts = layers if self._residual else range(1)
-        self.node_embedders = nn.ModuleList(nn.Embedding(n_species, settings.d_node) for _ in readouts)
-        self.edge_embedder = nn.Embedding(n_species, settings.d_pet)
+        self.node_embedders = nn.ModuleList(Embedding(n_species, settings.d_node) for _ in readouts)
+        self.edge_embedder = Embedding(n_species, settings.d_pet)
         self.gnn_layers = nn.ModuleList(MessageLayer(settings, first=layer == 0) for layer in layers)
         if not self._residual:
             self.combinations = nn.ModuleList(Combination(settings.d_pet) for _ in layers)
@@ -98,8 +98,9 @@ class Model(nn.Module):
             self.edge_last_layers[name] = nn.ModuleList(Linear(settings.d_head, components) for _ in readouts)
         self.uncertainties = nn.ModuleDict({name: LastLayer(2 * settings.d_head * len(readouts), members)
                                             for name, members in settings.uncertainties.items()})
-        rows = torch.full((max(settings.species) + 1,), -1)
-        rows[list(settings.species)] = torch.arange(n_species)
+        rows = torch.full((max(settings.species) + 1,), -1, device="cpu")
+        for row, number in enumerate(settings.species):
+            rows[number] = row
         self.register_buffer("species_rows", rows, persistent=False)
 
     @property
