@@ -252,10 +252,21 @@ def test_calculator_takes_it_by_name():
     assert worst(atoms.calc.hessian(atoms), atoms.calc.hessian(atoms).T) < 1e-12
 
 
+@pytest.mark.parametrize("name", ["ecse", "group:O"])
+def test_float32_calculators_see_float64_vectors(name):
+    """Forces of 0.2 eV/A; with vectors in float32 they are off by 2e-7 eV/A."""
+    atoms, (single, double) = STRUCTURES["silicon"](), (
+        PETCalculator(NETWORK, symmetrise=name, dtype=dtype).evaluate([STRUCTURES["silicon"]()])[0]
+        for dtype in ("float32", "float64"))
+    assert largest(single["forces"], double["forces"]) < 1e-7
+    assert largest(single["energy"], double["energy"]) < 1e-7 * len(atoms)
+
+
 def test_a_wrapped_model_answers_as_the_model_does():
     network = local_pet(heads={"energy": 1, "energy/other": 1})
     model = ecse.wrap(network)
-    for name in ("cutoff", "species", "settings", "composition", "compositions", "scales", "exact_second_derivatives"):
+    for name in ("cutoff", "species", "settings", "composition", "compositions", "scales", "exact_second_derivatives",
+                 "exact_geometry"):
         assert getattr(model, name) == getattr(network, name)
     model.energy_head = "energy/other"
     assert network.energy_head == "energy/other"

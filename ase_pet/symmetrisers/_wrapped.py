@@ -53,6 +53,10 @@ class Wrapped(nn.Module):
     def exact_second_derivatives(self):
         return getattr(self.model, "exact_second_derivatives", True)
 
+    @property
+    def exact_geometry(self):
+        return getattr(self.model, "exact_geometry", False)
+
     @torch.no_grad()
     def residual(self, graph, orientations=8, seed=0):
         """(n_structures,) standard deviations in eV of the energy over random orientations: what symmetry still lacks.
