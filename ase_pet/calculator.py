@@ -27,7 +27,7 @@ class PETCalculator(Calculator):
         contract (`ase_pet.models`).
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
     dtype: "float32", "float64", None for what the calculator's card says. Energies and forces are summed in float64.
-    symmetrise: None for what the card says, or a symmetriser: "none", ...
+    symmetrise: None for what the card says, "none", "ecse" (exact, local models), "group:O", "group:I", "quadrature:L".
     variant: energy head of a model with several.
     non_conservative: False, True, "forces", "stress": direct heads instead of derivatives, where the model has them.
     skin: A; neighbours are searched again once an atom has moved by half of it; 0 searches at each call.
@@ -127,6 +127,13 @@ class PETCalculator(Calculator):
             return evaluation.hessian(self.model, batch).cpu().numpy()
         except evaluation.Undefined as error:
             raise PropertyNotImplementedError(str(error)) from None
+
+    def cost(self, atoms):
+        """{name: number}, what symmetrisation asks of the network, predicted without running it; {} for a plain model."""
+        if not hasattr(self.model, "cost"):
+            return {}
+        structure = self._checked(atoms)
+        return self.model.cost(graph.build([structure], self.cutoff, device=self.device))
 
     def check_state(self, atoms, tol=1e-15):
         """ASE's changes since the last calculation, and those of the total charge and spin in `atoms.info`."""

@@ -2,6 +2,7 @@
 
 import importlib
 import json as json_module
+import time
 
 import ase.io
 import numpy as np
@@ -45,18 +46,16 @@ def list_calculators(json: bool = JSON, published: bool = typer.Option(
 
 
 def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
-         structure: str = typer.Argument(None, help="file to evaluate once"), json: bool = JSON):
-    """Say what a calculator is and, with a structure, its energy and largest force."""
+         structure: str = typer.Argument(None, help="file to evaluate once"),
+         symmetrise: str = typer.Option(None, help="none, ecse, group:O, group:I, quadrature:L; default: of the card"),
+         variant: str = typer.Option(None, help="energy head of a model with several"), json: bool = JSON):
+    """Say what a calculator is and, with a structure, its energy, largest force, and what symmetrisation costs."""
     model, card = store.load(calc)
     content = {"name": card.name} | _summary((model, card)) | {
         "heads": list(getattr(model.settings, "heads", {"energy": 1})),
         "parameters": sum(p.numel() for p in model.parameters()), "provenance": card.provenance}
     if structure:
-        atoms = read(structure, -1)
-        atoms.calc = PETCalculator(calc)
-        content["structure"] = {"formula": str(atoms.symbols), "atoms": len(atoms),
-                                "energy": atoms.get_potential_energy(),
-                                "largest_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max())}
+        content["structure"] = _evaluated(read(structure, -1), PETCalculator(calc, symmetrise=symmetrise, variant=variant))
     if json:
         print(json_module.dumps(content, default=str))  # a card may hold dates
         return
@@ -65,6 +64,16 @@ def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"
         table.add_row(key, Text(", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value)),
                                 overflow="fold"))
     Console().print(table)
+
+
+def _evaluated(atoms, calculator):
+    """What `info` says of a structure; the cost comes first, as it is predicted before anything runs."""
+    found = {"formula": str(atoms.symbols), "atoms": len(atoms)} | calculator.cost(atoms)
+    start = time.perf_counter()
+    atoms.calc = calculator
+    return found | {"energy": atoms.get_potential_energy(),
+                    "largest_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+                    "seconds": round(time.perf_counter() - start, 3)}
 
 
 def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None), calculator: str = CALCULATOR,
