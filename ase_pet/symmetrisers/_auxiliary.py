@@ -5,7 +5,11 @@ on orientation: for neighbour j, every neighbour k goes onto the x axis at sign(
 L_k = kappa r_k + (1 - kappa) cutoff, where kappa is 1 near the axis of j and 0 off it, where k leaves smoothly at the
 cutoff. Exact for straight molecules; the network serves as its own auxiliary model.
 
-    eps_aux = [sum_j a_j eps(P_j) + o eps(no neighbours)] / [sum_j a_j + o], a_j = f(r_j | R_out), o = 1 - step(sum a/w0)
+    eps_aux = [sum_j a_j eps(P_j) + o eps(none)] / [sum_j a_j + o], a_j = f(r_j | R_out), o = 1 - step(sum_j a_j / w0)
+
+Vectors and tensors are turned back to u_j: of a vector the part along x counts, (v_j . e_x) u_j, and of a tensor its
+mean over turns about x and reflections that keep x. Without neighbours a vector is zero and a tensor a multiple of 1.
+So they turn with the structure exactly and are as smooth as u_j: everywhere, since no r_j is zero.
 """
 
 from dataclasses import dataclass
@@ -22,12 +26,14 @@ class Lines:
     """Environments of the second kind, sorted by atom, the empty ones last.
 
     atom (m,), weights (m,) that add up to 1 for each atom that has any; count (m,): how many edges each has, one after
-    the other; vectors (n_edges, 3) in A and neighbour (n_edges,), the edge that each stands for.
+    the other; directions (m, 3): u_j, or zero for an empty one; vectors (n_edges, 3) in A and neighbour (n_edges,), the
+    edge that each stands for.
     """
 
     atom: torch.Tensor
     weights: torch.Tensor
     count: torch.Tensor
+    directions: torch.Tensor
     vectors: torch.Tensor
     neighbour: torch.Tensor
 
@@ -42,8 +48,10 @@ def lines(edges, wanted, cutoff, settings):
     neighbour, line = ranges(edges.start[edges.atom[axis]], count)
     vectors = _on_axis(edges, axis[line], neighbour, cutoff)
     atom = torch.cat([edges.atom[axis], alone])
+    directions = torch.cat([edges.directions[axis], edges.directions.new_zeros(len(alone), 3)])
     return Lines(atom=atom, weights=torch.cat([inside[axis], empty[alone]]) / (total + empty)[atom],
-                 count=torch.cat([count, torch.zeros_like(alone)]), vectors=vectors, neighbour=neighbour)
+                 count=torch.cat([count, torch.zeros_like(alone)]), directions=directions, vectors=vectors,
+                 neighbour=neighbour)
 
 
 def _on_axis(edges, axis, neighbour, cutoff):

@@ -1,14 +1,15 @@
 """Means over fixed rotations of the whole structure: E = sum over g of a_g E(Q_g X), of any model.
 
-Linear in the energies of the model: size-extensive, as smooth and conservative as the model itself, without special
-cases. The result is symmetric under the rotations of the set; what remains for others falls with its size.
+Vectors and tensors of other heads are turned back, d = sum over g of a_g Q_g^T d(Q_g X). Linear in what the model
+gives: size-extensive, as smooth and conservative as the model itself, without special cases. The result is symmetric
+under the rotations of the set; what remains for others falls with its size.
 """
 
 from dataclasses import replace
 
 import torch
 
-from . import _chunks
+from . import _chunks, _readings
 from ._wrapped import Wrapped
 
 
@@ -23,22 +24,25 @@ class Model(Wrapped):
         super().__init__(model)
         self.rotations, self.weights, self.chunk_edges = rotations, weights, chunk_edges
 
-    def forward(self, graph):
+    def mean(self, graph, reading):
         device = graph.pair_vectors.device
         rotations, weights = self.rotations.to(device), self.weights.to(device)
 
         def averaged(chunk, vectors):
-            return weights[chunk] @ self._energies(graph.with_vectors(vectors), rotations[chunk])
+            found = self._read(reading, graph.with_vectors(vectors), rotations[chunk])
+            return torch.tensordot(weights[chunk], found, 1)
 
         parts = [_chunks.Part((slice(None),), slice(None), chunk) for chunk in self._pieces(graph)]
-        terms = _chunks.Sum(averaged, parts, (graph.structure[graph.pair_centre],), graph.structure)
+        owner = graph.structure[graph.pair_centre]
+        terms = _chunks.Sum(averaged, parts, (owner,), graph.structure, reading.columns)
         return terms((graph.pair_vectors,), self.trainable)
 
     @torch.no_grad()
     def spread(self, graph):
         """(n_structures,) standard deviations in eV of the energy of the bare model over the rotations of the set."""
         rotations, weights = self.rotations.to(graph.pair_vectors.device), self.weights.to(graph.pair_vectors.device)
-        energies = torch.cat([self._energies(graph, rotations[chunk]) for chunk in self._pieces(graph)])
+        reading = _readings.Reading()
+        energies = torch.cat([self._read(reading, graph, rotations[chunk])[:, :, 0] for chunk in self._pieces(graph)])
         totals = energies.new_zeros(len(energies), graph.n_structures).index_add(1, graph.structure, energies)
         return (weights @ (totals - weights @ totals).square()).sqrt()
 
@@ -48,8 +52,8 @@ class Model(Wrapped):
         size = max(1, budget // max(1, len(graph.centre)))
         return [slice(start, start + size) for start in range(0, len(self.rotations), size)]
 
-    def _energies(self, graph, rotations):
-        """(n_rotations, n_atoms) energies in eV, float64, of rotated copies in one call."""
+    def _read(self, reading, graph, rotations):
+        """(n_rotations, n_atoms, columns) float64, turned back, of rotated copies in one call."""
         copies = len(rotations)
 
         def repeated(values, step):
@@ -57,10 +61,12 @@ class Model(Wrapped):
             return (values + shift).flatten()
 
         turned = graph.pair_vectors.double() @ rotations.mT  # (n_rotations, P, 3)
-        found = self.model(replace(
+        found = reading(self.model, replace(
             graph, n_structures=copies * graph.n_structures, structure=repeated(graph.structure, graph.n_structures),
             pair_centre=repeated(graph.pair_centre, graph.n_atoms), volume=graph.volume.repeat(copies),
+            periodic=graph.periodic.repeat(copies),
             pair_neighbour=repeated(graph.pair_neighbour, graph.n_atoms), numbers=graph.numbers.repeat(copies),
             charge=graph.charge.repeat(copies), spin=graph.spin.repeat(copies),
             pair_vectors=turned.to(graph.pair_vectors.dtype).flatten(0, 1)))
-        return found.double().view(copies, graph.n_atoms)
+        back = rotations.mT.repeat_interleave(graph.n_atoms, 0)
+        return reading.turned_back(found, back).view(copies, graph.n_atoms, reading.columns)

@@ -23,34 +23,35 @@ class Part:
 
 @dataclass(frozen=True)
 class Sum:
-    """results (size,) = sum over parts of function(data, *slices of the inputs), which gives a slice of the results.
+    """results (size, columns) = sum over parts of function(data, *slices of the inputs), a slice of the results each.
 
     owners: for each input, the group of results (len(input),) that an element of it acts on, and on no other group;
-    groups (size,): the group of each result. With them one gradient serves all weightings that are the same within
-    each group.
+    groups (size,): the group of each result. With them one gradient, that of the first column, serves all weightings
+    of it that are the same within each group. Gradients of other columns evaluate the parts again.
     """
 
     function: object
     parts: list[Part]
     owners: tuple[torch.Tensor, ...]
     groups: torch.Tensor
+    columns: int
 
     def __call__(self, inputs, trainable):
-        """(size,) results, float64. trainable: whether the function has weights that want a gradient."""
+        """(size, columns) results, float64. trainable: whether the function has weights that want a gradient."""
         if torch.is_grad_enabled() and not trainable and any(value.requires_grad for value in inputs):
             return _Differentiated.apply(self, *inputs)
         return self.evaluate(inputs)
 
     def evaluate(self, inputs):
-        """(size,) results by plain automatic differentiation, which keeps the graph where gradients are enabled."""
-        results = inputs[0].new_zeros(len(self.groups), dtype=torch.float64)
+        """(size, columns) results by plain automatic differentiation; keeps the graph where gradients are enabled."""
+        results = inputs[0].new_zeros(len(self.groups), self.columns, dtype=torch.float64)
         for part in self.parts:
             pieces = [value[piece] for value, piece in zip(inputs, part.reads, strict=True)]
             results[part.writes] += self.function(part.data, *pieces)
         return results
 
     def differentiate(self, inputs, weights, keep_graph=False):
-        """Results (size,) and the gradient of sum(weights * results) with respect to each input."""
+        """Results and the gradient of sum(weights * results) with respect to each input."""
         results = torch.zeros_like(weights)
         gradients = [torch.zeros_like(value) for value in inputs]
         for part in self.parts:
@@ -69,7 +70,9 @@ class _Differentiated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, terms, *inputs):
-        results, gradients = terms.differentiate(inputs, inputs[0].new_ones(len(terms.groups), dtype=torch.float64))
+        first = inputs[0].new_zeros(len(terms.groups), terms.columns, dtype=torch.float64)
+        first[:, 0] = 1
+        results, gradients = terms.differentiate(inputs, first)
         ctx.terms = terms
         ctx.save_for_backward(*inputs, *gradients)
         return results
@@ -78,9 +81,10 @@ class _Differentiated(torch.autograd.Function):
     def backward(ctx, weights):
         terms, count = ctx.terms, len(ctx.terms.owners)
         inputs, gradients = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        if not torch.is_grad_enabled():  # nobody asks for the derivative of this gradient
-            of_group = weights.new_zeros(int(terms.groups.max()) + 1).index_copy(0, terms.groups, weights)
-            if torch.equal(of_group[terms.groups], weights):
+        if not torch.is_grad_enabled() and not weights[:, 1:].any():  # nobody asks for the derivative of this gradient
+            first = weights[:, 0]
+            of_group = first.new_zeros(int(terms.groups.max()) + 1).index_copy(0, terms.groups, first)
+            if torch.equal(of_group[terms.groups], first):
                 return None, *(gradient * _as(gradient, of_group[owner])
                                for gradient, owner in zip(gradients, terms.owners, strict=True))
         return None, *terms.differentiate(inputs, weights, keep_graph=torch.is_grad_enabled())[1]

@@ -89,7 +89,7 @@ def pairs(edge, atom, n_atoms):
 def inner_cutoff(edges, outer, settings):
     """(n,) R_in in A: D beyond a smooth minimum over pairs that are not collinear, and over R_out = `outer`.
 
-    R_in = D + [sum p v exp(-beta v) + R_out exp(-beta R_out)] / [sum p exp(-beta v) + exp(-beta R_out)] over pairs, with
+    R_in = D + [sum p v exp(-beta v) + R_out exp(-beta R_out)] / [sum p exp(-beta v) + exp(-beta R_out)] over pairs,
     p = f(r_j) f(r_k) step((s - W) / dW) and v = SmoothMax(r_j, r_k) + GAP / beta >= max(r_j, r_k).
     """
     near = torch.nonzero(edges.lengths.detach() < outer)[:, 0]

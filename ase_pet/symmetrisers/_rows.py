@@ -14,7 +14,8 @@ class Rows:
 
     vectors (n_edges, 3) in A, atomic numbers (n_edges,) of the neighbours, owner (n_edges,), the atom that they are
     around: edges, which rows may share. Of each row: start, count (n_rows,): its edges; axes (n_rows, 3, 3): the frame
-    in which it is seen, columns e1 e2 e3; atom and weights (n_rows,). All float64.
+    in which it is seen, columns e1 e2 e3; back (n_rows, 3, 3): B of `_readings`, which turns back what is read there;
+    atom and weights (n_rows,). All float64.
     """
 
     vectors: torch.Tensor
@@ -23,24 +24,26 @@ class Rows:
     start: torch.Tensor
     count: torch.Tensor
     axes: torch.Tensor
+    back: torch.Tensor
     atom: torch.Tensor
     weights: torch.Tensor
 
-    def energies(self, model, graph, chunk_edges, trainable):
-        """(n_atoms,) sums over the rows of each atom of weight times energy, in eV.
+    def sums(self, model, reading, graph, chunk_edges, trainable):
+        """(n_atoms, columns) sums over the rows of each atom of weight times what is read, turned back.
 
         graph: its atoms are those that the rows are around, its vectors have the dtype of the model.
         """
-        def evaluate(chunk, vectors, axes, weights):
-            found = model(self._graph(chunk, graph, vectors, axes))[:len(weights)].double()
-            return found.new_zeros(graph.n_atoms).index_add(0, self.atom[chunk], weights * found)
+        def evaluate(chunk, vectors, axes, back, weights):
+            found = reading(model, self._graph(chunk, graph, vectors, axes))[:len(weights)]
+            found = weights[:, None] * reading.turned_back(found, back)
+            return found.new_zeros(graph.n_atoms, reading.columns).index_add(0, self.atom[chunk], found)
 
         bounds = _chunks.cuts(self.count + 1, chunk_edges)
         chunks = [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
-        parts = [_chunks.Part((slice(None), chunk, chunk), slice(None), chunk) for chunk in chunks]
+        parts = [_chunks.Part((slice(None), chunk, chunk, chunk), slice(None), chunk) for chunk in chunks]
         groups = torch.arange(graph.n_atoms, device=self.atom.device)
-        terms = _chunks.Sum(evaluate, parts, (self.owner, self.atom, self.atom), groups)
-        return terms((self.vectors, self.axes, self.weights), trainable)
+        terms = _chunks.Sum(evaluate, parts, (self.owner, self.atom, self.atom, self.atom), groups, reading.columns)
+        return terms((self.vectors, self.axes, self.back, self.weights), trainable)
 
     def _graph(self, chunk, graph, vectors, axes):
         """One-sided graph: an atom for each row of the chunk, then one atom for each element among the neighbours."""

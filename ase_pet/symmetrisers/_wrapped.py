@@ -4,14 +4,39 @@ import torch
 from torch import nn
 
 from ..rotations import random_orthogonal
+from . import _readings
 
 
 class Wrapped(nn.Module):
-    """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the inner model's."""
+    """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the inner model's.
+
+    Everything comes from `mean(graph, reading)`, (n_atoms, columns) float64, which subclasses define.
+    """
 
     def __init__(self, model):
         super().__init__()
         self.model = model
+
+    def forward(self, graph):
+        return self.mean(graph, _readings.Reading())[:, 0]
+
+    def predict(self, graph, names):
+        """{head: (n_atoms, components)} float64 of the named heads: numbers, vectors and tensors are turned back.
+
+        Raises ValueError for an unknown head, and for one whose components are not 1, 3 or 9.
+        """
+        reading = _readings.heads(self.model, names)
+        return reading.by_head(self.mean(graph, reading))
+
+    def last_layer(self, graph):
+        """Energies (n_atoms,) in eV and means (n_atoms, F) of the features of the last layer, in which they are linear.
+
+        Raises ValueError for a model without uncertainties.
+        """
+        if self.uncertainty is None:
+            raise ValueError("this model has no uncertainties, so nothing says what the features of its last layer are")
+        values = self.mean(graph, _readings.Reading(features=len(self.uncertainty.factor)))
+        return values[:, 0], values[:, 1:]
 
     @property
     def cutoff(self):
@@ -48,6 +73,11 @@ class Wrapped(nn.Module):
     @energy_head.setter
     def energy_head(self, name):
         self.model.energy_head = name
+
+    @property
+    def uncertainty(self):
+        """What the model inside has, or None: the covariance is that of its own features in training."""
+        return getattr(self.model, "uncertainty", None)
 
     @property
     def exact_second_derivatives(self):

@@ -70,19 +70,19 @@ class Model(Wrapped):
             raise ValueError(f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
                              f"{model.cutoff} A, as pairs of neighbours must leave before edges do")
 
-    def forward(self, graph):
+    def mean(self, graph, reading):
         blocks, vectors = _blocks(graph, self.cutoff)
         trainable = self.trainable
 
         def symmetrised(block, vectors):
             rows = self._rows(block, *self._weigh(block, vectors))
             budget = self.chunk_edges or _chunks.EDGES[vectors.device.type]
-            return rows.energies(self.model, block.graph, budget, trainable)
+            return rows.sums(self.model, reading, block.graph, budget, trainable)
 
         parts = [_chunks.Part((block.edges,), block.atoms, block) for block in blocks]
         owner = torch.cat([block.centre + block.atoms.start for block in blocks])
         groups = torch.arange(graph.n_atoms, device=owner.device)
-        return _chunks.Sum(symmetrised, parts, (owner,), groups)((vectors,), trainable)
+        return _chunks.Sum(symmetrised, parts, (owner,), groups, reading.columns)((vectors,), trainable)
 
     @torch.no_grad()
     def describe(self, graph):
@@ -102,7 +102,7 @@ class Model(Wrapped):
         return {name: torch.cat(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
 
     def _weigh(self, block, vectors):
-        """Edges and frames of the atoms of a block, w_aux (n_atoms,), the auxiliary environments where that is not zero."""
+        """Edges and frames of the atoms of a block, w_aux (n_atoms,), auxiliary environments where that is not zero."""
         edges = _frames.edges(vectors, block.centre, block.count)
         frames = _frames.frames(edges, self.cutoff - self.options.width, self.options)
         auxiliary = 1 - _frames.step(frames.total / self.options.least_weight)
@@ -118,13 +118,14 @@ class Model(Wrapped):
             axes = (axes[:, None] * mirror[:, None]).flatten(0, 1)
             weights, atom = (weights / 2).repeat_interleave(2), atom.repeat_interleave(2)
         straight = torch.eye(3, dtype=axes.dtype, device=axes.device).expand(len(lines.atom), 3, 3)
+        along = torch.cat([lines.directions[:, :, None], torch.zeros_like(straight[:, :, 1:])], 2)
         start = lines.count.cumsum(0) - lines.count + len(edges.vectors)
         return Rows(
             vectors=torch.cat([edges.vectors, lines.vectors]),
             numbers=torch.cat([block.numbers, block.numbers[lines.neighbour]]),
             owner=torch.cat([edges.atom, edges.atom[lines.neighbour]]),
             start=torch.cat([edges.start[atom], start]), count=torch.cat([edges.count[atom], lines.count]),
-            axes=torch.cat([axes, straight]), atom=torch.cat([atom, lines.atom]),
+            axes=torch.cat([axes, straight]), back=torch.cat([axes, along]), atom=torch.cat([atom, lines.atom]),
             weights=torch.cat([weights, lines.weights * (auxiliary * share)[lines.atom]]))
 
 
