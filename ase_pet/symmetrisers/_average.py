@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from . import _chunks, _readings
+from . import _chunks, _cost, _readings
 from ._wrapped import Wrapped
 
 
@@ -45,6 +45,12 @@ class Model(Wrapped):
         energies = torch.cat([self._read(reading, graph, rotations[chunk])[:, :, 0] for chunk in self._pieces(graph)])
         totals = energies.new_zeros(len(energies), graph.n_structures).index_add(1, graph.structure, energies)
         return (weights @ (totals - weights @ totals).square()).sqrt()
+
+    def cost(self, graph):
+        """What the evaluation of a graph takes, see `_cost.cost`."""
+        copies, largest = len(self.rotations), self._pieces(graph)[0]
+        return _cost.summary(graph, copies * graph.n_atoms, copies * graph.n_atoms, copies * len(graph.centre),
+                             min(copies, largest.stop) * len(graph.centre), _cost.cost(self.model, graph)["ratio"])
 
     def _pieces(self, graph):
         """Slices of the rotations that are evaluated at once."""

@@ -38,12 +38,16 @@ class Rows:
             found = weights[:, None] * reading.turned_back(found, back)
             return found.new_zeros(graph.n_atoms, reading.columns).index_add(0, self.atom[chunk], found)
 
-        bounds = _chunks.cuts(self.count + 1, chunk_edges)
-        chunks = [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
-        parts = [_chunks.Part((slice(None), chunk, chunk, chunk), slice(None), chunk) for chunk in chunks]
+        parts = [_chunks.Part((slice(None), chunk, chunk, chunk), slice(None), chunk)
+                 for chunk in self.chunks(chunk_edges)]
         groups = torch.arange(graph.n_atoms, device=self.atom.device)
         terms = _chunks.Sum(evaluate, parts, (self.owner, self.atom, self.atom, self.atom), groups, reading.columns)
         return terms((self.vectors, self.axes, self.back, self.weights), trainable)
+
+    def chunks(self, chunk_edges):
+        """Slices of the rows that the model sees at once."""
+        bounds = _chunks.cuts(self.count + 1, chunk_edges)
+        return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
 
     def _graph(self, chunk, graph, vectors, axes):
         """One-sided graph: an atom for each row of the chunk, then one atom for each element among the neighbours."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from ..graph import Graph
-from . import _auxiliary, _chunks, _frames
+from . import _auxiliary, _chunks, _cost, _frames
 from ._rows import Rows
 from ._wrapped import Wrapped
 
@@ -76,8 +76,7 @@ class Model(Wrapped):
 
         def symmetrised(block, vectors):
             rows = self._rows(block, *self._weigh(block, vectors))
-            budget = self.chunk_edges or _chunks.EDGES[vectors.device.type]
-            return rows.sums(self.model, reading, block.graph, budget, trainable)
+            return rows.sums(self.model, reading, block.graph, self._budget(graph), trainable)
 
         parts = [_chunks.Part((block.edges,), block.atoms, block) for block in blocks]
         owner = torch.cat([block.centre + block.atoms.start for block in blocks])
@@ -91,15 +90,36 @@ class Model(Wrapped):
         inner_cutoff R_in in A, total weight of the frames, auxiliary weight w_aux, number of frames, and number of
         environments to evaluate.
         """
-        blocks, vectors = _blocks(graph, self.cutoff)
         found = []
-        for block in blocks:
-            edges, frames, auxiliary, lines = self._weigh(block, vectors[block.edges])
-            rows = self._rows(block, edges, frames, auxiliary, lines)
+        for frames, auxiliary, rows in self._survey(graph):
             n_frames, n_rows = (torch.bincount(atom, minlength=len(auxiliary)) for atom in (frames.atom, rows.atom))
             found.append((frames.inner_cutoff, frames.total, auxiliary, n_frames, n_rows))
         names = ("inner_cutoff", "total", "auxiliary", "frames", "environments")
         return {name: torch.cat(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
+
+    @torch.no_grad()
+    def cost(self, graph):
+        """What the evaluation of a graph takes, see `_cost.cost`."""
+        counts, chunks, frames = [], [], []
+        for found, auxiliary, rows in self._survey(graph):
+            counts.append(rows.count)
+            chunks += [int(rows.count[chunk].sum()) for chunk in rows.chunks(self._budget(graph))]
+            frames.append(torch.bincount(found.atom, minlength=len(auxiliary)))
+        environments, frames = sum(map(len, counts)), torch.cat(frames).double()
+        inner = _cost.cost(self.model, graph)["ratio"]
+        return {**_cost.summary(graph, environments, environments, sum(chunks), max(chunks), inner),
+                "frames_mean": frames.mean().item(), "frames_max": int(frames.max())}
+
+    def _budget(self, graph):
+        """Edges that the model sees at once."""
+        return self.chunk_edges or _chunks.EDGES[graph.pair_vectors.device.type]
+
+    def _survey(self, graph):
+        """Frames, w_aux (n_atoms,) and rows of each block of atoms."""
+        blocks, vectors = _blocks(graph, self.cutoff)
+        for block in blocks:
+            edges, frames, auxiliary, lines = self._weigh(block, vectors[block.edges])
+            yield frames, auxiliary, self._rows(block, edges, frames, auxiliary, lines)
 
     def _weigh(self, block, vectors):
         """Edges and frames of the atoms of a block, w_aux (n_atoms,), auxiliary environments where that is not zero."""

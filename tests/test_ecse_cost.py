@@ -1,0 +1,70 @@
+"""What a symmetrised model says it will take, against what the network then sees."""
+
+import pytest
+from local_toys import STRUCTURES, batch, local_pet
+
+from ase_pet.symmetrisers import cost, ecse, symmetrise
+
+NAMES = ("ecse", "ecse:so3", "group:O", "group:I:proper", "quadrature:2")
+
+
+class Counted(type(local_pet())):
+    """A network that keeps the numbers of atoms and edges that it sees in each call."""
+
+    seen: list
+
+    def forward(self, graph):
+        self.seen.append((len(graph.centre.unique()), len(graph.centre)))
+        return super().forward(graph)
+
+
+def counted():
+    """A local PET without weights to speak of."""
+    model = Counted(local_pet().settings).double().requires_grad_(False)
+    model.seen = []
+    return model
+
+
+@pytest.mark.parametrize("chunk_edges", [None, 300])
+@pytest.mark.parametrize("name", NAMES)
+def test_cost_is_what_the_network_sees(name, chunk_edges):
+    network = counted()
+    model, graph = symmetrise(network, name), batch([STRUCTURES[key]() for key in ("silicon", "water")], 4.0)
+    model.chunk_edges = chunk_edges
+    found = cost(model, graph)
+    assert network.seen == []
+    model(graph)
+    atoms, edges = (sum(values) for values in zip(*network.seen, strict=True))
+    assert found["environments"] == atoms
+    assert found["evaluations_per_atom"] == atoms / graph.n_atoms
+    assert found["edges"] == edges
+    assert found["peak_edges"] == max(edges for _, edges in network.seen)
+    assert found["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
+
+
+@pytest.mark.parametrize(("name", "evaluations"), [("none", 1), ("group:O", 48), ("group:I:proper", 60),
+                                                   ("quadrature:3", 150), ("ecse", 2), ("ecse:so3", 2)])
+def test_cost_for_each_atom(name, evaluations):
+    """Of a straight molecule, whose atoms have no frames and two lines each."""
+    found = cost(symmetrise(local_pet(), name), batch([STRUCTURES["CO2 180"]()], 4.0))
+    assert found["evaluations_per_atom"] == evaluations
+    assert found["ratio"] == evaluations
+
+
+def test_frames_of_atoms():
+    graph = batch([STRUCTURES["fcc"]()], 4.0)
+    found, frames = (cost(ecse.wrap(local_pet()), graph), ecse.wrap(local_pet()).describe(graph)["frames"])
+    assert found["frames_mean"] == frames.double().mean()
+    assert found["frames_max"] == frames.max()
+    assert found["evaluations_per_atom"] == 2 * found["frames_mean"]
+
+
+def test_cost_of_a_mean_within_frames_is_a_product():
+    graph = batch([STRUCTURES["ethanol"]()], 4.0)
+    inner = symmetrise(local_pet(), "group:O:proper")
+    assert cost(ecse.wrap(inner), graph)["ratio"] == pytest.approx(24 * cost(ecse.wrap(local_pet()), graph)["ratio"])
+
+
+def test_an_atom_alone_costs_itself():
+    graph = batch([STRUCTURES["atom"]()], 4.0)
+    assert cost(ecse.wrap(local_pet()), graph)["ratio"] == 1
