@@ -1,0 +1,101 @@
+"""Symmetrisers: what is left of the dependence on orientation, and what an evaluation with forces costs.
+
+    python benchmarks/ecse.py [--orientations 10] [--repeats 5]
+
+Silicon with the shipped calculator; water, copper and ethanol with local models of the same size and random weights, which
+are far less invariant than trained ones and cost the same. One thread, CPU time.
+"""
+
+import argparse
+import platform
+import time
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from ase_pet import PETCalculator
+from ase_pet.models import pet
+from ase_pet.rotations import random_orthogonal
+
+KINDS = ("none", "ecse", "ecse:so3", "group:O", "group:I", "quadrature:2")
+SIZE = {"cutoff": 5.5, "cutoff_width": 1.5, "d_pet": 64, "d_node": 64, "d_head": 64, "d_feedforward": 128, "num_heads": 4,
+        "num_gnn_layers": 1, "num_attention_layers": 2, "featurizer_type": "residual"}
+
+
+def water(per_edge=3, spacing=3.1):
+    """Molecules of water with random orientations on a grid at the density of the liquid."""
+    random, atoms = np.random.default_rng(4), Atoms()
+    for place in np.ndindex(per_edge, per_edge, per_edge):
+        one = molecule("H2O")
+        one.rotate(360 * random.random(), random.normal(size=3), center="COM")
+        one.translate(spacing * np.array(place))
+        atoms += one
+    atoms.set_cell(np.eye(3) * per_edge * spacing)
+    atoms.pbc = True
+    return atoms
+
+
+def systems():
+    """{name: (model or name of a calculator, atoms)}."""
+    found = {"silicon 64": ("silicon", bulk("Si", cubic=True) * 2), "water 81": (None, water()),
+             "copper 32": (None, bulk("Cu", cubic=True) * 2), "ethanol": (None, molecule("CH3CH2OH"))}
+    for name, (model, atoms) in found.items():
+        atoms.rattle(0.05, seed=1)
+        if model is None:
+            torch.manual_seed(0)
+            found[name] = pet.Model(pet.Settings(species=tuple(sorted(set(atoms.numbers.tolist()))), **SIZE)), atoms
+    return found
+
+
+def residuals(calculator, atoms, orientations):
+    """Largest change of the energy per atom (eV) and of force components turned back (eV/A) over orientations."""
+    turns = random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
+    copies = [atoms, *(atoms.copy() for _ in turns)]
+    for turned, turn in zip(copies[1:], turns, strict=True):
+        turned.set_cell(atoms.cell @ turn.T)
+        turned.positions = atoms.positions @ turn.T
+    first, *others = [calculator.evaluate([copy], ("energy", "forces"))[0] for copy in copies]
+    energy = max(abs(other["energy"] - first["energy"]) for other in others) / len(atoms)
+    force = max(np.abs(other["forces"] @ turn - first["forces"]).max()
+                for other, turn in zip(others, turns, strict=True))
+    return energy, force
+
+
+def milliseconds(calculator, atoms, repeats):
+    """Median CPU time per atom of energy and forces."""
+    times = []
+    for step in range(repeats + 1):
+        atoms.rattle(0.002, seed=step)
+        start = time.process_time()
+        calculator.calculate(atoms, ("energy", "forces"), ["positions"])
+        times.append(time.process_time() - start)
+    return 1e3 * float(np.median(times[1:])) / len(atoms)
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--orientations", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{platform.platform()}, torch {torch.__version__}, 1 thread, energy and forces")
+    print(f"{'system':12s} {'symmetrise':14s} {'float64 eV/atom':>16s} {'eV/A':>9s} {'float32 eV/atom':>16s} {'eV/A':>9s} "
+          f"{'evaluations':>11s} {'ms/atom':>8s} {'ratio':>6s}")
+    for name, (model, atoms) in systems().items():
+        plain = None
+        for kind in KINDS:
+            exact, fast = (PETCalculator(model, device="cpu", dtype=dtype, symmetrise=kind)
+                           for dtype in ("float64", "float32"))
+            left = *residuals(exact, atoms, arguments.orientations), *residuals(fast, atoms, arguments.orientations)
+            cost = milliseconds(fast, atoms.copy(), arguments.repeats)
+            plain = plain or cost
+            evaluations = fast.cost(atoms).get("evaluations_per_atom", 1)
+            print(f"{name:12s} {kind:14s} {left[0]:16.1e} {left[1]:9.1e} {left[2]:16.1e} {left[3]:9.1e} "
+                  f"{evaluations:11.1f} {cost:8.2f} {cost / plain:6.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
