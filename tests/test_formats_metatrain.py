@@ -151,15 +151,16 @@ def test_oracle_of_a_variant(shared):
     check(calculator, oracle, oracle.names, {"energy": "energy_pbe", "forces": "forces_pbe"}, SAME)
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [("float64", SAME), ("float32", ENERGY_IN_FLOAT32)])
 @pytest.mark.parametrize("name", [f"{kind}/model-{rest}" for kind in OLD for rest in OLD[kind]])
-def test_files_of_old_versions(name, shared):
+def test_files_of_old_versions(name, dtype, limit, shared):
     folder = shared / "oracles" / "metatrain" / "old"
     entries = {entry["name"]: entry for entry in json.loads((folder / "old_checkpoints.json").read_text())}
     expected = entries[name]
     atoms = Atoms(expected["numbers"], expected["positions"], cell=expected["cell"], pbc=True)
-    calculator = PETCalculator(folder / f"{name.replace('/', '_')}.ckpt", dtype="float64")
+    calculator = PETCalculator(folder / f"{name.replace('/', '_')}.ckpt", dtype=dtype)
     found = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]
-    assert max(deviations([found[key] for key in found], [np.array(expected[key]) for key in found])) < SAME
+    assert max(deviations([found[key] for key in found], [np.array(expected[key]) for key in found])) < limit
 
 
 COSINE = {"cutoff_function": "cosine", "adaptive_cutoff_method": "grid"}

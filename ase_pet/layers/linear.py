@@ -175,4 +175,5 @@ def head(width, hidden):
 
 
 FEEDFORWARD = {"SwiGLU": SwiGLU, "SiLU": SiLU}
-NORMS = {"RMSNorm": nn.RMSNorm, "LayerNorm": nn.LayerNorm}  # RMSNorm's eps is that of the dtype
+# With torch's default, the eps of the dtype, a model would be another function in float32 than in float64.
+NORMS = {"RMSNorm": functools.partial(nn.RMSNorm, eps=torch.finfo(torch.float64).eps), "LayerNorm": nn.LayerNorm}
