@@ -107,7 +107,8 @@ def _name(path):
 
 def _model(path, content):
     module = plugins.load("ase_pet.models", content["model"])
-    network = module.Model(module.Settings(**content["settings"]))
+    with torch.random.fork_rng(devices=[]):  # first weights are random; the user's numbers are not theirs to take
+        network = module.Model(module.Settings(**content["settings"]))
     state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
     network.to(next((state[name].dtype for name, _ in network.named_parameters() if name in state), None))
     network.load_state_dict(state, assign=True)  # each in the dtype of the file, whatever that of the weights

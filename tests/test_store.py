@@ -216,3 +216,10 @@ def test_stored_precision_is_kept(folder):
     """Weights of float64 are not rounded on the way, whatever a new model would have."""
     expected = PETCalculator(tiny_pet()).get_forces(silicon())
     assert (PETCalculator(folder).get_forces(silicon()) == expected).all()
+
+
+def test_loading_leaves_the_random_numbers_alone(tmp_path):
+    store.save(tmp_path / "tiny", tiny_pet(), store.Card(name="tiny"))
+    before = torch.get_rng_state()
+    store.load(tmp_path / "tiny")
+    assert torch.equal(torch.get_rng_state(), before)
