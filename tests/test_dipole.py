@@ -14,7 +14,6 @@ from toys import ethanol, silicon, tiny_pet
 
 from ase_pet import PETCalculator, rotations, store
 from ase_pet.evaluation import Evaluation
-from ase_pet.symmetrisers._wrapped import Wrapped
 from ase_pet.train import data, loop, report, train
 from ase_pet.train.recipe import Loss
 
@@ -139,28 +138,36 @@ def test_dipole_survives_the_calculator_folder(tmp_path):
 
 # Symmetrised models
 
-
-class Averaged(Wrapped):
-    """Means over the rotations of a cube and inversion: energies as they are, vectors turned back."""
-
-    def forward(self, graph):
-        return self.predict(graph, ("energy",))["energy"][:, 0]
-
-    def predict(self, graph, names):
-        turns = rotations.with_inversion(rotations.octahedral())
-        found = [self.model.predict(graph.with_vectors(graph.pair_vectors @ turn.T), names) for turn in turns]
-        return {name: torch.stack([values[name] @ turn if values[name].shape[1] == 3 else values[name]
-                                   for values, turn in zip(found, turns, strict=True)]).mean(0) for name in names}
+TURNS = rotations.random_orthogonal(4, torch.Generator().manual_seed(2))
+CUBE = rotations.with_inversion(rotations.octahedral())[[5, 17, 33]]
 
 
-@pytest.mark.parametrize("turn", rotations.with_inversion(rotations.octahedral())[[5, 17, 33]])
-def test_dipoles_of_a_symmetrised_model_turn_with_the_molecule(turn):
-    model = Averaged(tiny_pet(heads=HEADS).requires_grad_(False))
-    plain, symmetric = ([Evaluation(network, local_toys.batch([atoms], model.cutoff), heads=("dipole",)) for atoms in
-                         (ethanol(), local_toys.turned(ethanol(), turn.numpy()))] for network in (model.model, model))
-    assert worst(symmetric[1].dipole, symmetric[0].dipole @ turn.T) < 1e-11
-    assert worst(symmetric[1].forces, symmetric[0].forces @ turn.T) < 1e-11
-    assert worst(plain[1].dipole, plain[0].dipole @ turn.T) > 1e-2
+@pytest.mark.parametrize("name", ["ethanol", "chiral", "water", "CO2 165"])
+@pytest.mark.parametrize(("symmetrise", "turns"), [("ecse", TURNS), ("group:O", CUBE), ("none", TURNS)])
+def test_dipoles_of_symmetrised_models_turn_with_the_molecule(name, symmetrise, turns):
+    calc = PETCalculator(local_toys.local_pet(heads=HEADS), symmetrise=symmetrise)
+    atoms = local_toys.STRUCTURES[name]()
+    frames = [atoms, *(local_toys.turned(atoms, turn) for turn in turns.numpy())]
+    first, *others = [row["dipole"] for row in calc.evaluate(frames, ("dipole",))]
+    expected = [turn @ first for turn in turns.numpy()]
+    assert (worst(others, expected) < 1e-11) == (symmetrise != "none")
+
+
+@pytest.mark.parametrize("name", ["CO2", "C2H2", "N2", "C6H6", "CH4", "C2H4"])
+def test_molecules_whose_symmetry_allows_no_dipole_have_none(name):
+    model = local_toys.local_pet(heads=HEADS)
+    plain, symmetrised = (np.linalg.norm(PETCalculator(model, symmetrise=kind).get_property("dipole", molecule(name)))
+                          for kind in ("none", "ecse"))
+    assert symmetrised < 1e-11 * plain
+
+
+def test_dipoles_of_straight_molecules_lie_on_their_axis():
+    calc, atoms = PETCalculator(local_toys.local_pet(heads=HEADS), symmetrise="ecse"), molecule("HCN")
+    atoms.rotate(50, (1, 2, 3))
+    axis = atoms.positions[2] - atoms.positions[0]
+    found = calc.get_property("dipole", atoms)
+    assert np.linalg.norm(np.cross(found, axis)) < 1e-12 * np.linalg.norm(found) * np.linalg.norm(axis)
+    assert np.linalg.norm(found) > 0.1
 
 
 # Training
