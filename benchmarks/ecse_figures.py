@@ -27,9 +27,16 @@ KINDS = {"none": "plain", "group:O": "group:O", "ecse": "ECSE"}
 AXIS = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)
 
 
-def calculators():
-    """The silicon calculator plain, averaged and symmetrised."""
-    return {kind: PETCalculator("silicon", dtype="float64", symmetrise=kind, skin=0.0) for kind in KINDS}
+def calculators(model, kinds):
+    """A model plain, averaged and symmetrised, in float64."""
+    return {kind: PETCalculator(model, dtype="float64", symmetrise=kind, skin=0.0) for kind in kinds}
+
+
+def untrained():
+    """A local model with random weights: far from invariant, which shows most what the weights of ECSE do."""
+    torch.manual_seed(1)
+    return pet.Model(pet.Settings(species=(14,), cutoff=5.0, cutoff_width=1.5, d_pet=16, d_node=16, d_head=16,
+                                  d_feedforward=32, num_heads=2, num_gnn_layers=1, featurizer_type="residual"))
 
 
 def rotation(folder):
@@ -38,7 +45,7 @@ def rotation(folder):
     atoms.rattle(0.1, seed=1)
     angles = np.linspace(0, 180, 46)
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.4))
-    for kind, calculator in calculators().items():
+    for kind, calculator in calculators("silicon", ("none", "group:O", "ecse")).items():
         energies = []
         for angle in angles:
             turned, matrix = atoms.copy(), Rotation.from_rotvec(np.radians(angle) * AXIS).as_matrix()
@@ -55,11 +62,11 @@ def rotation(folder):
 
 
 def leaving(folder):
-    """Energy of an atom of silicon and the force on a neighbour as that one moves out through R_in and the cutoff."""
+    """Energy of an atom and the force on a neighbour as that one moves out through R_in and the cutoff; random weights."""
     atoms, centre, moving, direction = cluster()
-    radii = np.linspace(2.1, 5.8, 149)
+    radii = np.linspace(2.1, 5.4, 133)
     figure, panels = pyplot.subplots(2, 1, figsize=(6, 5), sharex=True)
-    for kind, calculator in calculators().items():
+    for kind, calculator in calculators(untrained(), ("none", "ecse")).items():
         energies, forces = [], []
         for radius in radii:
             moved = atoms.copy()
@@ -68,13 +75,13 @@ def leaving(folder):
             energies.append(calculator.results["energies"][centre])
             forces.append(calculator.results["forces"][moving] @ direction)
         slope = np.abs(np.diff(forces) / np.diff(radii)).max()
-        print(f"leaving, {kind}: largest |dF/dx| {slope:.1f} eV/A^2")
+        print(f"leaving, {kind}: largest |dF/dx| {slope:.3g} eV/A^2")
         panels[0].plot(radii, np.array(energies) - energies[-1], label=KINDS[kind])
         panels[1].plot(radii, forces, label=KINDS[kind])
     inner = inner_cutoff(atoms, centre, calculator)
     for panel in panels:
         panel.axvline(inner, color="0.6", linestyle=":")
-        panel.axvline(5.5, color="0.6", linestyle="--")
+        panel.axvline(5.0, color="0.6", linestyle="--")
     panels[0].set(ylabel="energy of the centre (eV)")
     panels[1].set(ylabel="force on the moving atom (eV/A)", xlabel="distance (A); dotted: R_in, dashed: cutoff")
     panels[0].legend()

@@ -16,7 +16,7 @@ from ase_pet.store import shipped_folder
 from ase_pet.train import recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 EXAMPLES = sorted((ROOT / "md_examples").glob("*.py"))
 SMALL = {"01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"]}

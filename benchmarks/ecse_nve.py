@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""NVE plain and symmetrised: drift, order of the integrator, and whether a free molecule keeps its angular momentum.
+
+usage: ecse_nve.py CALC [--molecule CH3CH2OH | --silicon 2] [--symmetrise none ecse] [--time 2] [--timesteps 1 0.5]
+A molecule of ASE, or silicon cubic cells repeated; relaxed forces are not needed. Thermalised from a seed, a molecule keeps
+its rotation; equilibrated for 0.2 ps by the plain model in float64; then velocity Verlet from the same state for each
+symmetriser and time step. The drift of energy and the rms about it are those of benchmarks/nve.py; |L(t) - L(0)| / |L(0)|
+is the largest relative change of the angular momentum of a molecule.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from ase import units
+from ase.build import bulk, molecule
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+from nve import fit
+
+from ase_pet import PETCalculator
+
+EQUILIBRATION, SAMPLE = 0.2, 5.0  # ps, fs
+
+
+def start(model, arguments):
+    """Thermal structure that all runs share."""
+    atoms = (bulk("Si", "diamond", 5.4695, cubic=True).repeat(arguments.silicon) if arguments.silicon
+             else molecule(arguments.molecule))
+    atoms.calc = PETCalculator(model, dtype="float64", symmetrise="none")
+    thermalize_momenta(atoms, temperature_K=2 * arguments.temperature, rng=np.random.default_rng(arguments.seed))
+    Stationary(atoms)
+    VelocityVerlet(atoms, 1.0 * units.fs).run(round(EQUILIBRATION * 1000))
+    return atoms
+
+
+def run(atoms, timestep, picoseconds):
+    """(samples, 2) time in ps and energy per atom in meV, and the largest relative change of the angular momentum."""
+    dynamics, rows, momenta = VelocityVerlet(atoms, timestep * units.fs), [], []
+
+    def sample():
+        rows.append((dynamics.get_time() / units.fs / 1000, 1000 * atoms.get_total_energy() / len(atoms)))
+        momenta.append(atoms.get_angular_momentum())
+
+    dynamics.attach(sample, interval=max(1, round(SAMPLE / timestep)))
+    dynamics.run(round(picoseconds * 1000 / timestep))
+    change = np.linalg.norm(np.array(momenta) - momenta[0], axis=1).max() / np.linalg.norm(momenta[0])
+    return np.array(rows), float(change)
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("calc")
+    parser.add_argument("--molecule", default="CH3CH2OH")
+    parser.add_argument("--silicon", type=int, help="cubic cells in each direction")
+    parser.add_argument("--symmetrise", nargs="+", default=["none", "ecse"])
+    parser.add_argument("--time", type=float, default=2.0)
+    parser.add_argument("--timesteps", type=float, nargs="+", default=[1.0, 0.5])
+    parser.add_argument("--temperature", type=float, default=300.0)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    initial = start(arguments.calc, arguments)
+    for kind in arguments.symmetrise:
+        calculator, rms = PETCalculator(arguments.calc, dtype="float64", symmetrise=kind), []
+        for timestep in arguments.timesteps:
+            atoms = initial.copy()
+            atoms.calc = calculator
+            began = time.perf_counter()
+            rows, change = run(atoms, timestep, arguments.time)
+            found = fit(rows)
+            rms.append(found["rms"])
+            momentum = "" if atoms.pbc.any() else f", angular momentum changes by {change:.1e}"
+            print(f"{len(atoms)} atoms, {kind}, {timestep:g} fs, {arguments.time:g} ps, {atoms.get_temperature():.0f} K: "
+                  f"drift {found['drift']:.1e} +- {found['drift_error']:.1e} meV/atom/ps, rms {found['rms']:.2e} "
+                  f"meV/atom{momentum} ({time.perf_counter() - began:.0f} s)", flush=True)
+        print(f"{kind}: rms at {arguments.timesteps[0]:g} fs / rms at {arguments.timesteps[-1]:g} fs = "
+              f"{rms[0] / rms[-1]:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
