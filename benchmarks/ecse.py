@@ -1,6 +1,6 @@
 """Symmetrisers: what is left of the dependence on orientation, and what an evaluation with forces costs.
 
-    python benchmarks/ecse.py [--orientations 10] [--repeats 5]
+    python benchmarks/ecse.py [--orientations 10] [--repeats 5] [--systems "silicon 64" ethanol] [--symmetrise ecse]
 
 Silicon with the shipped calculator; water, copper and ethanol with local models of the same size and random weights, which
 are far less invariant than trained ones and cost the same. One thread, CPU time.
@@ -79,14 +79,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--orientations", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--systems", nargs="+", choices=systems(), default=list(systems()))
+    parser.add_argument("--symmetrise", nargs="+", default=KINDS[1:])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.platform()}, torch {torch.__version__}, 1 thread, energy and forces")
     print(f"{'system':12s} {'symmetrise':14s} {'float64 eV/atom':>16s} {'eV/A':>9s} {'float32 eV/atom':>16s} {'eV/A':>9s} "
           f"{'evaluations':>11s} {'ms/atom':>8s} {'ratio':>6s}")
-    for name, (model, atoms) in systems().items():
+    for name, (model, atoms) in ((name, systems()[name]) for name in arguments.systems):
         plain = None
-        for kind in KINDS:
+        for kind in ("none", *arguments.symmetrise):
             exact, fast = (PETCalculator(model, device="cpu", dtype=dtype, symmetrise=kind)
                            for dtype in ("float64", "float32"))
             left = *residuals(exact, atoms, arguments.orientations), *residuals(fast, atoms, arguments.orientations)
