@@ -75,7 +75,7 @@ def _model(archive, checkpoint, wrapper):
     hypers, state = upgrade(checkpoint)
     targets = _targets(checkpoint)
     heads = _heads(targets)
-    index, species = _species(archive, state)
+    species = _species(archive, state)
     hypers["cutoff_function"] = hypers["cutoff_function"].lower()
     n_readouts = 1 if hypers["featurizer_type"] == "feedforward" else hypers["num_gnn_layers"]
     found = llpr.read(archive, wrapper, heads, 2 * hypers["d_head"] * n_readouts)
@@ -84,7 +84,6 @@ def _model(archive, checkpoint, wrapper):
         model = pet.Model(pet.Settings(species=species, heads=heads, uncertainties=uncertainties, **hypers))
     weights = _weights(archive, state, model)
     model.load_state_dict(weights | _flat(found, next(iter(weights.values())).dtype), assign=True)
-    model.register_buffer("species_rows", index, persistent=False)
     model.compositions = {name: _composition(archive, state, name, species) for name in heads if heads[name] == 1}
     model.scales = _scales(archive, state, targets, heads, species)
     model.covalent_radii = _radii(archive, state, species) if hypers["zbl"] else {}
@@ -136,7 +135,7 @@ def _heads(targets):
 
 
 def _species(archive, state):
-    """Row of each atomic number, -1 for none, as a tensor; atomic numbers in the order of the rows."""
+    """Atomic numbers in the order of the rows of the file."""
     index = _take(archive, state, SPECIES)
     if index.dtype != torch.int64 or not 1 < index.numel() < 200 or index.ndim != 1:
         raise ValueError(f"`{SPECIES}` is not a list of rows by atomic number")
@@ -144,7 +143,7 @@ def _species(archive, state):
     numbers = numbers[torch.argsort(index[numbers])]
     if not len(numbers) or index[numbers].tolist() != list(range(len(numbers))):
         raise ValueError(f"`{SPECIES}` does not give each species a row of its own")
-    return index[:int(numbers.max()) + 1].clone(), tuple(numbers.tolist())
+    return tuple(numbers.tolist())
 
 
 def _take(archive, state, name):

@@ -86,9 +86,6 @@ def _model(folder, weights):
         with torch.device("meta"):  # nothing is allocated before its shape is known to be that in the file
             model = original_pet.Model(settings)
         model.load_state_dict(_weights(archive, state, model, old), assign=True)
-    rows = torch.full((max(species) + 1,), -1)
-    rows[list(species)] = torch.arange(len(species))
-    model.register_buffer("species_rows", rows, persistent=False)
     model.compositions = {name: energies for name in heads if energies}
     model.metadata = _metadata(weights, settings)
     return model
