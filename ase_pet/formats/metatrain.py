@@ -13,6 +13,7 @@ from . import _metatrain_llpr as llpr
 from ._archive import Archive
 from ._metadata import merged, read_metadata
 from ._metatrain_versions import upgrade
+from ._state import check_state
 from ._tensor_map import read_block
 from ._unpickle import Inert
 
@@ -156,16 +157,7 @@ def _weights(archive, state, model):
     """State dict of the model from the file, complete and of one dtype; every tensor of the file must have a use."""
     expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("uncertainties.")}
     names = {name: _in_file(name) for name in expected}
-    missing = sorted(set(names.values()) - state.keys())
-    unknown = sorted(name for name in state.keys() - set(names.values()) if not _has_other_use(name, model.settings))
-    for problem, culprits in (("lacks", missing), ("holds the unknown", unknown)):
-        if culprits:
-            raise ValueError(f"the model's state {problem} {', '.join(f'`{name}`' for name in culprits[:4])}"
-                             + (f" and {len(culprits) - 4} others" if len(culprits) > 4 else ""))
-    dtypes = {state[name].dtype for name in names.values()}
-    if len(dtypes) != 1 or not dtypes < {torch.float32, torch.float64}:
-        shown = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
-        raise ValueError(f"its weights are {shown}: expected all in float32 or all in float64")
+    check_state(state, names.values(), lambda name: _has_other_use(name, model.settings), "the model's state")
     return {name: _weight(archive, state, names[name], tensor.shape) for name, tensor in expected.items()}
 
 

@@ -22,6 +22,7 @@ from ..models import original_pet
 from ._archive import Archive, Stored
 from ._npy import read_column
 from ._original_pet_hypers import read_hypers
+from ._state import check_state
 
 HYPERS, SPECIES, CONTRIBUTIONS = "hypers_used.yaml", "all_species.npy", "self_contributions.npy"
 BEST = "best_val_rmse_both_model_state_dict"
@@ -145,16 +146,7 @@ def _weights(archive, state, model, old):
     """State dict of the model from the file, complete and of one dtype; every tensor of the file must have a use."""
     expected = model.state_dict()
     names = {name: _in_file(name, model.settings, old) for name in expected}
-    missing = sorted(set(names.values()) - state.keys())
-    unknown = sorted(name for name in state.keys() - set(names.values()) if not WITHOUT_USE.match(name))
-    for problem, culprits in (("lacks", missing), ("holds the unknown", unknown)):
-        if culprits:
-            raise ValueError(f"the state dict {problem} {', '.join(f'`{name[:80]}`' for name in culprits[:4])}"
-                             + (f" and {len(culprits) - 4} others" if len(culprits) > 4 else ""))
-    dtypes = {state[name].dtype for name in names.values()}
-    if len(dtypes) != 1 or not dtypes < {torch.float32, torch.float64}:
-        shown = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
-        raise ValueError(f"its weights are {shown}: expected all in float32 or all in float64")
+    check_state(state, names.values(), WITHOUT_USE.match, "the state dict")
     return {name: _weight(archive, state[names[name]], names[name], tuple(tensor.shape))
             for name, tensor in expected.items()}
 
