@@ -279,3 +279,13 @@ def test_a_converted_calculator_runs_by_itself(tmp_path):
     source.unlink()
     for forces, make in zip(expected, (silicon, ethanol), strict=True):
         assert (PETCalculator(tmp_path / "converted").get_forces(make()) == forces).all()
+
+
+@pytest.mark.parametrize("symmetrise", ["none", "ecse"])
+def test_info_predicts_the_cost_of_symmetrisation(symmetrise, tmp_path):
+    silicon().write(tmp_path / "si8.xyz")
+    arguments = ["info", "silicon", str(tmp_path / "si8.xyz"), "--symmetrise", symmetrise, "--json"]
+    found = json.loads(typer.testing.CliRunner().invoke(cli.app, arguments).stdout)["structure"]
+    assert found["atoms"] == 8
+    assert found["seconds"] > 0
+    assert ("ratio" in found) == (symmetrise == "ecse")

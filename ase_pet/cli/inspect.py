@@ -77,7 +77,8 @@ def _evaluated(atoms, calculator):
 
 
 def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None), calculator: str = CALCULATOR,
-             split: str = typer.Option(None, help="only structures whose info['split'] is this"), json: bool = JSON):
+             split: str = typer.Option(None, help="only structures whose info['split'] is this"),
+             symmetrise: str = typer.Option(None, help="as in `info`"), json: bool = JSON):
     """Errors of a calculator against the energies, forces and stresses in a data file."""
     if calculator and data is None:
         calc, data = None, calc
@@ -86,7 +87,7 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
     frames = [atoms for atoms in read(data, ":") if split is None or atoms.info.get("split") == split]
     if not frames:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
-    found = compare(load(calc, calculator), frames)
+    found = compare(load(calc, calculator, symmetrise), frames)
     if json:
         print(json_module.dumps(found))
         return
@@ -106,10 +107,12 @@ def read(path, index):
         raise ValueError(f"`{path}` cannot be read as structures: {type(error).__name__}: {error}") from None
 
 
-def load(calc, calculator):
+def load(calc, calculator, symmetrise=None):
     """The calculator named by CALC, or made by `module:factory`."""
     if calculator is None:
-        return PETCalculator(calc)
+        return PETCalculator(calc, symmetrise=symmetrise)
+    if symmetrise is not None:
+        raise ValueError("`--symmetrise` is for calculators of this package: expected CALC, not --calculator")
     module, _, factory = calculator.partition(":")
     try:
         return getattr(importlib.import_module(module), factory)()
