@@ -205,7 +205,7 @@ class Evaluation:
         found = getattr(self.model, "uncertainty", None)
         if found is None:
             raise Undefined("this model has no uncertainties: they come with a checkpoint that holds the covariance of "
-                            "its last layer (LLPR), and not with a symmetrised model")
+                            "its last layer (LLPR)")
         if ensemble and not len(found.ensemble):
             raise Undefined("this model has uncertainties but no ensemble")
 

@@ -27,8 +27,8 @@ class Guard:
         if not isinstance(threshold, numbers.Real) or not 0 < threshold < math.inf:
             raise ValueError(f"`uncertainty_threshold` is {threshold!r}: expected an energy in eV above 0")
         if policy != "off" and getattr(model, "uncertainty", None) is None:
-            raise ValueError(f"`uncertainty` is {policy!r}, but this model has no uncertainties: use 'off', a checkpoint "
-                             "with the covariance of its last layer (LLPR), and symmetrise='none'")
+            raise ValueError(f"`uncertainty` is {policy!r}, but this model has no uncertainties: use 'off', or a "
+                             "checkpoint with the covariance of its last layer (LLPR)")
         self.policy, self.threshold = policy, float(threshold)
         self.properties = () if policy == "off" else PROPERTIES
         self._above = False
