@@ -1,4 +1,4 @@
-"""A small local model that is far from invariant, structures with and without frames, and how to evaluate them."""
+"""A small local model that is far from invariant, structures and paths with and without frames, how to evaluate them."""
 
 import numpy as np
 import toys
@@ -77,3 +77,71 @@ def turned(atoms, turn):
     atoms.set_cell(atoms.cell.array @ turn.T)
     atoms.positions = atoms.positions @ turn.T
     return atoms
+
+
+def line(atoms, moving, start, stop):
+    """t in [0, 1] -> structure with one atom on the line from start to stop, and the vector from start to stop."""
+    start, stop = np.array(start, dtype=float), np.array(stop, dtype=float)
+
+    def at(t):
+        moved = atoms.copy()
+        moved.positions[moving] = start + t * (stop - start)
+        return moved
+    return at, stop - start
+
+
+def around(atoms, moving, width):
+    """Line of an atom through its place."""
+    middle = atoms.positions[moving]
+    return line(atoms, moving, middle - width, middle + width)
+
+
+WATER = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+PATHS = {  # what happens on the way: structure, atom that moves, where from and where to
+    "a neighbour leaves": line(WATER, 2, [-0.7, 2.9, 0], [-0.9, 4.0, 0.1]),
+    "an atom joins a dimer": line(Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [0.3, 4.2, 0], [0.2, 2.4, 0]),
+    "an atom joins at its end": line(Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [5.3, 0, 0], [2.0, 0, 0]),
+    "a dimer comes apart": line(Atoms("NN", np.zeros((2, 3))), 1, [2.6, 0, 0], [4.2, 0.3, 0]),
+    "a line bends": line(co2(180), 2, [-1.16, -0.7, 0], [-1.16, 0.7, 0]),
+    "a line bends, an atom watches": line(
+        Atoms("COOH", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0], [0.4, 1.8, 0.5]]), 2, [-1.16, -0.7, 0], [-1.16, 0.7, 0]),
+    "third atoms come and go": around(molecule("CH3OH"), 4, np.array([0.3, -0.2, 0.25])),
+    "a crystal": around(toys.sheared(), 1, np.array([0.2, 0.1, -0.2])),
+}
+
+
+def scan(model, points, at):
+    """Evaluation of the structures at points t."""
+    return evaluate(model, *(at(t) for t in points))
+
+
+def mover(at):
+    """Number of the atom that moves."""
+    return np.abs(at(1.0).positions - at(0.0).positions).sum(1).argmax()
+
+
+def work_is_missing(model, path, pieces):
+    """Whether on pieces (n, 2) of a path the change of the energy is not the work of the force to 1e-10 eV.
+
+    Work by 6 Gauss-Legendre points in each piece.
+    """
+    at, way = path
+    nodes, weights = np.polynomial.legendre.leggauss(6)
+    middle, half = pieces.mean(1, keepdims=True), np.diff(pieces) / 2
+    energy = scan(model, pieces.flatten(), at).energy.numpy().reshape(-1, 2)
+    forces = scan(model, (middle + half * nodes).flatten(), at).forces.numpy().reshape(len(pieces), 6, -1, 3)
+    work = forces[:, :, mover(at)] @ way @ weights * half[:, 0]
+    return np.abs(np.diff(energy)[:, 0] + work) > 1e-10
+
+
+def pieces_that_fail(test, model, path, most=1000, shortest=1e-6):
+    """How many pieces of a path fail the test, however short they are: a jump would be in one of them.
+
+    Those that fail for want of points are quartered, until none is left, or too many, or they are too short.
+    """
+    ends = np.linspace(0, 1, 17)
+    pieces = np.stack([ends[:-1], ends[1:]], 1)
+    while 0 < len(pieces) < most and np.ptp(pieces[0]) > shortest:
+        ends = np.linspace(*pieces[test(model, path, pieces)].T, 5, axis=1)
+        pieces = np.stack([ends[:, :-1], ends[:, 1:]], -1).reshape(-1, 2)
+    return len(pieces)

@@ -17,7 +17,7 @@ from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.formats import original_pet as reader
 from ase_pet.models import original_pet
-from ase_pet.symmetrisers import ecse, symmetrise
+from ase_pet.symmetrisers import _fields, ecse, symmetrise
 from ase_pet.symmetrisers._readings import Reading
 
 NETWORK = local_pet()
@@ -144,7 +144,7 @@ def test_hessian_is_the_derivative_of_forces(name):
 def test_size_of_chunks_changes_rounding_only(chunk_edges, monkeypatch):
     structures = [STRUCTURES[name]() for name in ("silicon", "CO2 160", "atom", "ethanol")]
     whole = evaluate(MODELS["ecse"], *structures)
-    monkeypatch.setattr(ecse, "CHUNK_PAIRS", chunk_edges)
+    monkeypatch.setattr(_fields, "CHUNK_PAIRS", chunk_edges)
     pieces = evaluate(ecse.Model(NETWORK, chunk_edges=chunk_edges), *structures)
     assert worst(pieces.energies, whole.energies) < 1e-13
     assert worst(pieces.forces, whole.forces) < 1e-12
@@ -197,14 +197,12 @@ def test_supercell_has_the_same_atomic_energies_and_forces():
 def test_rows_in_the_given_axes_are_the_network_itself():
     """Where all frames are the axes themselves, each term is the plain energy of an atom."""
     graph = batch([STRUCTURES["silicon"](), STRUCTURES["CO2 160"]()], NETWORK.cutoff)
-    (block,), vectors = ecse._blocks(graph, NETWORK.cutoff)
-    edges, frames, auxiliary, lines = MODELS["ecse:so3"]._weigh(block, vectors)
-    rows = MODELS["ecse:so3"]._rows(block, edges, frames, auxiliary, lines)
+    (frames, _, rows), = MODELS["ecse:so3"]._survey(graph)
     kept = slice(0, len(frames.atom))
     rows = replace(rows, axes=torch.eye(3, dtype=torch.float64).expand(len(frames.atom), 3, 3), back=rows.back[kept],
                    start=rows.start[kept], count=rows.count[kept], atom=rows.atom[kept],
                    weights=torch.ones_like(frames.weights))
-    found = rows.sums(NETWORK, Reading(), graph, 1000, False)[:, 0]
+    found = rows.sums(NETWORK, Reading(), 1000, False)[:, 0]
     assert worst(found, NETWORK(graph) * torch.bincount(frames.atom, minlength=graph.n_atoms)) < 1e-13
 
 
@@ -279,13 +277,6 @@ def test_residual_says_what_symmetry_lacks():
     graph = batch([STRUCTURES["ethanol"](), STRUCTURES["chiral"]()], NETWORK.cutoff)
     assert MODELS["ecse"].residual(graph).max() < 1e-13
     assert MODELS["ecse:so3"].residual(graph)[1] > 1e-4
-
-
-@pytest.mark.parametrize("changes", [{"num_gnn_layers": 2}, {"num_neighbors_adaptive": 6},
-                                     {"featurizer_type": "feedforward"}])
-def test_models_that_are_not_local_are_refused(changes):
-    with pytest.raises(ValueError, match="its own neighbours only.*group:O, group:I or quadrature:L"):
-        symmetrise(local_pet(**changes), "ecse")
 
 
 def test_arguments_are_checked():

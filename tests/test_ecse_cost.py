@@ -1,8 +1,14 @@
 """What a symmetrised model says it will take, against what the network then sees."""
 
+import json
+
+import metatrain_files
 import pytest
+import toys
+import typer.testing
 from local_toys import STRUCTURES, batch, local_pet
 
+from ase_pet import cli
 from ase_pet.symmetrisers import cost, ecse, symmetrise
 
 NAMES = ("ecse", "ecse:so3", "group:O", "group:I:proper", "quadrature:2")
@@ -68,3 +74,29 @@ def test_cost_of_a_mean_within_frames_is_a_product():
 def test_an_atom_alone_costs_itself():
     graph = batch([STRUCTURES["atom"]()], 4.0)
     assert cost(ecse.wrap(local_pet()), graph)["ratio"] == 1
+
+
+@pytest.fixture
+def info(tmp_path):
+    """`ase-pet info` of a model that passes messages, for a structure."""
+    checkpoint = metatrain_files.save(tmp_path / "toy.ckpt", metatrain_files.checkpoint(toys.tiny_pet()))
+
+    def run(atoms, symmetrise):
+        atoms.write(tmp_path / "atoms.xyz")
+        arguments = ["info", str(checkpoint), str(tmp_path / "atoms.xyz"), "--symmetrise", symmetrise, "--json"]
+        return typer.testing.CliRunner().invoke(cli.app, arguments)
+    return run
+
+
+def test_info_predicts_before_it_runs(info):
+    result = info(STRUCTURES["water"](), "ecse")
+    found = json.loads(result.stdout)["structure"]
+    assert result.stderr == (f"predicted: {found['evaluations_per_atom']:.4g} evaluations for each atom, "
+                             f"{found['ratio']:.4g} times the work of the plain model\n")
+
+
+def test_info_predicts_before_it_refuses(info):
+    result = info(toys.silicon() * (2, 2, 2), "ecse")
+    assert result.stderr.startswith("predicted: ")
+    with pytest.raises(ValueError, match="would take .* times the work .* or ecse:force, which runs it"):
+        raise result.exception

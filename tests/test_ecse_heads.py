@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from local_toys import STRUCTURES, batch, evaluate, local_pet, turned
-from test_ecse_smooth import PATHS
+from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, turned
 from tolerances import worst
 
 import toys
@@ -66,8 +65,7 @@ def test_the_network_alone_does_not_turn_its_heads(name):
 def test_heads_are_means_over_frames(name):
     """The network runs on the structure turned into each frame, as a whole; no atom here needs a line."""
     atoms, (model, _) = STRUCTURES[name](), SYMMETRIC["ecse:so3"]
-    (block,), vectors = ecse._blocks(batch([atoms], model.cutoff), model.cutoff)
-    _, frames, auxiliary, _ = model._weigh(block, vectors)
+    (frames, auxiliary, _), = model._survey(batch([atoms], model.cutoff))
     runs = [predicted(NETWORK, turned(atoms, axes.T.numpy())) for axes in frames.axes]
     expected = {head: torch.zeros(len(atoms), components, dtype=torch.float64) for head, components in HEADS.items()}
     for run, axes, weight, atom in zip(runs, frames.axes, frames.weights / frames.total[frames.atom], frames.atom,

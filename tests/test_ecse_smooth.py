@@ -5,99 +5,39 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from local_toys import STRUCTURES, batch, co2, evaluate, local_pet
+from local_toys import (PATHS, STRUCTURES, WATER, around, batch, co2, evaluate, line, local_pet, mover, pieces_that_fail,
+                        scan, work_is_missing)
 from tolerances import worst
 
 import toys
-from ase_pet.symmetrisers import _auxiliary, _frames, ecse
+from ase_pet.symmetrisers import _auxiliary, _fields, _frames, ecse
 
 NETWORK = local_pet()  # cutoff 4 A, so R_out is 3.5 A
 MODEL, PROPER = ecse.wrap(NETWORK), ecse.wrap(NETWORK, "so3")
 CUTOFF = NETWORK.cutoff
 
 
-def line(atoms, moving, start, stop):
-    """t in [0, 1] -> structure with one atom on the line from start to stop, and the vector from start to stop."""
-    start, stop = np.array(start, dtype=float), np.array(stop, dtype=float)
-
-    def at(t):
-        moved = atoms.copy()
-        moved.positions[moving] = start + t * (stop - start)
-        return moved
-    return at, stop - start
-
-
-def around(atoms, moving, width):
-    """Line of an atom through its place."""
-    middle = atoms.positions[moving]
-    return line(atoms, moving, middle - width, middle + width)
-
-
-def scan(points, at, model=PROPER):
-    """Evaluation of the structures at points t."""
-    return evaluate(model, *(at(t) for t in points))
-
-
-WATER = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-PATHS = {  # what happens on the way: structure, atom that moves, where from and where to
-    "a neighbour leaves": line(WATER, 2, [-0.7, 2.9, 0], [-0.9, 4.0, 0.1]),
-    "an atom joins a dimer": line(Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [0.3, 4.2, 0], [0.2, 2.4, 0]),
-    "an atom joins at its end": line(Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [5.3, 0, 0], [2.0, 0, 0]),
-    "a dimer comes apart": line(Atoms("NN", np.zeros((2, 3))), 1, [2.6, 0, 0], [4.2, 0.3, 0]),
-    "a line bends": line(co2(180), 2, [-1.16, -0.7, 0], [-1.16, 0.7, 0]),
-    "a line bends, an atom watches": line(
-        Atoms("COOH", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0], [0.4, 1.8, 0.5]]), 2, [-1.16, -0.7, 0], [-1.16, 0.7, 0]),
-    "third atoms come and go": around(molecule("CH3OH"), 4, np.array([0.3, -0.2, 0.25])),
-    "a crystal": around(toys.sheared(), 1, np.array([0.2, 0.1, -0.2])),
-}
-
-
-def work_is_missing(path, pieces):
-    """Whether on pieces (n, 2) of a path the change of the energy is not the work of the force to 1e-10 eV.
-
-    Work by 6 Gauss-Legendre points in each piece.
-    """
-    at, way = PATHS[path]
-    nodes, weights = np.polynomial.legendre.leggauss(6)
-    middle, half = pieces.mean(1, keepdims=True), np.diff(pieces) / 2
-    energy = scan(pieces.flatten(), at).energy.numpy().reshape(-1, 2)
-    forces = scan((middle + half * nodes).flatten(), at).forces.numpy().reshape(len(pieces), 6, -1, 3)
-    work = forces[:, :, mover(at)] @ way @ weights * half[:, 0]
-    return np.abs(np.diff(energy)[:, 0] + work) > 1e-10
-
-
-def forces_are_uneven(path, pieces):
+def forces_are_uneven(model, path, pieces):
     """Whether some force in the middle of pieces (n, 2) is not the mean of those at the ends to 1e-4 eV/A."""
-    at, _ = PATHS[path]
+    at, _ = path
     points = np.stack([pieces[:, 0], pieces.mean(1), pieces[:, 1]], 1)
-    forces = scan(points.flatten(), at).forces.numpy().reshape(len(pieces), 3, -1)
+    forces = scan(model, points.flatten(), at).forces.numpy().reshape(len(pieces), 3, -1)
     return np.abs(np.diff(forces, 2, axis=1)).max((1, 2)) > 1e-4
-
-
-def mover(at):
-    """Number of the atom that moves."""
-    return np.abs(at(1.0).positions - at(0.0).positions).sum(1).argmax()
 
 
 @pytest.mark.parametrize("test", [work_is_missing, forces_are_uneven])
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_jumps(path, test):
-    """Pieces of a path that fail for want of points are quartered until none is left: one with a jump always would be."""
-    ends = np.linspace(0, 1, 17)
-    pieces, shortest, most = np.stack([ends[:-1], ends[1:]], 1), 1e-6, 1000
-    while 0 < len(pieces) < most and np.ptp(pieces[0]) > shortest:
-        ends = np.linspace(*pieces[test(path, pieces)].T, 5, axis=1)
-        pieces = np.stack([ends[:, :-1], ends[:, 1:]], -1).reshape(-1, 2)
-    assert len(pieces) == 0
+    assert pieces_that_fail(test, PROPER, PATHS[path]) == 0
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_forces_are_central_differences(path):
     at, way = PATHS[path]
     points, h = np.linspace(0, 1, 50), 1e-5
-    energy = [scan(points + shift * h, at).energy.numpy() for shift in (-2, -1, 1, 2)]
+    energy = [scan(PROPER, points + shift * h, at).energy.numpy() for shift in (-2, -1, 1, 2)]
     slope = (8 * (energy[2] - energy[1]) - (energy[3] - energy[0])) / (12 * h)
-    forces = scan(points, at).forces.numpy().reshape(50, -1, 3)[:, mover(at)]
+    forces = scan(PROPER, points, at).forces.numpy().reshape(50, -1, 3)[:, mover(at)]
     assert np.abs(slope + forces @ way).max() < 1e-6
 
 
@@ -135,7 +75,7 @@ def test_energy_of_a_distant_molecule_is_added():
 def test_nothing_jumps_at_the_cutoff_of_the_network():
     """Defect B1: a pair counted fully up to the cutoff, where it left."""
     at, _ = line(WATER, 2, [0, CUTOFF - 1e-7, 0], [0, CUTOFF + 1e-7, 0])
-    results = scan([0.0, 1.0], at)
+    results = scan(PROPER, [0.0, 1.0], at)
     weights = MODEL.describe(results.graph)
     assert abs(results.energy[0] - results.energy[1]) < 1e-12
     assert weights["total"][[0, 3]].tolist() == [0, 0]
@@ -145,7 +85,7 @@ def test_nothing_jumps_at_the_cutoff_of_the_network():
 def test_a_pair_within_r_out_always_counts_fully():
     """The inner cutoff reaches at least D beyond some pair, so the weights of an atom cannot all be small."""
     at, _ = line(WATER, 2, [0, 0.9, 0], [0, CUTOFF - 0.5 - 0.49, 0])
-    weights = MODEL.describe(scan(np.linspace(0, 1, 200), at).graph)
+    weights = MODEL.describe(scan(PROPER, np.linspace(0, 1, 200), at).graph)
     assert weights["total"].view(200, 3)[:, 0].min() > 2
     assert weights["inner_cutoff"].max() <= CUTOFF
 
@@ -156,7 +96,7 @@ def test_wide_switches_keep_forces_gentle():
     largest = {}
     for width in (0.15, 0.5):
         model = ecse.wrap(NETWORK, ecse.Settings(width=width))
-        forces = scan(np.linspace(0, 1, 201), at, model).forces.numpy().reshape(201, -1)
+        forces = scan(model, np.linspace(0, 1, 201), at).forces.numpy().reshape(201, -1)
         largest[width] = np.abs(np.diff(forces, axis=0)).max() * 200 / np.linalg.norm(way)  # eV/A^2
     assert largest[0.5] < 0.4 * largest[0.15]
 
@@ -202,7 +142,7 @@ def test_neighbours_off_the_axis_wait_at_the_cutoff():
     vectors = torch.tensor([[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64)
     edges = _frames.edges(vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4]))
     lines = _auxiliary.lines(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
-    first = lines.vectors[:4]
+    first = _auxiliary.on_axis(lines.directions[:1].expand(4, 3), vectors, CUTOFF)
     assert first[:, 0].tolist() == [1.2, -float(edges.lengths[1]), CUTOFF, -CUTOFF]
     assert first[:, 1:].abs().max() == 0
     assert abs(lines.weights.sum() - 1) < 1e-15
@@ -218,9 +158,8 @@ def test_an_atom_alone_has_the_energy_of_no_neighbours():
 def test_no_weight_is_dropped_before_it_vanishes():
     """Defect B7: frames below 1e-10 were dropped."""
     at, _ = PATHS["a neighbour leaves"]
-    graph = scan(np.linspace(0, 1, 500), at).graph
-    blocks, vectors = ecse._blocks(graph, CUTOFF)
-    kept = torch.cat([MODEL._weigh(block, vectors[block.edges])[1].weights for block in blocks])
+    graph = scan(PROPER, np.linspace(0, 1, 500), at).graph
+    kept = torch.cat([frames.weights for frames, _, _ in MODEL._survey(graph)])
     assert 0 < kept.min() < 1e-13
 
 
@@ -231,7 +170,7 @@ def test_cost_is_linear_and_weights_are_made_once(monkeypatch):
     small, large = toys.silicon(), toys.silicon() * (2, 2, 1)
     results = evaluate(ecse.wrap(NETWORK, "so3"), large)
     assert results.forces.isfinite().all()
-    assert len(calls) == len(ecse._blocks(results.graph, CUTOFF)[0])
+    assert len(calls) == len(_fields.neighbours(results.graph, CUTOFF).blocks(0))
     counts = [int(MODEL.describe(batch([atoms], CUTOFF))["environments"].sum()) for atoms in (small, large)]
     assert counts[1] == 4 * counts[0]
 
@@ -241,7 +180,7 @@ def test_blocks_of_pairs_change_nothing(cutoff, monkeypatch):
     """Pairs of far neighbours count in the inner cutoff; they are summed a few atoms at a time."""
     model, atoms = ecse.wrap(local_pet(cutoff=cutoff)), STRUCTURES["water"]()
     whole = evaluate(model, atoms)
-    monkeypatch.setattr(ecse, "CHUNK_PAIRS", 10)
+    monkeypatch.setattr(_fields, "CHUNK_PAIRS", 10)
     pieces = evaluate(model, atoms)
-    assert len(ecse._blocks(pieces.graph, cutoff)[0]) == len(atoms)
+    assert len(_fields.neighbours(pieces.graph, cutoff).blocks(0)) == len(atoms)
     assert worst(pieces.forces, whole.forces) < 1e-12

@@ -48,8 +48,7 @@ def test_features_are_means_over_rotations(name):
 def test_features_are_means_over_frames(structure):
     """The network runs on the structure turned into each frame, as a whole; no atom here needs a line."""
     atoms, model = STRUCTURES[structure](), symmetrise(NETWORK, "ecse:so3")
-    (block,), vectors = ecse._blocks(batch([atoms], model.cutoff), model.cutoff)
-    _, frames, _, _ = model._weigh(block, vectors)
+    (frames, _, _), = model._survey(batch([atoms], model.cutoff))
     runs = [features(NETWORK, turned(atoms, axes.T.numpy()))[1] for axes in frames.axes]
     expected = torch.zeros_like(runs[0])
     for run, weight, atom in zip(runs, frames.weights / frames.total[frames.atom], frames.atom, strict=True):

@@ -17,6 +17,7 @@ from ..calculator import PETCalculator
 from .checkpoints import list_published
 
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
+SYMMETRISE = "none, ecse, ecse:so3, ecse:force, group:O, group:I, quadrature:L; default: of the card"
 JSON = typer.Option(False, "--json", help="print JSON for programs")
 
 
@@ -47,7 +48,7 @@ def list_calculators(json: bool = JSON, published: bool = typer.Option(
 
 def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
          structure: str = typer.Argument(None, help="file to evaluate once"),
-         symmetrise: str = typer.Option(None, help="none, ecse, group:O, group:I, quadrature:L; default: of the card"),
+         symmetrise: str = typer.Option(None, help=SYMMETRISE),
          variant: str = typer.Option(None, help="energy head of a model with several"), json: bool = JSON):
     """Say what a calculator is and, with a structure, its energy, largest force, and what symmetrisation costs."""
     model, card = store.load(calc)
@@ -68,7 +69,11 @@ def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"
 
 def _evaluated(atoms, calculator):
     """What `info` says of a structure; the cost comes first, as it is predicted before anything runs."""
-    found = {"formula": str(atoms.symbols), "atoms": len(atoms)} | calculator.cost(atoms)
+    cost = calculator.cost(atoms)
+    if cost:
+        typer.echo(f"predicted: {cost['evaluations_per_atom']:.4g} evaluations for each atom, {cost['ratio']:.4g} times the "
+                   "work of the plain model", err=True)
+    found = {"formula": str(atoms.symbols), "atoms": len(atoms)} | cost
     start = time.perf_counter()
     atoms.calc = calculator
     return found | {"energy": atoms.get_potential_energy(),

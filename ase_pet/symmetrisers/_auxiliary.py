@@ -1,9 +1,9 @@
 """Environments that stand in where an atom has no usable frame: isolated, with one neighbour, or on a line.
 
 No frame varies continuously through such an environment, so the energy must come from environments that do not depend
-on orientation: for neighbour j, every neighbour k goes onto the x axis at sign(u_k.u_j) L_k with
-L_k = kappa r_k + (1 - kappa) cutoff, where kappa is 1 near the axis of j and 0 off it, where k leaves smoothly at the
-cutoff. Exact for straight molecules; the network serves as its own auxiliary model.
+on orientation: for neighbour j, every vector v that the model sees goes onto the x axis at sign(v.u_j) L with
+L = kappa |v| + (1 - kappa) cutoff, where kappa is 1 for v along the axis of j and 0 off it, where the edge leaves
+smoothly at the cutoff. Exact for straight molecules; the network serves as its own auxiliary model.
 
     eps_aux = [sum_j a_j eps(P_j) + o eps(none)] / [sum_j a_j + o], a_j = f(r_j | R_out), o = 1 - step(sum_j a_j / w0)
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ._frames import ranges, step
+from ._frames import step
 
 OFF_AXIS = (0.2, 0.3)  # kappa falls from 1 to 0 as the squared sine goes from the first to the sum of both
 
@@ -25,17 +25,15 @@ OFF_AXIS = (0.2, 0.3)  # kappa falls from 1 to 0 as the squared sine goes from t
 class Lines:
     """Environments of the second kind, sorted by atom, the empty ones last.
 
-    atom (m,), weights (m,) that add up to 1 for each atom that has any; count (m,): how many edges each has, one after
-    the other; directions (m, 3): u_j, or zero for an empty one; vectors (n_edges, 3) in A and neighbour (n_edges,), the
-    edge that each stands for.
+    atom (m,), weights (m,) that add up to 1 for each atom that has any; directions (m, 3): u_j, zero for an empty one;
+    has_axis (m,): whether it is not empty; cutoff in A.
     """
 
     atom: torch.Tensor
     weights: torch.Tensor
-    count: torch.Tensor
     directions: torch.Tensor
-    vectors: torch.Tensor
-    neighbour: torch.Tensor
+    has_axis: torch.Tensor
+    cutoff: float
 
 
 def lines(edges, wanted, cutoff, settings):
@@ -44,21 +42,18 @@ def lines(edges, wanted, cutoff, settings):
     total = edges.sum(inside, edges.atom)
     empty = (1 - step(total / settings.least_weight)) * wanted
     axis, alone = torch.nonzero(inside.detach() > 0)[:, 0], torch.nonzero(empty.detach() > 0)[:, 0]
-    count = edges.count[edges.atom[axis]]
-    neighbour, line = ranges(edges.start[edges.atom[axis]], count)
-    vectors = _on_axis(edges, axis[line], neighbour, cutoff)
     atom = torch.cat([edges.atom[axis], alone])
-    directions = torch.cat([edges.directions[axis], edges.directions.new_zeros(len(alone), 3)])
     return Lines(atom=atom, weights=torch.cat([inside[axis], empty[alone]]) / (total + empty)[atom],
-                 count=torch.cat([count, torch.zeros_like(alone)]), directions=directions, vectors=vectors,
-                 neighbour=neighbour)
+                 directions=torch.cat([edges.directions[axis], edges.directions.new_zeros(len(alone), 3)]),
+                 has_axis=torch.arange(len(atom), device=atom.device) < len(axis), cutoff=cutoff)
 
 
-def _on_axis(edges, axis, neighbour, cutoff):
-    """(n, 3) vectors of neighbours put onto the x axis that stands for the edge `axis`."""
-    u, v = edges.directions[axis], edges.directions[neighbour]
-    sine = torch.linalg.cross(u, v).square().sum(-1)
-    on_axis = 1 - step((sine - OFF_AXIS[0]) / OFF_AXIS[1])
-    length = on_axis * edges.lengths[neighbour] + (1 - on_axis) * cutoff
-    side = torch.where((u * v).sum(-1) < 0, -length, length)
+def on_axis(axis, vectors, cutoff):
+    """(n, 3) vectors put onto the x axis that stands for the directions `axis` (n, 3)."""
+    lengths = vectors.square().sum(-1).sqrt()
+    directions = vectors / lengths[:, None]
+    sine = torch.linalg.cross(axis, directions).square().sum(-1)
+    along = 1 - step((sine - OFF_AXIS[0]) / OFF_AXIS[1])
+    length = along * lengths + (1 - along) * cutoff
+    side = torch.where((axis * directions).sum(-1) < 0, -length, length)
     return torch.stack([side, torch.zeros_like(side), torch.zeros_like(side)], -1)

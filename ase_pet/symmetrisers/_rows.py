@@ -1,10 +1,10 @@
-"""Environments of single atoms as rows of one-sided graphs, evaluated in chunks."""
+"""Environments of single atoms as rows, each seen in some axes, evaluated in chunks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from . import _chunks
+from . import _auxiliary, _chunks, _fields
 from ._frames import ranges
 
 
@@ -12,15 +12,14 @@ from ._frames import ranges
 class Rows:
     """Environments to evaluate, and how much each counts for its atom.
 
-    vectors (n_edges, 3) in A, atomic numbers (n_edges,) of the neighbours, owner (n_edges,), the atom that they are
-    around: edges, which rows may share. Of each row: start, count (n_rows,): its edges; axes (n_rows, 3, 3): the frame
-    in which it is seen, columns e1 e2 e3; back (n_rows, 3, 3): B of `_readings`, which turns back what is read there;
-    atom and weights (n_rows,). All float64.
+    vectors (m, 3) in A, which rows may share, and source (m,), the entry of the field that each stands for. Of each
+    row: start, count (n_rows,): its vectors; axes (n_rows, 3, 3): the frame in which it is seen, columns e1 e2 e3; back
+    (n_rows, 3, 3): B of `_readings`, which turns back what is read there; atom and weights (n_rows,). All float64.
     """
 
+    field: _fields.Stars | _fields.Clusters
     vectors: torch.Tensor
-    numbers: torch.Tensor
-    owner: torch.Tensor
+    source: torch.Tensor
     start: torch.Tensor
     count: torch.Tensor
     axes: torch.Tensor
@@ -28,34 +27,55 @@ class Rows:
     atom: torch.Tensor
     weights: torch.Tensor
 
-    def sums(self, model, reading, graph, chunk_edges, trainable):
-        """(n_atoms, columns) sums over the rows of each atom of weight times what is read, turned back.
+    @property
+    def edges(self):
+        """(n_rows,) directed edges that the model sees for each row."""
+        return self.field.edges_per_entry * self.count
 
-        graph: its atoms are those that the rows are around, its vectors have the dtype of the model.
-        """
+    def sums(self, model, reading, chunk_edges, trainable):
+        """(n_atoms, columns) sums over the rows of each atom of weight times what is read, turned back."""
+        groups = self.field.groups
+
         def evaluate(chunk, vectors, axes, back, weights):
-            found = reading(model, self._graph(chunk, graph, vectors, axes))[:len(weights)]
+            entry, row = ranges(self.start[chunk], self.count[chunk])
+            seen = (vectors.index_select(0, entry)[:, :, None] * axes.index_select(0, row)).sum(1)
+            scene, place = self.field.scene(self.atom[chunk], self.source[entry], row, seen)
+            found = reading(model, scene).index_select(0, place)
             found = weights[:, None] * reading.turned_back(found, back)
-            return found.new_zeros(graph.n_atoms, reading.columns).index_add(0, self.atom[chunk], found)
+            return found.new_zeros(len(groups), reading.columns).index_add(0, self.atom[chunk], found)
 
         parts = [_chunks.Part((slice(None), chunk, chunk, chunk), slice(None), chunk)
                  for chunk in self.chunks(chunk_edges)]
-        groups = torch.arange(graph.n_atoms, device=self.atom.device)
-        terms = _chunks.Sum(evaluate, parts, (self.owner, self.atom, self.atom, self.atom), groups, reading.columns)
+        owner = groups[self.atom]
+        terms = _chunks.Sum(evaluate, parts, (self.field.owner[self.source], owner, owner, owner), groups,
+                            reading.columns)
         return terms((self.vectors, self.axes, self.back, self.weights), trainable)
 
     def chunks(self, chunk_edges):
         """Slices of the rows that the model sees at once."""
-        bounds = _chunks.cuts(self.count + 1, chunk_edges)
+        bounds = _chunks.cuts(self.edges + 1, chunk_edges)
         return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
 
-    def _graph(self, chunk, graph, vectors, axes):
-        """One-sided graph: an atom for each row of the chunk, then one atom for each element among the neighbours."""
-        edge, row = ranges(self.start[chunk], self.count[chunk])
-        seen = (vectors.index_select(0, edge)[:, :, None] * axes.index_select(0, row)).sum(1)
-        elements, kind = self.numbers.index_select(0, edge).unique(return_inverse=True)
-        atom = self.atom[chunk]
-        return replace(
-            graph, one_sided=True, pair_centre=row, pair_neighbour=len(atom) + kind,
-            pair_vectors=seen.to(graph.pair_vectors.dtype), numbers=torch.cat([graph.numbers[atom], elements]),
-            structure=torch.cat([graph.structure[atom], torch.zeros_like(elements)]))
+
+def rows(field, table, frames, auxiliary, lines, parity):
+    """Rows of all environments of the atoms of a field: in each frame, in its mirror image, on lines.
+
+    table (K, 3): vectors of the field; auxiliary (n,): w_aux; parity: whether mirror images count.
+    """
+    share = 1 / (frames.total + auxiliary)
+    axes, weights, atom = frames.axes, frames.weights * share[frames.atom], frames.atom
+    if parity:
+        mirror = axes.new_tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]])
+        axes = (axes[:, None] * mirror[:, None]).flatten(0, 1)
+        weights, atom = (weights / 2).repeat_interleave(2), atom.repeat_interleave(2)
+    straight = torch.eye(3, dtype=axes.dtype, device=axes.device).expand(len(lines.atom), 3, 3)
+    along = torch.cat([lines.directions[:, :, None], torch.zeros_like(straight[:, :, 1:])], 2)
+    count = field.count[lines.atom] * lines.has_axis
+    entry, line = ranges(field.start[lines.atom], count)
+    return Rows(
+        field=field, vectors=torch.cat([table, _auxiliary.on_axis(lines.directions[line], table[entry], lines.cutoff)]),
+        source=torch.cat([torch.arange(len(table), device=entry.device), entry]),
+        start=torch.cat([field.start[atom], count.cumsum(0) - count + len(table)]),
+        count=torch.cat([field.count[atom], count]), axes=torch.cat([axes, straight]), back=torch.cat([axes, along]),
+        atom=torch.cat([atom, lines.atom]),
+        weights=torch.cat([weights, lines.weights * (auxiliary * share)[lines.atom]]))

@@ -1,4 +1,4 @@
-"""ECSE, the equivariant coordinate-system ensemble: exact and smooth symmetry of local models, atom by atom.
+"""ECSE, the equivariant coordinate-system ensemble: exact and smooth symmetry, atom by atom.
 
 The energy of an atom is a weighted mean over the frames that pairs of its neighbours define, each of them turned into
 the x axis and the xy plane:
@@ -8,7 +8,12 @@ the x axis and the xy plane:
 Weights depend on distances and angles only, so E_i does not change when the structure is turned; with `parity` each
 frame counts with its mirror image, and E_i does not change when the structure is reflected either. Weights are smooth
 and vanish before a pair leaves, frames are those of one atom at a time, nothing is detached: energies are smooth,
-strictly local and size-extensive, forces are their exact derivatives.
+as local as those of the model and size-extensive, forces are their exact derivatives.
+
+What is turned into a frame is all that eps_i depends on. Of a local model these are the edges of atom i. Of a model
+that passes messages it is a cluster: the atoms that are a number of edges away, and all of their edges; it is turned
+as a rigid body, and of its energies eps_i alone is read. That is exact without training, and expensive: one run of the
+network on a cluster for each frame of each atom.
 
 Source: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302. Other than in the published code, normalisation
 is for each atom, R_out = cutoff - D so that no weight is cut off, mirror images count, and the network itself gives
@@ -16,17 +21,12 @@ the energies of atoms without frames.
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 
-from ..graph import Graph
-from . import _auxiliary, _chunks, _cost, _frames
-from ._rows import Rows
+from . import _auxiliary, _chunks, _cost, _fields, _frames, _rows
 from ._wrapped import Wrapped
-
-GROUPS = {"": True, "o3": True, "so3": False}  # argument -> parity
-CHUNK_PAIRS = 2**18  # ordered pairs of neighbours whose weights are computed at once
 
 
 @dataclass(frozen=True)
@@ -40,48 +40,50 @@ class Settings:
     linear_factor: bool = True  # pairs count more, the closer they are to a right angle
     least_weight: float = 0.5  # total weight below which the auxiliary energy is mixed in
     parity: bool = True  # O(3) instead of SO(3), at twice the cost
+    limit: float = 1000.0  # largest cost of a model that passes messages, relative to the model itself; may be infinite
 
     def __post_init__(self):
-        for name in (item.name for item in fields(self) if item.type is float):
+        for name in (item.name for item in fields(self) if item.type is float and item.name != "limit"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}: expected a finite number above 0")
         if not self.sine_width <= self.sine < 1:
             raise ValueError(f"`sine` is {self.sine}: expected `sine_width` ({self.sine_width}) or more, less than 1")
+        if not self.limit > 0:
+            raise ValueError(f"`limit` is {self.limit!r}: expected a number above 0, math.inf for no limit")
         if self.least_weight > 2:
             raise ValueError(f"`least_weight` is {self.least_weight}: expected 2 or less, the total of one good pair")
 
 
 class Model(Wrapped):
-    """A local model, symmetrised.
+    """A model, symmetrised.
 
-    chunk_edges: edges that the model sees at once, None for a default of the device. It bounds memory and changes
-    results by rounding only.
+    hops: how many edges away an atom's energy depends on the edges of atoms, 0 for a local model. chunk_edges: edges
+    that the model sees at once (or those of one environment, if they are more), None for a default of the device. It
+    bounds memory and changes results by rounding only.
+
+    Evaluations raise ValueError where a model that passes messages would cost more than the limit of the settings.
     """
 
     def __init__(self, model, options=None, chunk_edges=None):
         super().__init__(model)
         self.options, self.chunk_edges = options or Settings(), chunk_edges
-        if not model.local:
-            raise ValueError(
-                "`symmetrise` 'ecse' needs a model in which the energy of an atom depends on its own neighbours only, "
-                "and this one passes messages or adapts its cutoffs: frames of one atom cannot symmetrise it at a "
-                "bearable cost. Use group:O, group:I or quadrature:L, which reduce the error of any model")
+        self.hops = _fields.hops(model)
         if model.cutoff <= self.options.width:
             raise ValueError(f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
                              f"{model.cutoff} A, as pairs of neighbours must leave before edges do")
 
     def mean(self, graph, reading):
-        blocks, vectors = _blocks(graph, self.cutoff)
-        trainable = self.trainable
+        self._check(graph)
+        near, trainable, budget = _fields.neighbours(graph, self.cutoff), self.trainable, self._budget(graph)
 
         def symmetrised(block, vectors):
-            rows = self._rows(block, *self._weigh(block, vectors))
-            return rows.sums(self.model, reading, block.graph, self._budget(graph), trainable)
+            _, _, rows = self._environments(near, block, vectors)
+            return rows.sums(self.model, reading, budget, trainable)
 
-        parts = [_chunks.Part((block.edges,), block.atoms, block) for block in blocks]
-        owner = torch.cat([block.centre + block.atoms.start for block in blocks])
-        groups = torch.arange(graph.n_atoms, device=owner.device)
-        return _chunks.Sum(symmetrised, parts, (owner,), groups, reading.columns)((vectors,), trainable)
+        groups = graph.structure if self.hops else torch.arange(graph.n_atoms, device=graph.numbers.device)
+        parts = [_chunks.Part((self._reads(block),), block[0], block) for block in near.blocks(self.hops)]
+        terms = _chunks.Sum(symmetrised, parts, (groups[near.centre],), groups, reading.columns)
+        return terms((near.vectors,), trainable)
 
     @torch.no_grad()
     def describe(self, graph):
@@ -100,91 +102,70 @@ class Model(Wrapped):
     @torch.no_grad()
     def cost(self, graph):
         """What the evaluation of a graph takes, see `_cost.cost`."""
-        counts, chunks, frames = [], [], []
+        chunks, frames, environments, tokens = [], [], 0, 0
         for found, auxiliary, rows in self._survey(graph):
-            counts.append(rows.count)
-            chunks += [int(rows.count[chunk].sum()) for chunk in rows.chunks(self._budget(graph))]
+            chunks += [int(rows.edges[chunk].sum()) for chunk in rows.chunks(self._budget(graph))]
             frames.append(torch.bincount(found.atom, minlength=len(auxiliary)))
-        environments, frames = sum(map(len, counts)), torch.cat(frames).double()
-        inner = _cost.cost(self.model, graph)["ratio"]
-        return {**_cost.summary(graph, environments, environments, sum(chunks), max(chunks), inner),
+            environments, tokens = environments + len(rows.atom), tokens + int(rows.field.tokens(rows.atom).sum())
+        frames, inner = torch.cat(frames).double(), _cost.cost(self.model, graph)["ratio"]
+        return {**_cost.summary(graph, environments, tokens, sum(chunks), max(chunks), inner),
                 "frames_mean": frames.mean().item(), "frames_max": int(frames.max())}
 
     def _budget(self, graph):
         """Edges that the model sees at once."""
         return self.chunk_edges or _chunks.EDGES[graph.pair_vectors.device.type]
 
+    def _check(self, graph):
+        """Raise ValueError where the cost is above the limit, which local models have none of."""
+        if not self.hops or self.options.limit == math.inf:
+            return
+        cost = self.cost(graph)
+        if cost["ratio"] > self.options.limit:
+            raise ValueError(
+                f"`symmetrise` 'ecse' would take {cost['ratio']:.0f} times the work of this model, and its limit is "
+                f"{self.options.limit:g} times: energies of atoms depend on edges {self.hops} hops away, so that "
+                f"{cost['evaluations_per_atom']:.0f} turned copies of such a cluster for each atom have "
+                f"{cost['edges']:.3g} edges. Use group:O (48 times), group:I (120) or quadrature:L, which reduce the "
+                "error of any model, or ecse:force, which runs it")
+
     def _survey(self, graph):
         """Frames, w_aux (n_atoms,) and rows of each block of atoms."""
-        blocks, vectors = _blocks(graph, self.cutoff)
-        for block in blocks:
-            edges, frames, auxiliary, lines = self._weigh(block, vectors[block.edges])
-            yield frames, auxiliary, self._rows(block, edges, frames, auxiliary, lines)
+        near = _fields.neighbours(graph, self.cutoff)
+        vectors = near.vectors
+        for block in near.blocks(self.hops):
+            yield self._environments(near, block, vectors[self._reads(block)])
 
-    def _weigh(self, block, vectors):
-        """Edges and frames of the atoms of a block, w_aux (n_atoms,), auxiliary environments where that is not zero."""
-        edges = _frames.edges(vectors, block.centre, block.count)
-        frames = _frames.frames(edges, self.cutoff - self.options.width, self.options)
+    def _reads(self, block):
+        """Edges that the energies of a block depend on: its own, where there are no messages."""
+        return slice(None) if self.hops else block[1]
+
+    def _environments(self, near, block, vectors):
+        """Frames of the atoms of a block, w_aux (n,), and rows of all their environments.
+
+        vectors: of the edges `_reads(block)`.
+        """
+        atoms, edges = block
+        own = _frames.edges(vectors[edges] if self.hops else vectors, near.centre[edges] - atoms.start,
+                            near.count[atoms])
+        frames = _frames.frames(own, self.cutoff - self.options.width, self.options)
         auxiliary = 1 - _frames.step(frames.total / self.options.least_weight)
-        lines = _auxiliary.lines(edges, auxiliary.detach() > 0, self.cutoff, self.options)
-        return edges, frames, auxiliary, lines
-
-    def _rows(self, block, edges, frames, auxiliary, lines):
-        """Rows of all environments of a block: in each frame, in its mirror image, on lines."""
-        share = 1 / (frames.total + auxiliary)
-        axes, weights, atom = frames.axes, frames.weights * share[frames.atom], frames.atom
-        if self.options.parity:
-            mirror = axes.new_tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]])
-            axes = (axes[:, None] * mirror[:, None]).flatten(0, 1)
-            weights, atom = (weights / 2).repeat_interleave(2), atom.repeat_interleave(2)
-        straight = torch.eye(3, dtype=axes.dtype, device=axes.device).expand(len(lines.atom), 3, 3)
-        along = torch.cat([lines.directions[:, :, None], torch.zeros_like(straight[:, :, 1:])], 2)
-        start = lines.count.cumsum(0) - lines.count + len(edges.vectors)
-        return Rows(
-            vectors=torch.cat([edges.vectors, lines.vectors]),
-            numbers=torch.cat([block.numbers, block.numbers[lines.neighbour]]),
-            owner=torch.cat([edges.atom, edges.atom[lines.neighbour]]),
-            start=torch.cat([edges.start[atom], start]), count=torch.cat([edges.count[atom], lines.count]),
-            axes=torch.cat([axes, straight]), back=torch.cat([axes, along]), atom=torch.cat([atom, lines.atom]),
-            weights=torch.cat([weights, lines.weights * (auxiliary * share)[lines.atom]]))
+        lines = _auxiliary.lines(own, auxiliary.detach() > 0, self.cutoff, self.options)
+        field = _fields.clusters(near, atoms, self.hops) if self.hops else _fields.stars(near, atoms, edges)
+        return frames, auxiliary, _rows.rows(field, field.table(vectors), frames, auxiliary, lines, self.options.parity)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Some atoms with their edges: slices of all atoms and of all sorted edges, and what is fixed of them.
-
-    graph: of these atoms, without edges; centre (E,) counted from the first of them, numbers (E,) of the neighbours;
-    count (n,) of edges.
-    """
-
-    atoms: slice
-    edges: slice
-    graph: Graph
-    centre: torch.Tensor
-    numbers: torch.Tensor
-    count: torch.Tensor
-
-
-def _blocks(graph, cutoff):
-    """Blocks of a bounded number of pairs of edges, and the vectors (E, 3), float64, of all edges sorted by atom."""
-    index = torch.nonzero(graph.edge_vectors.detach().double().square().sum(-1) < cutoff**2)[:, 0]
-    index = index[torch.argsort(graph.centre[index], stable=True)]
-    centre, numbers = graph.centre[index], graph.numbers[graph.neighbour[index]]
-    count = torch.bincount(centre, minlength=graph.n_atoms)
-    atoms = _chunks.cuts(count.square() + 1, CHUNK_PAIRS)
-    edges = torch.cat([count.new_zeros(1), count.cumsum(0)])[atoms].tolist()
-    blocks = []
-    for a, b, first, last in zip(atoms, atoms[1:], edges, edges[1:], strict=False):
-        own = replace(graph, numbers=graph.numbers[a:b], structure=graph.structure[a:b])
-        blocks.append(_Block(slice(a, b), slice(first, last), own, centre[first:last] - a, numbers[first:last],
-                             count[a:b]))
-    return blocks, graph.edge_vectors.index_select(0, index).double()
+WORDS = {"o3": {"parity": True}, "so3": {"parity": False}, "force": {"limit": math.inf}}
 
 
 def wrap(model, argument=""):
-    """The model, symmetrised with the default settings. argument: "so3" leaves out mirror images, "o3" does not."""
+    """The model, symmetrised with the default settings, or those that the argument names: words with colons between.
+
+    "so3" leaves out mirror images, "o3" does not; "force" runs a model that passes messages at any cost.
+    """
     if isinstance(argument, Settings):
         return Model(model, argument)
-    if argument not in GROUPS:
-        raise ValueError(f"`symmetrise` is 'ecse:{argument}': valid choices are ecse, ecse:o3, ecse:so3")
-    return Model(model, Settings(parity=GROUPS[argument]))
+    words = argument.split(":") if argument else []
+    if not set(words) <= WORDS.keys() or len(set(words)) < len(words) or {"o3", "so3"} <= set(words):
+        raise ValueError(f"`symmetrise` is 'ecse:{argument}': valid choices are ecse, "
+                         f"{', '.join(f'ecse:{word}' for word in WORDS)}, and several such as ecse:so3:force")
+    return Model(model, Settings(**{name: value for word in words for name, value in WORDS[word].items()}))

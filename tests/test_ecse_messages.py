@@ -1,0 +1,281 @@
+"""ECSE of models that pass messages: the field of each atom, exact symmetry, what it costs and when it is refused."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from local_toys import PATHS, STRUCTURES, batch, evaluate, line, pieces_that_fail, turned, work_is_missing
+from tolerances import worst
+
+import toys
+from ase_pet import PETCalculator, rotations
+from ase_pet.evaluation import hessian
+from ase_pet.models import original_pet
+from ase_pet.symmetrisers import _fields, _frames, cost, ecse, symmetrise
+
+SPECIES = (1, 6, 7, 8, 14)
+
+
+def passing(name="base", **changes):
+    """PET whose energies are about 1 eV per atom."""
+    model = toys.tiny_pet(name, **{"species": SPECIES, **changes})
+    model.scales = {"energy": 0.01}
+    return model.requires_grad_(False)
+
+
+def original(layers):
+    """Original PET with random weights."""
+    torch.manual_seed(1)
+    settings = original_pet.Settings(species=SPECIES, r_cut=3.0, n_gnn_layers=layers, n_trans_layers=1,
+                                     transformer_d_model=8, transformer_n_head=2, transformer_dim_feedforward=8,
+                                     head_n_neurons=8)
+    return original_pet.Model(settings).double().requires_grad_(False)
+
+
+ADAPTIVE = {"num_neighbors_adaptive": 3, "cutoff_width_adaptive": 0.6}
+SHORT = {"cutoff": 3.0, "cutoff_width": 0.5}
+MODELS = {  # model, hops
+    "one layer": (passing(num_gnn_layers=1, **SHORT), 1), "two layers": (passing(**SHORT), 2),
+    "three layers": (passing(num_gnn_layers=3, **SHORT), 3),
+    "residual": (passing("residual", **SHORT), 1),
+    "residual, three": (passing("residual", num_gnn_layers=3, **SHORT), 2),
+    "solver": (passing("residual", adaptive_cutoff_method="solver", **ADAPTIVE, **SHORT), 2),
+    "grid": (passing("base", adaptive_cutoff_method="grid", **ADAPTIVE, **SHORT), 3),
+    "adaptive, one layer": (passing("local", adaptive_cutoff_method="grid", **ADAPTIVE, **SHORT), 1),
+    "original": (original(2), 1), "original, three": (original(3), 2),
+}
+NETWORK = passing()
+MODEL = ecse.wrap(NETWORK)
+
+
+def chain():
+    """14 atoms along a crooked line, each with neighbours on both sides within 3 A."""
+    generator = np.random.default_rng(4)
+    positions = np.arange(14)[:, None] * [1.5, 0, 0] + 0.5 * generator.normal(size=(14, 3))
+    return Atoms("CHOCNHCOSiCHOCN", positions)
+
+
+def ring():
+    """The same in a periodic cell that is two edges long, and its images."""
+    atoms = chain()[:4]
+    atoms.set_cell([6.0, 12.0, 12.0])
+    atoms.pbc = True
+    return atoms
+
+
+def read_from_clusters(model, graph, hops):
+    """(n_atoms,) energies of the atoms, each from its own cluster."""
+    near = _fields.neighbours(graph, model.cutoff)
+    field = _fields.clusters(near, slice(0, graph.n_atoms), hops)
+    atom = torch.arange(graph.n_atoms)
+    entry, row = _frames.ranges(field.start, field.count)
+    scene, place = field.scene(atom, entry, row, field.table(near.vectors)[entry])
+    return model(scene)[place], scene
+
+
+@pytest.mark.parametrize("structure", [chain, ring])
+@pytest.mark.parametrize("name", MODELS)
+def test_energies_of_atoms_depend_on_their_clusters_only(name, structure):
+    model, hops = MODELS[name]
+    graph = batch([structure()], model.cutoff)
+    assert ecse.wrap(model).hops == hops
+    assert worst(read_from_clusters(model, graph, hops)[0], model(graph)) < 1e-12
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_energies_of_atoms_depend_on_all_of_their_clusters(name):
+    """With a hop less, energies are wrong: the fields are not larger than they must be."""
+    model, hops = MODELS[name]
+    graph = batch([chain()], model.cutoff)
+    assert worst(read_from_clusters(model, graph, hops - 1)[0], model(graph)) > 1e-6
+
+
+def test_clusters_are_small():
+    """Of a chain much longer than they are."""
+    model, hops = MODELS["two layers"]
+    atoms = chain()
+    atoms += Atoms(atoms.symbols, atoms.positions + [21.0, 0, 0])
+    _, scene = read_from_clusters(model, batch([atoms], model.cutoff), hops)
+    assert scene.n_atoms < 0.5 * len(atoms)**2
+
+
+@pytest.mark.parametrize("name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"])
+def test_energies_and_forces_turn_with_the_structure(name, generator):
+    """50 elements of O(3); two message-passing layers, one of which is read after an exchange."""
+    atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(50, generator)
+    count = {"silicon": 3}.get(name, 50)
+    still = evaluate(MODEL, atoms)
+    results = evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns[:count]))
+    forces = results.forces.view(count, -1, 3) @ turns[:count]
+    assert worst(results.energies.view(count, -1), still.energies.expand(count, -1)) < 1e-12
+    assert (forces - still.forces).abs().max() < 1e-10
+    assert (turns[:count].mT @ results.virial @ turns[:count] - still.virial).abs().max() < 1e-10
+
+
+def test_the_network_alone_is_not_symmetric(generator):
+    turn, = rotations.random_orthogonal(1, generator).numpy()
+    results = evaluate(NETWORK, toys.ethanol(), turned(toys.ethanol(), turn))
+    assert abs(results.energy[0] - results.energy[1]) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["two layers", "residual, three", "grid", "original"])
+def test_all_kinds_of_models_turn(name, generator):
+    model = ecse.wrap(MODELS[name][0], "so3:force")
+    turns = rotations.random_orthogonal(5, generator)
+    turns = turns * torch.linalg.det(turns)[:, None, None]
+    results = evaluate(model, STRUCTURES["chiral"](), *(turned(STRUCTURES["chiral"](), turn.numpy()) for turn in turns))
+    forces = results.forces.view(6, -1, 3)
+    assert worst(results.energy, results.energy[:1].expand(6)) < 1e-12
+    assert (forces[1:] @ turns - forces[0]).abs().max() < 1e-10
+
+
+def test_energies_are_means_over_frames():
+    """The network runs on the structure turned into each frame, as a whole; no atom here needs a line."""
+    atoms, model = toys.ethanol(), ecse.wrap(NETWORK, "so3")
+    (frames, auxiliary, _), = model._survey(batch([atoms], model.cutoff))
+    energies = NETWORK(batch([turned(atoms, axes.T.numpy()) for axes in frames.axes], model.cutoff)).view(-1, len(atoms))
+    own = energies[torch.arange(len(frames.atom)), frames.atom] * frames.weights
+    expected = torch.zeros(len(atoms), dtype=torch.float64).index_add(0, frames.atom, own) / frames.total
+    assert auxiliary.max() == 0
+    assert worst(model(batch([atoms], model.cutoff)), expected) < 1e-12
+
+
+def test_energy_of_a_distant_molecule_is_added():
+    near, far = toys.ethanol(), molecule("CH4")
+    far.rattle(0.05, seed=8)
+    far.positions += [40, 0, 0]
+    alone, both = [evaluate(MODEL, atoms) for atoms in (near, far)], evaluate(MODEL, near + far)
+    assert abs(both.energy - alone[0].energy - alone[1].energy) < 1e-12
+    assert (both.forces - torch.cat([one.forces for one in alone])).abs().max() < 1e-12
+
+
+def test_many_structures_at_once_are_the_same_as_one_by_one():
+    structures = [STRUCTURES[name]() for name in ("chiral", "CO2 160", "atom", "N2")] + [toys.sheared()]
+    together, alone = evaluate(MODEL, *structures), [evaluate(MODEL, atoms) for atoms in structures]
+    assert worst(together.energy, torch.cat([one.energy for one in alone])) < 1e-13
+    assert worst(together.forces, torch.cat([one.forces for one in alone])) < 1e-12
+    assert worst(together.virial, torch.cat([one.virial for one in alone])) < 1e-12
+
+
+def test_size_of_chunks_changes_rounding_only(monkeypatch):
+    structures = [STRUCTURES[name]() for name in ("chiral", "CO2 160", "N2")] + [toys.sheared()]
+    whole = evaluate(MODEL, *structures)
+    monkeypatch.setattr(_fields, "CHUNK_PAIRS", 100)
+    pieces = evaluate(ecse.Model(NETWORK, chunk_edges=70), *structures)
+    assert len(_fields.neighbours(pieces.graph, MODEL.cutoff).blocks(2)) > 5
+    assert worst(pieces.energies, whole.energies) < 1e-13
+    assert worst(pieces.forces, whole.forces) < 1e-12
+
+
+def test_supercell_has_the_same_energies():
+    atoms = toys.sheared()
+    still, large = evaluate(MODEL, atoms), evaluate(MODEL, atoms * (2, 1, 1))
+    assert worst(large.energies.view(2, 2), still.energies.expand(2, 2)) < 1e-12
+    assert worst(large.virial, 2 * still.virial) < 1e-11
+
+
+def test_forces_and_stress_of_a_crystal_are_derivatives():
+    atoms = toys.sheared()
+    atoms.calc = PETCalculator(NETWORK, symmetrise="ecse:so3")
+    assert np.abs(atoms.get_forces() - calculate_numerical_forces(atoms, eps=1e-4)).max() < 1e-6
+    assert np.abs(atoms.get_stress() - calculate_numerical_stress(atoms, eps=1e-5)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["chiral", "CO2 180", "CO2 160"])
+def test_forces_and_hessian_are_differences(name):
+    """Of fourth order: weights that change within a few degrees give CO2 at 160 third derivatives of 1e5 eV/A^3."""
+    atoms, model, h = STRUCTURES[name](), ecse.wrap(NETWORK, "so3"), 1e-5
+    moved = [atoms.copy() for _ in range(24)]
+    for k, copy in enumerate(moved):
+        copy.positions[k // 12, k // 4 % 3] += h * (-2, -1, 1, 2)[k % 4]
+    results = evaluate(model, *moved)
+    stencil = np.array([1, -8, 8, -1]) / (12 * h)
+    slopes = stencil @ results.energy.numpy().reshape(6, 4, 1), stencil @ results.forces.numpy().reshape(6, 4, -1)
+    found = hessian(model, batch([atoms], model.cutoff)).numpy()
+    assert worst(-slopes[0][:, 0], evaluate(model, atoms).forces[:2].flatten()) < 1e-8
+    assert worst(-slopes[1], found[:6]) < 1e-7
+    assert worst(found, found.T) < 1e-12
+
+
+JOINS_AT_A_DISTANCE = Atoms("CNOH", [[0, 0, 0], [2.8, 0, 0], [5.7, 0.2, 0], [0, 0, 0]])
+WAYS = {"an atom joins at a distance": line(JOINS_AT_A_DISTANCE, 3, [6.1, 4.1, 0], [6.1, 2.1, 0]),
+        **{name: PATHS[name] for name in ("a neighbour leaves", "an atom joins a dimer", "a line bends",
+                                          "a line bends, an atom watches", "a crystal")}}
+
+
+@pytest.mark.parametrize("path", WAYS)
+def test_nothing_jumps(path):
+    assert pieces_that_fail(work_is_missing, ecse.wrap(NETWORK, "so3"), WAYS[path]) == 0
+
+
+def test_straight_molecules_are_seen_along_the_axis():
+    """All of HCCCCH, which is longer than an edge, as seen by a network that it lies on the x axis of."""
+    lengths = np.cumsum([0.0, 1.06, 1.2, 1.38, 1.2, 1.06])
+    atoms = Atoms("HCCCCH", np.outer(lengths, [1.0, 0, 0]))
+    reverse = Atoms("HCCCCH", np.outer(-lengths, [1.0, 0, 0]))
+    energies = [evaluate(NETWORK, one).energies for one in (atoms, reverse)]
+    assert worst(evaluate(MODEL, atoms).energies[0], energies[0][0]) < 1e-12
+    assert worst(evaluate(MODEL, atoms).energies[5], energies[1][5]) < 1e-12
+
+
+def test_dipoles_turn_and_features_are_means(generator):
+    network = passing(heads={"energy": 1, "dipole": 3}, uncertainties={"energy": 2})
+    model, turn = ecse.wrap(network, "so3"), rotations.random_orthogonal(1, generator)[0]
+    turn, atoms = turn * torch.linalg.det(turn), STRUCTURES["chiral"]()
+    first, second = (batch([one], model.cutoff) for one in (atoms, turned(atoms, turn.numpy())))
+    dipoles, features = ([read(graph) for graph in (first, second)] for read in (
+        lambda graph: model.predict(graph, ("dipole",))["dipole"], lambda graph: model.last_layer(graph)[1]))
+    assert worst(dipoles[1], dipoles[0] @ turn.T) < 1e-12
+    assert worst(features[1], features[0]) < 1e-12
+
+
+class Counted(type(NETWORK)):
+    """A network that keeps the numbers of atoms and edges that it sees in each call."""
+
+    def forward(self, graph):
+        self.seen.append((graph.n_atoms, len(graph.centre)))
+        return super().forward(graph)
+
+
+def test_cost_is_what_the_network_sees():
+    network = Counted(NETWORK.settings).double().requires_grad_(False)
+    network.seen = []
+    model, graph = ecse.Model(network, chunk_edges=500), batch([STRUCTURES["chiral"](), toys.sheared()], MODEL.cutoff)
+    found = cost(model, graph)
+    assert network.seen == []
+    model(graph)
+    atoms, edges = (sum(values) for values in zip(*network.seen, strict=True))
+    assert found["edges"] == edges
+    assert found["peak_edges"] == max(edges for _, edges in network.seen)
+    assert found["environments"] == int(model.describe(graph)["environments"].sum())
+    assert found["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
+
+
+def test_what_costs_too_much_is_refused():
+    atoms, options = STRUCTURES["chiral"](), ecse.Settings(limit=50.0)
+    graph = batch([atoms], MODEL.cutoff)
+    found = cost(MODEL, graph)
+    with pytest.raises(ValueError, match=(f"would take {found['ratio']:.0f} times the work of this model, and its limit is "
+                                          "50 times: .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force")):
+        ecse.Model(NETWORK, options)(graph)
+    assert worst(symmetrise(NETWORK, "ecse:force")(graph), MODEL(graph)) < 1e-14
+    with pytest.raises(ValueError, match="`limit` is 0.0"):
+        ecse.Settings(limit=0.0)
+
+
+def test_large_crystals_are_refused_before_anything_runs():
+    calculator = PETCalculator(Counted(NETWORK.settings).double(), symmetrise="ecse")
+    calculator.model.model.seen = []
+    with pytest.raises(ValueError, match="would take .* times the work"):
+        calculator.get_potential_energy(toys.silicon() * (3, 3, 3))
+    assert calculator.model.model.seen == []
+
+
+def test_models_that_do_not_say_how_far_messages_go_are_refused():
+    class Unknown(torch.nn.Module):
+        local, cutoff, settings = False, 4.0, None
+
+    with pytest.raises(ValueError, match="do not say how many message-passing layers it has"):
+        ecse.wrap(Unknown())
