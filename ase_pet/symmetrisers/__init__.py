@@ -6,6 +6,7 @@ What comes out honours the model contract, so every output, check and the calcul
 
 from .. import plugins
 from ._cost import cost  # noqa: F401  (part of the interface)
+from ._sampled import Sampled
 
 
 def symmetrise(model, name):
@@ -15,3 +16,11 @@ def symmetrise(model, name):
     if kind not in known:
         raise ValueError(f"`symmetrise` is {name!r}: valid choices are {', '.join(known)}")
     return plugins.load(__name__, kind).wrap(model, argument)
+
+
+def sampled(model, name, generator):
+    """The model as ECSE sees it in training: each environment in one frame, which a torch.Generator draws by weight.
+
+    name: that of the symmetriser in the recipe, such as "ecse" or "ecse:so3".
+    """
+    return Sampled(model, symmetrise(model, name).options, generator)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..evaluation import Evaluation
+from ..symmetrisers import sampled
 from .data import collate, fit_composition
 
 STATE, HISTORY = "state.pt", "history.jsonl"
@@ -109,7 +110,8 @@ class Trainer:
     """Trains a model on samples. `run` yields a record after each validation; its state lives in `folder`.
 
     Every epoch draws its order and rotations from a generator seeded by (seed, epoch), and the state is written whole
-    at the end of an epoch, so that a run that was killed goes on to the same weights, bit for bit.
+    at the end of an epoch, so that a run that was killed goes on to the same weights, bit for bit. A generator of the
+    seed alone draws the frames of each validation, which therefore differ by their weights only.
     """
 
     def __init__(self, recipe, model, splits, spreads, composition, folder, device, dtype):
@@ -144,15 +146,17 @@ class Trainer:
         total = 0.0
         for start in range(0, len(order), size):
             chosen = [samples[k] for k in order[start:start + size]]
-            total += self._update(collate(chosen, self.dtype, self.device, generator))
+            turns = generator if self.recipe.augmentation == "rotations" else None
+            total += self._update(collate(chosen, self.dtype, self.device, turns), generator)
         return total / self.steps_per_epoch
 
-    def _update(self, batch):
+    def _update(self, batch, generator):
         options = self.recipe.optimiser
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = options.learning_rate * self.rate()
-        loss = losses(_evaluation(self.model, batch, training=True), batch, self.spreads, self.recipe.loss)
+        model = self._seen(self.model, generator)
+        loss = losses(_evaluation(model, batch, training=True), batch, self.spreads, self.recipe.loss)
         self.model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.gradient_clip)
@@ -164,6 +168,12 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return float(loss.detach())
 
+    def _seen(self, model, generator):
+        """The model as the training and its validation see it: in axes as they come, or in frames that are drawn."""
+        if self.recipe.augmentation == "rotations":
+            return model
+        return sampled(model, self.recipe.symmetrise, generator)
+
     def rate(self):
         """Factor on the learning rate at the present step."""
         options = self.recipe.optimiser
@@ -174,9 +184,10 @@ class Trainer:
         return options.final_rate + (1 - options.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
 
     def _validate(self, loss):
-        composition = refit(self.average, self.splits["train"], self.average.species, self.dtype, self.device)
+        model = self._seen(self.average, torch.Generator().manual_seed(self.recipe.seed))
+        composition = refit(model, self.splits["train"], model.species, self.dtype, self.device)
         self.average.compositions = {self.average.energy_head: composition}
-        found = errors(predict(self.average, self.splits["val"], self.dtype, self.device))
+        found = errors(predict(model, self.splits["val"], self.dtype, self.device))
         weights = self.recipe.loss
         score = sum(getattr(weights, name) * (value["rmse"] / value["rms"])**2 for name, value in found.items())
         if score < self.best:

@@ -9,6 +9,7 @@ from ase.data import atomic_numbers
 from .. import plugins
 
 METHODS = ("muon", "adam")
+AUGMENTATIONS = ("rotations", "frames")
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,14 @@ class Data:
 class Loss:
     """Weights of the errors of energy per atom, force components and virial per atom, each in units of its spread.
 
+    An energy is one label for each structure and varies with all of its atoms: with a weight of 1 a new model learns to
+    give no energy at all, and stays there for thousands of steps; with 0.01 its energies become better as well.
+
     dipole: that of the components of the dipole, for models with a head `dipole`. huber: errors beyond this many spreads
     count linearly.
     """
 
-    energy: float = 1.0
+    energy: float = 0.01
     forces: float = 1.0
     stress: float = 0.1
     dipole: float = 0.0
@@ -67,6 +71,8 @@ class Recipe:
     """A whole recipe; `card` holds free text for the calculator's card (system, level_of_theory, limits, licence).
 
     start: calculator folder (relative to the recipe) or shipped calculator whose weights the training starts from.
+    augmentation: "rotations" turns each structure at random; "frames" turns each environment into one of its frames,
+    drawn by weight, and trains a model for ECSE alone.
     """
 
     name: str
@@ -80,6 +86,7 @@ class Recipe:
     device: str = "auto"
     seed: int = 0
     symmetrise: str = "none"
+    augmentation: str = "rotations"
     start: str | None = None
     folder: Path = Path(".")
 
@@ -139,7 +146,17 @@ def _check(recipe, path):
     if optimiser.method not in METHODS:
         raise ValueError(f"`{path}`, [optimiser]: `method` is {optimiser.method!r}: valid choices are "
                          f"{', '.join(METHODS)}")
+    _check_augmentation(recipe, path)
     _check_dipole(recipe, getattr(model_settings(recipe), "heads", {}), path)
+
+
+def _check_augmentation(recipe, path):
+    if recipe.augmentation not in AUGMENTATIONS:
+        raise ValueError(f"`{path}`: `augmentation` is {recipe.augmentation!r}: valid choices are "
+                         f"{', '.join(AUGMENTATIONS)}")
+    if recipe.augmentation == "frames" and recipe.symmetrise.partition(":")[0] != "ecse":
+        raise ValueError(f"`{path}`: `augmentation` 'frames' trains a model that means nothing outside the frames of ECSE, "
+                         f"but `symmetrise` is {recipe.symmetrise!r}: expected 'ecse'")
 
 
 def _check_dipole(recipe, heads, path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from .. import plugins, store
+from .. import plugins, store, symmetrisers
 from . import data, report
 from .loop import HISTORY, STATE, Trainer, errors, predict
 from .recipe import model_settings, read
@@ -81,7 +81,8 @@ def finish(recipe, trainer, output, seconds):
     model = trainer.average
     model.load_state_dict(trainer.best_weights)
     model.compositions = {model.energy_head: trainer.best_composition}
-    pairs = {split: predict(model, samples, trainer.dtype, trainer.device)
+    symmetrised = symmetrisers.symmetrise(model, recipe.symmetrise)
+    pairs = {split: predict(symmetrised, samples, trainer.dtype, trainer.device)
              for split, samples in trainer.splits.items() if samples}
     metrics = {split: {"structures": len(trainer.splits[split]), **errors(values)} for split, values in pairs.items()}
     everything = [sample for split in ("train", "val") for sample in trainer.splits[split]]

@@ -1,0 +1,50 @@
+"""A recipe and data of a second's worth of training: argon."""
+
+import numpy as np
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+from ase.calculators.singlepoint import SinglePointCalculator
+
+RECIPE = """
+name = "argon"
+model = "pet"
+seed = 3
+dtype = "{dtype}"
+device = "cpu"
+[settings]
+species = ["Ar"]
+cutoff = 5.0
+d_pet = 8
+d_node = 8
+d_head = 8
+d_feedforward = 8
+num_heads = 2
+num_gnn_layers = 1
+num_attention_layers = 1
+featurizer_type = "residual"
+[data]
+files = ["argon.extxyz"]
+[optimiser]
+epochs = {epochs}
+batch_size = 4
+method = "{method}"
+learning_rate = {rate}
+[card]
+system = "Argon for a test."
+"""
+
+
+def structures(count=14):
+    """Strained, rattled argon cells with Lennard-Jones labels and a composition energy of -7 eV."""
+    rng, found = np.random.default_rng(5), []
+    for k in range(count):
+        atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.uniform(-0.02, 0.02, (3, 3))), scale_atoms=True)
+        atoms.positions += rng.normal(0, 0.1, (4, 3))
+        atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=5.0, smooth=True)
+        labels = {"energy": atoms.get_potential_energy() - 7 * len(atoms), "forces": atoms.get_forces(),
+                  "stress": atoms.get_stress()}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
+        found.append(atoms)
+    return found

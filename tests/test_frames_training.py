@@ -1,0 +1,116 @@
+"""Training in frames that are drawn: what is drawn, what is learned, and who may use it."""
+
+import numpy as np
+import pytest
+import torch
+from argon import structures
+from local_toys import STRUCTURES, batch, local_pet, turned
+from tolerances import worst
+
+from ase_pet import PETCalculator, evaluation, rotations
+from ase_pet.symmetrisers import ecse, sampled, symmetrise
+from ase_pet.train import train
+
+FRAMES = 'symmetrise = "{}"\naugmentation = "frames"\n'
+
+
+@pytest.fixture
+def framed(recipe):
+    """Function that writes a recipe of a model trained in frames."""
+    def write(epochs=3, symmetrise="ecse", **options):
+        path = recipe(epochs, **options)
+        path.write_text(FRAMES.format(symmetrise) + path.read_text())
+        return path
+    return write
+
+
+def drawn(graph, name, count, seed=0):
+    """(count, n_atoms) energies of a model in drawn frames."""
+    model = sampled(local_pet(), name, torch.Generator().manual_seed(seed))
+    return torch.stack([model(graph) for _ in range(count)])
+
+
+@pytest.mark.parametrize("name", ["ethanol", "CO2 160", "CO2 180", "atom", "silicon"])
+def test_the_mean_of_draws_is_the_mean_over_frames(name):
+    """Within 5 standard errors; CO2 has atoms with frames, lines of neighbours, and both."""
+    graph = batch([STRUCTURES[name]()], local_pet().cutoff)
+    energies, count = drawn(graph, "ecse", 400), 400
+    exact = symmetrise(local_pet(), "ecse")(graph)
+    assert ((energies.mean(0) - exact).abs() <= 5 * energies.std(0) / count**0.5 + 1e-12).all()
+
+
+def test_energies_of_draws_scatter():
+    """So that the test above compares something; how much is the spread over the frames."""
+    assert drawn(batch([STRUCTURES["ethanol"]()], 4.0), "ecse", 20).std(0).min() > 1e-3
+
+
+def test_draws_turn_with_the_structure(generator):
+    """With the same seed the same frames are drawn, whose order does not change with the orientation."""
+    atoms, turn = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
+    first, second = (drawn(batch([one], 4.0), "ecse", 3) for one in (atoms, turned(atoms, turn)))
+    assert worst(first, second) < 1e-12
+
+
+def test_forces_of_a_draw_are_the_derivative_of_its_energy():
+    """Frames turn with the atoms: this is part of the derivative."""
+    atoms, h = STRUCTURES["ethanol"](), 1e-5
+    graph = batch([atoms], 4.0)
+    model = sampled(local_pet(), "ecse", torch.Generator().manual_seed(7))
+    forces = evaluation.Evaluation(model, graph).forces
+    moved = []
+    for sign in (1, -1):
+        copy = atoms.copy()
+        copy.positions[2, 1] += sign * h
+        model.generator.manual_seed(7)
+        moved.append(model(batch([copy], 4.0)).sum().item())
+    assert forces[2, 1].item() == pytest.approx(-(moved[0] - moved[1]) / (2 * h), abs=1e-6)
+
+
+def test_reflections_are_drawn_with_parity_only():
+    """A chiral environment is seen in as many energies as there are frames, or twice as many."""
+    graph = batch([STRUCTURES["chiral"]()], 4.0)
+    counts = [len(drawn(graph, name, 300)[:, 0].mul(1e9).round().unique()) for name in ("ecse:so3", "ecse")]
+    assert counts[1] == 2 * counts[0]
+
+
+def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, generator):
+    metrics = train(framed(40), tmp_path / "run")
+    assert metrics["train"]["forces"]["rmse"] < 0.8 * metrics["train"]["forces"]["rms"]
+    frames = [atoms for atoms in structures() if atoms.info["split"] == "test"]
+    calculator = PETCalculator(tmp_path / "run")
+    assert isinstance(calculator.model, ecse.Model)
+    assert "symmetriser `ecse`" in (tmp_path / "run/README.md").read_text()
+    found = calculator.evaluate(frames, ("energy", "forces"))
+    errors = np.concatenate([(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)])
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
+    turn = rotations.random_orthogonal(1, generator)[0].numpy()
+    energies = [r["energy"] for r in calculator.evaluate([frames[0], turned(frames[0], turn)], ("energy",))]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-5)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(framed, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(record):
+        raise Stop
+
+    path = framed(3)
+    train(path, tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(path, tmp_path / "stopped", on_record=stop)
+    train(path, tmp_path / "stopped", resume=True)
+    whole, stopped = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped"))
+    assert whole == stopped
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"frames"', '"mirrors"', "`augmentation` is 'mirrors': valid choices are rotations, frames"),
+    ('symmetrise = "ecse"', 'symmetrise = "group:O"', "means nothing outside the frames of ECSE, but `symmetrise` is 'group:O'"),
+    ('symmetrise = "ecse"\n', "", "`symmetrise` is 'none': expected 'ecse'"),
+])
+def test_a_recipe_that_does_not_fit_is_refused(framed, tmp_path, old, new, message):
+    path = framed()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        train(path, tmp_path / "run")
