@@ -83,8 +83,10 @@ def _evaluated(atoms, calculator):
 
 def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None), calculator: str = CALCULATOR,
              split: str = typer.Option(None, help="only structures whose info['split'] is this"),
-             symmetrise: str = typer.Option(None, help="as in `info`"), json: bool = JSON):
-    """Errors of a calculator against the energies, forces and stresses in a data file."""
+             symmetrise: str = typer.Option(None, help="as in `info`"),
+             shift: bool = typer.Option(False, "--shift", help="take out the mean error of the energies per atom"),
+             json: bool = JSON):
+    """Errors of a calculator against the energies, forces, stresses and dipoles in a data file."""
     if calculator and data is None:
         calc, data = None, calc
     if data is None or (calc is None) == (calculator is None):
@@ -92,7 +94,7 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
     frames = [atoms for atoms in read(data, ":") if split is None or atoms.info.get("split") == split]
     if not frames:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
-    found = compare(load(calc, calculator, symmetrise), frames)
+    found = compare(load(calc, calculator, symmetrise), frames, shift)
     if json:
         print(json_module.dumps(found))
         return
@@ -125,9 +127,12 @@ def load(calc, calculator, symmetrise=None):
         raise ValueError(f"`--calculator` {calculator!r}: {error}; expected module:factory") from None
 
 
-def compare(calc, frames):
-    """{name: {rmse, mae, rms, unit}} of a calculator against labelled Atoms; energies per atom in meV."""
-    pairs = {"energy": [], "forces": [], "stress": []}
+def compare(calc, frames, shift=False):
+    """{name: {rmse, mae, rms, unit}} of a calculator against labelled Atoms; energies per atom in meV.
+
+    shift: take the mean error of the energies per atom out of them. A label without a counterpart is not compared.
+    """
+    pairs = {"energy": [], "forces": [], "stress": [], "dipole": []}
     for atoms in frames:
         labels = atoms.calc.results if atoms.calc is not None else {}
         trial = atoms.copy()
@@ -139,13 +144,17 @@ def compare(calc, frames):
             pairs["energy"].append((scale * labels["energy"], scale * trial.get_potential_energy()))
         if "stress" in labels:
             pairs["stress"].append((160.21766208 * labels["stress"], 160.21766208 * trial.get_stress()))
-    units = {"energy": "meV/atom", "forces": "meV/A", "stress": "GPa"}
-    return {name: _errors(values, units[name]) for name, values in pairs.items() if values}
+        if "dipole" in labels and "dipole" in getattr(calc, "implemented_properties", ()):
+            pairs["dipole"].append((labels["dipole"], trial.get_dipole_moment()))
+    units = {"energy": "meV/atom", "forces": "meV/A", "stress": "GPa", "dipole": "e A"}
+    return {name: _errors(values, units[name], shift and name == "energy") for name, values in pairs.items() if values}
 
 
-def _errors(values, unit):
+def _errors(values, unit, shift):
     reference, found = (np.concatenate([np.ravel(pair[k]) for pair in values]) for k in (0, 1))
     difference = found - reference
+    if shift:
+        difference -= difference.mean()
     return {"rmse": float(np.sqrt(np.mean(difference**2))), "mae": float(np.mean(np.abs(difference))),
             "rms": float(np.sqrt(np.mean(reference**2))), "unit": unit}
 
