@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from ..graph import Graph
 from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, head
@@ -64,6 +64,24 @@ class Settings:
             raise ValueError(f"`uncertainties` of {', '.join(unknown)}: the heads are {', '.join(self.heads)}")
         if self.d_pet % self.num_heads:
             raise ValueError(f"`d_pet` {self.d_pet} must be a multiple of `num_heads` {self.num_heads}")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every layer sees of a graph.
+
+    graph: of the pairs that count, filled up to a round number, and factor (P,), their cutoff factors; geometry (2P, 4):
+    edge vectors and lengths in A; rows (n_atoms,) and neighbour_rows (2P,) of the tables by species; where: the Layout
+    of the attention; condition (n_atoms, d_node), or 0: what is added to central tokens after each layer.
+    """
+
+    graph: Graph
+    factor: torch.Tensor
+    geometry: torch.Tensor
+    rows: torch.Tensor
+    neighbour_rows: torch.Tensor
+    where: ragged.Layout
+    condition: torch.Tensor | float
 
 
 class Model(nn.Module):
@@ -140,15 +158,18 @@ class Model(nn.Module):
 
         features: a list to which the features of the last layers are appended.
         """
+        scene = self.scene(graph)
+        tokens = dict(enumerate(self._tokens(scene)))
+        return {name: self.read(name, tokens, scene, features) + self.repulsion(name, scene.graph) for name in names}
+
+    def scene(self, graph):
+        """Scene of a graph."""
         graph, factor = self._neighbourhood(graph)
-        tokens = list(self._tokens(graph, factor))
-        values = {name: self._read(name, tokens, graph, factor, features) for name in names}
-        if self.settings.zbl:
-            for name in names:
-                if name.split("/")[0] == "energy":
-                    radii = graph.pair_vectors.new_tensor([self.covalent_radii[z] for z in self.species])
-                    values[name] = values[name] + zbl.energies(graph, radii[self.species_rows[graph.numbers]])[:, None]
-        return values
+        lengths = (graph.pair_vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()
+        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1).to(factor.dtype)
+        rows = self.species_rows[graph.numbers]
+        where = ragged.layout(graph.centre, graph.n_atoms, graph.per_edge(factor), self.settings.num_heads)
+        return Scene(graph, factor, geometry, rows, rows[graph.neighbour], where, self._condition(graph))
 
     def _neighbourhood(self, graph):
         """The graph of the pairs that count, filled up to a round number, and their cutoff factors (P,)."""
@@ -167,32 +188,36 @@ class Model(nn.Module):
         factor = cutoff.FUNCTIONS[settings.cutoff_function](_lengths(graph), reach(graph), settings.cutoff_width)
         return graph, factor.to(self.edge_embedder.weight.dtype)
 
-    def _tokens(self, graph, factor):
+    def _tokens(self, scene):
         """Central and edge tokens of each layer that is read out."""
-        lengths = (graph.pair_vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()
-        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1).to(factor.dtype)
-        rows = self.species_rows[graph.numbers]
-        neighbour_rows = rows[graph.neighbour]
-        where = ragged.layout(graph.centre, graph.n_atoms, graph.per_edge(factor), self.settings.num_heads)
-        condition = self._condition(graph)
-        node, message = self.node_embedders[0](rows), self.edge_embedder.weight
-        for index, layer in enumerate(self.gnn_layers):
-            if self._residual and index > 0:
-                node = self.node_embedders[index](rows)
-            node, edge = layer(node, message, geometry, neighbour_rows, where)
-            node = node + condition
+        node = message = None
+        for index in range(len(self.gnn_layers)):
+            node, edge = self.layer(index, node, message, scene)
             if self._residual:
                 yield node, edge
-            message = self._exchange(index, message, edge, neighbour_rows)
+            message = self.exchange(index, message, edge, scene)
         if not self._residual:
             yield node, message
 
-    def _exchange(self, index, message, edge, neighbour_rows):
-        """(2P, d_pet) messages after a layer."""
-        if self._residual and index + 1 == len(self.gnn_layers):
-            return None  # nobody reads them
+    def layer(self, index, node, message, scene):
+        """Central tokens (n, d_node) and edge tokens (2P, d_pet) that a layer makes.
+
+        node: what the layer before made, which layers of the type residual do not read; message (2P, d_pet): what
+        `exchange` made of it. The first layer, index 0, reads neither.
+        """
+        if index == 0 or self._residual:
+            node = self.node_embedders[index](scene.rows)
         if index == 0:
-            message = functional.embedding(neighbour_rows, message)
+            message = self.edge_embedder.weight
+        node, edge = self.gnn_layers[index](node, message, scene.geometry, scene.neighbour_rows, scene.where)
+        return node + scene.condition, edge
+
+    def exchange(self, index, message, edge, scene):
+        """(2P, d_pet) messages after a layer, None where nobody reads them."""
+        if self._residual and index + 1 == len(self.gnn_layers):
+            return None
+        if index == 0:
+            message = self.edge_embedder(scene.neighbour_rows)
         if self._residual:
             return 0.5 * (message + edge.roll(edge.shape[0] // 2, 0))
         return message + edge + self.combinations[index](edge)
@@ -202,10 +227,14 @@ class Model(nn.Module):
             return 0.0
         return self.system_conditioning(graph.charge, graph.spin)[graph.structure]
 
-    def _read(self, name, tokens, graph, factor, features):
-        """(n_atoms, components) of one head: central readouts plus edge readouts weighted by the cutoff factor."""
-        total, weight, centre = 0.0, graph.per_edge(factor)[:, None], graph.centre
-        for index, (node, edge) in enumerate(tokens):
+    def read(self, name, tokens, scene, features=None):
+        """(n_atoms, components) of one head: central readouts plus edge readouts weighted by the cutoff factor.
+
+        tokens: {number of the readout: (central tokens, edge tokens)}.
+        """
+        graph = scene.graph
+        total, weight, centre = 0.0, graph.per_edge(scene.factor)[:, None], graph.centre
+        for index, (node, edge) in tokens.items():
             of_node, of_edge = self.node_heads[name][index](node), self.edge_heads[name][index](edge)
             per_edge = self.edge_last_layers[name][index](of_edge)
             total = total + self.node_last_layers[name][index](of_node)
@@ -214,8 +243,15 @@ class Model(nn.Module):
                 features += [of_node, torch.zeros_like(of_node).index_add(0, centre, of_edge * weight)]
         scale = self.scales.get(name, 1.0)
         if isinstance(scale, dict):
-            scale = total.new_tensor([scale[z] for z in self.species])[self.species_rows[graph.numbers]][:, None]
+            scale = total.new_tensor([scale[z] for z in self.species])[scene.rows][:, None]
         return total * scale
+
+    def repulsion(self, name, graph):
+        """(n_atoms, 1) energies in eV of the repulsion of nuclei, for heads of energies of a model with `zbl`; or 0."""
+        if not self.settings.zbl or name.split("/")[0] != "energy":
+            return 0.0
+        radii = graph.pair_vectors.new_tensor([self.covalent_radii[z] for z in self.species])
+        return zbl.energies(graph, radii[self.species_rows[graph.numbers]])[:, None]
 
 
 def _lengths(graph):
