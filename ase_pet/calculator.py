@@ -61,7 +61,7 @@ class PETCalculator(Calculator):
         self._direct = _direct_heads(network, non_conservative)
         self._conditioned = getattr(getattr(network, "settings", None), "system_conditioning", False)
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
-        self.model = symmetrisers.symmetrise(network, self.card.symmetrise if symmetrise is None else symmetrise)
+        self.model = _symmetrised(network, self.card, symmetrise)
         _check_numbers(skin, batch_atoms, compile)
         if self._direct and not hasattr(self.model, "predict"):
             raise ValueError("`non_conservative`: a symmetrised model has energies only; use symmetrise='none'")
@@ -269,6 +269,15 @@ def _select_head(network, variant):
     elif "" not in variants:
         raise ValueError("`variant` is needed, as the model has no plain energy head: valid choices are "
                          + ", ".join(map(repr, variants)))
+
+
+def _symmetrised(network, card, name):
+    """The model with the symmetriser of that name, None for the card's own."""
+    name, own = card.symmetrise if name is None else name, card.symmetrise.partition(":")[0]
+    if card.provenance.get("augmentation") == "frames" and name.partition(":")[0] != own:
+        raise ValueError(f"`symmetrise` is {name!r}, but `{card.name}` was trained in the frames of {own!r} and means nothing "
+                         f"outside them: leave `symmetrise` out, or choose a form of {own!r}")
+    return symmetrisers.symmetrise(network, name)
 
 
 def _direct_heads(network, non_conservative):

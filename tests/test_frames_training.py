@@ -83,6 +83,10 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
     found = calculator.evaluate(frames, ("energy", "forces"))
     errors = np.concatenate([(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)])
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
+    assert PETCalculator(tmp_path / "run", symmetrise="ecse:so3").card.provenance["augmentation"] == "frames"
+    for name in ("none", "group:O"):
+        with pytest.raises(ValueError, match=f"`symmetrise` is '{name}', but `argon` was trained in the frames of 'ecse'"):
+            PETCalculator(tmp_path / "run", symmetrise=name)
     turn = rotations.random_orthogonal(1, generator)[0].numpy()
     energies = [r["energy"] for r in calculator.evaluate([frames[0], turned(frames[0], turn)], ("energy",))]
     assert energies[0] == pytest.approx(energies[1], abs=1e-5)

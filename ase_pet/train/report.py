@@ -5,6 +5,8 @@ from matplotlib.figure import Figure
 
 UNITS = {"energy": ("meV/atom", 1e3), "forces": ("meV/A", 1e3), "stress": ("GPa", 160.21766208), "dipole": ("e A", 1.0)}
 DEBYE = 0.20819433  # e A
+AUGMENTATION = {"rotations": "random rotations and reflections",
+                "frames": "frames drawn by weight: the network means nothing without its symmetriser"}
 COLOURS = {"train": "0.7", "val": "tab:blue", "test": "tab:red"}
 
 
@@ -71,6 +73,7 @@ def card(recipe, model, stored, metrics):
         f"- Model: `{recipe.model}`, {parameters} parameters, cutoff {model.cutoff} A, "
         f"{'local (one message-passing layer)' if getattr(model, 'local', False) else 'message passing'}; "
         f"symmetriser `{stored.symmetrise}`, dtype {stored.dtype}",
+        f"- Augmentation: {AUGMENTATION[recipe.augmentation]}",
         f"- Trained {provenance['date']} on {provenance['device']} for {provenance['epochs']} epochs in "
         f"{provenance['seconds']} s (the last uninterrupted part), torch {provenance['torch']}, seed {recipe.seed}",
         f"- Data licence: {text.get('licence', 'not stated')}", "",

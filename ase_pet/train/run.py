@@ -89,8 +89,8 @@ def finish(recipe, trainer, output, seconds):
     model.compositions = {model.energy_head: {z: energy + trainer.best_composition[z]
                                               for z, energy in trainer.composition.items()}}
     provenance = {"date": datetime.date.today().isoformat(), "torch": torch.__version__,
-                  "machine": platform.machine(), "device": str(trainer.device), "epochs": trainer.epoch,
-                  "seconds": round(seconds), "data": _hashes(recipe), "errors": metrics}
+                  "machine": platform.machine(), "device": str(trainer.device), "augmentation": recipe.augmentation,
+                  "epochs": trainer.epoch, "seconds": round(seconds), "data": _hashes(recipe), "errors": metrics}
     card = store.Card(recipe.name, recipe.symmetrise, recipe.dtype, data.shortest_distances(everything), provenance)
     store.save(output, model.cpu(), card)
     (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
