@@ -2,10 +2,12 @@
 """NVE plain and symmetrised: drift, order of the integrator, and whether a free molecule keeps its angular momentum.
 
 usage: ecse_nve.py CALC [--molecule CH3CH2OH | --silicon 2] [--symmetrise none ecse] [--time 2] [--timesteps 1 0.5]
+                   [--starts 1]
 A molecule of ASE, or silicon cubic cells repeated; relaxed forces are not needed. Thermalised from a seed, a molecule keeps
-its rotation; equilibrated for 0.2 ps by the plain model in float64; then velocity Verlet from the same state for each
-symmetriser and time step. The drift of energy and the rms about it are those of benchmarks/nve.py; |L(t) - L(0)| / |L(0)|
-is the largest relative change of the angular momentum of a molecule.
+its rotation; equilibrated for 0.2 ps with the first symmetriser in float64; then velocity Verlet from the same state for
+each symmetriser and time step. The drift of energy and the rms about it are those of benchmarks/nve.py; |L(t) - L(0)| /
+|L(0)| is the largest relative change of the angular momentum of a molecule. --starts: from so many thermal states, whose
+mean squares make the ratio of the rms: one trajectory of a hot molecule differs too much from that of another time step.
 """
 
 import argparse
@@ -23,12 +25,12 @@ from ase_pet import PETCalculator
 EQUILIBRATION, SAMPLE = 0.2, 5.0  # ps, fs
 
 
-def start(model, arguments):
-    """Thermal structure that all runs share."""
+def start(model, arguments, seed):
+    """Thermal structure that all runs of a seed share."""
     atoms = (bulk("Si", "diamond", 5.4695, cubic=True).repeat(arguments.silicon) if arguments.silicon
              else molecule(arguments.molecule))
-    atoms.calc = PETCalculator(model, dtype="float64", symmetrise="none")
-    thermalize_momenta(atoms, temperature_K=2 * arguments.temperature, rng=np.random.default_rng(arguments.seed))
+    atoms.calc = PETCalculator(model, dtype="float64", symmetrise=arguments.symmetrise[0])
+    thermalize_momenta(atoms, temperature_K=2 * arguments.temperature, rng=np.random.default_rng(seed))
     Stationary(atoms)
     VelocityVerlet(atoms, 1.0 * units.fs).run(round(EQUILIBRATION * 1000))
     return atoms
@@ -48,6 +50,20 @@ def run(atoms, timestep, picoseconds):
     return np.array(rows), float(change)
 
 
+def report(initial, calculator, kind, timestep, picoseconds):
+    """Print what one run shows; returns the rms of its energy in meV per atom."""
+    atoms = initial.copy()
+    atoms.calc = calculator
+    began = time.perf_counter()
+    rows, change = run(atoms, timestep, picoseconds)
+    found = fit(rows)
+    momentum = "" if atoms.pbc.any() else f", angular momentum changes by {change:.1e}"
+    print(f"{len(atoms)} atoms, {kind}, {timestep:g} fs, {picoseconds:g} ps, {atoms.get_temperature():.0f} K: drift "
+          f"{found['drift']:.1e} +- {found['drift_error']:.1e} meV/atom/ps, rms {found['rms']:.2e} meV/atom{momentum} "
+          f"({time.perf_counter() - began:.0f} s)", flush=True)
+    return found["rms"]
+
+
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -58,22 +74,14 @@ def main():
     parser.add_argument("--time", type=float, default=2.0)
     parser.add_argument("--timesteps", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--temperature", type=float, default=300.0)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--starts", type=int, default=1)
     arguments = parser.parse_args()
-    initial = start(arguments.calc, arguments)
+    initial = [start(arguments.calc, arguments, seed) for seed in range(1, arguments.starts + 1)]
     for kind in arguments.symmetrise:
         calculator, rms = PETCalculator(arguments.calc, dtype="float64", symmetrise=kind), []
         for timestep in arguments.timesteps:
-            atoms = initial.copy()
-            atoms.calc = calculator
-            began = time.perf_counter()
-            rows, change = run(atoms, timestep, arguments.time)
-            found = fit(rows)
-            rms.append(found["rms"])
-            momentum = "" if atoms.pbc.any() else f", angular momentum changes by {change:.1e}"
-            print(f"{len(atoms)} atoms, {kind}, {timestep:g} fs, {arguments.time:g} ps, {atoms.get_temperature():.0f} K: "
-                  f"drift {found['drift']:.1e} +- {found['drift_error']:.1e} meV/atom/ps, rms {found['rms']:.2e} "
-                  f"meV/atom{momentum} ({time.perf_counter() - began:.0f} s)", flush=True)
+            found = [report(one, calculator, kind, timestep, arguments.time) for one in initial]
+            rms.append(np.sqrt(np.mean(np.square(found))))
         print(f"{kind}: rms at {arguments.timesteps[0]:g} fs / rms at {arguments.timesteps[-1]:g} fs = "
               f"{rms[0] / rms[-1]:.2f}", flush=True)
 

@@ -6,7 +6,7 @@ What comes out honours the model contract, so every output, check and the calcul
 
 from .. import plugins
 from ._cost import cost  # noqa: F401  (part of the interface)
-from ._sampled import Sampled
+from ._sampled import KINDS as DRAWN  # symmetrisers whose frames can be drawn
 
 
 def symmetrise(model, name):
@@ -21,6 +21,7 @@ def symmetrise(model, name):
 def sampled(model, name, generator):
     """The model as ECSE sees it in training: each environment in one frame, which a torch.Generator draws by weight.
 
-    name: that of the symmetriser in the recipe, such as "ecse" or "ecse:so3".
+    name: that of the symmetriser in the recipe, such as "ecse", "ecse:so3" or "ecse_layers", which draws anew for each
+    layer.
     """
-    return Sampled(model, symmetrise(model, name).options, generator)
+    return DRAWN[name.partition(":")[0]](model, symmetrise(model, name).options, generator)

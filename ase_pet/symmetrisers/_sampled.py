@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from . import ecse
+from . import ecse, ecse_layers
 
 
 class Sampled(ecse.Model):
@@ -24,15 +24,30 @@ class Sampled(ecse.Model):
 
     def _environments(self, near, block, vectors):
         frames, auxiliary, rows = super()._environments(near, block, vectors)
-        return frames, auxiliary, self._drawn(rows, len(auxiliary))
+        return frames, auxiliary, drawn(rows, self.generator)
 
-    def _drawn(self, rows, n_atoms):
-        """One of the rows of each atom, drawn with the probability that its weight says."""
-        chance = torch.rand(len(rows.atom), generator=self.generator, dtype=torch.float64).to(rows.weights.device)
-        # The largest log w + g, g from a Gumbel distribution, is a draw by weight.
-        key = rows.weights.detach().log() - (-chance.log()).log()
-        best = key.new_full((n_atoms,), -torch.inf).scatter_reduce(0, rows.atom, key, "amax")
-        which = torch.nonzero(key == best[rows.atom])[:, 0]
-        drawn = which.new_zeros(n_atoms).index_copy(0, rows.atom[which], which)
-        return replace(rows, start=rows.start[drawn], count=rows.count[drawn], axes=rows.axes[drawn],
-                       back=rows.back[drawn], atom=rows.atom[drawn], weights=torch.ones_like(rows.weights[drawn]))
+
+class SampledLayers(ecse_layers.Model):
+    """The same layer by layer: each layer sees each atom in a frame of its own draw, and sends on what it sees there."""
+
+    def __init__(self, model, options, generator):
+        super().__init__(model, options)
+        self.generator = generator
+
+    def _of_layer(self, rows):
+        return drawn(rows, self.generator)
+
+
+KINDS = {"ecse": Sampled, "ecse_layers": SampledLayers}  # name of the symmetriser -> class
+
+
+def drawn(rows, generator):
+    """One of the rows of each atom, drawn with the probability that its weight says."""
+    chance = torch.rand(len(rows.atom), generator=generator, dtype=torch.float64).to(rows.weights.device)
+    # The largest log w + g, g from a Gumbel distribution, is a draw by weight.
+    key = rows.weights.detach().log() - (-chance.log()).log()
+    best = key.new_full((len(rows.field.count),), -torch.inf).scatter_reduce(0, rows.atom, key, "amax")
+    which = torch.nonzero(key == best[rows.atom])[:, 0]
+    chosen = which.new_zeros(len(best)).index_copy(0, rows.atom[which], which)
+    return replace(rows, start=rows.start[chosen], count=rows.count[chosen], axes=rows.axes[chosen],
+                   back=rows.back[chosen], atom=rows.atom[chosen], weights=torch.ones_like(rows.weights[chosen]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ase.data import atomic_numbers
 
-from .. import plugins
+from .. import plugins, symmetrisers
 
 METHODS = ("muon", "adam")
 AUGMENTATIONS = ("rotations", "frames")
@@ -154,9 +154,13 @@ def _check_augmentation(recipe, path):
     if recipe.augmentation not in AUGMENTATIONS:
         raise ValueError(f"`{path}`: `augmentation` is {recipe.augmentation!r}: valid choices are "
                          f"{', '.join(AUGMENTATIONS)}")
-    if recipe.augmentation == "frames" and recipe.symmetrise.partition(":")[0] != "ecse":
+    kind, framed = recipe.symmetrise.partition(":")[0], recipe.augmentation == "frames"
+    if framed and kind not in symmetrisers.DRAWN:
         raise ValueError(f"`{path}`: `augmentation` 'frames' trains a model that means nothing outside the frames of ECSE, "
-                         f"but `symmetrise` is {recipe.symmetrise!r}: expected 'ecse'")
+                         f"but `symmetrise` is {recipe.symmetrise!r}: expected {' or '.join(map(repr, symmetrisers.DRAWN))}")
+    if kind == "ecse_layers" and not framed:
+        raise ValueError(f"`{path}`: `symmetrise` 'ecse_layers' means nothing for models that were trained without it: "
+                         "expected `augmentation` 'frames'")
 
 
 def _check_dipole(recipe, heads, path):

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""What ECSE costs: environments for each atom, time and memory beside the plain model, and the share of the geometry.
+
+usage: ecse_cost.py [--repeats 3] [--systems "silicon 216" ...]
+Energy and forces in float32, one thread, CPU time (median), each row in a process of its own for its peak of memory. Models
+have the size of the silicon calculator and random weights, which cost what trained ones cost. Geometry: the same with a
+network that reads one number of each edge and does nothing else: frames, weights, turned vectors and their derivatives.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+
+import torch
+from ase.build import bulk, molecule
+from ecse import SIZE, milliseconds, water
+
+from ase_pet import PETCalculator
+from ase_pet.models import pet
+
+SYSTEMS = {"silicon 64": lambda: bulk("Si", cubic=True) * 2, "silicon 216": lambda: bulk("Si", cubic=True) * 3,
+           "water 192": lambda: water(4), "ethanol": lambda: molecule("CH3CH2OH"),
+           "copper 108": lambda: bulk("Cu", cubic=True) * 3}
+
+
+class Reader(torch.nn.Module):
+    """A local model that reads x + y of each edge."""
+
+    local, composition, energy_head = True, {}, "energy"
+
+    def __init__(self, settings):
+        super().__init__()
+        self.settings, self.cutoff, self.species = settings, settings.cutoff, settings.species
+
+    def forward(self, graph):
+        read = graph.edge_vectors[:, 0] + graph.edge_vectors[:, 1]
+        return read.new_zeros(graph.n_atoms).index_add(0, graph.centre, read)
+
+
+def one(system, symmetrise, network, repeats):
+    """Print {ms, peak in MB, evaluations, predicted ratio} of energy and forces."""
+    torch.set_num_threads(1)
+    atoms = SYSTEMS[system]()
+    atoms.rattle(0.05, seed=1)
+    torch.manual_seed(0)
+    settings = pet.Settings(species=tuple(sorted(set(atoms.numbers.tolist()))), **SIZE)
+    model = {"pet": pet.Model, "reader": Reader}[network](settings)
+    calculator = PETCalculator(model, device="cpu", dtype="float32", symmetrise=symmetrise)
+    found = {"ms": milliseconds(calculator, atoms, repeats), **calculator.cost(atoms),
+             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    print(json.dumps(found))
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        one(*arguments.one, arguments.repeats)
+        return
+
+    def measured(*what):
+        command = [sys.executable, __file__, "--repeats", str(arguments.repeats), "--one", *what]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    print(f"{'system':12} {'symmetrise':10} {'ms/atom':>8} {'ratio':>6} {'evaluations':>11} {'ratio / evaluations':>20} "
+          f"{'peak MB':>8} {'geometry':>8}")
+    for system in arguments.systems:
+        plain = measured(system, "none", "pet")
+        print(f"{system:12} {'none':10} {plain['ms']:8.2f} {1:6.1f} {1:11.1f} {1:20.2f} {plain['peak']:8.0f}", flush=True)
+        for name in ("ecse:so3", "ecse"):
+            found, geometry = measured(system, name, "pet"), measured(system, name, "reader")
+            ratio, evaluations = found["ms"] / plain["ms"], found["evaluations_per_atom"]
+            print(f"{system:12} {name:10} {found['ms']:8.2f} {ratio:6.1f} {evaluations:11.1f} {ratio / evaluations:20.2f} "
+                  f"{found['peak']:8.0f} {geometry['ms'] / found['ms']:8.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
