@@ -7,17 +7,16 @@ to 1. What it makes there is averaged before anybody else sees it:
     e_ij = sum_m c_im f_ijm e_ijm,     n_i = sum_m c_im n_im
 
 Tokens e_ij become the messages of their edges, as the model exchanges them; n_i is the central token of the next layer
-where there is one (featuriser `feedforward`). Both are invariant, so that layer l sees invariant messages along the
-edges of atom i in a frame of atom i. Energies are exact under O(3), as smooth as those of `ecse`, size-extensive and as local
+where there is one (featuriser `feedforward`). Both are invariant, so that layer l sees invariant messages along the edges
+of atom i in a frame of atom i. Energies are exact under O(3), as smooth as those of `ecse`, size-extensive and as local
 as the model: layers times its cutoff. A layer costs as much as `ecse` of a local model, and for one layer of the type
 residual it is the same. The featuriser `feedforward` is read once, from the means themselves.
 
 f is 1 in frames. On lines neighbours slide out to the cutoff, where their tokens belong to nobody: f is the cutoff factor of
 the edge as the line shows it.
 
-A model that was trained without it sends other messages: as an average of its energies this is meaningless. It is close
-to frame averaging (O. Puny et al., arXiv:2110.03336) of the layers of a network, with the smooth frames of S. Pozdnyakov
-and M. Ceriotti, arXiv:2305.19302.
+A model that was trained without it sends other messages, and what comes out is no mean of its energies. Frames and
+weights: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302, who symmetrise the network as a whole.
 """
 
 from dataclasses import dataclass
@@ -128,12 +127,16 @@ class Model(ecse.Model):
         if self._each:
             read = self._read(heads, {index: (node, edge)}, scene)[:len(atom)]
             values = values.index_add(0, atom, weights * reading.turned_back(read, rows.back[chunk]))
-        # Entries beyond those of the field are of lines.
-        fade = torch.where(entry < n_entries, 1.0, scene.factor[:len(entry)]) * weights[row, 0]
-        edge = edge[:len(entry)] * fade[:, None].to(edge.dtype)
+        share = weights[row] * _there(entry, n_entries, scene.factor)[:, None]
+        edge = edge[:len(entry)] * share.to(edge.dtype)
         node = node[:len(atom)] * weights.to(node.dtype)
         return (values, node.new_zeros(n, node.shape[1]).index_add(0, atom, node),
                 edge.new_zeros(n_entries, edge.shape[1]).index_add(0, source, edge))
+
+
+def _there(entry, n_entries, factor):
+    """How much of the token of each entry is there: on lines, whose entries are not those of the field, f."""
+    return torch.where(entry < n_entries, 1.0, factor[:len(entry)])
 
 
 WORDS = {word: changes for word, changes in ecse.WORDS.items() if "limit" not in changes}
