@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ._frames import step
+from ._frames import outer_cutoff, step
 
 OFF_AXIS = (0.2, 0.3)  # kappa falls from 1 to 0 as the squared sine goes from the first to the sum of both
 
@@ -38,7 +38,7 @@ class Lines:
 
 def lines(edges, wanted, cutoff, settings):
     """Lines of the atoms `wanted` (n,) bool. settings: `width` of the cutoff in A, `least_weight` w0."""
-    inside = step((cutoff - settings.width - edges.lengths) / settings.width) * wanted[edges.atom]
+    inside = step((outer_cutoff(cutoff, settings) - edges.lengths) / settings.width) * wanted[edges.atom]
     total = edges.sum(inside, edges.atom)
     empty = (1 - step(total / settings.least_weight)) * wanted
     axis, alone = torch.nonzero(inside.detach() > 0)[:, 0], torch.nonzero(empty.detach() > 0)[:, 0]

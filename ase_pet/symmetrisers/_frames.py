@@ -4,7 +4,7 @@ Source: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302, here for 
 
     r_j, u_j    distance and direction of neighbour j                D       `width`
     s_jk        squared sine |u_j x u_k|^2                           beta    `beta`
-    R_out       cutoff of the model - D, so that R_in <= cutoff      W, dW   `sine`, `sine_width`
+    R_out       `outer_cutoff`                                       W, dW   `sine`, `sine_width`
 
 Every quantity is float64, and sorted by atom where it belongs to an edge.
 """
@@ -86,11 +86,28 @@ def pairs(edge, atom, n_atoms):
     return edge[first], edge[second]
 
 
+def outer_cutoff(cutoff, settings):
+    """R_out in A, beyond which no pair counts in R_in: the cutoff - D, and less GAP / beta in the gentle form."""
+    return cutoff - settings.width - (GAP / settings.beta if settings.gentle_width else 0)
+
+
 def inner_cutoff(edges, outer, settings):
     """(n,) R_in in A: D beyond a smooth minimum over pairs that are not collinear, and over R_out = `outer`.
 
-    R_in = D + [sum p v exp(-beta v) + R_out exp(-beta R_out)] / [sum p exp(-beta v) + exp(-beta R_out)] over pairs,
-    p = f(r_j) f(r_k) step((s - W) / dW) and v = SmoothMax(r_j, r_k) + GAP / beta >= max(r_j, r_k).
+    R_in = D + [sum p z exp(-beta z) + R_out exp(-beta R_out)] / [sum p exp(-beta z) + exp(-beta R_out)] over pairs,
+    v = SmoothMax(r_j, r_k) + GAP / beta >= max(r_j, r_k), and
+
+    published   p = f(r_j) f(r_k) q,   z = v,                    q = step((s - W) / dW)
+    gentle      p = f(r_j) f(r_k),     z = q v + (1 - q) R_out,  q = step((s - W) / `gentle_width`)
+
+    A pair much nearer than others takes over the published minimum as soon as q exp(beta (difference of v)) is 1, while
+    its q is minute; z instead follows q, so that R_in changes over the whole width.
+
+    An atom with a pair of s > W inside R_out has a total weight of 2 at least, in either form. R_in - D is a mean of R_out
+    and of all z with p > 0, so not below the least of them. If that is R_out, all pairs inside R_out are inside R_in - D,
+    and the one of s > W counts fully. If it is the z of a pair, z < R_out, then q > 0, so s > W, and z >= v >= r_j, r_k:
+    this pair is inside R_in - D and counts fully. And z <= max(v, R_out) <= R_out + GAP / beta, so that R_in <= R_out + D +
+    GAP / beta, the cutoff in the gentle form; in the published one p is minute where v is above R_out.
     """
     near = torch.nonzero(edges.lengths.detach() < outer)[:, 0]
     weight, value, atom = _reach(edges, near, outer, settings)
@@ -102,17 +119,20 @@ def inner_cutoff(edges, outer, settings):
 
 
 def _reach(edges, near, outer, settings):
-    """Weight p > 0 and v in A of pairs of the edges `near`, and their atoms."""
+    """Weight p and z in A of pairs of the edges `near`, and their atoms; in the published form those of p > 0 only."""
     first, second = pairs(near, edges.atom[near], edges.n_atoms)
-    with torch.no_grad():
-        kept = torch.nonzero(_sine(edges, first, second) > settings.sine)[:, 0]
-    first, second = first[kept], second[kept]
+    if not settings.gentle_width:
+        with torch.no_grad():
+            kept = torch.nonzero(_sine(edges, first, second) > settings.sine)[:, 0]
+        first, second = first[kept], second[kept]
     inside = step((outer - edges.lengths) / settings.width)
-    sine = _sine(edges, first, second)
-    weight = inside[first] * inside[second] * step((sine - settings.sine) / settings.sine_width)
+    weight = inside[first] * inside[second]
+    angle = step((_sine(edges, first, second) - settings.sine) / (settings.gentle_width or settings.sine_width))
     difference = edges.lengths[second] - edges.lengths[first]
     value = edges.lengths[first] + difference * torch.sigmoid(settings.beta * difference) + GAP / settings.beta
-    return weight, value, edges.atom[first]
+    if settings.gentle_width:
+        return weight, angle * value + (1 - angle) * outer, edges.atom[first]
+    return weight * angle, value, edges.atom[first]
 
 
 def _sine(edges, first, second):

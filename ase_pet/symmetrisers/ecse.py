@@ -39,6 +39,7 @@ class Settings:
     sine_width: float = 0.15  # over which it starts to count
     linear_factor: bool = True  # pairs count more, the closer they are to a right angle
     least_weight: float = 0.5  # total weight below which the auxiliary energy is mixed in
+    gentle_width: float | None = None  # squared sine over which a pair draws R_in in, None: the published R_in
     parity: bool = True  # O(3) instead of SO(3), at twice the cost
     limit: float = 1000.0  # largest cost of a model that passes messages, relative to the model itself; may be infinite
 
@@ -48,6 +49,8 @@ class Settings:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}: expected a finite number above 0")
         if not self.sine_width <= self.sine < 1:
             raise ValueError(f"`sine` is {self.sine}: expected `sine_width` ({self.sine_width}) or more, less than 1")
+        if self.gentle_width is not None and not 0 < self.gentle_width < math.inf:
+            raise ValueError(f"`gentle_width` is {self.gentle_width!r}: expected a finite number above 0, or None")
         if not self.limit > 0:
             raise ValueError(f"`limit` is {self.limit!r}: expected a number above 0, math.inf for no limit")
         if self.least_weight > 2:
@@ -68,7 +71,8 @@ class Model(Wrapped):
         super().__init__(model)
         self.options, self.chunk_edges = options or Settings(), chunk_edges
         self.hops = _fields.hops(model)
-        if model.cutoff <= self.options.width:
+        self.outer = _frames.outer_cutoff(model.cutoff, self.options)
+        if self.outer <= 0:
             raise ValueError(f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
                              f"{model.cutoff} A, as pairs of neighbours must leave before edges do")
 
@@ -147,25 +151,27 @@ class Model(Wrapped):
         atoms, edges = block
         own = _frames.edges(vectors[edges] if self.hops else vectors, near.centre[edges] - atoms.start,
                             near.count[atoms])
-        frames = _frames.frames(own, self.cutoff - self.options.width, self.options)
+        frames = _frames.frames(own, self.outer, self.options)
         auxiliary = 1 - _frames.step(frames.total / self.options.least_weight)
         lines = _auxiliary.lines(own, auxiliary.detach() > 0, self.cutoff, self.options)
         field = _fields.clusters(near, atoms, self.hops) if self.hops else _fields.stars(near, atoms, edges)
         return frames, auxiliary, _rows.rows(field, field.table(vectors), frames, auxiliary, lines, self.options.parity)
 
 
-WORDS = {"o3": {"parity": True}, "so3": {"parity": False}, "force": {"limit": math.inf}}
+GENTLE = {"gentle_width": 0.35, "sine": 0.05, "sine_width": 0.05, "linear_factor": False}
+WORDS = {"o3": {"parity": True}, "so3": {"parity": False}, "force": {"limit": math.inf}, "gentle": GENTLE}
 
 
 def wrap(model, argument=""):
     """The model, symmetrised with the default settings, or those that the argument names: words with colons between.
 
-    "so3" leaves out mirror images, "o3" does not; "force" runs a model that passes messages at any cost.
+    "so3" leaves out mirror images, "o3" does not; "force" runs a model that passes messages at any cost; "gentle" is for
+    forces that change less where a near pair of neighbours leaves a line, with some more frames.
     """
     if isinstance(argument, Settings):
         return Model(model, argument)
     words = argument.split(":") if argument else []
     if not set(words) <= WORDS.keys() or len(set(words)) < len(words) or {"o3", "so3"} <= set(words):
         raise ValueError(f"`symmetrise` is 'ecse:{argument}': valid choices are ecse, "
-                         f"{', '.join(f'ecse:{word}' for word in WORDS)}, and several such as ecse:so3:force")
+                         f"{', '.join(f'ecse:{word}' for word in WORDS)}, and several such as ecse:gentle:so3")
     return Model(model, Settings(**{name: value for word in words for name, value in WORDS[word].items()}))

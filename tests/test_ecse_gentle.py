@@ -1,0 +1,100 @@
+"""The gentle form of ECSE: weights never vanish together, R_in stays inside the cutoff, forces change less."""
+
+import pytest
+import torch
+from ase import Atoms
+from benchmarks.ecse_stiffness import moving, stiffness
+from local_toys import PATHS, STRUCTURES, batch, evaluate, line, local_pet, pieces_that_fail, turned, work_is_missing
+from tolerances import worst
+
+import toys
+from ase_pet import rotations
+from ase_pet.symmetrisers import _frames, ecse, symmetrise
+
+NETWORK = local_pet()
+MODEL = ecse.wrap(NETWORK, "gentle")
+FORMS = {"published": ecse.Settings(), "gentle": MODEL.options, "gentle, narrow": ecse.Settings(gentle_width=0.05),
+         "gentle, wide": ecse.Settings(gentle_width=0.9, width=1.0)}
+# CO2 bends from a line to a right angle; two atoms at 2.7 A are the next pair of the carbon.
+WATCHED = Atoms("COOHN", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0], [0.4, 2.6, 0.5], [-0.3, -1.5, 2.4]])
+ENDS = [-1.16, -0.1, 0], [-0.1, 1.16, 0]
+
+
+def environments(generator, count=3000):
+    """Edges of atoms with 2 to 7 neighbours at 0.8 to 4 A, which prefer to be on two lines."""
+    atom = torch.arange(count).repeat_interleave(torch.randint(2, 8, (count,), generator=generator))
+    length = 0.8 + 3.2 * torch.rand(len(atom), generator=generator, dtype=torch.float64)
+    way = torch.randn(len(atom), 3, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 0.3, 0.1])
+    vectors = length[:, None] * way / way.square().sum(1, keepdim=True).sqrt()
+    return _frames.edges(vectors, atom, torch.bincount(atom))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_good_pair_is_enough_weight(form, generator):
+    """The proof in `_frames.inner_cutoff`, for atoms with any number of them."""
+    edges, settings, cutoff = environments(generator), FORMS[form], 4.0
+    outer = _frames.outer_cutoff(cutoff, settings)
+    frames = _frames.frames(edges, outer, settings)
+    near = torch.nonzero(edges.lengths < outer)[:, 0]
+    first, second = _frames.pairs(near, edges.atom[near], edges.n_atoms)
+    good = edges.atom[first][_frames._sine(edges, first, second) > settings.sine].unique()
+    assert 100 < len(good) < edges.n_atoms
+    assert frames.total[good].min() >= 2
+    assert frames.inner_cutoff.max() <= cutoff + _frames.SATURATED * settings.width  # up to where a step is exactly 0
+    assert frames.total.min() == 0
+
+
+@pytest.mark.parametrize("form", ["gentle", "gentle, narrow", "gentle, wide"])
+def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
+    """Of many atoms, and of right angles between neighbours at the same distance r, whose v is above r."""
+    settings, cutoff = FORMS[form], 4.0
+    assert _frames.inner_cutoff(environments(generator), _frames.outer_cutoff(cutoff, settings), settings).max() <= cutoff
+    for r in torch.linspace(1.0, 4.0, 200).tolist():
+        edges = _frames.edges(r * torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.int64), torch.tensor([3]))
+        reach = _frames.inner_cutoff(edges, _frames.outer_cutoff(cutoff, settings), settings)
+        assert min(r, cutoff - settings.width) < reach <= cutoff
+
+
+@pytest.mark.parametrize("name", ["silicon", "ethanol", "fcc", "chiral", "CO2 180", "CO2 175", "CO2 165", "N2", "atom"])
+def test_energies_and_forces_turn_with_the_structure(name, generator):
+    atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(20, generator)
+    still = evaluate(MODEL, atoms)
+    results = evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns))
+    assert worst(results.energy, still.energy.expand(20)) < 1e-12
+    assert (results.forces.view(20, -1, 3) @ turns - still.forces).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("path", [*PATHS, "a watched line bends"])
+def test_nothing_jumps(path):
+    paths = {**PATHS, "a watched line bends": line(WATCHED, 2, *ENDS)}
+    assert pieces_that_fail(work_is_missing, ecse.wrap(NETWORK, "gentle:so3"), paths[path]) == 0
+
+
+def test_forces_change_less():
+    """The carbon's two oxygens leave a line and are much nearer than what its frames were made of until then."""
+    def stiffest(model):
+        def forces(frames):
+            return evaluate(model, *frames).forces.view(len(frames), -1, 3).numpy()
+        return stiffness(forces, moving(WATCHED, 2, *ENDS))[0]
+
+    published, gentle = (stiffest(ecse.wrap(NETWORK, words)) for words in ("so3", "gentle:so3"))
+    assert gentle < 0.01 * published
+
+
+def test_words_may_be_combined():
+    options = symmetrise(NETWORK, "ecse:gentle:so3").options
+    assert (options.gentle_width, options.parity) == (0.35, False)
+    assert symmetrise(toys.tiny_pet(), "ecse:force:gentle").options.limit == float("inf")
+    with pytest.raises(ValueError, match="'ecse:gentle:gentle': valid choices are ecse, ecse:o3, ecse:so3, ecse:force, "
+                                         "ecse:gentle, and several such as ecse:gentle:so3"):
+        symmetrise(NETWORK, "ecse:gentle:gentle")
+    with pytest.raises(ValueError, match="`gentle_width` is 0.0: expected a finite number above 0, or None"):
+        ecse.Settings(gentle_width=0.0)
+
+
+def test_models_that_pass_messages_may_be_gentle(generator):
+    model, turn = ecse.wrap(toys.tiny_pet(species=(1, 6, 7, 8, 14)), "gentle"), rotations.random_orthogonal(1, generator)[0]
+    atoms = STRUCTURES["chiral"]()
+    energy = evaluate(model, atoms, turned(atoms, turn.numpy())).energy
+    assert worst(energy[1], energy[0]) < 1e-12
+    assert model(batch([atoms], model.cutoff)).isfinite().all()
