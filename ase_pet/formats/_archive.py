@@ -85,11 +85,18 @@ class Archive:
 
     def content(self):
         """Object that was saved: containers, numbers, text, Stored for each tensor, Inert for anything else."""
+        functions = {"collections.OrderedDict": _ordered, "torch._utils._rebuild_tensor_v2": _stored}
+        return unpickle(self._pickle(), functions, _is_inert, _storage)
+
+    def mentions(self, text):
+        """Whether the text stands somewhere in what was saved."""
+        return text.encode() in self._pickle()
+
+    def _pickle(self):
         name = self._root + "data.pkl"
         if self._records[name].file_size > LARGEST_PICKLE:
             raise ValueError(f"record `{name}` is larger than {LARGEST_PICKLE} bytes: refused")
-        functions = {"collections.OrderedDict": _ordered, "torch._utils._rebuild_tensor_v2": _stored}
-        return unpickle(self._bytes(name), functions, _is_inert, _storage)
+        return self._bytes(name)
 
     def tensor(self, stored):
         """Tensor, contiguous, of a Stored. A record can be read once, so that tensors add up to the file at most."""

@@ -33,4 +33,18 @@ def step(distances, cutoff, width):
     return torch.sigmoid(1 / x - 1 / (1 - x))
 
 
+def polynomial(distances, cutoff, power=6):
+    """Weight of each distance: 1 at 0, 0 from the cutoff on, with two continuous derivatives there.
+
+    f = 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2) with u = d / cutoff and p the power, written as
+    (1 - u)^3 sum_{k<p} (k+1)(k+2)/2 u^k, which keeps its relative precision where the weight is small.
+    Source: J. Gasteiger et al., arXiv:2003.03123, equation only.
+    """
+    u = (distances / cutoff).clamp(max=1)
+    total = torch.zeros_like(u)
+    for k in reversed(range(power)):
+        total = total * u + (k + 1) * (k + 2) / 2
+    return (1 - u)**3 * total
+
+
 FUNCTIONS = {"bump": bump, "cosine": cosine, "step": step}
