@@ -281,7 +281,7 @@ def test_one_layer_in_drawn_frames_is_that_of_ecse():
 
 
 def test_each_layer_draws_frames_of_its_own():
-    """An isolated atom with F frames has about F energies with one layer and F^2 with two; with reflections."""
+    """An oxygen atom with F frames has F energies with one layer, more with two: its messages have as many values."""
     atoms = Atoms("OHH", [[0, 0, 0], [0.9, 0, 0], [-0.2, 1.0, 0]])  # planar: reflections do not count
     graph, counts = batch([atoms], 4.0), []
     frames = ecse.wrap(local_pet()).describe(graph)["frames"].tolist()
