@@ -24,9 +24,9 @@ def framed(recipe):
     return write
 
 
-def drawn(graph, name, count, seed=0):
+def drawn(graph, name, count, seed=0, draws=1):
     """(count, n_atoms) energies of a model in drawn frames."""
-    model = sampled(local_pet(), name, torch.Generator().manual_seed(seed))
+    model = sampled(local_pet(), name, torch.Generator().manual_seed(seed), draws)
     return torch.stack([model(graph) for _ in range(count)])
 
 
@@ -37,6 +37,21 @@ def test_the_mean_of_draws_is_the_mean_over_frames(name):
     energies, count = drawn(graph, "ecse", 400), 400
     exact = symmetrise(local_pet(), "ecse")(graph)
     assert ((energies.mean(0) - exact).abs() <= 5 * energies.std(0) / count**0.5 + 1e-12).all()
+
+
+@pytest.mark.parametrize("name", ["ethanol", "CO2 160", "CO2 180", "atom"])
+def test_all_frames_drawn_are_the_mean_over_frames(name):
+    graph = batch([STRUCTURES[name]()], local_pet().cutoff)
+    all_drawn, exact = (evaluation.Evaluation(model, graph) for model in (
+        sampled(local_pet(), "ecse", torch.Generator(), draws=1000), symmetrise(local_pet(), "ecse")))
+    assert worst(all_drawn.energies, exact.energies) < 1e-13
+    assert (all_drawn.forces - exact.forces).abs().max() < 1e-12
+
+
+def test_more_draws_scatter_less():
+    graph = batch([STRUCTURES["ethanol"]()], 4.0)
+    spread = [drawn(graph, "ecse", 60, draws=draws).std(0).mean() for draws in (1, 2, 8)]
+    assert spread[0] > 1.2 * spread[1] > 1.5 * spread[2]
 
 
 def test_energies_of_draws_scatter():
@@ -51,11 +66,12 @@ def test_draws_turn_with_the_structure(generator):
     assert worst(first, second) < 1e-12
 
 
-def test_forces_of_a_draw_are_the_derivative_of_its_energy():
-    """Frames turn with the atoms: this is part of the derivative."""
+@pytest.mark.parametrize("draws", [1, 3])
+def test_forces_of_a_draw_are_the_derivative_of_its_energy(draws):
+    """Frames turn with the atoms, and their weights change: this is part of the derivative."""
     atoms, h = STRUCTURES["ethanol"](), 1e-5
     graph = batch([atoms], 4.0)
-    model = sampled(local_pet(), "ecse", torch.Generator().manual_seed(7))
+    model = sampled(local_pet(), "ecse", torch.Generator().manual_seed(7), draws)
     forces = evaluation.Evaluation(model, graph).forces
     moved = []
     for sign in (1, -1):
@@ -111,6 +127,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(framed, tmp_path):
 @pytest.mark.parametrize(("old", "new", "message"), [
     ('"frames"', '"mirrors"', "`augmentation` is 'mirrors': valid choices are rotations, frames"),
     ('symmetrise = "ecse"', 'symmetrise = "group:O"', "means nothing outside the frames of ECSE, but `symmetrise` is 'group:O'"),
+    ('"frames"\n', '"frames"\ndraws = 0\n', "`draws` is 0: expected a whole number above 0"),
     ('symmetrise = "ecse"\n', "", "`symmetrise` is 'none': expected 'ecse'"),
 ])
 def test_a_recipe_that_does_not_fit_is_refused(framed, tmp_path, old, new, message):

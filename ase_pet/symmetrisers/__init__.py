@@ -18,10 +18,10 @@ def symmetrise(model, name):
     return plugins.load(__name__, kind).wrap(model, argument)
 
 
-def sampled(model, name, generator):
-    """The model as ECSE sees it in training: each environment in one frame, which a torch.Generator draws by weight.
+def sampled(model, name, generator, draws=1):
+    """The model as ECSE sees it in training: each environment in some frames, which a torch.Generator draws by weight.
 
     name: that of the symmetriser in the recipe, such as "ecse", "ecse:so3" or "ecse_layers", which draws anew for each
     layer.
     """
-    return DRAWN[name.partition(":")[0]](model, symmetrise(model, name).options, generator)
+    return DRAWN[name.partition(":")[0]](model, symmetrise(model, name).options, generator, draws)

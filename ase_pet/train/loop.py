@@ -172,7 +172,7 @@ class Trainer:
         """The model as the training and its validation see it: in axes as they come, or in frames that are drawn."""
         if self.recipe.augmentation == "rotations":
             return model
-        return sampled(model, self.recipe.symmetrise, generator)
+        return sampled(model, self.recipe.symmetrise, generator, self.recipe.draws)
 
     def rate(self):
         """Factor on the learning rate at the present step."""

@@ -71,7 +71,7 @@ class Recipe:
     """A whole recipe; `card` holds free text for the calculator's card (system, level_of_theory, limits, licence).
 
     start: calculator folder (relative to the recipe) or shipped calculator whose weights the training starts from.
-    augmentation: "rotations" turns each structure at random; "frames" turns each environment into one of its frames,
+    augmentation: "rotations" turns each structure at random; "frames" turns each environment into `draws` of its frames,
     drawn by weight, and trains a model for ECSE alone.
     """
 
@@ -87,6 +87,7 @@ class Recipe:
     seed: int = 0
     symmetrise: str = "none"
     augmentation: str = "rotations"
+    draws: int = 1
     start: str | None = None
     folder: Path = Path(".")
 
@@ -158,6 +159,8 @@ def _check_augmentation(recipe, path):
     if framed and kind not in symmetrisers.DRAWN:
         raise ValueError(f"`{path}`: `augmentation` 'frames' trains a model that means nothing outside the frames of ECSE, "
                          f"but `symmetrise` is {recipe.symmetrise!r}: expected {' or '.join(map(repr, symmetrisers.DRAWN))}")
+    if not (isinstance(recipe.draws, int) and recipe.draws > 0):
+        raise ValueError(f"`{path}`: `draws` is {recipe.draws!r}: expected a whole number above 0")
     if kind == "ecse_layers" and not framed:
         raise ValueError(f"`{path}`: `symmetrise` 'ecse_layers' means nothing for models that were trained without it: "
                          "expected `augmentation` 'frames'")
