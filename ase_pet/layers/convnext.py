@@ -35,7 +35,7 @@ class Basis(nn.Module):
     def forward(self, x):
         rows = _monomials(x.reshape(-1, x.shape[-1]), self.degree)
         hidden = functional.gelu(self.hidden(functional.gelu(self.embedder(rows))))
-        return hidden.view(*x.shape[:-1], -1)
+        return hidden.view(*x.shape[:-1], hidden.shape[1])
 
 
 def _monomials(x, degree):
@@ -60,7 +60,7 @@ class Convolution(nn.Module):
 
     def in_space(self, x, basis, edges):
         """(n, O, C) sums over edges, with basis (E, O, K) times window."""
-        kernel = linear(basis.flatten(0, 1), self.kernel.weight).view(*basis.shape[:2], -1)
+        kernel = linear(basis.flatten(0, 1), self.kernel.weight).view(*basis.shape[:2], x.shape[2])
         found = _gathered(kernel, x, edges.neighbour, edges.centre)
         if edges.opposite is None:
             return found
