@@ -1,0 +1,160 @@
+"""PONITA under rotations: what is exact on a grid, what symmetrisers make exact, and what remains."""
+
+import numpy as np
+import pytest
+import torch
+from local_toys import STRUCTURES, batch, evaluate, turned
+from ponita_toys import tiny_ponita
+from tolerances import worst
+
+from ase_pet import rotations
+from ase_pet.evaluation import Evaluation
+from ase_pet.symmetrisers import symmetrise
+
+ICOSAHEDRAL = ["icosahedral", "dodecahedral", "compound"]
+INVERSION = -np.eye(3)
+
+
+def changes(model, atoms, turns):
+    """Largest changes of energies (eV) and of forces turned back (eV/A) over turns (n, 3, 3)."""
+    here = evaluate(model, atoms)
+    found = [evaluate(model, turned(atoms, turn)) for turn in turns]
+    energies = max(float((one.energies - here.energies).detach().abs().max()) for one in found)
+    forces = max(float((one.forces @ torch.tensor(turn) - here.forces).abs().max())
+                 for one, turn in zip(found, turns, strict=True))
+    return energies, forces
+
+
+@pytest.mark.parametrize("structure", ["ethanol", "slab"])
+@pytest.mark.parametrize("grid", ICOSAHEDRAL)
+def test_60_rotations_and_inversion_are_exact(grid, structure):
+    """Energies relative to their size; forces too."""
+    model, atoms = tiny_ponita(orientations=grid), STRUCTURES[structure]()
+    energies, forces = changes(model, atoms, [*rotations.icosahedral().numpy(), INVERSION])
+    assert energies < 1e-13 * float(evaluate(model, atoms).energies.abs().max())
+    assert forces < 1e-12
+
+
+def test_octahedral_grid_is_exact_under_its_group():
+    energies, forces = changes(tiny_ponita("octahedral"), STRUCTURES["ethanol"](),
+                               rotations.with_inversion(rotations.octahedral()).numpy())
+    assert max(energies, forces) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["base", "fibonacci"])
+def test_other_rotations_are_not(name, generator):
+    """So that the tests above compare something."""
+    turns = rotations.random_orthogonal(5, generator).numpy()
+    assert changes(tiny_ponita(name), STRUCTURES["ethanol"](), turns)[0] > 1e-3
+
+
+def test_a_grid_without_opposites_is_not_exact_under_inversion():
+    assert changes(tiny_ponita("fibonacci"), STRUCTURES["ethanol"](), [INVERSION])[0] > 1e-3
+
+
+def test_axes_that_turn_with_the_structure_change_nothing(generator):
+    """All that is not symmetric is the grid."""
+    model, atoms = tiny_ponita("fibonacci"), STRUCTURES["ethanol"]()
+    for turn in rotations.random_orthogonal(5, generator):
+        there = evaluate(model.with_orientations(model.axes @ turn.T), turned(atoms, turn.numpy()))
+        assert worst(there.energies, evaluate(model, atoms).energies) < 1e-13
+        assert worst(there.forces @ turn, evaluate(model, atoms).forces) < 1e-12
+
+
+def test_pnita_is_exact_and_blind_to_the_hand_of_a_molecule(generator):
+    turns = rotations.random_orthogonal(10, generator).numpy()
+    assert max(changes(tiny_ponita("PNITA"), STRUCTURES["chiral"](), turns)) < 1e-12
+
+
+def test_more_axes_leave_less():
+    """Standard deviation of the energy over orientations, by number of axes, of the same weights."""
+    graph, model = batch([STRUCTURES["ethanol"]()], 4.0), tiny_ponita()
+    left = [residual(model.with_orientations(f"fibonacci:{n}"), graph) for n in (6, 24, 96)]
+    assert left[0] > 2 * left[1] > 4 * left[2]
+
+
+def residual(model, graph):
+    """Standard deviation in eV of the energy over 8 random orientations."""
+    turns = rotations.random_orthogonal(8, torch.Generator().manual_seed(0))
+    return float(torch.stack([model(graph.with_vectors(graph.pair_vectors @ turn.T)).sum() for turn in turns]).std())
+
+
+@pytest.mark.parametrize(("setting", "name", "turns"), [
+    ("base", "group:O", rotations.octahedral()), ("fibonacci", "group:O", rotations.octahedral()),
+    ("fibonacci", "group:I", rotations.icosahedral()), ("base", "quadrature:2", torch.eye(3)[None])])
+def test_means_over_rotations(setting, name, turns):
+    """Exact under their group, and less remains."""
+    model, atoms = tiny_ponita(setting), STRUCTURES["ethanol"]()
+    averaged, graph = symmetrise(model, name), batch([atoms], 4.0)
+    assert max(changes(averaged, atoms, turns[:5].double().numpy())) < 1e-12
+    assert residual(averaged, graph) < residual(model, graph)
+
+
+def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
+    """group:I asks an icosahedral model for the same energy 120 times."""
+    model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
+    assert worst(symmetrise(model, "group:I")(graph), model(graph)) < 1e-13
+
+
+@pytest.mark.parametrize("structure", ["ethanol", "slab", "CO2 160", "N2", "atom"])
+@pytest.mark.parametrize("setting", ["octahedral", "fibonacci", "bump", "base"])
+def test_ecse_of_one_layer_is_exact(setting, structure, generator):
+    """Energies of atoms under ten random elements of O(3), forces turned along."""
+    model = symmetrise(tiny_ponita(setting, num_layers=1), "ecse")
+    turns = rotations.random_orthogonal(10, generator).numpy()
+    energies, forces = changes(model, STRUCTURES[structure](), turns)
+    assert energies < 1e-12
+    assert forces < 1e-10
+
+
+def test_ecse_of_two_layers_is_exact_on_clusters(generator):
+    """Other than PET, an atom of PONITA is a neighbour of itself, which is no edge of the graph."""
+    model = symmetrise(tiny_ponita("base", width=4, num_basis=4), "ecse:force")
+    assert model.hops == 1
+    turns = rotations.random_orthogonal(2, generator).numpy()
+    atoms = STRUCTURES["chiral"]()
+    energies, forces = changes(model, atoms, turns)
+    assert energies < 1e-12
+    assert forces < 1e-10
+
+
+def test_clusters_hold_all_that_an_atom_depends_on():
+    """The energies of a cluster's own atom are those in the whole structure: one more hop changes nothing."""
+    atoms, model = STRUCTURES["ethanol"](), symmetrise(tiny_ponita(), "ecse:force")
+    here = evaluate(model, atoms).energies
+    model.hops = 2
+    assert worst(evaluate(model, atoms).energies, here) < 1e-12
+
+
+def test_forces_of_ecse_are_the_derivative_of_its_energy():
+    model, atoms, h = symmetrise(tiny_ponita("one layer"), "ecse"), STRUCTURES["ethanol"](), 1e-5
+    ends = []
+    for shift in (h, -h):
+        moved = atoms.copy()
+        moved.positions[1, 0] += shift
+        ends.append(float(evaluate(model, moved).energy))
+    forces = evaluate(model, atoms).forces
+    assert float(forces[1, 0]) == pytest.approx(-(ends[0] - ends[1]) / (2 * h), rel=1e-6)
+    positions = torch.tensor(atoms.positions)
+    assert torch.linalg.cross(positions, forces).sum(0).abs().max() < 1e-12  # net torque
+
+
+def test_models_of_whole_structures_have_no_environments():
+    windowless = tiny_ponita("norm", cutoff_function="none", cutoff=30.0)
+    with pytest.raises(ValueError, match="do not say how many message-passing layers"):
+        symmetrise(windowless, "ecse")
+    shifted = symmetrise(tiny_ponita("one layer", shift=2.0), "ecse")
+    with pytest.raises(ValueError, match="no energy of the environment of an atom"):
+        evaluate(shifted, STRUCTURES["ethanol"]()).energies  # noqa: B018
+
+
+def test_dipoles_turn_with_the_structure_on_the_grid_and_with_ecse(generator):
+    atoms = STRUCTURES["ethanol"]()
+    model = tiny_ponita("dipole", num_layers=1)
+    cases = ((model, rotations.icosahedral()[7:9]), (symmetrise(model, "ecse"), rotations.random_orthogonal(3, generator)))
+    for case, turns in cases:
+        here = Evaluation(case, batch([atoms], 4.0)).moment
+        assert here.abs().max() > 1e-3
+        for turn in turns:
+            there = Evaluation(case, batch([turned(atoms, turn.numpy())], 4.0)).moment
+            assert worst(there.detach() @ turn, here.detach()) < 1e-12
