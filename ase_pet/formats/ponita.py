@@ -80,8 +80,10 @@ class _Given:
         """{Z: list of inputs}."""
         if isinstance(self.species, dict):
             return {int(z): [float(value) for value in values] for z, values in self.species.items()}
-        rows = torch.eye(len(self.species), dtype=torch.float64).tolist()
-        return dict(zip(map(int, self.species), rows, strict=True))
+        found = dict(zip(map(int, self.species), torch.eye(len(self.species), dtype=torch.float64).tolist(), strict=True))
+        if len(found) < len(self.species):
+            raise ValueError(f"`species` is {list(self.species)}: expected different atomic numbers")
+        return found
 
     def heads(self, outputs):
         """{name: components} of a number of outputs."""
@@ -224,9 +226,9 @@ def _embedders(archive, state, model, given):
     inputs, vectors = given.inputs(), given.vector_inputs
     numbers = _shape(state, "x_embedder.weight")[1] - vectors
     odd = [z for z, values in inputs.items() if len(values) != numbers]
-    if odd or not inputs:
+    if odd:
         raise ValueError(f"its atoms have {numbers} inputs besides {vectors} vectors (`vector_inputs`), but `species` gives "
-                         f"{len(inputs[odd[0]]) if odd else 'none'}")
+                         f"{len(inputs[odd[0]])}")
     weight = _weight(archive, state, "x_embedder.weight", (model.settings.width, numbers + vectors))
     rows = torch.tensor(list(inputs.values()), dtype=torch.float64, device="cpu")
     found = {"node_embedder.weight": (rows.to(weight.dtype) @ weight[:, :numbers].T).contiguous()}

@@ -34,6 +34,8 @@ class Settings:
 
     def __post_init__(self):
         object.__setattr__(self, "species", tuple(int(z) for z in self.species))
+        if not self.species or len(set(self.species)) < len(self.species) or min(self.species) < 0:
+            raise ValueError(f"`species` is {self.species}: expected different atomic numbers")
         if self.cutoff_function not in invariants.WINDOWS:
             raise ValueError(f"`cutoff_function` is {self.cutoff_function!r}: valid choices are "
                              f"{', '.join(invariants.WINDOWS)}")
