@@ -31,6 +31,7 @@ PLUGINS = {  # room -> names that each of its files must have
     "symmetrisers": ("wrap",),
     "outputs": ("UNIT", "GRADIENT", "compute"),
     "formats": ("recognises", "read"),
+    "checks": ("LEVEL", "STRUCTURES", "LIMITS", "measure", "broken"),
 }
 FOUND = [(room, name) for room in PLUGINS for name in plugins.names(f"ase_pet.{room}")]
 
@@ -169,6 +170,15 @@ def test_output_says_its_unit(name):
     module = plugins.load("ase_pet.outputs", name)
     assert isinstance(module.UNIT, str)
     assert isinstance(module.GRADIENT, bool)
+
+
+@pytest.mark.parametrize("name", plugins.names("ase_pet.checks"))
+def test_check_says_what_it_measures_and_on_what(name):
+    module = plugins.load("ase_pet.checks", name)
+    assert module.LEVEL in ("quick", "full")
+    assert module.STRUCTURES in ("any", "periodic", "free", "pair")
+    assert all(isinstance(limit.unit, str) for limit in module.LIMITS.values())
+    assert any(limit.float64 is not None and limit.float32 is not None for limit in module.LIMITS.values())
 
 
 def test_every_room_of_the_package_is_known():

@@ -4,11 +4,12 @@ import sys
 
 import typer
 
-from . import checkpoints, inspect, training
+from . import checking, checkpoints, inspect, training
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Trained PET models as ASE calculators.")
 inspect.register(app)
+checking.register(app)
 checkpoints.register(app)
 training.register(app)
 

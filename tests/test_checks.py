@@ -1,0 +1,214 @@
+"""Checks: each passes on a right calculator and fails on its broken one; what run and the command make of them."""
+
+import json
+import sys
+
+import laws
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from typer.testing import CliRunner
+
+from ase_pet import checks, plugins
+from ase_pet.checks._results import Limit, status
+from ase_pet.cli import app
+
+QUICK = checks.names("quick")
+LONG = [name for name in checks.names() if name not in QUICK]
+ALL = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
+
+
+def structures():
+    return {name: make() for name, make in laws.STRUCTURES.items()}
+
+
+def module(name):
+    return plugins.load("ase_pet.checks", name)
+
+
+def run(calculator, name, **options):
+    return checks.run(calculator, structures(), only=[name], temperature=60, **options)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_right_calculator_passes(name):
+    found = run(laws.Function(laws.argon, cutoff=7.5), name)
+    assert {result.status for result in found} <= {"pass", "info"}, found
+    assert [result.quantity for result in found] == list(module(name).LIMITS)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_broken_calculator_fails_in_each_quantity(name):
+    wrong = module(name).broken(laws.argon)
+    found = run(laws.Function(wrong, cutoff=7.5), name)
+    assert {result.quantity for result in found if result.status != "fail" and result.limit is not None} == set(), found
+    assert all(np.isfinite(result.value) for result in found)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_broken_calculator_fails_by_the_limits_of_float32(name):
+    found = run(laws.Function(module(name).broken(laws.argon), cutoff=7.5), name, dtype="float32")
+    assert {result.quantity for result in found if result.status != "fail" and result.limit is not None} == set(), found
+
+
+def raises(error):
+    def calculate(atoms):
+        raise error
+    return laws.Function(calculate)
+
+
+@pytest.mark.parametrize("name", ["rotation", "net_force", "jacobian"])
+def test_a_crash_of_the_calculator_is_a_failed_check(name):
+    found = run(raises(RuntimeError("no such\nkernel")), name)
+    assert {result.status for result in found} == {"fail"}
+    assert {result.note for result in found} == {"RuntimeError: no such kernel"}
+
+
+def test_what_a_calculator_does_not_implement_is_not_applicable():
+    found = run(raises(NotImplementedError("forces of this model")), "net_force")
+    assert [(result.status, result.note) for result in found] == [("not applicable", "forces of this model")]
+
+
+def test_numbers_that_are_not_finite_fail():
+    found = run(laws.Function(lambda atoms: {"energy": np.nan, "forces": np.full((len(atoms), 3), np.nan)}), "net_force")
+    assert found[0].status == "fail"
+    assert status(np.inf, Limit("eV"), "float64") == "fail"
+
+
+def test_a_molecule_has_no_stress_and_no_supercell():
+    found = checks.run(laws.lennard_jones(), laws.cluster(), only=["rotation", "supercell"])
+    assert [result.status for result in found] == ["pass", "pass", *4 * ["not applicable"]]
+    assert found[2].note == "a structure without a cell has no stress"
+
+
+def test_a_calculator_without_evaluate_has_no_batches():
+    found = checks.run(laws.lennard_jones(), laws.cluster(), only=["batch"])
+    assert {(result.status, result.note) for result in found} == {("not applicable", "the calculator has no `evaluate`")}
+
+
+def test_the_worst_structure_is_reported():
+    def wind(atoms):
+        return laws.argon(atoms) | {"forces": 0.1 * np.full((len(atoms), 3), len(atoms))}
+    found = run(laws.Function(wind), "net_force")[0]
+    assert (found.structure, found.structures) == ("cluster", 2)
+    assert found.value == pytest.approx(3**0.5 * 0.1 * 25)
+
+
+def test_dtype_is_stated_or_that_of_the_forces():
+    def single(atoms):
+        results = laws.argon(atoms)
+        return results | {"forces": results["forces"].astype(np.float32)}
+    limits = {name: checks.run(laws.Function(function), laws.cluster(), only=["net_force"], dtype=dtype)[0].limit
+              for name, function, dtype in (("single", single, None), ("double", laws.argon, None),
+                                            ("stated", laws.argon, "float32"))}
+    assert limits == {"single": 1e-4, "double": 1e-8, "stated": 1e-4}
+
+
+def test_metals_of_ase_are_checked_by_their_species():
+    found = checks.run(EMT(), species=["Cu"], only=["gradients", "permutation"])
+    assert {result.status for result in found} == {"pass"}
+    assert {result.structure for result in found} == {"Cu crystal"}
+
+
+@pytest.mark.parametrize(("species", "names"), [
+    (["Si"], ["Si crystal"]), ([1, 6, 8], ["CH3CH2OH"]), (["Cu", "Ni"], ["Cu crystal"]), (["Mg", "O"], ["O2", "MgO crystal"]),
+    (["Ti"], ["Ti crystal"]), (["H", "C", "N", "O"], ["CH3CONH2"])])
+def test_default_structures_hold_known_species_only(species, names):
+    found = checks.defaults(species)
+    assert list(found) == names
+    known = Atoms(species).symbols
+    assert all(set(atoms.symbols) <= set(known) and 2 <= len(atoms) <= 16 for atoms in found.values())
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"level": "deep"}, "`level` is 'deep': valid choices are quick, full"),
+    ({"only": ["rotations"]}, "`rotations` is not one of the checks: valid choices are batch"),
+    ({"dtype": "half"}, "`dtype` is 'half': valid choices are float32, float64"),
+    ({"temperature": -1}, "`temperature` is -1: expected K, above 0"),
+    ({"structures": None}, "does not say which species it knows"),
+    ({"structures": []}, "`structures` is empty"),
+    ({"structures": Atoms()}, "holds no atoms"),
+    ({"structures": Atoms("Ar", [[np.nan, 0, 0]])}, "structure `Ar` has positions or a cell that are not finite"),
+    ({"structures": None, "species": ["Og"]}, "no structure is known for the species Og")])
+def test_bad_input_is_named(arguments, message):
+    arguments = {"structures": laws.cluster(), "level": "quick"} | arguments
+    with pytest.raises(ValueError, match=message):
+        checks.run(laws.lennard_jones(), **arguments)
+
+
+def test_species_that_the_calculator_does_not_know_are_named():
+    calculator = laws.lennard_jones()
+    calculator.species = (10,)
+    with pytest.raises(ValueError, match="atomic numbers 18: the calculator knows 10"):
+        checks.run(calculator, laws.cluster())
+
+
+def test_structures_and_calculator_stay_as_they_are():
+    atoms = laws.crystal()
+    before = atoms.copy()
+    checks.run(laws.lennard_jones(), atoms, only=["gradients", "lattice"])
+    assert atoms == before
+    assert atoms.calc is None
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["check", *map(str, arguments)])
+
+
+def test_command_prints_a_table():
+    done = command("--calculator", "laws:lennard_jones", "--species", "Ar", "--only", "net_force,rotation")
+    assert done.exit_code == 0
+    assert "net force" in done.output
+    assert "4 pass" in done.output
+
+
+def test_command_ends_with_status_1_where_a_check_fails():
+    done = command("--calculator", "laws:windy", "--species", "Ar", "--only", "net_force,permutation", "--json")
+    found = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert not found["passed"]
+    assert [row["status"] for row in found["results"]] == ["fail", "pass", "pass", "pass"]
+    assert found["results"][0]["unit"] == "eV/A"
+
+
+def test_command_reads_structures(tmp_path):
+    laws.cluster().write(tmp_path / "argon.xyz")
+    done = command("--calculator", "laws:lennard_jones", "--structure", tmp_path / "argon.xyz", "--only", "net_torque",
+                   "--json")
+    assert json.loads(done.stdout)["results"][0]["structure"] == "Ar5"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "give CALC, or --calculator module:factory"),
+    (["silicon", "--calculator", "laws:lennard_jones"], "give CALC, or --calculator module:factory"),
+    (["--calculator", "laws:lennard_jones"], "give `species` (`--species`)"),
+    (["--calculator", "laws:nothing"], "'laws:nothing'"),
+    (["--calculator", "laws:lennard_jones", "--species", "Ar", "--only", "gravity"], "`gravity` is not one of the checks"),
+    (["--calculator", "laws:lennard_jones", "--structure", "none.xyz"], "none.xyz")])
+def test_bad_input_of_the_command_is_named(arguments, message):
+    done = command(*arguments)
+    assert isinstance(done.exception, (ValueError, OSError))
+    assert message in str(done.exception)
+
+
+def test_report_is_one_file(tmp_path):
+    command("--calculator", "laws:windy", "--species", "Ar", "--only", "net_force", "--html", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td class=\"fail\">fail</td>" in text
+    assert "http" not in text
+
+
+def test_report_shows_the_plots_and_no_markup_of_others():
+    plot = checks.Plot("time (fs)", "energy (meV)", {"1 fs": ([0, 1], [0, 1])})
+    found = checks.html([checks.Result("nve", "drift", "meV", "pass", 1.0, note="<b>", plot=plot)], "a <calculator>")
+    assert found.count("data:image/png;base64,") == 1
+    assert "<b>" not in found
+    assert "a &lt;calculator&gt;" in found
+
+
+def test_report_without_matplotlib_is_one_clear_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ValueError, match="needs matplotlib, of the extra `train`"):
+        checks.html([])
