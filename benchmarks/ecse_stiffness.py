@@ -3,7 +3,7 @@
     python benchmarks/ecse_stiffness.py [CALC] [--widths 0.5 0.75 1.0] [--points 100] > benchmarks/results/ecse_stiffness.txt
 
 CALC: a calculator of this package with a local model. max |dF/dx| in eV/A^2 with and without ECSE (`ecse:so3`, float64), for
-R_in as published and for `ecse:gentle`.
+R_in as published, for `ecse:gentle` and for `ecse:pruned`.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from ase.data import chemical_symbols, covalent_radii
 from ase_pet import PETCalculator
 from ase_pet.symmetrisers import ecse
 
-FORMS = {"published": ecse.Settings(parity=False), "gentle": ecse.Settings(parity=False, **ecse.GENTLE)}
+FORMS = {"published": ecse.Settings(parity=False), "gentle": ecse.Settings(parity=False, **ecse.GENTLE),
+         "pruned": ecse.Settings(parity=False, **ecse.WORDS["pruned"])}
 
 
 def stiffness(forces, at, points=100, rounds=8):

@@ -17,7 +17,8 @@ from ..calculator import PETCalculator
 from .checkpoints import list_published
 
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
-SYMMETRISE = "none, ecse, ecse:so3, ecse:gentle, ecse:force, group:O, group:I, quadrature:L; default: of the card"
+SYMMETRISE = ("none, ecse (:so3, :gentle, :pruned, :force), group:O, group:I, quadrature:L; default: of the "
+              "card")
 JSON = typer.Option(False, "--json", help="print JSON for programs")
 
 

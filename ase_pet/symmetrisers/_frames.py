@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 GAP = 0.2784645427610738  # Lambert's W0(1/e): SmoothMax plus GAP / beta is never below the maximum
+LEAST = 1e-100  # below which a weight is none
 SATURATED = 0.02  # within this of its ends, a step differs from 0 and 1 by less than the rounding of float64
 
 
@@ -144,7 +145,8 @@ def frames(edges, outer, settings):
     """Frames of all atoms: those of ordered pairs (j, k) with weight f(r_j | R_in) f(r_k | R_in) q(s_jk) above 0.
 
     q(s) = step(x) with x = (s - W + dW) / dW, times x where `linear_factor` is on; e1 = u_j, e2 along u_j x u_k,
-    e3 = e1 x e2. An atom with a pair of s > W inside R_out has a total of 2 at least.
+    e3 = e1 x e2. An atom with a pair of s > W inside R_out has a total of 2 at least. Where `pruning` is on, weights are
+    multiplied by `_unpruned`.
     """
     reach = inner_cutoff(edges, outer, settings)
     room = reach[edges.atom] - edges.lengths
@@ -155,6 +157,8 @@ def frames(edges, outer, settings):
     x = (normal.square().sum(-1) - (settings.sine - settings.sine_width)) / settings.sine_width
     inside = step(room / settings.width)
     weight = inside[first] * inside[second] * step(x) * (x if settings.linear_factor else 1)
+    if settings.pruning is not None:
+        weight = weight * _unpruned(weight, edges.atom[first], edges, settings)
     kept = torch.nonzero(weight.detach() > 0)[:, 0]
     u, v, normal, weight = u[kept], v[kept], normal[kept], weight[kept]
     atom = edges.atom[first[kept]]
@@ -162,3 +166,14 @@ def frames(edges, outer, settings):
     axes = [torch.stack([u, e2, torch.linalg.cross(u, e2)], -1), torch.stack([v, -e2, torch.linalg.cross(e2, v)], -1)]
     return Frames(axes=torch.stack(axes, 1).flatten(0, 1), weights=weight.repeat_interleave(2),
                   atom=atom.repeat_interleave(2), inner_cutoff=reach, total=2 * edges.sum(weight, atom))
+
+
+def _unpruned(weight, atom, edges, settings):
+    """Factors on the weights of pairs: step((w / M - `pruning`) / `pruning_width`), M a smooth maximum over an atom.
+
+    M = sum w^2 exp(w) / sum w exp(w) is a mean of the weights, so not above the largest, whose factor is 1 where the sum
+    of both settings is 1 at most: the total stays 2 at least.
+    """
+    share = weight * weight.exp()
+    most = edges.sum(share * weight, atom) / edges.sum(share, atom).clamp_min(LEAST)
+    return step((weight / most[atom].clamp_min(LEAST) - settings.pruning) / settings.pruning_width)

@@ -40,6 +40,8 @@ class Settings:
     linear_factor: bool = True  # pairs count more, the closer they are to a right angle
     least_weight: float = 0.5  # total weight below which the auxiliary energy is mixed in
     gentle_width: float | None = None  # squared sine over which a pair draws R_in in, None: the published R_in
+    pruning: float | None = None  # part of the largest weight of an atom below which pairs do not count, None: all count
+    pruning_width: float = 0.5  # over which they start to count
     parity: bool = True  # O(3) instead of SO(3), at twice the cost
     limit: float = 1000.0  # largest cost of a model that passes messages, relative to the model itself; may be infinite
 
@@ -51,6 +53,9 @@ class Settings:
             raise ValueError(f"`sine` is {self.sine}: expected `sine_width` ({self.sine_width}) or more, less than 1")
         if self.gentle_width is not None and not 0 < self.gentle_width < math.inf:
             raise ValueError(f"`gentle_width` is {self.gentle_width!r}: expected a finite number above 0, or None")
+        if self.pruning is not None and not 0 < self.pruning <= 1 - self.pruning_width:
+            raise ValueError(f"`pruning` is {self.pruning!r}: expected None, or more than 0 and 1 - `pruning_width` "
+                             f"({1 - self.pruning_width:g}) at most, so that the largest weight counts")
         if not self.limit > 0:
             raise ValueError(f"`limit` is {self.limit!r}: expected a number above 0, math.inf for no limit")
         if self.least_weight > 2:
@@ -159,14 +164,16 @@ class Model(Wrapped):
 
 
 GENTLE = {"gentle_width": 0.35, "sine": 0.05, "sine_width": 0.05, "linear_factor": False}
-WORDS = {"o3": {"parity": True}, "so3": {"parity": False}, "force": {"limit": math.inf}, "gentle": GENTLE}
+WORDS = {"o3": {"parity": True}, "so3": {"parity": False}, "force": {"limit": math.inf}, "gentle": GENTLE,
+         "pruned": {"pruning": 0.5}}
 
 
 def wrap(model, argument=""):
     """The model, symmetrised with the default settings, or those that the argument names: words with colons between.
 
     "so3" leaves out mirror images, "o3" does not; "force" runs a model that passes messages at any cost; "gentle" is for
-    forces that change less where a near pair of neighbours leaves a line, with some more frames.
+    forces that change less where a near pair of neighbours leaves a line, with some more frames; "pruned" leaves out
+    frames of small weight, and makes forces change more.
     """
     if isinstance(argument, Settings):
         return Model(model, argument)
