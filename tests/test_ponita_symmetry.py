@@ -96,6 +96,14 @@ def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
     assert worst(symmetrise(model, "group:I")(graph), model(graph)) < 1e-13
 
 
+def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
+    """The tetrahedral rotations are common to both groups, and a quarter turn makes the rest of those of the cube."""
+    model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
+    quarter = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
+    two = (model(graph) + model(graph.with_vectors(graph.pair_vectors @ quarter.T))) / 2
+    assert worst(symmetrise(model, "group:O")(graph), two) < 1e-12
+
+
 @pytest.mark.parametrize("structure", ["ethanol", "slab", "CO2 160", "N2", "atom"])
 @pytest.mark.parametrize("setting", ["octahedral", "fibonacci", "bump", "base"])
 def test_ecse_of_one_layer_is_exact(setting, structure, generator):
