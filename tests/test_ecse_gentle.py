@@ -86,7 +86,7 @@ def test_words_may_be_combined():
     assert (options.gentle_width, options.parity) == (0.35, False)
     assert symmetrise(toys.tiny_pet(), "ecse:force:gentle").options.limit == float("inf")
     with pytest.raises(ValueError, match="'ecse:gentle:gentle': valid choices are ecse, ecse:o3, ecse:so3, ecse:force, "
-                                         "ecse:gentle, and several such as ecse:gentle:so3"):
+                                         "ecse:gentle, ecse:pruned, and several such as ecse:gentle:so3"):
         symmetrise(NETWORK, "ecse:gentle:gentle")
     with pytest.raises(ValueError, match="`gentle_width` is 0.0: expected a finite number above 0, or None"):
         ecse.Settings(gentle_width=0.0)
