@@ -87,6 +87,7 @@ class Model(nn.Module):
         other = copy.deepcopy(self)
         other.settings = replace(self.settings, orientations=axes if isinstance(axes, str) else f"given:{len(found)}")
         other.axes = found.to(self.axes.device)
+        other.__dict__.pop("_derived", None)  # what was made of other axes
         return other
 
     def forward(self, graph):
