@@ -113,7 +113,8 @@ def test_metals_of_ase_are_checked_by_their_species():
 
 
 @pytest.mark.parametrize(("species", "names"), [
-    (["Si"], ["Si crystal"]), ([1, 6, 8], ["CH3CH2OH"]), (["Cu", "Ni"], ["Cu crystal"]), (["Mg", "O"], ["O2", "MgO crystal"]),
+    (["Si"], ["Si crystal"]), ([1, 6, 8], ["CH3CH2OH"]), (["Cu", "Ni"], ["Cu crystal"]),
+    (["Mg", "O"], ["O2", "MgO crystal"]),
     (["Ti"], ["Ti crystal"]), (["H", "C", "N", "O"], ["CH3CONH2"])])
 def test_default_structures_hold_known_species_only(species, names):
     found = checks.defaults(species)

@@ -5,7 +5,8 @@ import io
 from html import escape
 
 STYLE = """body{font-family:sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}
-td,th{border:1px solid #bbb;padding:.25em .6em;text-align:left;vertical-align:top}td.number{text-align:right;white-space:nowrap}
+td,th{border:1px solid #bbb;padding:.25em .6em;text-align:left;vertical-align:top}
+td.number{text-align:right;white-space:nowrap}
 .pass{color:#060}.fail{color:#b00;font-weight:bold}.not{color:#777}figure{display:inline-block;margin:1em 1em 0 0}"""
 HEAD = ("check", "quantity", "value", "limit", "unit", "", "structure", "note")
 
@@ -40,7 +41,8 @@ def _figure_class():
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ValueError(f"a report needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): {error}") from None
+        raise ValueError("a report needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
+                         f"{error}") from None
     return Figure
 
 

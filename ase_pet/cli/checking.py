@@ -26,7 +26,7 @@ def check(calc: str = typer.Argument(None, help="name, calculator folder or chec
           structure: str = typer.Option(None, "--structure", help="file; each of its structures is used; default: made from "
                                         "the species of the calculator"),
           species: str = typer.Option(None, help="such as 'Cu Ni', where the calculator does not say"),
-          full: bool = typer.Option(False, "--full/--quick", help="with the long checks, longer runs, all pairs of elements"),
+          full: bool = typer.Option(False, "--full/--quick", help="with long checks, longer runs, all pairs of elements"),
           only: str = typer.Option(None, help="checks to run, separated by commas"),
           symmetrise: str = typer.Option(None, help=SYMMETRISE),
           dtype: str = typer.Option(None, help="float32 or float64: of CALC; of another calculator, the limits to apply"),
