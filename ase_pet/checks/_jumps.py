@@ -5,14 +5,16 @@ import numpy as np
 from ._results import Limit, Measured, Plot
 
 LIMITS = {
-    # float32: energies of a few eV are rounded to some 1e-7 eV
-    "energy jump": Limit("eV", float64=1e-9, float32=1e-5),
-    "force jump": Limit("eV/A", float64=1e-6, float32=2e-4),
+    # float32: sums over atoms of energies of a few eV, each rounded to some 1e-7 of itself
+    "energy jump": Limit("eV", float64=1e-9, float32=1e-4),
+    "force jump": Limit("eV/A", float64=1e-6, float32=1e-3),
     "curvature jump": Limit("eV/A^2"),
+    "stiffness": Limit("eV/A^2"),
 }
 SPACING = 0.05  # A
 HALVINGS = {"float64": 26, "float32": 13}  # to intervals of 7e-10 and 6e-6 A
-SIDE = {"float64": 1e-4, "float32": 1e-2}  # A, of one-sided differences of forces
+SIDE = {"float64": 1e-4, "float32": 1e-3}  # A, of one-sided differences of forces
+WIDTHS = 16  # of the last interval, over which the slope that a smooth force has in it is measured
 FLOOR = {"float64": 1e-12, "float32": 1e-6}  # eV, eV/A: what is rounding
 LOCAL = 5  # intervals on each side with which one is compared
 CANDIDATES = 3  # intervals with the largest jump for their surroundings, of energy and of force each
@@ -51,7 +53,7 @@ def compare(path, grid, known=()):
     left, right = _halved(path, np.array(intervals), HALVINGS[dtype])
     (first, second), width = (path.evaluate(ends) for ends in (left, right)), right - left
     energy_jumps = np.abs(second[0] - first[0] + 0.5 * (first[2] + second[2]) * width)
-    below, above = (_slopes(path, x, step) for x, step in ((left, -SIDE[dtype]), (right, SIDE[dtype])))
+    below, above = (_slopes(path, x, sign * WIDTHS * width.max()) for x, sign in ((left, -1), (right, 1)))
     smooth = 0.5 * (below + above) * width[:, None, None]
     force_jumps = np.abs(second[1] - first[1] - smooth).max(axis=(1, 2))
     k, m = energy_jumps.argmax(), force_jumps.argmax()
@@ -59,8 +61,11 @@ def compare(path, grid, known=()):
                                                                    "force along the path": (grid, along)})
     yield Measured("energy jump", energy_jumps[k], f"at {left[k]:.4f} A of the path", plot)
     yield Measured("force jump", force_jumps[m], f"at {left[m]:.4f} A of the path")
+    below, above = (_slopes(path, x, step) for x, step in ((left, -SIDE[dtype]), (right, SIDE[dtype])))
     curvature = np.abs(above - below).max(axis=(1, 2))
     yield Measured("curvature jump", curvature.max(), f"at {left[curvature.argmax()]:.4f} A of the path")
+    slopes = np.abs(np.diff(along) / np.diff(grid)) * (grid[1:] > 0)  # without the wall, which is stiff as it must be
+    yield Measured("stiffness", slopes.max(), f"at {grid[slopes.argmax()]:.2f} A of the path")
 
 
 def _energy_changes(grid, energies, along):
