@@ -6,12 +6,13 @@ import sys
 import laws
 import numpy as np
 import pytest
+import toys
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from typer.testing import CliRunner
 
-from ase_pet import checks, plugins
+from ase_pet import PETCalculator, checks, plugins
 from ase_pet.checks._results import Limit, status
 from ase_pet.cli import app
 
@@ -85,7 +86,8 @@ def test_a_molecule_has_no_stress_and_no_supercell():
 
 def test_a_calculator_without_evaluate_has_no_batches():
     found = checks.run(laws.lennard_jones(), laws.cluster(), only=["batch"])
-    assert {(result.status, result.note) for result in found} == {("not applicable", "the calculator has no `evaluate`")}
+    reason = "the calculator has no `evaluate(structures, properties)`"
+    assert {(result.status, result.note) for result in found} == {("not applicable", reason)}
 
 
 def test_the_worst_structure_is_reported():
@@ -112,6 +114,18 @@ def test_metals_of_ase_are_checked_by_their_species():
     assert {result.structure for result in found} == {"Cu crystal"}
 
 
+def test_a_crystal_of_one_atom_is_checked_as_several():
+    found = checks.run(laws.lennard_jones(), bulk("Ar", a=5.3), only=["nve", "jacobian", "angular_momentum"])
+    assert {result.status for result in found} == {"pass", "info"}
+
+
+@pytest.mark.parametrize(("symmetrise", "expected"), [("none", "fail"), ("ecse", "pass")])
+def test_a_plain_model_fails_where_ecse_passes(symmetrise, expected):
+    calculator = PETCalculator(toys.tiny_pet("local"), symmetrise=symmetrise)
+    found = checks.run(calculator, toys.ethanol(), only=["inversion", "net_torque"])
+    assert {result.status for result in found if result.quantity != "stress"} == {expected}
+
+
 @pytest.mark.parametrize(("species", "names"), [
     (["Si"], ["Si crystal"]), ([1, 6, 8], ["CH3CH2OH"]), (["Cu", "Ni"], ["Cu crystal"]),
     (["Mg", "O"], ["O2", "MgO crystal"]),
@@ -125,13 +139,14 @@ def test_default_structures_hold_known_species_only(species, names):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"level": "deep"}, "`level` is 'deep': valid choices are quick, full"),
-    ({"only": ["rotations"]}, "`rotations` is not one of the checks: valid choices are batch"),
+    ({"only": ["rotations"]}, "`rotations` is not one of the checks: valid choices are angular_momentum"),
     ({"dtype": "half"}, "`dtype` is 'half': valid choices are float32, float64"),
     ({"temperature": -1}, "`temperature` is -1: expected K, above 0"),
     ({"structures": None}, "does not say which species it knows"),
     ({"structures": []}, "`structures` is empty"),
     ({"structures": Atoms()}, "holds no atoms"),
-    ({"structures": Atoms("Ar", [[np.nan, 0, 0]])}, "structure `Ar` has positions or a cell that are not finite"),
+    ({"structures": Atoms("Ar")}, "structure `Ar` is one atom alone"),
+    ({"structures": Atoms("Ar2", [[np.nan, 0, 0], [4, 0, 0]])}, "`Ar2` has positions or a cell that are not finite"),
     ({"structures": None, "species": ["Og"]}, "no structure is known for the species Og")])
 def test_bad_input_is_named(arguments, message):
     arguments = {"structures": laws.cluster(), "level": "quick"} | arguments

@@ -79,6 +79,8 @@ def _check(structures, species):
     for name, atoms in structures.items():
         if len(atoms) == 0:
             raise ValueError(f"structure `{name}` holds no atoms")
+        if len(atoms) == 1 and not atoms.pbc.any():
+            raise ValueError(f"structure `{name}` is one atom alone: expected two or more, or a periodic structure")
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise ValueError(f"structure `{name}` has positions or a cell that are not finite")
         unknown = sorted(set(atoms.numbers) - set(species)) if species is not None else []

@@ -35,8 +35,10 @@ def defaults(species):
 
 
 def displaced(atoms, seed):
-    """A copy with each atom moved by 0.05 A rms, without calculator and constraints."""
+    """A copy with each atom moved by 0.05 A rms, without calculator and constraints; two cells of a crystal of one atom."""
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
+    if len(atoms) == 1:  # no force acts on the atom of such a crystal
+        atoms = atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc])
     atoms.positions += DISPLACEMENT * np.random.default_rng([seed, len(atoms)]).normal(size=(len(atoms), 3))
     return atoms
 

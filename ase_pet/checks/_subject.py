@@ -1,5 +1,7 @@
 """The calculator under examination, and how checks ask it."""
 
+import inspect
+
 import numpy as np
 
 from ._results import NotApplicable
@@ -23,6 +25,14 @@ class Subject:
     def single(self):
         """Whether rounding errors are those of float32."""
         return self.dtype == "float32"
+
+    @property
+    def batched(self):
+        """`evaluate(structures, properties)` of the calculator, None where it has none of this form."""
+        evaluate = getattr(self.calculator, "evaluate", None)
+        if not callable(evaluate) or "properties" not in inspect.signature(evaluate).parameters:
+            return None
+        return evaluate
 
     def generator(self, stream=0):
         """numpy Generator, always the same for one stream."""
@@ -65,8 +75,8 @@ class Subject:
 
     def many(self, structures):
         """Energies (m,) in eV and list of (n, 3) forces; in batches where the calculator can."""
-        if hasattr(self.calculator, "evaluate"):
-            rows = self.calculator.evaluate(structures, ("energy", "forces"))
+        if self.batched is not None:
+            rows = self.batched(structures, ("energy", "forces"))
             found = [(float(row["energy"]), np.asarray(row["forces"], dtype=float)) for row in rows]
         else:
             found = [self.energy_forces(atoms) for atoms in structures]

@@ -13,13 +13,12 @@ LIMITS = {
 
 def measure(subject, atoms):
     """Largest difference between `evaluate` of several structures, of different sizes, and single calculations."""
-    evaluate = getattr(subject.calculator, "evaluate", None)
-    if evaluate is None:
-        raise NotApplicable("the calculator has no `evaluate`")
+    if subject.batched is None:
+        raise NotApplicable("the calculator has no `evaluate(structures, properties)`")
     moved = atoms.copy()
     moved.positions += 0.05 * subject.generator().normal(size=moved.positions.shape)
     structures = [atoms, atoms[: max(1, len(atoms) // 2)], moved]
-    rows = evaluate(structures, ("energy", "forces"))
+    rows = subject.batched(structures, ("energy", "forces"))
     single = [subject.energy_forces(structure) for structure in structures]
     pairs = list(zip(rows, single, structures, strict=True))
     yield Measured("energy", max(1e3 * abs(row["energy"] - energy) / len(one) for row, (energy, _), one in pairs))

@@ -19,8 +19,8 @@ LIMITS = {
     "force flips": Limit("", float64=1.0, float32=1.0),
     "force jump": Limit("eV/A", float64=1.0, float32=1.0),
     "|F + dE/dr|": Limit("eV/A"),
-    "Spearman, repulsive side": Limit("", low=-1.0),
-    "Spearman, attractive side": Limit("", low=-1.0),
+    "1 + Spearman, repulsive side": Limit(""),
+    "1 - Spearman, attractive side": Limit(""),
 }
 SPACING, LEAST, MOST = 0.01, 0.9, 3.1  # A, covalent radii, van der Waals radii
 NO_RADIUS = 6.0  # A, the end of the curve where the van der Waals radius is not known
@@ -38,7 +38,7 @@ def measure(subject, atoms):
     force = np.array([pair[1, 2] for pair in forces])
     if np.ptp(energies) < SMALL_ENERGY:
         raise NotApplicable(f"the energy of the pair varies by less than {SMALL_ENERGY:g} eV")
-    near = energies < energies.min() + 3.0  # eV: what a plot can show beside the minimum
+    near = energies < energies[0] + 3.0  # eV: what a plot can show beside the minimum
     plot = Plot("distance (A)", "energy (eV)", {"energy": (distances[near], (energies - energies[0])[near])})
     for quantity, value in {**smoothness(energies, force), **agreement(distances, energies, force)}.items():
         yield Measured(quantity, float(value), plot=plot if quantity == "tortuosity" else None)
@@ -67,11 +67,13 @@ def smoothness(energies, forces):
 
 
 def agreement(distances, energies, forces):
-    """{quantity: value}: mean of |F + dE/dr|, and the rank correlation of energy and distance around the minimum."""
+    """{quantity: value}: mean of |F + dE/dr|; how far the energy is from rising with each step out of the minimum."""
     bottom = int(energies.argmin())
     sides = {"repulsive": slice(bottom, None), "attractive": slice(None, bottom + 1)}
-    ranks = {f"Spearman, {name} side": _rank(distances[side], energies[side]) for name, side in sides.items()}
-    return {"|F + dE/dr|": np.abs(forces + np.gradient(energies, distances)).mean(), **ranks}
+    ranks = {name: _rank(distances[side], energies[side]) for name, side in sides.items()}
+    return {"|F + dE/dr|": np.abs(forces + np.gradient(energies, distances)).mean(),
+            "1 + Spearman, repulsive side": 1 + ranks["repulsive"],
+            "1 - Spearman, attractive side": 1 - ranks["attractive"]}
 
 
 def _at_flips(steps):
