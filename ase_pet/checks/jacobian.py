@@ -7,7 +7,7 @@ from ._results import Limit, Measured
 
 LEVEL, STRUCTURES = "quick", "any"
 LIMITS = {"asymmetry": Limit("", float64=1e-6, float32=1e-3)}
-STEP = {"float64": 1e-3, "float32": 2e-2}  # A
+STEP = {"float64": 1e-5, "float32": 2e-2}  # A; short: kinks of the force, as at the onset of a cutoff, lie outside
 DIRECTIONS = {False: 4, True: 12}
 
 
