@@ -27,7 +27,7 @@ class PETCalculator(Calculator):
         contract (`ase_pet.models`).
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
     dtype: "float32", "float64", None for what the calculator's card says. Energies and forces are summed in float64.
-    symmetrise: None for what the card says, "none", "ecse" (exact), "group:O", "group:I", "quadrature:L".
+    symmetrise: None for what the card says, "none", "ecse" (exact), "group:O", "group:I", "quadrature:L", ...
     variant: energy head of a model with several.
     non_conservative: False, True, "forces", "stress": direct heads instead of derivatives, where the model has them.
     skin: A; neighbours are searched again once an atom has moved by half of it; 0 searches at each call.

@@ -17,7 +17,7 @@ from ..calculator import PETCalculator
 from .checkpoints import list_published
 
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
-SYMMETRISE = ("none, ecse (:so3, :gentle, :pruned, :force), group:O, group:I, quadrature:L; default: of the "
+SYMMETRISE = ("none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I, quadrature:L; default: of the "
               "card")
 JSON = typer.Option(False, "--json", help="print JSON for programs")
 
