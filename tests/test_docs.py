@@ -19,9 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 EXAMPLES = sorted((ROOT / "md_examples").glob("*.py"))
-SMALL = {"01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"]}
+SMALL = {"01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"],
+         "03_angular_momentum": ["--steps", "10"]}
 WRITTEN = {"01_nve_energy_conservation": ["energy_conservation.png", "nve.json", "nve.traj"],
-           "02_phonon_bands": ["phonon_bands.png", "phonons.yaml"]}
+           "02_phonon_bands": ["phonon_bands.png", "phonons.yaml"],
+           "03_angular_momentum": ["angular_momentum.json", "angular_momentum.png", "ethanol.traj"]}
 
 needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
 

@@ -1,10 +1,12 @@
 """Ethanol in the gas phase, GFN2-xTB: trajectories at 300, 500 and 800 K with energies and forces, 2701 structures.
 
     python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz       (pip install tblite ase)
+    python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_hot.extxyz --hot
 
 The minimum; one Langevin trajectory at 500 K, every 12.5 fs, 1800 structures for `train` and 200 for `val`; independent
 ones at 500 K (300), 300 K (200) and 800 K (200), every 25 fs, for `test`. Time step 0.5 fs. Labels are made afresh for each
-structure, so that they do not depend on the run. `info`: config_id, config_type, split. Some minutes on one core.
+structure, so that they do not depend on the run. `info`: config_id, config_type, split. Some minutes on one core. --hot: two
+further trajectories at 800 K for `train`, every 12.5 fs, 700 structures each (every tenth of them is for `val`).
 """
 
 import sys
@@ -22,7 +24,8 @@ from tblite.ase import TBLite
 SEED = 20261120
 OPTIONS = {"method": "GFN2-xTB", "accuracy": 0.01, "max_iterations": 500, "verbosity": 0}
 RUNS = [(500, 2000, 25, "train", 1), (500, 300, 50, "test", 10000), (300, 200, 50, "test", 20000),
-        (800, 200, 50, "test", 30000)]  # temperature (K), structures, steps between them, split, first config_id
+        (800, 200, 50, "test", 30000)]
+HOT = [(800, 700, 25, "train", 40000), (800, 700, 25, "train", 50000)]  # temperature (K), structures, steps between them, split, first config_id
 
 
 def record(path, atoms, kind, split, number):
@@ -57,9 +60,12 @@ def main():
     atoms = molecule("CH3CH2OH")
     atoms.calc = TBLite(**OPTIONS)
     BFGS(atoms, logfile=None).run(fmax=1e-3, steps=300)
-    record(sys.argv[1], atoms, "ethanol_min", "train", 0)
-    for order, arguments in enumerate(RUNS, 1):
-        run(sys.argv[1], atoms, order, *arguments)
+    hot = "--hot" in sys.argv
+    if not hot:
+        record(sys.argv[1], atoms, "ethanol_min", "train", 0)
+    for order, arguments in enumerate([*RUNS, *HOT], 1):
+        if hot == (arguments in HOT):
+            run(sys.argv[1], atoms, order, *arguments)
 
 
 if __name__ == "__main__":

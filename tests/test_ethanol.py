@@ -1,0 +1,73 @@
+"""The shipped calculator of ethanol: exact symmetry in both dtypes, what its card says, what it refuses."""
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import units
+from ase.build import molecule
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+
+from ase_pet import PETCalculator, rotations
+from ase_pet.store import shipped_folder
+
+FOLDER = shipped_folder() / "ethanol"
+TURNS = rotations.random_orthogonal(50, torch.Generator().manual_seed(0)).numpy()
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def calculator(request):
+    return PETCalculator("ethanol", dtype=request.param)
+
+
+@pytest.fixture
+def hot():
+    """A distorted molecule."""
+    atoms = molecule("CH3CH2OH")
+    atoms.rattle(0.1, seed=3)
+    return atoms
+
+
+def test_energy_and_forces_turn_and_reflect_with_the_molecule(calculator, hot):
+    copies = [hot.copy() for _ in TURNS]
+    for copy, turn in zip(copies, TURNS, strict=True):
+        copy.positions = copy.positions @ turn.T
+    still, *found = calculator.evaluate([hot, *copies], ("energy", "forces"))
+    energy = max(abs(one["energy"] - still["energy"]) for one in found)
+    forces = max(np.abs(one["forces"] @ turn - still["forces"]).max() for one, turn in zip(found, TURNS, strict=True))
+    double = calculator.dtype == torch.float64
+    assert energy < (1e-12 * abs(still["energy"]) if double else 1e-6 * len(hot))
+    assert forces < (1e-10 if double else 1e-4)
+
+
+def test_there_is_no_net_force_and_no_torque(calculator, hot):
+    forces = calculator.evaluate([hot], ("forces",))[0]["forces"]
+    limit = 1e-10 if calculator.dtype == torch.float64 else 1e-4
+    assert np.abs(forces.sum(0)).max() < limit
+    assert np.abs(np.cross(hot.positions, forces).sum(0)).max() < limit
+
+
+def test_angular_momentum_is_kept(hot):
+    hot.calc = PETCalculator("ethanol", dtype="float64")
+    thermalize_momenta(hot, temperature_K=300, rng=np.random.default_rng(0))
+    before = hot.get_angular_momentum()
+    VelocityVerlet(hot, units.fs).run(10)
+    assert np.linalg.norm(hot.get_angular_momentum() - before) < 1e-12 * np.linalg.norm(before)
+
+
+def test_errors_are_those_of_the_card():
+    frames = [atoms for atoms in ase.io.read(FOLDER / "training.extxyz.xz", ":") if atoms.info["split"] == "test"]
+    calculator = PETCalculator("ethanol")
+    found = calculator.evaluate(frames, ("energy", "forces"))
+    expected = calculator.card.provenance["errors"]["test"]
+    energy = np.mean([abs(one["energy"] - atoms.get_potential_energy()) / len(atoms)
+                      for one, atoms in zip(found, frames, strict=True)])
+    forces = np.mean([np.abs(one["forces"] - atoms.get_forces()).mean() for one, atoms in zip(found, frames, strict=True)])
+    assert energy == pytest.approx(expected["energy"]["mae"], rel=1e-2)
+    assert forces == pytest.approx(expected["forces"]["mae"], rel=1e-3)
+
+
+def test_it_means_nothing_without_its_frames():
+    with pytest.raises(ValueError, match="`ethanol` was trained in the frames of 'ecse' and means nothing outside"):
+        PETCalculator("ethanol", symmetrise="none")
