@@ -1,9 +1,12 @@
 """A recipe and data of a second's worth of training: argon."""
 
 import numpy as np
+import pytest
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
+
+from ase_pet.train import train
 
 RECIPE = """
 name = "argon"
@@ -48,3 +51,18 @@ def structures(count=14):
         atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
         found.append(atoms)
     return found
+
+
+def whole_and_stopped(recipe, folder):
+    """Folders of a run that went through and of one that was stopped after its first validation and resumed."""
+    class Stop(Exception):
+        pass
+
+    def stop(record):
+        raise Stop
+
+    train(recipe, folder / "whole")
+    with pytest.raises(Stop):
+        train(recipe, folder / "stopped", on_record=stop)
+    train(recipe, folder / "stopped", resume=True)
+    return folder / "whole", folder / "stopped"

@@ -3,12 +3,13 @@
 import torch
 
 from ase_pet.formats import ponita
+from ase_pet.formats._state import renamed
 
 
 def state_dict(model):
     """State dict under the names of the authors' program."""
     own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    state = {ponita._in_file(name): tensor for name, tensor in own.items()
+    state = {renamed(name, ponita.IN_FILE): tensor for name, tensor in own.items()
              if name.split(".")[0] in ("basis", "fibre_basis", "layers")}
     columns = [own["node_embedder.weight"].T, *([own["vector_embedder.weight"]] if "vector_embedder.weight" in own else [])]
     state["x_embedder.weight"] = torch.cat(columns, 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from argon import structures
+from argon import structures, whole_and_stopped
 from local_toys import STRUCTURES, batch, local_pet, turned
 from tolerances import worst
 
@@ -109,18 +109,7 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(framed, tmp_path):
-    class Stop(Exception):
-        pass
-
-    def stop(record):
-        raise Stop
-
-    path = framed(3)
-    train(path, tmp_path / "whole")
-    with pytest.raises(Stop):
-        train(path, tmp_path / "stopped", on_record=stop)
-    train(path, tmp_path / "stopped", resume=True)
-    whole, stopped = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped"))
+    whole, stopped = ((folder / "weights.safetensors").read_bytes() for folder in whole_and_stopped(framed(3), tmp_path))
     assert whole == stopped
 
 

@@ -9,7 +9,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from argon import structures
+from argon import structures, whole_and_stopped
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_pet import PETCalculator, store
@@ -41,21 +41,10 @@ def test_what_is_written(recipe, tmp_path):
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
-    class Stop(Exception):
-        pass
-
-    def stop(record):
-        raise Stop
-
-    path = recipe(4)
-    train(path, tmp_path / "whole")
-    with pytest.raises(Stop):
-        train(path, tmp_path / "stopped", on_record=stop)
-    train(path, tmp_path / "stopped", resume=True)
-    whole, stopped = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped"))
+    folders = whole_and_stopped(recipe(4), tmp_path)
+    whole, stopped = ((folder / "weights.safetensors").read_bytes() for folder in folders)
     assert whole == stopped
-    histories = [[json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
-                 for name in ("whole", "stopped")]
+    histories = [[json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()] for folder in folders]
     for one, other in zip(*histories, strict=True):  # energies but for the rounding of a least-squares fit
         assert {**one, "val": None, "score": None} == {**other, "val": None, "score": None}
         assert one["score"] == pytest.approx(other["score"], rel=1e-12)

@@ -3,7 +3,6 @@
 Read with torch alone, and as data: nothing in the file is executed (`_unpickle`, `_archive`).
 """
 
-import re
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from . import _metatrain_llpr as llpr
 from ._archive import Archive
 from ._metadata import merged, read_metadata
 from ._metatrain_versions import upgrade
-from ._state import check_state
+from ._state import check_state, renamed, weight_of
 from ._tensor_map import read_block
 from ._unpickle import Inert
 
@@ -156,24 +155,9 @@ def _take(archive, state, name):
 def _weights(archive, state, model):
     """State dict of the model from the file, complete and of one dtype; every tensor of the file must have a use."""
     expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("uncertainties.")}
-    names = {name: _in_file(name) for name in expected}
+    names = {name: renamed(name, IN_FILE) for name in expected}
     check_state(state, names.values(), lambda name: _has_other_use(name, model.settings), "the model's state")
-    return {name: _weight(archive, state, names[name], tensor.shape) for name, tensor in expected.items()}
-
-
-def _weight(archive, state, name, shape):
-    if state[name].shape != tuple(shape):
-        raise ValueError(f"`{name}` has shape {state[name].shape}: the hyper-parameters ask for {tuple(shape)}")
-    weight = archive.tensor(state[name])
-    if not torch.isfinite(weight).all():
-        raise ValueError(f"`{name}` is not finite")
-    return weight
-
-
-def _in_file(name):
-    for pattern, new in IN_FILE.items():
-        name = re.sub(pattern, new, name)
-    return name
+    return {name: weight_of(archive, state, names[name], tensor.shape) for name, tensor in expected.items()}
 
 
 def _has_other_use(name, settings):

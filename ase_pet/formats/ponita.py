@@ -15,7 +15,7 @@ import torch
 from .. import orientations
 from ..models import ponita
 from ._archive import Archive, Stored
-from ._state import check_state
+from ._state import check_state, renamed, weight_of
 
 BY_CONTENT = True  # recognised by what is inside, which other formats with the same suffix are not
 FIRST_KERNEL = "interaction_layers.0.conv.kernel.weight"
@@ -205,16 +205,16 @@ def _weights(archive, state, model, given):
     n_layers, readouts = model.settings.num_layers, len(next(iter(model.last_layers.values())))
     ours = {name: tensor.shape for name, tensor in model.state_dict().items()
             if name != "axes" and not name.startswith(("node_embedder", "vector_embedder", "last_layers"))}
-    names = {name: _in_file(name) for name in ours}
+    names = {name: renamed(name, IN_FILE) for name in ours}
     numbers = range(n_layers - readouts, n_layers)
     parts = [f"read_out_layers.{k}.{part}" for k in numbers for part in ("weight", "bias")]
     check_state(state, [*names.values(), "x_embedder.weight", *parts], OTHERS.fullmatch, "the state dict")
-    found = {name: _weight(archive, state, names[name], shape) for name, shape in ours.items()}
+    found = {name: weight_of(archive, state, names[name], shape) for name, shape in ours.items()}
     found |= _embedders(archive, state, model, given)
     heads = model.settings.heads
     for index, k in enumerate(numbers):
-        weight = _weight(archive, state, f"read_out_layers.{k}.weight", (len(heads), model.settings.width))
-        bias = _weight(archive, state, f"read_out_layers.{k}.bias", (len(heads),))
+        weight = weight_of(archive, state, f"read_out_layers.{k}.weight", (len(heads), model.settings.width))
+        bias = weight_of(archive, state, f"read_out_layers.{k}.bias", (len(heads),))
         for row, name in enumerate(heads):
             found |= {f"last_layers.{name}.{index}.weight": weight[row:row + 1].clone(),
                       f"last_layers.{name}.{index}.bias": bias[row:row + 1].clone()}
@@ -229,22 +229,7 @@ def _embedders(archive, state, model, given):
     if odd:
         raise ValueError(f"its atoms have {numbers} inputs besides {vectors} vectors (`vector_inputs`), but `species` gives "
                          f"{len(inputs[odd[0]])}")
-    weight = _weight(archive, state, "x_embedder.weight", (model.settings.width, numbers + vectors))
+    weight = weight_of(archive, state, "x_embedder.weight", (model.settings.width, numbers + vectors))
     rows = torch.tensor(list(inputs.values()), dtype=torch.float64, device="cpu")
     found = {"node_embedder.weight": (rows.to(weight.dtype) @ weight[:, :numbers].T).contiguous()}
     return found | ({"vector_embedder.weight": weight[:, numbers:].contiguous()} if vectors else {})
-
-
-def _weight(archive, state, name, shape):
-    if state[name].shape != tuple(shape):
-        raise ValueError(f"`{name}` has shape {state[name].shape}: expected {tuple(shape)}")
-    weight = archive.tensor(state[name])
-    if not torch.isfinite(weight).all():
-        raise ValueError(f"`{name}` is not finite")
-    return weight
-
-
-def _in_file(name):
-    for pattern, new in IN_FILE.items():
-        name = re.sub(pattern, new, name)
-    return name
