@@ -80,7 +80,6 @@ class Convolution(nn.Module):
         """(n, O, C) with the kernel (O, O, C), None without axes."""
         return y + self.bias if fibre is None else torch.einsum("ioc,opc->ipc", y, fibre) + self.bias
 
-
     @torch.no_grad()
     def calibrate(self, x, basis, own, edges, fibre_basis):
         """Scale both kernels so that the output has the spread of x: LayerNorm would drown a small one in its eps.

@@ -175,10 +175,15 @@ def wrap(model, argument=""):
     forces that change less where a near pair of neighbours leaves a line, with some more frames; "pruned" leaves out
     frames of small weight, and makes forces change more.
     """
+    return Model(model, named(argument, "ecse", WORDS))
+
+
+def named(argument, kind, words):
+    """Settings that the argument of a symmetriser names, or that it is; words {name: {setting: value}}."""
     if isinstance(argument, Settings):
-        return Model(model, argument)
-    words = argument.split(":") if argument else []
-    if not set(words) <= WORDS.keys() or len(set(words)) < len(words) or {"o3", "so3"} <= set(words):
-        raise ValueError(f"`symmetrise` is 'ecse:{argument}': valid choices are ecse, "
-                         f"{', '.join(f'ecse:{word}' for word in WORDS)}, and several such as ecse:gentle:so3")
-    return Model(model, Settings(**{name: value for word in words for name, value in WORDS[word].items()}))
+        return argument
+    chosen = argument.split(":") if argument else []
+    if not set(chosen) <= words.keys() or len(set(chosen)) < len(chosen) or {"o3", "so3"} <= set(chosen):
+        raise ValueError(f"`symmetrise` is '{kind}:{argument}': valid choices are {kind}, "
+                         f"{', '.join(f'{kind}:{word}' for word in words)}, and several such as {kind}:gentle:so3")
+    return Settings(**{name: value for word in chosen for name, value in words[word].items()})

@@ -144,10 +144,4 @@ WORDS = {word: changes for word, changes in ecse.WORDS.items() if "limit" not in
 
 def wrap(model, argument=""):
     """The model, symmetrised with the default settings, or those that the argument names as for `ecse`: "so3", "o3"."""
-    if isinstance(argument, ecse.Settings):
-        return Model(model, argument)
-    words = argument.split(":") if argument else []
-    if not set(words) <= WORDS.keys() or len(set(words)) < len(words) or {"o3", "so3"} <= set(words):
-        raise ValueError(f"`symmetrise` is 'ecse_layers:{argument}': valid choices are ecse_layers, "
-                         f"{', '.join(f'ecse_layers:{word}' for word in WORDS)}")
-    return Model(model, ecse.Settings(**{name: value for word in words for name, value in WORDS[word].items()}))
+    return Model(model, ecse.named(argument, "ecse_layers", WORDS))
