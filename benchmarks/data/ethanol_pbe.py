@@ -44,7 +44,8 @@ def schedule(structures):
         pools.setdefault(kind, []).append(atoms)
     random, queue = np.random.default_rng(SEED), []
     for kind, count in SHARES.items():
-        picked = [pools[kind][k] for k in random.permutation(len(pools[kind]))[:count]]
+        found = pools.get(kind, [])
+        picked = [found[k] for k in random.permutation(len(found))[:count]]
         queue += [((k + 0.5) / count, kind, atoms) for k, atoms in enumerate(picked)]
     return [atoms for _, _, atoms in sorted(queue, key=lambda entry: entry[:2])]
 

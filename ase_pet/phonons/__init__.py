@@ -1,0 +1,1 @@
+"""Phonons, relaxation, elastic constants with any ASE calculator."""
