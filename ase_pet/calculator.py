@@ -1,9 +1,6 @@
 """PETCalculator: trained models as ASE calculators. The only place that knows ASE's calculator interface."""
 
 import contextlib
-import copy
-import math
-import numbers
 import warnings
 
 import numpy as np
@@ -11,11 +8,9 @@ import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from torch import nn
 
-from . import evaluation, graph, outputs, store, symmetrisers
+from . import arguments, evaluation, graph, outputs, store
 from .uncertainty import THRESHOLD, Guard
 
-DIRECT_HEADS = {"forces": ("non_conservative_forces", "non_conservative_force"),
-                "stress": ("non_conservative_stress",)}
 CHUNK_ATOMS = {"cpu": 256, "cuda": 4096}  # atoms evaluated at once by `evaluate`
 OUT_OF_MEMORY = ("allocate", "out of memory", "not enough memory", "ALLOC_FAILED")  # in texts of RuntimeErrors
 
@@ -54,15 +49,15 @@ class PETCalculator(Calculator):
             symmetrise=symmetrise, variant=variant, non_conservative=non_conservative, skin=skin,
             batch_atoms=batch_atoms, compile=compile, uncertainty=uncertainty,
             uncertainty_threshold=uncertainty_threshold)
-        self.device = _device(device)
-        network, self.card = _load(model)
+        self.device = arguments.device(device)
+        network, self.card = arguments.model(model)
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
-        _select_head(network, variant)
-        self._direct = _direct_heads(network, non_conservative)
+        arguments.select_head(network, variant)
+        self._direct = arguments.direct_heads(network, non_conservative)
         self._conditioned = getattr(getattr(network, "settings", None), "system_conditioning", False)
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
-        self.model = _symmetrised(network, self.card, symmetrise)
-        _check_numbers(skin, batch_atoms, compile)
+        self.model = arguments.symmetrised(network, self.card, symmetrise)
+        arguments.check_numbers(skin, batch_atoms, compile)
         if self._direct and not hasattr(self.model, "predict"):
             raise ValueError("`non_conservative`: a symmetrised model has energies only; use symmetrise='none'")
         self._neighbours = graph.VerletList(self.cutoff, skin)
@@ -225,74 +220,3 @@ def _memory(device, atoms, edges, structures):
             raise
         raise MemoryError(f"out of memory on {device} with {atoms} atoms and {edges} edges in {structures} structures: "
                           "use a smaller `batch_atoms`, dtype='float32' or a device with more memory") from None
-
-
-def _check_numbers(skin, batch_atoms, compile):
-    if not isinstance(skin, numbers.Real) or not 0 <= skin < math.inf:
-        raise ValueError(f"`skin` is {skin!r}: expected a length in A, 0 or more")
-    if batch_atoms is not None and (not isinstance(batch_atoms, numbers.Integral) or batch_atoms < 1):
-        raise ValueError(f"`batch_atoms` is {batch_atoms!r}: expected a number of atoms, 1 or more, or None")
-    if compile not in ("auto", False):
-        raise ValueError(f"`compile` is {compile!r}: valid choices are 'auto', False")
-
-
-def _load(model):
-    if not isinstance(model, nn.Module):
-        return store.load(model)
-    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float64)
-    return copy.deepcopy(model), store.Card(name=type(model).__name__, dtype=str(dtype).removeprefix("torch."))
-
-
-def _device(name):
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in CHUNK_ATOMS:
-        raise ValueError(f"`device` is {name!r}: valid choices are auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"`device` is {name!r}, but this torch sees {torch.cuda.device_count() or 'no'} CUDA devices: "
-                         "use 'cpu' or 'auto'")
-    return device
-
-
-def _select_head(network, variant):
-    """Point the model at one of its energy heads; refuse heads that it does not have."""
-    heads = getattr(getattr(network, "settings", None), "heads", {"energy": 1})
-    variants = [name.partition("/")[2] for name in heads if name.split("/")[0] == "energy"]
-    if variant is not None:
-        if variant not in variants:
-            raise ValueError(f"`variant` is {variant!r}: valid choices are {', '.join(map(repr, variants))}")
-        network.energy_head = f"energy/{variant}" if variant else "energy"
-    elif "" not in variants:
-        raise ValueError("`variant` is needed, as the model has no plain energy head: valid choices are "
-                         + ", ".join(map(repr, variants)))
-
-
-def _symmetrised(network, card, name):
-    """The model with the symmetriser of that name, None for the card's own."""
-    name, own = card.symmetrise if name is None else name, card.symmetrise.partition(":")[0]
-    if card.provenance.get("augmentation") == "frames" and name.partition(":")[0] != own:
-        raise ValueError(f"`symmetrise` is {name!r}, but `{card.name}` was trained in the frames of {own!r} and means nothing "
-                         f"outside them: leave `symmetrise` out, or choose a form of {own!r}")
-    return symmetrisers.symmetrise(network, name)
-
-
-def _direct_heads(network, non_conservative):
-    """{"forces": head, "stress": head} of what is read from a head of the model in place of a derivative."""
-    if non_conservative not in (False, True, "forces", "stress"):
-        raise ValueError(f"`non_conservative` is {non_conservative!r}: "
-                         "valid choices are False, True, 'forces', 'stress'")
-    heads = getattr(getattr(network, "settings", None), "heads", {})
-    variant = getattr(network, "energy_head", "energy").partition("/")[1:]
-    direct = {}
-    for name in {False: (), True: ("forces", "stress")}.get(non_conservative, (non_conservative,)):
-        valid = ["".join((base, *variant)) for base in DIRECT_HEADS[name]]
-        found = [head for head in valid if head in heads]
-        if not found:
-            raise ValueError(f"`non_conservative` is {non_conservative!r}, but the model has no head for direct {name} "
-                             f"({' or '.join(valid)}): its heads are {', '.join(heads) or 'energy'}")
-        direct[name] = found[0]
-    return direct
