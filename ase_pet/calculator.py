@@ -82,6 +82,8 @@ class PETCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         if system_changes:
             self.results, self._evaluation = {}, None
+        if "numbers" in system_changes:  # other atoms, or after `reset`: no trace of what was computed before
+            self._neighbours.forget()
         if self._evaluation is None:
             structure = self._checked(self.atoms)
             pairs = self._half_list(structure, self._neighbours)
@@ -112,14 +114,17 @@ class PETCalculator(Calculator):
             start = stop
         return results
 
-    def hessian(self, atoms):
-        """(3n, 3n) second derivatives of the energy in eV/A^2 by automatic differentiation; use float64."""
+    def hessian(self, atoms, of=None):
+        """(3n, 3n) second derivatives of the energy in eV/A^2 by automatic differentiation; use float64.
+
+        of: indices of k atoms, for their rows (3k, 3n) only.
+        """
         structure = self._checked(atoms)
         pairs = graph.half_list(structure, self.cutoff)
         graph.check_distances(structure, pairs)
         batch = self._evaluate([structure], [pairs]).graph
         try:
-            return evaluation.hessian(self.model, batch).cpu().numpy()
+            return evaluation.hessian(self.model, batch, of).cpu().numpy()
         except evaluation.Undefined as error:
             raise PropertyNotImplementedError(str(error)) from None
 

@@ -76,6 +76,10 @@ class VerletList:
         i, j, translations = self._pairs
         return _within(i, j, positions, translations, self.cutoff)
 
+    def forget(self):
+        """Search anew at the next call: what it gives then depends on that structure alone, to the last bit."""
+        self._reference = None
+
     def _unwrapped(self, structure):
         """Positions moved by lattice vectors next to the reference, None where the list does not hold for them."""
         old = self._reference
