@@ -1,0 +1,98 @@
+"""Hessians: second derivatives of every kind of model, against differences of forces, and by both ways to them."""
+
+import numpy as np
+import original_pet_files
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from local_toys import local_pet
+from ponita_toys import tiny_ponita
+from tolerances import TOLERANCES, worst
+from toys import STRUCTURES, sheared, silicon, slab, tiny_pet
+
+from ase_pet import PETCalculator, evaluation
+from ase_pet.graph import build, from_atoms
+
+EXACT = TOLERANCES[torch.float64]
+MODELS = {
+    "PET": lambda: tiny_pet(cutoff_function="bump"),
+    "local PET": lambda: tiny_pet("local", cutoff_function="bump"),
+    "adaptive": lambda: tiny_pet("grid"),
+    "original PET": lambda: original_pet_files.tiny(cutoff_function="bump"),
+    "local original PET": lambda: original_pet_files.tiny(cutoff_function="bump", n_gnn_layers=1),
+    "PONITA": tiny_ponita,
+    "local PONITA": lambda: tiny_ponita("one layer"),
+}
+LOCAL = ("local PET", "local original PET", "local PONITA")
+SYMMETRISERS = {"ecse": "local PET", "group:O": "PONITA"}
+
+
+def batch(model, atoms):
+    return build([from_atoms(atoms)], model.cutoff)
+
+
+def differences(calculator, atoms, step=1e-5):
+    """(3n, 3n) central differences of forces in eV/A^2."""
+    ends = [atoms.copy() for _ in range(6 * len(atoms))]
+    for k, copy in enumerate(ends):
+        copy.positions[k // 6, k // 2 % 3] += step * (1 - 2 * (k % 2))
+    forces = np.array([found["forces"].ravel() for found in calculator.evaluate(ends, ("forces",))])
+    return (forces[1::2] - forces[::2]) / (2 * step)
+
+
+def check(calculator, atoms):
+    """Differences of forces, symmetry, acoustic sum rule."""
+    found = calculator.hessian(atoms)
+    assert worst(found, differences(calculator, atoms)) < 10 * EXACT["derivative"]
+    assert worst(found, found.T) < EXACT["derived"]
+    assert np.abs(found.reshape(-1, len(atoms), 3).sum(1)).max() < EXACT["derived"] * np.abs(found).max()
+
+
+@pytest.mark.parametrize("structure", ["sheared", "slab"])
+@pytest.mark.parametrize("name", MODELS)
+def test_hessian_is_the_derivative_of_forces(name, structure):
+    check(PETCalculator(MODELS[name](), skin=0), STRUCTURES[structure]())
+
+
+@pytest.mark.parametrize("name", SYMMETRISERS)
+def test_hessian_of_a_symmetrised_model_is_the_derivative_of_forces(name):
+    check(PETCalculator(MODELS[SYMMETRISERS[name]](), symmetrise=name, skin=0), sheared())
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("name", LOCAL)
+def test_passes_over_neighbours_give_what_passes_over_atoms_give(name, structure):
+    model, atoms = MODELS[name](), STRUCTURES[structure]()
+    graph = batch(model, atoms)
+    rows = torch.cat([evaluation.hessian(model, graph, [k]) for k in range(len(atoms))])
+    assert worst(evaluation._hessian_of_environments(model, graph), rows) < EXACT["derived"]
+
+
+def test_passes_of_a_local_model_are_those_of_its_neighbours(monkeypatch):
+    model, atoms = local_pet(), silicon() * (2, 2, 1)
+    graph, passes, gradient = batch(model, atoms), [], evaluation._gradient
+    monkeypatch.setattr(evaluation, "_gradient", lambda *args, **more: (passes.append(1), gradient(*args, **more))[1])
+    evaluation.hessian(model, graph)
+    assert len(passes) == 1 + 3 * int(torch.bincount(graph.centre).max()) < 1 + 3 * len(atoms)
+
+
+@pytest.mark.parametrize("name", ["PET", "local PET"])
+def test_rows_of_some_atoms(name):
+    calculator, atoms = PETCalculator(MODELS[name]()), slab()
+    whole = calculator.hessian(atoms).reshape(6, 3, 18)
+    assert worst(calculator.hessian(atoms, of=[4, 1]), whole[[4, 1]].reshape(6, 18)) < EXACT["derived"]
+
+
+def test_isolated_atoms_have_no_curvature():
+    calculator = PETCalculator(MODELS["local PET"]())
+    np.testing.assert_array_equal(calculator.hessian(Atoms("SiO", [[0, 0, 0], [0, 0, 9]])), np.zeros((6, 6)))
+
+
+def test_the_solver_is_refused_as_its_second_derivatives_are_wrong():
+    model = tiny_pet("solver")
+    with pytest.raises(PropertyNotImplementedError, match="second derivatives of this model are not exact"):
+        PETCalculator(model).hessian(sheared())
+    wrong = type("Wrong", (), {"exact_second_derivatives": True, "__call__": lambda self, graph: model(graph)})()
+    found = evaluation.hessian(wrong, batch(model, sheared())).numpy()
+    assert worst(found, differences(PETCalculator(model, skin=0), sheared())) > 1e-4
