@@ -31,6 +31,19 @@ def model(given):
     return copy.deepcopy(given), store.Card(name=type(given).__name__, dtype=str(dtype).removeprefix("torch."))
 
 
+def oriented(network, orientations):
+    """The model with a grid of that name or number of axes, None for its own. Raises ValueError for one without axes."""
+    if orientations is None:
+        return network
+    if isinstance(orientations, bool) or not isinstance(orientations, str | numbers.Integral):
+        raise ValueError(f"`orientations` is {orientations!r}: expected a number of axes, or the name of a grid such as "
+                         "'dodecahedral'")
+    if not hasattr(network, "with_orientations"):
+        raise ValueError(f"`orientations` is {orientations!r}, but this model has none: expected None; they belong to "
+                         "models `ponita`")
+    return network.with_orientations(orientations)
+
+
 def device(name):
     """torch.device of a name, or of "auto". Raises ValueError for an unknown name or a device that is not there."""
     if name == "auto":

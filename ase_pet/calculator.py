@@ -23,6 +23,8 @@ class PETCalculator(Calculator):
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
     dtype: "float32", "float64", None for what the calculator's card says. Energies and forces are summed in float64.
     symmetrise: None for what the card says, "none", "ecse" (exact), "group:O", "group:I", "quadrature:L", ...
+    orientations: axes of a PONITA in place of those it comes with: their number, such as 64, or the name of a grid
+        (`ase_pet.orientations`), such as "dodecahedral". More of them leave less that changes under rotation.
     variant: energy head of a model with several.
     non_conservative: False, True, "forces", "stress": direct heads instead of derivatives, where the model has them.
     skin: A; neighbours are searched again once an atom has moved by half of it; 0 searches at each call.
@@ -42,15 +44,16 @@ class PETCalculator(Calculator):
 
     def __init__(self, model, *, device="auto", dtype=None, symmetrise=None, variant=None, non_conservative=False,
                  skin=1.0, batch_atoms=None, compile="auto", uncertainty="off",
-                 uncertainty_threshold=THRESHOLD):
+                 uncertainty_threshold=THRESHOLD, orientations=None):
         super().__init__()
         self.parameters.update(
             model=str(model) if not isinstance(model, nn.Module) else None, device=str(device), dtype=dtype,
             symmetrise=symmetrise, variant=variant, non_conservative=non_conservative, skin=skin,
             batch_atoms=batch_atoms, compile=compile, uncertainty=uncertainty,
-            uncertainty_threshold=uncertainty_threshold)
+            uncertainty_threshold=uncertainty_threshold, orientations=orientations)
         self.device = arguments.device(device)
         network, self.card = arguments.model(model)
+        network = arguments.oriented(network, orientations)
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
         arguments.select_head(network, variant)
         self._direct = arguments.direct_heads(network, non_conservative)

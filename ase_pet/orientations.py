@@ -15,6 +15,7 @@ The icosahedral group is that of `rotations.icosahedral`, with two-fold axes alo
 """
 
 import functools
+import numbers
 
 import numpy as np
 import torch
@@ -29,6 +30,22 @@ POLYHEDRA = {  # name -> (group, points of which the orbits are the grid)
     "dodecahedral": (rotations.icosahedral, [[1, 1, 1]]),
     "compound": (rotations.icosahedral, [[0, GOLDEN, 1], [1, 1, 1]]),
 }
+
+
+BEST = {6: "octahedral", 12: "icosahedral", 32: "compound"}  # solids that leave less than searched points do
+MOST_SEARCHED = 256  # points; a search among more takes minutes
+
+
+def name_of(n):
+    """Name of the grid of n points that is taken where only their number is given.
+
+    A solid where it is the best of its size, `antipodal:n` for other even n, whose kernels are made for one half only,
+    `repulsion:n` for odd n, and `fibonacci:n` above 256. Raises ValueError for no number from 1 to 1024.
+    """
+    if isinstance(n, bool) or not isinstance(n, numbers.Integral) or not 1 <= n <= MOST_POINTS:
+        raise ValueError(f"`orientations` is {n!r}: expected a number of points from 1 to {MOST_POINTS}")
+    kind = "fibonacci" if n > MOST_SEARCHED else "repulsion" if n % 2 else "antipodal"
+    return BEST.get(int(n), f"{kind}:{int(n)}")
 
 
 @functools.cache

@@ -10,8 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from .. import checks
-from ..calculator import PETCalculator
-from .inspect import CALCULATOR, JSON, SYMMETRISE, load, read
+from .inspect import CALCULATOR, JSON, ORIENTATIONS, SYMMETRISE, grid, load, read
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
 WIDTH = 140  # of the table in a file
@@ -29,6 +28,7 @@ def check(calc: str = typer.Argument(None, help="name, calculator folder or chec
           full: bool = typer.Option(False, "--full/--quick", help="with long checks, longer runs, all pairs of elements"),
           only: str = typer.Option(None, help="checks to run, separated by commas"),
           symmetrise: str = typer.Option(None, help=SYMMETRISE),
+          orientations: str = ORIENTATIONS,
           dtype: str = typer.Option(None, help="float32 or float64: of CALC; of another calculator, the limits to apply"),
           temperature: float = typer.Option(300.0, help="K, of the runs of molecular dynamics"),
           html: Path = typer.Option(None, help="report with plots, one file"), json: bool = JSON):
@@ -37,8 +37,8 @@ def check(calc: str = typer.Argument(None, help="name, calculator folder or chec
         raise ValueError("give CALC, or --calculator module:factory")
     if html is not None:
         checks.html([])  # fails now, not after minutes, where matplotlib is missing
-    tested = load(calc, calculator, symmetrise) if calc is None or dtype is None else PETCalculator(
-        calc, symmetrise=symmetrise, dtype=dtype)
+    tested = load(calc, calculator, symmetrise=symmetrise, orientations=grid(orientations),
+                  **({} if calc is None else {"dtype": dtype}))
     structures = None if structure is None else read(structure, ":")
     chosen = only.split(",") if only else checks.names("full" if full else "quick")
     symbols = species.replace(",", " ").split() if species else None

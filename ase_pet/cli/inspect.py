@@ -19,6 +19,7 @@ from .checkpoints import list_published
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
 SYMMETRISE = ("none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I, quadrature:L; default: of the "
               "card")
+ORIENTATIONS = typer.Option(None, help="axes of a PONITA instead of its own: their number, or the name of a grid")
 JSON = typer.Option(False, "--json", help="print JSON for programs")
 
 
@@ -50,14 +51,16 @@ def list_calculators(json: bool = JSON, published: bool = typer.Option(
 def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
          structure: str = typer.Argument(None, help="file to evaluate once"),
          symmetrise: str = typer.Option(None, help=SYMMETRISE),
-         variant: str = typer.Option(None, help="energy head of a model with several"), json: bool = JSON):
+         variant: str = typer.Option(None, help="energy head of a model with several"), orientations: str = ORIENTATIONS,
+         json: bool = JSON):
     """Say what a calculator is and, with a structure, its energy, largest force, and what symmetrisation costs."""
     model, card = store.load(calc)
     content = {"name": card.name} | _summary((model, card)) | {
         "heads": list(getattr(model.settings, "heads", {"energy": 1})),
         "parameters": sum(p.numel() for p in model.parameters()), "provenance": card.provenance}
     if structure:
-        content["structure"] = _evaluated(read(structure, -1), PETCalculator(calc, symmetrise=symmetrise, variant=variant))
+        content["structure"] = _evaluated(read(structure, -1), PETCalculator(
+            calc, symmetrise=symmetrise, variant=variant, orientations=grid(orientations)))
     if json:
         print(json_module.dumps(content, default=str))  # a card may hold dates
         return
@@ -86,6 +89,7 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
              split: str = typer.Option(None, help="only structures whose info['split'] is this"),
              symmetrise: str = typer.Option(None, help="as in `info`"),
              shift: bool = typer.Option(False, "--shift", help="take out the mean error of the energies per atom"),
+             orientations: str = ORIENTATIONS,
              json: bool = JSON):
     """Errors of a calculator against the energies, forces, stresses and dipoles in a data file."""
     if calculator and data is None:
@@ -95,7 +99,7 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
     frames = [atoms for atoms in read(data, ":") if split is None or atoms.info.get("split") == split]
     if not frames:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
-    found = compare(load(calc, calculator, symmetrise), frames, shift)
+    found = compare(load(calc, calculator, symmetrise=symmetrise, orientations=grid(orientations)), frames, shift)
     if json:
         print(json_module.dumps(found))
         return
@@ -115,12 +119,18 @@ def read(path, index):
         raise ValueError(f"`{path}` cannot be read as structures: {type(error).__name__}: {error}") from None
 
 
-def load(calc, calculator, symmetrise=None):
-    """The calculator named by CALC, or made by `module:factory`."""
+def grid(text):
+    """`orientations` of what was given on the command line: a number where it is one."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
+def load(calc, calculator, **options):
+    """The calculator named by CALC with options of PETCalculator, or made by `module:factory`, which takes none."""
     if calculator is None:
-        return PETCalculator(calc, symmetrise=symmetrise)
-    if symmetrise is not None:
-        raise ValueError("`--symmetrise` is for calculators of this package: expected CALC, not --calculator")
+        return PETCalculator(calc, **options)
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"`--{given[0]}` is for calculators of this package: expected CALC, not --calculator")
     module, _, factory = calculator.partition(":")
     try:
         return getattr(importlib.import_module(module), factory)()

@@ -16,6 +16,7 @@ leave smoothly, b is smooth on the axis, and invariants are in units of the cuto
 """
 
 import copy
+import numbers
 from dataclasses import replace
 
 import torch
@@ -80,9 +81,11 @@ class Model(nn.Module):
         return self.settings.num_layers == 1
 
     def with_orientations(self, axes):
-        """A copy of the model with other axes: name of a grid (`orientations`), or unit vectors (O, 3)."""
+        """A copy of the model with other axes: name of a grid (`orientations`), number of axes, or unit vectors (O, 3)."""
         if not self.settings.oriented:
-            raise ValueError("PNITA has no orientations that could be replaced")
+            raise ValueError("`orientations`: PNITA has none that could be replaced")
+        if isinstance(axes, numbers.Integral):
+            axes = orientations.name_of(axes)
         found = orientations.checked(orientations.grid(axes) if isinstance(axes, str) else axes)
         other = copy.deepcopy(self)
         other.settings = replace(self.settings, orientations=axes if isinstance(axes, str) else f"given:{len(found)}")
