@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import checking, checkpoints, inspect, training
+from . import checking, checkpoints, inspect, training, vibrations
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Trained PET models as ASE calculators.")
@@ -12,6 +12,7 @@ inspect.register(app)
 checking.register(app)
 checkpoints.register(app)
 training.register(app)
+vibrations.register(app)
 
 
 def main():

@@ -78,7 +78,7 @@ class Crystal:
         symfc: the space group too, all at once; traditional: one law after the other, without the space group; none.
         """
         if how not in PROJECTIONS:
-            raise ValueError(f"`symmetrise` is {how!r}: valid choices are {', '.join(PROJECTIONS)}")
+            raise ValueError(f"`projection` is {how!r}: valid choices are {', '.join(PROJECTIONS)}")
         if how != "none":
             self.phonopy.symmetrize_force_constants(use_symfc_projector=how == "symfc")
 

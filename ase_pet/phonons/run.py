@@ -11,12 +11,12 @@ from .spectrum import Spectrum
 METHODS = ("displacements", "hessian")
 
 
-def run(atoms, supercell=(2, 2, 2), *, method="displacements", displacement=0.01, symmetrise="symfc", symmetry=True,
+def run(atoms, supercell=(2, 2, 2), *, method="displacements", displacement=0.01, projection="symfc", symmetry=True,
         relaxed=True, fmax=1e-4, mesh=(20, 20, 20), temperature_max=1000.0, on_progress=None):
     """Spectrum of a crystal with its calculator.
 
     method: displacements of `displacement` (A), evaluated in one batch where the calculator has `evaluate`; hessian:
-    second derivatives by the calculator's `hessian`, without a step length. symmetrise: projection of the force constants
+    second derivatives by the calculator's `hessian`, without a step length. projection: of the force constants
     (`Crystal.project`). symmetry: keep to the space group, which also saves displacements. relaxed: relax atoms and cell
     to fmax (eV/A) first. mesh: q-points; temperature_max: K. on_progress: called with (stage, done, of how many or None).
 
@@ -25,8 +25,8 @@ def run(atoms, supercell=(2, 2, 2), *, method="displacements", displacement=0.01
     """
     if method not in METHODS:
         raise ValueError(f"`method` is {method!r}: valid choices are {', '.join(METHODS)}")
-    if symmetrise not in PROJECTIONS:
-        raise ValueError(f"`symmetrise` is {symmetrise!r}: valid choices are {', '.join(PROJECTIONS)}")
+    if projection not in PROJECTIONS:
+        raise ValueError(f"`projection` is {projection!r}: valid choices are {', '.join(PROJECTIONS)}")
     if atoms.calc is None:
         raise ValueError("`atoms` has no calculator: set `atoms.calc`")
     report = on_progress or (lambda *_: None)
@@ -39,11 +39,11 @@ def run(atoms, supercell=(2, 2, 2), *, method="displacements", displacement=0.01
     crystal = Crystal(unit, supercell, symmetry=symmetry, tolerance=TOLERANCE / 10)
     found = Spectrum(crystal, relaxation)
     start = time.perf_counter()
-    found.facts = {"method": method, "symmetrise": symmetrise, "supercell_atoms": len(crystal.phonopy.supercell)}
+    found.facts = {"method": method, "projection": projection, "supercell_atoms": len(crystal.phonopy.supercell)}
     found.facts |= _force_constants(crystal, unit.calc, method, displacement, report)
     found.facts["seconds"] = round(time.perf_counter() - start, 3)
     found.residuals["before"] = crystal.residuals()
-    crystal.project(symmetrise)
+    crystal.project(projection)
     found.residuals["after"] = crystal.residuals()
     report("bands and density of states", 0, None)
     found.compute(mesh, temperature_max)
