@@ -33,7 +33,7 @@ class Crystal:
         cell = PhonopyAtoms(symbols=[chemical_symbols[z] for z in atoms.numbers], cell=atoms.cell[:],
                             scaled_positions=atoms.get_scaled_positions(wrap=False), masses=atoms.get_masses(),
                             magnetic_moments=moments if np.any(moments) else None)
-        self.phonopy = Phonopy(cell, supercell_matrix=matrix, primitive_matrix="auto" if symmetry else "P",
+        self.phonopy = Phonopy(cell, supercell_matrix=matrix, primitive_matrix=_primitive(cell, tolerance) if symmetry else "P",
                                is_symmetry=symmetry, symprec=tolerance)
         self._unit = atoms.copy()
         self._unit.set_constraint()
@@ -134,6 +134,14 @@ def _phonopy():
     except ImportError as error:
         raise ValueError(f"phonons need phonopy and seekpath, {EXTRA}: {error}") from None
     return Phonopy, PhonopyAtoms
+
+
+def _primitive(cell, tolerance):
+    """Vectors of the primitive cell in those of the cell; "P" where they span the same volume, so that a cell that is
+    primitive keeps its vectors."""
+    from phonopy.structure.cells import guess_primitive_matrix
+    found = guess_primitive_matrix(cell, symprec=tolerance)
+    return "P" if abs(np.linalg.det(found)) > 1 - 1e-5 else found
 
 
 def _matrix(supercell):

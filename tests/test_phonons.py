@@ -1,0 +1,234 @@
+"""Phonons: laws of force constants, roads that must lead to the same frequencies, files that phonopy reads."""
+
+import json
+import subprocess
+import sys
+
+import ase.io
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+from toys import tiny_pet
+from typer.testing import CliRunner
+
+from ase_pet import PETCalculator, phonons, shipped
+from ase_pet.cli import app
+
+needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+PHONOPY = "from phonopy.scripts.phonopy_load import run; run()"  # what its command does
+POINTS = [(0, 0, 0), (0.5, 0, 0.5), (0.5, 0.5, 0.5), (0.1, 0.2, 0.35)]
+SMALL = {"mesh": (4, 4, 4), "temperature_max": 2000}
+EIGHT = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]])  # the cubic cell of a primitive one of fcc
+
+
+def copper(structure="fcc", **more):
+    atoms = bulk("Cu", structure, **more)
+    atoms.calc = EMT()
+    return atoms
+
+
+def silicon(dtype="float64"):
+    atoms = bulk("Si", a=5.4671)
+    atoms.calc = PETCalculator("silicon", dtype=dtype)
+    return atoms
+
+
+def at_points(spectrum):
+    return spectrum.phonopy.run_qpoints(POINTS).frequencies
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["phonons", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def spectrum():
+    """Phonons of copper."""
+    return phonons.run(copper(a=3.6), (3, 3, 3), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def folder(spectrum, tmp_path_factory):
+    """What is written of them."""
+    path = tmp_path_factory.mktemp("copper")
+    phonons.write(spectrum, path)
+    return path
+
+
+def test_force_constants_obey_their_laws(spectrum):
+    after = spectrum.residuals["after"]
+    assert max(after["sum_rule"], after["exchange"]) < 1e-10
+    assert after["acoustic"] < 1e-4
+
+
+def test_copper_is_stable(spectrum):
+    report = spectrum.as_dict()
+    assert list(report)[0] == "imaginary"
+    assert report["imaginary"] == {"modes": 0, "fraction_of_mesh": 0.0, "lowest": []}
+    assert report["relaxation"]["space_group"] == "Fm-3m (225)"
+    assert report["displaced_supercells"] == 1
+
+
+def test_heat_capacity_is_that_of_dulong_and_petit_in_the_end(spectrum):
+    capacity = spectrum.thermal()["heat_capacity"]
+    assert capacity[0] == 0
+    assert abs(capacity[-1] - 3 * 8.314 * 63 / 64) < 0.1  # J/K/mol, without the acoustic modes at one of 64 q-points
+
+
+def test_frequencies_are_those_of_pairs_one_by_one(spectrum):
+    """EMT has no `evaluate`; the same displacements with it, and phonopy's own steps."""
+    class Batched(EMT):
+        def evaluate(self, structures, properties):
+            return [{"forces": self.get_property("forces", atoms)} for atoms in structures]
+
+    atoms = spectrum.relaxation.atoms.copy()
+    atoms.calc = Batched()
+    again = phonons.run(atoms, (3, 3, 3), relaxed=False, **SMALL)
+    assert np.abs(at_points(again) - at_points(spectrum)).max() < 1e-6
+
+
+def test_longer_supercells_change_little(spectrum):
+    larger = phonons.run(spectrum.relaxation.atoms, (4, 4, 4), relaxed=False, **SMALL)
+    assert np.abs(at_points(larger) - at_points(spectrum)).max() < 0.3
+
+
+def test_imaginary_modes_come_first(tmp_path):
+    ase.io.write(tmp_path / "bcc.extxyz", bulk("Cu", "bcc", a=2.87))
+    done = command("--calculator", "ase.calculators.emt:EMT", tmp_path / "bcc.extxyz", "--supercell", "3,3,3", "--no-relax",
+                   "--mesh", "4,4,4", "--output", tmp_path / "out")
+    assert done.stdout.startswith("IMAGINARY MODES: ")
+    report = json.loads((tmp_path / "out" / "phonons.json").read_text())
+    assert report["imaginary"]["lowest"][0]["frequency"] == report["lowest_frequency"] < -1
+    assert 0 < report["imaginary"]["fraction_of_mesh"] < 0.5
+
+
+def test_plot_says_imaginary_modes():
+    found = phonons.run(copper("bcc", a=2.87), (2, 2, 2), relaxed=False, **SMALL)
+    assert "IMAGINARY" in phonons.plot(found).get_suptitle()
+
+
+def test_plot_joins_the_names_where_the_path_jumps(spectrum):
+    bands, states = phonons.plot(spectrum).axes
+    assert [label.get_text() for label in bands.get_xticklabels()] == [
+        "$\\Gamma$", "$\\mathrm{X}$", "$\\mathrm{U}$|$\\mathrm{K}$", "$\\Gamma$", "$\\mathrm{L}$", "$\\mathrm{W}$",
+        "$\\mathrm{X}$"]
+    assert states.get_xlabel().startswith("states")
+
+
+def test_phonopy_gives_the_same_bands_from_the_folder(folder, spectrum):
+    path = "0 0 0 1/2 0 1/2, 1/2 1/2 1/2 1/10 1/5 7/20"
+    subprocess.run([sys.executable, "-c", PHONOPY, "phonopy_params.yaml", "--band", path,
+                    "--band-points", "2"], cwd=folder, check=True, capture_output=True)
+    bands = yaml.safe_load((folder / "band.yaml").read_text())["phonon"]
+    found = [[mode["frequency"] for mode in point["band"]] for point in bands]
+    assert np.abs(np.array(found) - at_points(spectrum)).max() < 1e-6
+
+
+def test_files_are_listed(folder):
+    assert {path.name for path in folder.iterdir()} >= {
+        "phonopy_params.yaml", "band.yaml", "total_dos.dat", "thermal_properties.yaml", "phonons.json", "phonons.png",
+        "structure.extxyz"}
+
+
+@needs_silicon
+def test_silicon_by_displacements_and_by_second_derivatives():
+    found = phonons.run(silicon(), EIGHT, relaxed=False, **SMALL)
+    exact = phonons.run(silicon(), EIGHT, relaxed=False, method="hessian", **SMALL)
+    assert np.abs(at_points(found) - at_points(exact)).max() < 0.02
+    assert exact.residuals["before"]["exchange"] < 1e-10  # derivatives commute
+
+
+def test_second_derivatives_without_symmetry_agree_with_displacements():
+    atoms = bulk("Si")
+    atoms.rattle(0.1, seed=1)
+    atoms.calc = PETCalculator(tiny_pet("local", cutoff_function="bump", cutoff=3.0), skin=0)
+    options = {"relaxed": False, "symmetry": False, "projection": "none", **SMALL}
+    shifts = phonons.run(atoms, (2, 2, 2), displacement=1e-4, **options)
+    exact = phonons.run(atoms, (2, 2, 2), method="hessian", **options)
+    assert shifts.facts["displaced_supercells"] == 12
+    assert np.abs(at_points(shifts) - at_points(exact)).max() < 1e-3
+
+
+def test_a_whole_hessian_serves_as_well_as_its_rows():
+    atoms = bulk("Si")
+    atoms.calc = PETCalculator(tiny_pet("local", cutoff_function="bump", cutoff=3.0))
+    crystals = [phonons.Crystal(atoms, (2, 2, 2)) for _ in range(2)]
+    whole = type("Whole", (), {"hessian": lambda self, atoms: atoms_calc.hessian(atoms)})()
+    atoms_calc = atoms.calc
+    crystals[0].from_hessian(atoms.calc)
+    crystals[1].from_hessian(whole)
+    np.testing.assert_allclose(*(crystal.phonopy.force_constants for crystal in crystals), atol=1e-10)
+
+
+def test_projection_restores_the_laws():
+    crystal = phonons.Crystal(copper(), (2, 2, 2))
+    structures = crystal.displaced()
+    noise = np.random.default_rng(0).normal(size=(len(structures), 8, 3))
+    crystal.from_forces([structure_noise + EMT().get_property("forces", atoms)
+                         for structure_noise, atoms in zip(1e-3 * noise, structures, strict=True)])
+    before = crystal.residuals()
+    crystal.project("symfc")
+    assert max(before["exchange"], before["sum_rule"]) > 1e-2
+    assert crystal.residuals()["sum_rule"] < 1e-10
+    assert crystal.residuals()["exchange"] < 1e-10
+
+
+def test_supercells_keep_masses_and_moments():
+    atoms = copper(cubic=True)
+    atoms.set_tags([1, 2, 3, 4])
+    atoms.set_masses([60, 61, 62, 63])
+    crystal = phonons.Crystal(atoms, (2, 1, 1), symmetry=False)
+    assert sorted(crystal.supercell.get_tags()) == [1, 1, 2, 2, 3, 3, 4, 4]
+    np.testing.assert_array_equal(crystal.supercell.get_masses(), 59 + crystal.supercell.get_tags())
+    np.testing.assert_allclose(crystal.phonopy.supercell.masses, crystal.supercell.get_masses())
+
+
+def test_forces_are_of_the_bare_structure():
+    """A constraint of the unit cell, such as that of a relaxation, does not act on displaced supercells."""
+    free, fixed = copper(), copper()
+    fixed.set_constraint([FixAtoms([0])])
+    found = [phonons.run(atoms, (2, 2, 2), relaxed=False, **SMALL) for atoms in (free, fixed)]
+    np.testing.assert_array_equal(at_points(found[0]), at_points(found[1]))
+
+
+BAD = {
+    "method": ({"method": "dfpt"}, "`method` is 'dfpt': valid choices are displacements, hessian"),
+    "projection": ({"projection": "all"}, "`projection` is 'all': valid choices are symfc, traditional, none"),
+    "displacement": ({"displacement": 0}, "`displacement` is 0: expected a length"),
+    "supercell": ({"supercell": (2, 2, 0)}, r"`supercell` is \(2, 2, 0\): expected three repeats"),
+    "no hessian": ({"method": "hessian"}, "EMT has no method of that name"),
+    "mesh": ({"mesh": (2, 2)}, r"`mesh` is \(2, 2\): expected three numbers"),
+    "temperature": ({"temperature_max": 0}, "`temperature_max` is 0: expected K above 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments_are_named(name):
+    arguments, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        phonons.run(copper(a=3.6), **{"relaxed": False, **arguments})
+
+
+@pytest.mark.parametrize("atoms, message", [
+    (molecule("H2O"), "phonons need three periodic directions"), (Atoms("Cu", cell=3 * [2.0], pbc=True, info={"charge": 1}),
+                                                                  "neutral crystal")])
+def test_what_has_no_phonons_is_refused(atoms, message):
+    atoms.calc = EMT()
+    with pytest.raises(ValueError, match=message):
+        phonons.run(atoms)
+
+
+@pytest.mark.parametrize("text", ["2,2", "a,b,c", "2.5,2,2"])
+def test_command_explains_the_supercell(text, tmp_path):
+    done = command("silicon", "x.cif", "--supercell", text, "--output", tmp_path)
+    assert "expected 3 or 9 whole numbers, such as 2,2,2" in str(done.exception)
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "seekpath", None)
+    with pytest.raises(ValueError, match=r"pip install 'ase-pet\[phonons\]'"):
+        phonons.Crystal(copper(), (2, 2, 2))

@@ -1,0 +1,173 @@
+"""Relaxation within the space group, elastic constants, equation of state."""
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from typer.testing import CliRunner
+
+from ase_pet import PETCalculator, phonons, shipped
+from ase_pet.cli import app
+
+needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+SILICON = {"C11": 151.5, "C12": 57.1, "C44": 75.4, "B": 88.5}  # GPa, the card
+
+
+class Biased(EMT):
+    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A, as those of a model that is not invariant do."""
+
+    def calculate(self, *args, **more):
+        super().calculate(*args, **more)
+        self.results["forces"] = self.results["forces"] + 0.01 * np.linspace(-1, 1, len(self.atoms))[:, None] * [1, 0, 0]
+
+
+def copper(a=3.55, calculator=EMT, **more):
+    atoms = bulk("Cu", a=a, **more)
+    atoms.calc = calculator()
+    return atoms
+
+
+def silicon():
+    atoms = bulk("Si", a=5.45)
+    atoms.calc = PETCalculator("silicon", dtype="float64")
+    return atoms
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def test_relaxation_finds_the_minimum_of_cell_and_atoms():
+    start = copper(cubic=True)
+    found = phonons.relax(start)
+    assert (found.space_group, found.atoms.calc) == ("Fm-3m (225)", start.calc)
+    assert found.largest_force < 1e-4
+    assert found.largest_stress < 1e-2
+    assert found.energy_change < 0
+    assert start.cell[0, 0] == 3.55  # a copy was relaxed
+    assert abs(found.atoms.cell[0, 0] - 3.5898) < 1e-3
+
+
+def test_relaxation_refines_the_structure_to_its_space_group():
+    start = copper(cubic=True)
+    start.rattle(1e-4, seed=1)
+    found = phonons.relax(start, cell=False)
+    halves = 2 * (found.atoms.get_scaled_positions() - found.atoms.get_scaled_positions()[0])
+    assert np.abs(halves - np.rint(halves)).max() < 1e-10
+    assert found.largest_stress is None
+
+
+def test_largest_force_tells_of_a_calculator_that_breaks_the_symmetry():
+    found = phonons.relax(copper(cubic=True, calculator=Biased), cell=False)
+    assert abs(found.largest_force - 0.01) < 1e-6
+
+
+def test_molecules_relax_without_cell_and_symmetry():
+    start = molecule("N2")
+    start.calc = EMT()
+    found = phonons.relax(start)
+    assert (found.space_group, found.largest_stress) == (None, None)
+    assert found.largest_force < 1e-4
+
+
+@pytest.mark.parametrize("choice", ["cell", "symmetry"])
+def test_what_a_molecule_has_not_is_refused(choice):
+    start = molecule("N2")
+    start.calc = EMT()
+    with pytest.raises(ValueError, match="where all three directions are periodic"):
+        phonons.relax(start, **{choice: True})
+
+
+def test_too_few_steps_are_an_error():
+    with pytest.raises(phonons.NotRelaxed, match=r"eV/A after 1 steps, and not the 1e-06"):
+        phonons.relax(copper(), fmax=1e-6, steps=1)
+
+
+def test_another_space_group_is_an_error():
+    strained = copper(a=3.59)
+    strained.set_cell(strained.cell * [1, 1, 1.01], scale_atoms=True)  # tetragonal; the minimum is cubic
+    with pytest.raises(phonons.NotRelaxed, match=r"space group was I4/mmm \(139\) and is Fm-3m \(225\)"):
+        phonons.relax(strained)
+    assert phonons.relax(strained, symmetry=False).space_group is None
+
+
+@pytest.mark.parametrize("name", ["fmax", "tolerance", "steps"])
+def test_bad_numbers_are_named(name):
+    with pytest.raises(ValueError, match=f"`{name}` is 0: expected a number above 0"):
+        phonons.relax(copper(), **{name: 0})
+
+
+def test_atoms_need_a_calculator():
+    with pytest.raises(ValueError, match="`atoms` has no calculator"):
+        phonons.relax(bulk("Cu"))
+
+
+def test_steps_are_reported():
+    seen = []
+    phonons.relax(copper(), on_step=lambda step, force: seen.append((step, force)))
+    assert [step for step, _ in seen] == list(range(len(seen)))
+    assert seen[-1][1] <= 1e-4 < seen[0][1]
+
+
+def test_elastic_constants_of_a_cubic_crystal():
+    at_rest = phonons.relax(copper()).atoms
+    found, state = phonons.elastic(at_rest), phonons.equation_of_state(at_rest, points=5)
+    c = found.constants
+    assert found.stable
+    np.testing.assert_allclose(np.diag(c), 3 * [c[0, 0]] + 3 * [c[3, 3]], rtol=1e-5)
+    assert abs(found.moduli()["bulk_hill"] - (c[0, 0] + 2 * c[0, 1]) / 3) < 1e-6
+    assert found.asymmetry < 0.01
+    assert abs(state.bulk_modulus / found.moduli()["bulk_hill"] - 1) < 0.005  # another road to the same number
+    assert abs(state.volume / at_rest.get_volume() - 1) < 1e-4
+
+
+def test_moduli_of_an_isotropic_material():
+    lame, shear = 50.0, 30.0
+    constants = np.diag(6 * [shear]) + np.pad(np.full((3, 3), lame) + shear * np.eye(3), (0, 3))
+    moduli = phonons.Elasticity(constants, 0.0, 0.0).moduli()
+    assert {round(value, 9) for name, value in moduli.items() if "bulk" in name} == {lame + 2 * shear / 3}
+    assert {round(value, 9) for name, value in moduli.items() if "shear" in name} == {shear}
+
+
+def test_an_unstable_crystal_is_called_so():
+    assert not phonons.Elasticity(np.diag([1.0, 1, 1, 1, 1, -1]), 0.0, 0.0).stable
+
+
+def test_equation_of_state_needs_its_minimum():
+    with pytest.raises(ValueError, match="the lowest energy is at an end of the volumes"):
+        phonons.equation_of_state(copper(a=3.4), points=3)
+
+
+@needs_silicon
+def test_elastic_constants_of_silicon_are_those_of_its_card():
+    found = phonons.elastic(phonons.relax(silicon()).atoms)
+    c, bulk_modulus = found.constants, found.moduli()["bulk_hill"]
+    measured = {"C11": np.diag(c)[:3].mean(), "C12": (c[:3, :3].sum() - np.trace(c[:3, :3])) / 6,
+                "C44": np.diag(c)[3:].mean(), "B": bulk_modulus}
+    assert measured == pytest.approx(SILICON, rel=0.005)
+
+
+def test_command_relaxes(tmp_path):
+    ase.io.write(tmp_path / "in.extxyz", bulk("Cu", a=3.55))
+    done = command("relax", "--calculator", "ase.calculators.emt:EMT", tmp_path / "in.extxyz", "--output", tmp_path / "out",
+                   "--json")
+    report = json.loads(done.stdout)
+    assert report["space_group"] == "Fm-3m (225)"
+    assert report == json.loads((tmp_path / "out" / "relax.json").read_text())
+    assert ase.io.read(tmp_path / "out" / "relaxed.extxyz").get_potential_energy() == pytest.approx(report["energy"])
+
+
+def test_command_says_the_constants(tmp_path):
+    ase.io.write(tmp_path / "in.extxyz", bulk("Cu", a=3.59))
+    done = command("elastic", "--calculator", "ase.calculators.emt:EMT", tmp_path / "in.extxyz", "--output", tmp_path / "out")
+    assert "mechanically stable" in done.stdout
+    assert json.loads((tmp_path / "out" / "elastic.json").read_text())["stable"]
+
+
+@pytest.mark.parametrize("name", ["relax", "phonons", "elastic"])
+def test_commands_ask_for_a_structure(name, tmp_path):
+    done = command(name, "silicon", "--output", tmp_path)
+    assert "give CALC STRUCTURE, or --calculator module:factory STRUCTURE" in str(done.exception)
