@@ -28,16 +28,23 @@ def thermostat_of(settings):
 
 
 def conserved_energy(dynamics):
-    """eV, the energy that the dynamics conserves, None where there is none (Langevin).
+    """eV, the energy that the dynamics conserves, None where there is none (Langevin) or ASE cannot tell.
 
     Total energy of velocity Verlet; less what the thermostat gave (Bussi); with the energies of the chains and the
-    work of the pressure (Nose-Hoover, MTK).
+    work of the pressure (Nose-Hoover, MTK): those of ASE need a calculator with `free_energy`.
     """
     if hasattr(dynamics, "get_conserved_energy"):
-        return float(dynamics.get_conserved_energy())
+        return _chain_energy(dynamics)
     if isinstance(dynamics, Langevin):
         return None
     return float(dynamics.atoms.get_total_energy()) - getattr(dynamics, "transferred_energy", 0.0)
+
+
+def _chain_energy(dynamics):
+    try:
+        return float(dynamics.get_conserved_energy())
+    except NotImplementedError:
+        return None
 
 
 def _nve(atoms, settings, rng):

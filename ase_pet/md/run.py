@@ -121,8 +121,8 @@ class _Loop:
         """Raise Exploded, or remember the present structure as good."""
         self.temperature = temperature(self.atoms, self.freedoms)
         force = np.sqrt((self.atoms.get_forces()**2).sum(axis=1).max())
-        for value, limit, what in ((self.temperature, self.settings.max_temperature, "temperature of {:.6g} K"),
-                                   (force, self.settings.max_force, "force of {:.6g} eV/A")):
+        for value, limit, what in ((force, self.settings.max_force, "force of {:.6g} eV/A"),
+                                   (self.temperature, self.settings.max_temperature, "temperature of {:.6g} K")):
             if not value <= limit:  # also where it is not a number
                 raise Exploded(f"step {self.dynamics.nsteps}: {what.format(value)}, above the limit {limit:g}")
         self.good = self.dynamics.nsteps, self.atoms.copy()
