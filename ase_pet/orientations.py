@@ -24,6 +24,7 @@ from . import rotations
 
 GOLDEN = (1 + 5**0.5) / 2
 MOST_POINTS = 1024
+SENTINELS = ((0.81, 0.43, -0.67), (-0.29, 0.91, 0.59))  # in no plane or axis of symmetry of any grid here
 POLYHEDRA = {  # name -> (group, points of which the orbits are the grid)
     "octahedral": (rotations.octahedral, [[1, 0, 0]]),
     "icosahedral": (rotations.icosahedral, [[0, GOLDEN, 1]]),
@@ -83,6 +84,23 @@ def opposite(axes):
         return None
     distance, partner = (axes[:, None] + axes).abs().amax(-1).min(1)
     return partner if bool(distance.max() < 1e-9) else None
+
+
+def classes(axes, turns):
+    """(n,) class of each of orthogonal matrices (n, 3, 3): turns Q of a class make the same grid of Q^T o, o from axes.
+
+    Grids are told apart by sums over their points of exp(2 o . v), for two vectors v: equal to 1e-9 they are the same.
+    """
+    if axes.isnan().any():
+        return torch.arange(len(turns), device=turns.device)
+    labels = []
+    for vector in SENTINELS:
+        sums = torch.cat([(2 * (axes @ (part @ part.new_tensor(vector)).mT)).exp().sum(0) for part in turns.split(4096)])
+        order = torch.argsort(sums)
+        label = torch.empty_like(order)
+        label[order] = (sums[order].diff(prepend=sums[order[:1]]) > 1e-9 * (1 + len(axes))).cumsum(0)
+        labels.append(label)
+    return torch.unique(torch.stack(labels, 1), dim=0, return_inverse=True)[1]
 
 
 def _orbits(group, seeds):

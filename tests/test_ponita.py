@@ -293,7 +293,7 @@ def test_other_axes():
     assert model.axes.shape == (12, 3)
     with pytest.raises(ValueError, match="expected unit vectors"):
         model.with_orientations(np.ones((4, 3)))
-    with pytest.raises(ValueError, match="PNITA has no orientations"):
+    with pytest.raises(ValueError, match="PNITA has none"):
         tiny_ponita("PNITA").with_orientations("icosahedral")
 
 

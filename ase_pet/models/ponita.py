@@ -93,6 +93,13 @@ class Model(nn.Module):
         other.__dict__.pop("_derived", None)  # what was made of other axes
         return other
 
+    def same_turns(self, turns):
+        """(n,) classes of orthogonal matrices (n, 3, 3): structures turned by those of a class give the same, turned along.
+
+        A turned structure on the grid is the structure on the grid turned back, and grids may be the same.
+        """
+        return orientations.classes(self.axes, turns.to(self.axes))
+
     def forward(self, graph):
         return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
 

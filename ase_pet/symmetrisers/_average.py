@@ -10,19 +10,21 @@ from dataclasses import replace
 import torch
 
 from . import _chunks, _cost, _readings
-from ._wrapped import Wrapped
+from ._wrapped import Wrapped, classes
 
 
 class Model(Wrapped):
     """Any model, averaged over rotations (n, 3, 3) with weights (n,) that add up to 1.
 
     chunk_edges: edges of rotated copies that the model sees at once, None for a default of the device; one copy of the
-    graph is the least. It bounds memory and changes results by rounding only.
+    graph is the least. It bounds memory and changes results by rounding only. Of rotations that the model itself is
+    symmetric under, as a grid of orientations may be, one of each class is evaluated, with the weight of all.
     """
 
     def __init__(self, model, rotations, weights, chunk_edges=None):
         super().__init__(model)
-        self.rotations, self.weights, self.chunk_edges = rotations, weights, chunk_edges
+        self.rotations, self.weights = _distinct(model, rotations, weights)
+        self.chunk_edges = chunk_edges
 
     def mean(self, graph, reading):
         device = graph.pair_vectors.device
@@ -76,3 +78,12 @@ class Model(Wrapped):
             pair_vectors=turned.to(graph.pair_vectors.dtype).flatten(0, 1)))
         back = rotations.mT.repeat_interleave(graph.n_atoms, 0)
         return reading.turned_back(found, back).view(copies, graph.n_atoms, reading.columns)
+
+
+def _distinct(model, rotations, weights):
+    """The first rotation of each class, in their order, and the sums of the weights of classes."""
+    label = classes(model, rotations).to(rotations.device)
+    count, place = int(label.max()) + 1, torch.arange(len(label), device=label.device)
+    first = place.new_full((count,), len(label)).scatter_reduce(0, label, place, "amin")
+    total, order = weights.new_zeros(count).index_add(0, label, weights), torch.argsort(first)
+    return rotations[first[order]], total[order]

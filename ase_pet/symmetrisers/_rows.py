@@ -7,6 +7,8 @@ import torch
 from . import _auxiliary, _chunks, _fields
 from ._frames import ranges
 
+HANDS = ((1.0, 1.0, 1.0), (1.0, -1.0, 1.0))  # signs of the axes of a frame and of its mirror image
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -65,8 +67,7 @@ def rows(field, table, frames, auxiliary, lines, parity):
     share = 1 / (frames.total + auxiliary)
     axes, weights, atom = frames.axes, frames.weights * share[frames.atom], frames.atom
     if parity:
-        mirror = axes.new_tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]])
-        axes = (axes[:, None] * mirror[:, None]).flatten(0, 1)
+        axes = (axes[:, None] * axes.new_tensor(HANDS)[:, None]).flatten(0, 1)
         weights, atom = (weights / 2).repeat_interleave(2), atom.repeat_interleave(2)
     straight = torch.eye(3, dtype=axes.dtype, device=axes.device).expand(len(lines.atom), 3, 3)
     along = torch.cat([lines.directions[:, :, None], torch.zeros_like(straight[:, :, 1:])], 2)

@@ -7,6 +7,12 @@ from ..rotations import random_orthogonal
 from . import _readings
 
 
+def classes(model, turns):
+    """(n,) classes of orthogonal matrices (n, 3, 3), turned by which a structure gives the same, each its own if unknown."""
+    known = getattr(model, "same_turns", None)
+    return torch.arange(len(turns), device=turns.device) if known is None else known(turns)
+
+
 class Wrapped(nn.Module):
     """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the inner model's.
 

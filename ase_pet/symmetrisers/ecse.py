@@ -26,7 +26,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from . import _auxiliary, _chunks, _cost, _fields, _frames, _rows
-from ._wrapped import Wrapped
+from ._wrapped import Wrapped, classes
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class Model(Wrapped):
         super().__init__(model)
         self.options, self.chunk_edges = options or Settings(), chunk_edges
         self.hops = _fields.hops(model)
+        hands = classes(model, torch.diag_embed(torch.tensor(_rows.HANDS, dtype=torch.float64))).tolist()
+        self.mirrored = self.options.parity and hands[0] != hands[1]  # else the mirror image of a frame is the same
         self.outer = _frames.outer_cutoff(model.cutoff, self.options)
         if self.outer <= 0:
             raise ValueError(f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
@@ -160,7 +162,7 @@ class Model(Wrapped):
         auxiliary = 1 - _frames.step(frames.total / self.options.least_weight)
         lines = _auxiliary.lines(own, auxiliary.detach() > 0, self.cutoff, self.options)
         field = _fields.clusters(near, atoms, self.hops) if self.hops else _fields.stars(near, atoms, edges)
-        return frames, auxiliary, _rows.rows(field, field.table(vectors), frames, auxiliary, lines, self.options.parity)
+        return frames, auxiliary, _rows.rows(field, field.table(vectors), frames, auxiliary, lines, self.mirrored)
 
 
 GENTLE = {"gentle_width": 0.35, "sine": 0.05, "sine_width": 0.05, "linear_factor": False}

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Phonons of silicon by four roads, and what each costs.
+
+usage: phonons.py [CALC] [--repeats 3] [--large]
+Frequencies in the 64-atom cubic cell: `ase_pet.phonons` by displacements in one batch and by second derivatives, phonopy's
+own finite differences of the same calculator called once per supercell, and PBE (density-functional perturbation theory;
+settings of the training data). Elastic constants and equation of state beside PBE. Then the cost of force constants
+where symmetry does not help: 64 silicon atoms displaced at random, CPU seconds of one thread, median of the repeats; the
+384 displaced supercells are timed on a sample of 24. --large: the same for 216 atoms.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
+from silicon_physics import BRANCHES, POINTS, REFERENCES
+
+from ase_pet import PETCalculator, phonons
+
+CUBIC = np.array([[-2, 2, 2], [2, -2, 2], [2, 2, -2]])  # 64 atoms
+SAMPLE = 24
+
+
+def one_by_one(calc, atoms):
+    """Phonopy of the crystal by its own displacements, the calculator called once for each."""
+    found = Phonopy(PhonopyAtoms(symbols=atoms.get_chemical_symbols(), cell=atoms.cell, masses=atoms.get_masses(),
+                                 scaled_positions=atoms.get_scaled_positions()), CUBIC, primitive_matrix="P")
+    found.generate_displacements(distance=0.01)
+    sets = []
+    for cell in (found.supercell, *found.supercells_with_displacements):
+        displaced = Atoms(cell.symbols, cell=cell.cell, positions=cell.positions, pbc=True, calculator=calc)
+        sets.append(displaced.get_forces())
+    found.forces = np.array(sets[1:]) - sets[0]
+    found.produce_force_constants()
+    found.symmetrize_force_constants(use_symfc_projector=True)
+    return found
+
+
+def frequencies(calculated):
+    """(3, 6) THz at Gamma, X and L."""
+    return np.sort(calculated.run_qpoints(list(POINTS.values())).frequencies, axis=1)
+
+
+def named(found):
+    """{quantity: THz} with the names of the references."""
+    at = dict(zip(POINTS, found, strict=True))
+    return {"Gamma optical (THz)": at["Gamma"][3:].mean()} | {
+        f"{point} {name} (THz)": at[point][list(modes)].mean()
+        for point, branches in BRANCHES.items() for name, modes in branches.items()}
+
+
+def accuracy(calc):
+    """Print frequencies of the four roads and elastic constants."""
+    start = bulk("Si", a=5.46)
+    start.calc = calc
+    atoms = phonons.relax(start).atoms
+    roads = {method: phonons.run(atoms, CUBIC, method=method, relaxed=False, mesh=(8, 8, 8))
+             for method in phonons.METHODS}
+    batch, exact = (frequencies(road.phonopy) for road in roads.values())
+    single = frequencies(one_by_one(calc, atoms))
+    columns = [named(found) for found in (batch, single, exact)]
+    print(f"{'':22} {'batch':>9} {'one by one':>11} {'hessian':>9} {'PBE':>7}")
+    for key in columns[0]:
+        print(f"{key:22} {columns[0][key]:9.4f} {columns[1][key]:11.4f} {columns[2][key]:9.4f} {REFERENCES[key]:7.2f}")
+    print(f"largest difference over all modes: batch and one by one {np.abs(batch - single).max():.1e} THz, "
+          f"batch and hessian {np.abs(batch - exact).max():.1e} THz")
+    for method, road in roads.items():
+        print(method, "imaginary modes", len(road.imaginary()), *(
+            f"{when}: " + ", ".join(f"{name} {value:.1e}" for name, value in found.items())
+            for when, found in road.residuals.items()), sep="; ")
+    elasticity(atoms)
+
+
+def elasticity(atoms):
+    """Print elastic constants and equation of state beside PBE."""
+    found, state = phonons.elastic(atoms), phonons.equation_of_state(atoms)
+    c = found.constants
+    values = {"a0 (A)": (4 * state.volume)**(1 / 3), "B (GPa)": state.bulk_modulus, "C11 (GPa)": np.diag(c)[:3].mean(),
+              "C12 (GPa)": (c[:3, :3].sum() - np.trace(c[:3, :3])) / 6, "C44 (GPa)": np.diag(c)[3:].mean()}
+    for name, value in values.items():
+        print(f"{name:12} {value:9.4f}   PBE {REFERENCES[name]:8.4f}   {100 * (value / REFERENCES[name] - 1):+.2f} %")
+    print(f"bulk modulus of the elastic constants {found.moduli()['bulk_hill']:.2f} GPa; asymmetry {found.asymmetry:.1e} GPa")
+
+
+def seconds(function, repeats):
+    """Median CPU and wall seconds."""
+    found = []
+    for _ in range(repeats):
+        cpu, wall = time.process_time(), time.perf_counter()
+        function()
+        found.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return [statistics.median(column) for column in zip(*found, strict=True)]
+
+
+def cost(calc, n, repeats):
+    """Print what force constants without symmetry cost in a cubic supercell of n^3 cells of 8 atoms."""
+    atoms = bulk("Si", a=5.467, cubic=True) * (n, n, n)
+    atoms.rattle(0.02, seed=1)
+    crystal = phonons.Crystal(atoms, (1, 1, 1), symmetry=False)
+    structures = crystal.displaced()[1:]
+    sample = structures[:SAMPLE]
+
+    def loop():
+        for structure in sample:
+            structure.calc = calc
+            structure.calc.reset()
+            structure.get_forces()
+
+    results = {"one by one": [value * len(structures) / SAMPLE for value in seconds(loop, repeats)]}
+    for size in (len(atoms), 4 * len(atoms), 16 * len(atoms)):
+        other = PETCalculator(calc.parameters["model"], dtype="float64", batch_atoms=size)
+        found = seconds(lambda other=other: other.evaluate(sample, ("forces",)), repeats)
+        results[f"batches of {size} atoms"] = [value * len(structures) / SAMPLE for value in found]
+    results["hessian"] = seconds(lambda: calc.hessian(atoms), max(1, repeats - 2))
+    print(f"\n{len(atoms)} atoms without symmetry, {len(structures)} displaced supercells ({SAMPLE} timed)")
+    for name, (cpu, wall) in results.items():
+        print(f"{name:24} {cpu:8.1f} CPU-s {wall:8.1f} s wall   {results['one by one'][0] / cpu:5.2f} times as fast (CPU)")
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("calculator", nargs="?", default="silicon")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--large", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    calc = PETCalculator(arguments.calculator, dtype="float64")
+    accuracy(calc)
+    cost(calc, 1, arguments.repeats)
+    cost(calc, 2, arguments.repeats)
+    if arguments.large:
+        cost(calc, 3, 1)
+
+
+if __name__ == "__main__":
+    main()
