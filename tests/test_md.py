@@ -312,6 +312,7 @@ def failing(failure):
 @pytest.mark.parametrize(("failure", "message"), [
     (lambda found: found | {"forces": np.full((8, 3), 80.0)}, r"force of 138.564 eV/A, above the limit 100"),
     (lambda found: found | {"forces": np.full((8, 3), np.nan)}, r"nan.*above the limit"),
+    (lambda found: found | {"energy": np.nan}, r"step \d: the energy is nan"),
     (raising(ValueError("atoms 3 and 5 are too close")), r"step \d: atoms 3 and 5 are too close")])
 def test_an_explosion_ends_the_run_and_keeps_the_last_good_structure(failure, message, tmp_path):
     with pytest.raises(md.Exploded, match=message) as raised:
@@ -329,8 +330,9 @@ def test_a_run_that_is_too_hot_has_exploded(tmp_path):
 
 
 def test_other_errors_of_a_calculator_pass_through(tmp_path):
-    with pytest.raises(RuntimeError, match="no such kernel"):
+    with pytest.raises(RuntimeError, match="no such kernel") as raised:
         run(failing(raising(RuntimeError("no such kernel"))), tmp_path)
+    assert "The structure after step 4 is in" in raised.value.__notes__[0]
     assert (tmp_path / "last_good.traj").exists()
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import springs
 import toys
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.calculators.mixing import SumCalculator
 from ase.constraints import FixAtoms
 
@@ -206,13 +208,16 @@ def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path):
 
 
 def test_an_explosion_can_be_continued_to_the_same_explosion(tmp_path):
-    values = {"temperature": 3e4, "max_temperature": 3.2e4}
-    messages = []
+    values = {"ensemble": "nvt", "start_temperature": 1, "thermostat_time": 2000, "max_temperature": 60, "time": 1.0}
+    messages, good = [], []
     for restart in (False, True):
-        with pytest.raises(md.Exploded) as raised:
-            run(springs.cube, tmp_path, restart=restart, time=1.0, **values)
+        with pytest.raises(md.Exploded, match=r"step \d+: temperature of 6\d.* K, above the limit 60") as raised:
+            run(springs.cube, tmp_path, restart=restart, **values)
         messages.append(str(raised.value))
+        good.append((tmp_path / "last_good.traj").read_bytes())
+    assert md.state.read(tmp_path)[0]["dynamics nsteps"] >= 7  # it was continued from there
     assert messages[0] == messages[1]
+    assert good[0] == good[1]
 
 
 def test_pet_after_reset_gives_what_a_new_calculator_gives():
@@ -248,8 +253,46 @@ def test_other_settings_are_refused(values, message, tmp_path):
 
 def test_another_structure_is_refused(tmp_path):
     stopped(tmp_path)
+    atoms = crystal()
+    atoms.symbols[0] = "Kr"
     with pytest.raises(ValueError, match="the structure has other numbers than the run to be continued"):
-        run(springs.cube, tmp_path, restart=True)
+        run(lambda: atoms, tmp_path, restart=True)
+
+
+def test_another_calculator_is_refused(tmp_path):
+    stopped(tmp_path)
+    for make, message in ((lambda: springs.Held(springs.Springs(laws.crystal())), "`calculator` is 'springs.Held', but"),
+                          (lambda: LennardJones(sigma=3.3), "`sigma` of the calculator is '3.3', but .* has '3.4'")):
+        atoms = laws.crystal()
+        atoms.calc = make()
+        with pytest.raises(ValueError, match=message):
+            run(lambda: atoms, tmp_path, restart=True)
+
+
+def test_other_cheap_forces_are_refused(tmp_path):
+    values = {"multiple": 3, "timestep": 5 / 3}
+    run(springs.cube, tmp_path, fast=springs.cube().calc, **values)
+    with pytest.raises(ValueError, match="`fast` is 'ase.calculators.emt.EMT', but .* has 'springs.Held'"):
+        run(springs.cube, tmp_path, fast=EMT(), restart=True, **values)
+
+
+def test_a_run_that_lost_its_state_is_not_overwritten(tmp_path):
+    stopped(tmp_path)
+    (tmp_path / "state.npz").unlink()
+    before = (tmp_path / "thermo.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"holds a run whose state.npz is missing"):
+        run(crystal, tmp_path, restart=True)
+    assert (tmp_path / "thermo.csv").read_bytes() == before
+
+
+def test_a_folder_says_how_its_run_began(tmp_path):
+    run(with_fixed_atoms, tmp_path, ensemble="nvt")
+    found, begun = md.folders.beginning(tmp_path), with_fixed_atoms()
+    assert (found.info, found.calc) == ({}, None)
+    assert np.array_equal(found.positions, begun.positions)
+    assert np.array_equal(found.constraints[0].index, [0, 5])
+    with pytest.raises(ValueError, match=r"holds no run to be continued \(state.npz is missing\)"):
+        md.folders.beginning(tmp_path / "nowhere")
 
 
 def test_a_file_that_was_removed_is_named(tmp_path):

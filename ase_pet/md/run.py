@@ -1,25 +1,22 @@
 """Runs of molecular dynamics with any ASE calculator, into a folder, that can be stopped at any moment and go on."""
 
 import dataclasses
+import math
 import time as clock
-from importlib import metadata
 from pathlib import Path
 
-import ase
 import ase.io
 import numpy as np
-import tomli_w
-import tomllib
 
+from . import folders, thermo
 from . import state as states
-from . import thermo
 from .integrators import integrator, thermostat_of
 from .momenta import freedoms, temperature, thermalise
-from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY, Outputs, check_space, prepare, space
+from .outputs import TRAJECTORY, Outputs, check_space, prepare, space
 from .settings import Settings, settings
 
 LAST_GOOD = "last_good.traj"
-FILES = (SETTINGS, TRAJECTORY, TEXT, THERMO, states.FILE)
+ADVICE = "try a shorter `timestep`, relax the structure first, or examine the calculator with `ase-pet check`"
 
 
 class Exploded(RuntimeError):
@@ -60,14 +57,15 @@ class Result:
         return thermo.plot(self.folder, self.atoms)
 
 
-def run(atoms, output, *, restart=False, fast=None, on_step=None, **values):
+def run(atoms, output, *, restart=False, fast=None, on_step=None, about=None, **values):
     """Result of molecular dynamics of `atoms` with their calculator, written into the folder `output`.
 
     values: fields of `ase_pet.md.Settings`, such as ensemble="nvt", temperature=300, time=10 (ps), timestep=1 (fs), seed=0.
     restart: continue what the folder holds, with the same settings but for `time`, the same structure and calculator.
-        The files are then, byte for byte, those of a run that was not stopped. A folder without a state is begun.
+        The files are then, byte for byte, those of a run that was not stopped. A folder without a run is begun.
     fast: calculator of cheap forces for `multiple` time steps in a step (`MultipleTimeStep`).
     on_step: called as on_step(step, temperature in K) after each step.
+    about: {name: table} that settings.toml is to keep beside what it says of the run.
 
     The atoms are moved. Raises ValueError for bad settings or a structure that does not allow them, FileExistsError for
     a folder that holds a run, OSError where it cannot be written or its disk is too small; `Exploded` in the run.
@@ -77,7 +75,8 @@ def run(atoms, output, *, restart=False, fast=None, on_step=None, **values):
         raise ValueError("`atoms` have no calculator: set `atoms.calc`")
     if len(atoms) == 0:
         raise ValueError("`atoms` is empty")
-    state, sizes = _stored(folder, chosen, restart)
+    description = folders.describe(chosen, atoms, fast) | (about or {})
+    state, sizes = folders.stored(folder, description, restart)
     prepare(folder)
     done = 0 if state is None else int(state["dynamics nsteps"])
     check_space(folder, space(atoms, chosen, max(chosen.steps - done, 0)))
@@ -86,7 +85,7 @@ def run(atoms, output, *, restart=False, fast=None, on_step=None, **values):
     loop = _Loop(dynamics, chosen, on_step, state)
     outputs = Outputs(folder, atoms, chosen.extxyz, sizes)
     try:
-        _describe(folder, chosen, atoms, fast)
+        folders.write(folder, description)
         loop.go(outputs)
     finally:
         outputs.close()
@@ -121,6 +120,8 @@ class _Loop:
         """Raise Exploded, or remember the present structure as good."""
         self.temperature = temperature(self.atoms, self.freedoms)
         force = np.sqrt((self.atoms.get_forces()**2).sum(axis=1).max())
+        if not math.isfinite(self.atoms.get_potential_energy()):
+            raise Exploded(f"step {self.dynamics.nsteps}: the energy is {self.atoms.get_potential_energy()}")
         for value, limit, what in ((force, self.settings.max_force, "force of {:.6g} eV/A"),
                                    (self.temperature, self.settings.max_temperature, "temperature of {:.6g} K")):
             if not value <= limit:  # also where it is not a number
@@ -135,11 +136,11 @@ class _Loop:
         except OSError:
             raise
         except ValueError as error:  # calculators refuse structures that are no longer any
-            raise Exploded(f"step {self.dynamics.nsteps + 1}: {error}. {self._rescue()}") from error
+            raise Exploded(f"step {self.dynamics.nsteps + 1}: {error}. {self._rescue()}; {ADVICE}") from error
         except Exploded as error:
-            raise Exploded(f"{error}. {self._rescue()}") from None
-        except Exception:
-            self._rescue()
+            raise Exploded(f"{error}. {self._rescue()}; {ADVICE}") from None
+        except Exception as error:
+            error.add_note(self._rescue())
             raise
 
     def _rescue(self):
@@ -147,8 +148,7 @@ class _Loop:
         atoms.info.update(step=step)
         path = self.outputs.folder / LAST_GOOD
         ase.io.write(path, atoms)
-        return (f"The structure after step {step} is in {path}; try a shorter `timestep`, relax the structure first, or "
-                "examine the calculator with `ase-pet check`")
+        return f"The structure after step {step} is in {path}"
 
     def _write(self):
         step, wanted = self.dynamics.nsteps, self.settings
@@ -163,29 +163,6 @@ class _Loop:
             states.restore(self.dynamics, state)
 
 
-def _stored(folder, chosen, restart):
-    """State and sizes of the run in a folder, (None, None) for a new one."""
-    there = [name for name in FILES if (folder / name).exists()]
-    if not restart and there:
-        raise FileExistsError(f"`output` {folder} holds a run ({', '.join(there)}): continue it with restart=True "
-                              "(--restart), or use another folder")
-    state, sizes = states.read(folder) if restart else (None, None)
-    if state is not None:
-        _compare(folder, chosen)
-    return state, sizes
-
-
-def _compare(folder, chosen):
-    """Raise ValueError where the settings in a folder are others."""
-    with open(folder / SETTINGS, "rb") as file:
-        before = tomllib.load(file)["settings"]
-    now = chosen.as_dict()
-    for name in dict.fromkeys([*before, *now]):
-        if name != "time" and before.get(name) != now.get(name):
-            raise ValueError(f"`{name}` is {now.get(name)!r}, but the run in {folder} has {before.get(name)!r}: "
-                             "only `time` may change when a run is continued")
-
-
 def _dynamics(atoms, chosen, fast, state):
     """Integrator on atoms that are where the run begins or goes on."""
     if state is not None:
@@ -194,27 +171,3 @@ def _dynamics(atoms, chosen, fast, state):
         start = chosen.temperature if chosen.start_temperature is None else chosen.start_temperature
         thermalise(atoms, start, np.random.default_rng([chosen.seed, 0]))
     return integrator(atoms, chosen, np.random.default_rng([chosen.seed, 1]), fast)
-
-
-def _describe(folder, chosen, atoms, fast):
-    """Write settings.toml: what the run was told, of what, with what."""
-    content = {"settings": chosen.as_dict(), "structure": {"formula": str(atoms.symbols), "atoms": len(atoms),
-                                                            "pbc": atoms.pbc.tolist()},
-               "calculator": _named(atoms.calc), "programs": {"ase": ase.__version__, "ase_pet": _version()}}
-    if fast is not None:
-        content["fast"] = _named(fast)
-    temporary = folder / (SETTINGS + ".tmp")
-    temporary.write_text(tomli_w.dumps(content), encoding="utf-8")
-    temporary.replace(folder / SETTINGS)
-
-
-def _named(calculator):
-    parameters = {str(name): repr(value) for name, value in getattr(calculator, "parameters", {}).items()}
-    return {"class": f"{type(calculator).__module__}.{type(calculator).__qualname__}", "parameters": parameters}
-
-
-def _version():
-    try:
-        return metadata.version("ase_pet")
-    except metadata.PackageNotFoundError:
-        return "not installed"
