@@ -8,10 +8,10 @@ import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from torch import nn
 
-from . import arguments, evaluation, graph, outputs, store
+from . import arguments, environments, evaluation, graph, outputs, store
 from .uncertainty import THRESHOLD, Guard
 
-CHUNK_ATOMS = {"cpu": 256, "cuda": 4096}  # atoms evaluated at once by `evaluate`
+CHUNK_ATOMS = {"cpu": 128, "cuda": 4096}  # atoms evaluated at once: more cost time on a CPU, which pages in larger arrays
 OUT_OF_MEMORY = ("allocate", "out of memory", "not enough memory", "ALLOC_FAILED")  # in texts of RuntimeErrors
 
 
@@ -116,6 +116,35 @@ class PETCalculator(Calculator):
             results += self._evaluate_chunk(structures[start:stop], properties, start)
             start = stop
         return results
+
+    def displaced_forces(self, atoms, displacements):
+        """List of forces (n, 3) in eV/A of copies of the atoms, in each of which one is displaced.
+
+        displacements: list of (index of the atom, (3,) A). Where an atom's energy depends on its own edges only, nothing is
+        computed again but the energies of the atoms that see the displaced one.
+        """
+        structure = self._checked(atoms)
+        moved, shifts = [int(index) for index, _ in displacements], np.array([shift for _, shift in displacements], dtype=float)
+        largest = np.linalg.norm(shifts, axis=-1).max(initial=0.0)
+        if not (np.isfinite(largest) and all(0 <= index < len(atoms) for index in moved)):
+            raise ValueError(f"`displacements`: expected indices from 0 to {len(atoms) - 1} and finite lengths in A")
+        pairs = self._half_list(structure, lambda found: graph.half_list(found, self.cutoff + largest))
+        closest = pairs.distances().min(initial=np.inf) - largest
+        few = 2 * len(pairs.centres) / len(atoms) + 1 < len(atoms)  # environments that hold one atom
+        if self._direct or not environments.separable(self.model) or closest < graph.CLOSEST or not (few and moved):
+            return self._one_by_one(atoms, moved, shifts)
+        batch = self._evaluate([structure], [pairs]).graph
+        with _memory(self.device, len(atoms), 2 * len(pairs.centres), len(moved)):
+            found = environments.displaced_forces(self.model, batch, torch.tensor(moved, device=self.device),
+                                                  torch.tensor(shifts, device=self.device), self._batch_atoms)
+        return list(found.cpu().numpy())
+
+    def _one_by_one(self, atoms, moved, shifts):
+        """Forces of displaced copies by `evaluate`."""
+        copies = [atoms.copy() for _ in moved]
+        for copy, index, shift in zip(copies, moved, shifts, strict=True):
+            copy.positions[index] += shift
+        return [found["forces"] for found in self.evaluate(copies, ("forces",))]
 
     def hessian(self, atoms, of=None):
         """(3n, 3n) second derivatives of the energy in eV/A^2 by automatic differentiation; use float64.

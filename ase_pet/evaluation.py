@@ -5,9 +5,10 @@ to a symmetric strain (positions and cell) is the symmetric part of sum v g^T. B
 positions through v only.
 """
 
-from dataclasses import replace
-
 import torch
+
+from . import environments
+from .environments import gradient
 
 
 class Undefined(ValueError):
@@ -149,7 +150,7 @@ class Evaluation:
             with torch.enable_grad():
                 _, features = self.model.last_layer(self.graph.with_vectors(vectors))
                 members = self.model.uncertainty.members(features.sum(0, keepdim=True))[0]
-            gradients = (_gradient(member, vectors, retain_graph=True).double() for member in members)
+            gradients = (gradient(member, vectors, retain_graph=True).double() for member in members)
             found = [(self._forces_of(gradient), self._virial_of(gradient)) for gradient in gradients]
             self._members = tuple(torch.stack(values) for values in zip(*found, strict=True))
         return self._members
@@ -247,50 +248,11 @@ def hessian(model, graph, of=None):
         raise Undefined("the second derivatives of this model are not exact (adaptive cutoff by the solver method)")
     of = range(graph.n_atoms) if of is None else of
     rows = [3 * int(atom) + axis for atom in of for axis in range(3)]
-    # a symmetriser makes environments of its own of the pairs
-    separable = getattr(model, "local", False) and not hasattr(model, "model")
-    if separable and len(rows) > 3 * int(torch.bincount(graph.centre, minlength=1).max()):
-        return _hessian_of_environments(model, graph)[rows]
+    if environments.separable(model) and len(rows) > 3 * int(torch.bincount(graph.centre, minlength=1).max()):
+        return environments.hessian(model, graph)[rows]
     shift = torch.zeros(graph.n_atoms, 3, dtype=torch.float64, device=graph.numbers.device, requires_grad=True)
     with torch.enable_grad():
         moved = (shift[graph.pair_neighbour] - shift[graph.pair_centre]).to(graph.pair_vectors.dtype)
         energy = model(graph.with_vectors(graph.pair_vectors + moved)).double().sum()
-        gradient = _gradient(energy, shift, create_graph=True).flatten()
-    return torch.stack([_gradient(gradient[row], shift, retain_graph=True).flatten() for row in rows])
-
-
-def _hessian_of_environments(model, graph):
-    """(3n, 3n) in eV/A^2 where an atom's energy depends on its own edges only.
-
-    With E = sum_i E_i({v_ij}), no second derivative couples edges of different centres: the derivatives with respect to
-    the k-th edge of every atom come from one backward pass. Neighbours are atoms, one of each species, whose energies are
-    not read.
-    """
-    n, centre, neighbour = graph.n_atoms, graph.centre, graph.neighbour
-    species, kind = torch.unique(graph.numbers, return_inverse=True)
-    vectors = graph.edge_vectors.detach().requires_grad_()
-    with torch.enable_grad():
-        own = replace(graph, one_sided=True, numbers=torch.cat([graph.numbers, species]), pair_centre=centre,
-                      structure=torch.cat([graph.structure, torch.zeros_like(species)]),
-                      pair_neighbour=n + kind[neighbour], pair_vectors=vectors)
-        gradient = _gradient(model(own)[:n].double().sum(), vectors, create_graph=True)
-    counts, order = torch.bincount(centre, minlength=n), torch.argsort(centre, stable=True)
-    first, blocks = counts.cumsum(0) - counts, vectors.new_zeros(n * n, 3, 3, dtype=torch.float64)
-    for k in range(int(counts.max())):
-        edge = torch.full_like(counts, -1)  # the k-th of each atom
-        edge[counts > k] = order[(first + k)[counts > k]]
-        other = torch.nonzero(counts[centre] > k)[:, 0]
-        seeds = gradient[edge[counts > k]].sum(0)
-        found = torch.stack([_gradient(seed, vectors, retain_graph=True)[other] for seed in seeds], 1).double()
-        i, j, neighbours = centre[other], neighbour[edge[centre[other]]], neighbour[other]
-        for row, column, sign in ((j, neighbours, 1), (j, i, -1), (i, neighbours, -1), (i, i, 1)):  # v = r_j - r_i
-            blocks.index_add_(0, row * n + column, sign * found)
-    return blocks.view(n, n, 3, 3).transpose(1, 2).reshape(3 * n, 3 * n)
-
-
-def _gradient(value, shift, **options):
-    """Derivative of a number, zero where it does not depend on the shift: atoms without neighbours."""
-    if not value.requires_grad:
-        return torch.zeros_like(shift)
-    gradient, = torch.autograd.grad(value, shift, allow_unused=True, **options)
-    return torch.zeros_like(shift) if gradient is None else gradient
+        slopes = gradient(energy, shift, create_graph=True).flatten()
+    return torch.stack([gradient(slopes[row], shift, retain_graph=True).flatten() for row in rows])

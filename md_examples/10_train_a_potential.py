@@ -36,7 +36,8 @@ atoms.calc = EMT()  # the reference: in earnest, a density functional
 for k in range(arguments.structures):
     atoms.set_cell(7.2 * (np.eye(3) + random.uniform(-0.03, 0.03, (3, 3))), scale_atoms=True)
     thermalize_momenta(atoms, temperature_K=random.uniform(300, 900), rng=random)
-    Langevin(atoms, 4 * units.fs, temperature_K=random.uniform(300, 900), friction=0.01 / units.fs, rng=random).run(30)
+    heat = {"temperature_K": random.uniform(300, 900), "friction": 0.01 / units.fs, "fixcm": False, "rng": random}
+    Langevin(atoms, 4 * units.fs, **heat).run(30)
     atoms.get_stress()
     atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
     write(arguments.output / "copper.extxyz", atoms, append=k > 0)

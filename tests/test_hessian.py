@@ -11,7 +11,7 @@ from ponita_toys import tiny_ponita
 from tolerances import TOLERANCES, worst
 from toys import STRUCTURES, sheared, silicon, slab, tiny_pet
 
-from ase_pet import PETCalculator, evaluation
+from ase_pet import InvalidStructure, PETCalculator, environments, evaluation
 from ase_pet.graph import build, from_atoms
 
 EXACT = TOLERANCES[torch.float64]
@@ -66,13 +66,13 @@ def test_passes_over_neighbours_give_what_passes_over_atoms_give(name, structure
     model, atoms = MODELS[name](), STRUCTURES[structure]()
     graph = batch(model, atoms)
     rows = torch.cat([evaluation.hessian(model, graph, [k]) for k in range(len(atoms))])
-    assert worst(evaluation._hessian_of_environments(model, graph), rows) < EXACT["derived"]
+    assert worst(environments.hessian(model, graph), rows) < EXACT["derived"]
 
 
 def test_passes_of_a_local_model_are_those_of_its_neighbours(monkeypatch):
     model, atoms = local_pet(), silicon() * (2, 2, 1)
-    graph, passes, gradient = batch(model, atoms), [], evaluation._gradient
-    monkeypatch.setattr(evaluation, "_gradient", lambda *args, **more: (passes.append(1), gradient(*args, **more))[1])
+    graph, passes, gradient = batch(model, atoms), [], environments.gradient
+    monkeypatch.setattr(environments, "gradient", lambda *args, **more: (passes.append(1), gradient(*args, **more))[1])
     evaluation.hessian(model, graph)
     assert len(passes) == 1 + 3 * int(torch.bincount(graph.centre).max()) < 1 + 3 * len(atoms)
 
@@ -96,3 +96,47 @@ def test_the_solver_is_refused_as_its_second_derivatives_are_wrong():
     wrong = type("Wrong", (), {"exact_second_derivatives": True, "__call__": lambda self, graph: model(graph)})()
     found = evaluation.hessian(wrong, batch(model, sheared())).numpy()
     assert worst(found, differences(PETCalculator(model, skin=0), sheared())) > 1e-4
+
+
+def moves(atoms, length, count=9):
+    """Displacements of some atoms in all directions; none of the first."""
+    random = np.random.default_rng(0)
+    shifts = random.normal(size=(count, 3))
+    return [(0, np.zeros(3)), *zip(random.integers(len(atoms), size=count),
+                                   length * shifts / np.linalg.norm(shifts, axis=1, keepdims=True), strict=True)]
+
+
+@pytest.mark.parametrize("batch_atoms", [None, 40])
+@pytest.mark.parametrize("length", [1e-3, 0.4])
+@pytest.mark.parametrize("name", [*LOCAL, "PET"])
+def test_forces_of_displaced_copies_are_those_of_whole_structures(name, length, batch_atoms):
+    model, atoms = MODELS[name](), silicon() * (2, 2, 1)  # 0.4 A: pairs enter and leave
+    calculator, displacements = PETCalculator(model, batch_atoms=batch_atoms), moves(atoms, length)
+    expected = calculator._one_by_one(atoms, *zip(*displacements, strict=True))
+    assert worst(calculator.displaced_forces(atoms, displacements), expected) < EXACT["same"] * 10
+
+
+def test_only_environments_that_hold_the_displaced_atom_are_evaluated(monkeypatch):
+    model, atoms = local_pet(cutoff=3.0), silicon() * (2, 2, 2)
+    seen, forward = [], model.forward
+    monkeypatch.setattr(model, "forward", lambda graph: (seen.append(graph.n_atoms), forward(graph))[1])
+    PETCalculator(model).displaced_forces(atoms, moves(atoms, 0.01, 3)[1:])
+    assert seen == [64 + 1, 3 * (1 + 4) + 1]  # at rest; an atom and its four neighbours; one that stands for all neighbours
+
+
+def test_symmetrised_models_and_small_cells_give_the_same_forces_another_way():
+    calculator, atoms = PETCalculator(local_pet(), symmetrise="ecse"), silicon()
+    displacements = moves(atoms, 0.1, 2)
+    whole = calculator._one_by_one(atoms, *zip(*displacements, strict=True))
+    assert worst(calculator.displaced_forces(atoms, displacements), whole) == 0
+
+
+@pytest.mark.parametrize("displacements", [[(2, [0, 0, 0.1])], [(-1, [0, 0, 0.1])], [(0, [0, 0, np.nan])]])
+def test_bad_displacements_are_named(displacements):
+    with pytest.raises(ValueError, match="`displacements`: expected indices from 0 to 1 and finite lengths in A"):
+        PETCalculator(local_pet()).displaced_forces(Atoms("SiO", [[0, 0, 0], [0, 0, 1.5]]), displacements)
+
+
+def test_no_displacement_brings_atoms_together():
+    with pytest.raises(InvalidStructure, match="closer than 0.1 A"):
+        PETCalculator(local_pet()).displaced_forces(Atoms("SiO", [[0, 0, 0], [0, 0, 1.5]]), [(0, [0, 0, 1.45])])

@@ -17,11 +17,11 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own room and from rooms of earlier lines only.
 ROOMS = (("plugins", "rotations"), ("orientations",), ("graph",), ("layers",), ("models",), ("symmetrisers",),
-         ("evaluation", "uncertainty"), ("outputs",), ("formats",), ("cards", "published"), ("store",), ("arguments",),
-         ("calculator",), ("checks", "md", "phonons"), ("train",), ("cli",), ("__init__", "__main__"))
+         ("environments",), ("evaluation", "uncertainty"), ("outputs",), ("formats",), ("cards", "published"), ("store",),
+         ("arguments",), ("calculator",), ("checks", "md", "phonons"), ("train",), ("cli",), ("__init__", "__main__"))
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-ENGINE_FREE = ("plugins", "rotations", "orientations", "graph", "layers", "models", "symmetrisers", "evaluation",
-               "outputs")
+ENGINE_FREE = ("plugins", "rotations", "orientations", "graph", "layers", "models", "symmetrisers", "environments",
+               "evaluation", "outputs")
 NO_FILES = (*ENGINE_FREE, "arguments", "calculator")
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 40

@@ -2,7 +2,8 @@
 
 `run(atoms, supercell=(2, 2, 2))` relaxes, displaces, projects onto the symmetry of the crystal and says which modes are
 imaginary; `relax`, `elastic` and `equation_of_state` stand on their own. All of them see `Atoms` with a calculator; one
-that has `evaluate` (a list of Atoms in one batch) or `hessian` is used by these.
+that has `evaluate` (a list of Atoms in one batch), `displaced_forces` (copies with one atom displaced) or `hessian` is used
+by these.
 """
 
 from .elasticity import Elasticity, elastic

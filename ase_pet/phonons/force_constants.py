@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 
 PROJECTIONS = ("symfc", "traditional", "none")
 CHUNK_ATOMS = 2048  # atoms handed to `evaluate` between two reports of progress
+CHUNK_MOVES = 64  # displacements handed to `displaced_forces`, which computes the structure at rest each time
 EXTRA = "of the extra `phonons` (pip install 'ase-pet[phonons]')"
 
 
@@ -49,6 +50,12 @@ class Crystal:
             raise ValueError(f"`displacement` is {distance!r}: expected a length in A above 0")
         self.phonopy.generate_displacements(distance=distance)
         return [self._repeated(cell) for cell in (self.phonopy.supercell, *self.phonopy.supercells_with_displacements)]
+
+    @property
+    def moves(self):
+        """(index of the atom, (3,) A) of each structure that `displaced` gave; no displacement of the first."""
+        moved = self.phonopy.dataset["first_atoms"]
+        return [(0, np.zeros(3)), *((int(move["number"]), np.array(move["displacement"])) for move in moved)]
 
     def from_forces(self, forces):
         """Set the force constants from the forces (n, 3) in eV/A of what `displaced` gave; those of the supercell at rest
@@ -105,25 +112,24 @@ class Crystal:
         return atoms
 
 
-def forces(calculator, structures, on_progress=None):
+def forces(calculator, structures, moves=None, on_progress=None):
     """List of forces (n, 3) in eV/A of structures, by `evaluate` where the calculator has it, else one after the other.
 
+    moves: `Crystal.moves`, of structures that differ from the first in one atom, for calculators with `displaced_forces`.
     on_progress: called with the numbers of structures that are done and to do.
     """
-    found, batch = [], 1
-    if hasattr(calculator, "evaluate"):
+    todo, batch, compute = structures, 1, lambda part: [calculator.get_property("forces", atoms) for atoms in part]
+    if moves is not None and hasattr(calculator, "displaced_forces"):
+        todo, batch, compute = moves, CHUNK_MOVES, lambda part: calculator.displaced_forces(structures[0], part)
+    elif hasattr(calculator, "evaluate"):
         batch = max(1, CHUNK_ATOMS // max(map(len, structures), default=1))
-    while len(found) < len(structures):
-        found += _forces(calculator, structures[len(found):len(found) + batch])
+        compute = lambda part: [found["forces"] for found in calculator.evaluate(part, ("forces",))]  # noqa: E731
+    found = []
+    while len(found) < len(todo):
+        found += compute(todo[len(found):len(found) + batch])
         if on_progress is not None:
-            on_progress(len(found), len(structures))
+            on_progress(len(found), len(todo))
     return found
-
-
-def _forces(calculator, structures):
-    if hasattr(calculator, "evaluate"):
-        return [result["forces"] for result in calculator.evaluate(structures, ("forces",))]
-    return [calculator.get_property("forces", atoms) for atoms in structures]
 
 
 def _phonopy():

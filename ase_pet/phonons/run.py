@@ -57,7 +57,7 @@ def _force_constants(crystal, calculator, method, displacement, report):
         crystal.from_hessian(calculator)
         return {}
     structures = crystal.displaced(displacement)
-    found = forces(calculator, structures, lambda done, total: report("displaced supercells", done, total))
+    found = forces(calculator, structures, crystal.moves, lambda done, total: report("displaced supercells", done, total))
     crystal.from_forces(found)
     return {"displacement": displacement, "displaced_supercells": len(structures) - 1,
             "largest_force_at_rest": float(np.linalg.norm(found[0], axis=1).max())}
