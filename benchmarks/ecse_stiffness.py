@@ -2,7 +2,8 @@
 
     python benchmarks/ecse_stiffness.py [CALC] [--widths 0.5 0.75 1.0] [--points 100] > benchmarks/results/ecse_stiffness.txt
 
-CALC: a calculator of this package with a local model. max |dF/dx| in eV/A^2 with and without ECSE (`ecse:so3`, float64), for
+CALC: a calculator of this package with a local model; one of C and O alone, such as that of
+benchmarks/data/carbon_dioxide_gfn2.toml, is asked for CO2 that bends. max |dF/dx| in eV/A^2 with and without ECSE (`ecse:so3`, float64), for
 R_in as published, for `ecse:gentle` and for `ecse:pruned`.
 """
 
@@ -84,6 +85,10 @@ def ways(species, cutoff):
         crystal.rattle(0.05, seed=1)
         shift = np.array([0.4, 0.15, -0.1])
         found["an atom of the crystal"] = moving(crystal, 3, crystal.positions[3] - shift, crystal.positions[3] + shift)
+    if {6, 8} == set(species):
+        dioxide = Atoms("COO", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0]])
+        return {"CO2 bends": arc(dioxide, 2, 1.16, 180, 115), "CO2 bends a little": arc(dioxide, 2, 1.16, 180, 170),
+                "CO2 bends, one bond long": arc(dioxide, 2, 1.3, 180, 115)}
     if {1, 6, 8} <= set(species):
         ethanol = molecule("CH3CH2OH")
         place, shift = ethanol.positions[3], np.array([0.12, -0.1, 0.25])

@@ -1,5 +1,7 @@
 """The gentle form of ECSE: weights never vanish together, R_in stays inside the cutoff, forces change less."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ase import Atoms
@@ -79,6 +81,31 @@ def test_forces_change_less():
 
     published, gentle = (stiffest(ecse.wrap(NETWORK, words)) for words in ("so3", "gentle:so3"))
     assert gentle < 0.01 * published
+
+
+def test_what_depends_on_the_first_turn_is_rounding(generator):
+    """Bent by up to 13 degrees, where environments about a line count: few turns do not hide how the line is turned."""
+    def change(turns):
+        model = ecse.Model(NETWORK, replace(MODEL.options, turns=turns))
+        atoms, elements = STRUCTURES["CO2 170"](), rotations.random_orthogonal(10, torch.Generator().manual_seed(5))
+        energies = evaluate(model, *(turned(atoms, element.numpy()) for element in elements)).energy
+        assert 0 < model.describe(batch([atoms], model.cutoff))["auxiliary"][0] < 1
+        return float(energies.max() - energies.min())
+
+    assert change(8) > 1e-12 > 1e-14 > change(16)
+    with pytest.raises(ValueError, match="`turns` is 4: expected None, or a whole number, 8 or more"):
+        replace(MODEL.options, turns=4)
+
+
+def test_an_environment_near_a_line_keeps_its_shape():
+    """A network that is invariant gives the same in any axes: near a line the mean is the network itself, not a straight one."""
+    atoms = STRUCTURES["CO2 175"]()
+    invariant = ecse.Model(NETWORK, ecse.Settings(**{**ecse.GENTLE, "turns": 64, "least_weight": 2.0}))
+    settings = replace(MODEL.options, turns=None)
+    straight, bent = (evaluate(ecse.Model(network, options), atoms).energies for network, options in (
+        (invariant, settings), (invariant, MODEL.options)))
+    own = evaluate(invariant, atoms).energies
+    assert (bent - own).abs().max() < 1e-12 < 1e-6 < (straight - own).abs().max()
 
 
 def test_words_may_be_combined():

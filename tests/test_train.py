@@ -1,6 +1,7 @@
 """Training: recipes, the data behind them, bit-exact resumption, and what is written."""
 
 import json
+import lzma
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from argon import structures, whole_and_stopped
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_pet import PETCalculator, store
@@ -193,3 +195,18 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("ase-pet: `")
     assert "Traceback" not in done.stderr
+
+
+def test_a_compressed_file_is_decompressed_once(tmp_path, monkeypatch):
+    """ASE goes back in a file for each structure; in a compressed one that would start from its beginning."""
+    frames = [Atoms("Ar", positions=[[k, 0, 0]]) for k in range(3)]
+    ase.io.write(tmp_path / "plain.xyz", frames, format="extxyz")
+    path = tmp_path / "packed.xyz.xz"
+    path.write_bytes(lzma.compress((tmp_path / "plain.xyz").read_bytes()))
+
+    def fail(*arguments):
+        raise AssertionError("went back")
+
+    monkeypatch.setattr(lzma.LZMAFile, "seek", fail)
+    assert data.structures(path) == data.structures(tmp_path / "plain.xyz") == frames
+    assert data.structures(path, -1) == frames[-1]

@@ -4,7 +4,6 @@ import importlib
 import json as json_module
 import time
 
-import ase.io
 import numpy as np
 import typer
 from ase.data import chemical_symbols
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from .. import cards, store
 from ..calculator import PETCalculator
+from ..train.data import structures
 from .checkpoints import list_published
 
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
@@ -112,7 +112,7 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
 def read(path, index):
     """What ASE reads from a file; raises ValueError or OSError that names the file, whatever ASE stumbled over."""
     try:
-        return ase.io.read(path, index)
+        return structures(path, index)
     except Exception as error:  # readers of some hundred formats, each with errors of its own
         if isinstance(error, OSError) and error.errno:  # the system's own: no such file, no permission
             raise

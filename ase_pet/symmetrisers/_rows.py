@@ -59,24 +59,23 @@ class Rows:
         return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
 
 
-def rows(field, table, frames, auxiliary, lines, parity):
+def rows(field, table, frames, auxiliary, lines, options):
     """Rows of all environments of the atoms of a field: in each frame, in its mirror image, on lines.
 
-    table (K, 3): vectors of the field; auxiliary (n,): w_aux; parity: whether mirror images count.
+    table (K, 3): vectors of the field; auxiliary (n,): w_aux; options: `parity`, whether mirror images count, `turns`.
     """
-    share = 1 / (frames.total + auxiliary)
-    axes, weights, atom = frames.axes, frames.weights * share[frames.atom], frames.atom
-    if parity:
-        axes = (axes[:, None] * axes.new_tensor(HANDS)[:, None]).flatten(0, 1)
-        weights, atom = (weights / 2).repeat_interleave(2), atom.repeat_interleave(2)
-    straight = torch.eye(3, dtype=axes.dtype, device=axes.device).expand(len(lines.atom), 3, 3)
-    along = torch.cat([lines.directions[:, :, None], torch.zeros_like(straight[:, :, 1:])], 2)
-    count = field.count[lines.atom] * lines.has_axis
-    entry, line = ranges(field.start[lines.atom], count)
+    share, hands = 1 / (frames.total + auxiliary), frames.axes.new_tensor(HANDS[:1 + options.parity])
+    axes = (frames.axes[:, None] * hands[:, None]).flatten(0, 1)
+    weights = (frames.weights * share[frames.atom] / len(hands)).repeat_interleave(len(hands))
+    atom = frames.atom.repeat_interleave(len(hands))
+    entries = field.count[lines.atom] * lines.has_axis
+    entry, line = ranges(field.start[lines.atom], entries)
+    view, straight, back, part = _auxiliary.views(lines, options.turns, hands)
+    owner = lines.atom[view]
     return Rows(
-        field=field, vectors=torch.cat([table, _auxiliary.on_axis(lines.directions[line], table[entry], lines.cutoff)]),
+        field=field, vectors=torch.cat([table, _auxiliary.seen(lines, line, table[entry], options.turns)]),
         source=torch.cat([torch.arange(len(table), device=entry.device), entry]),
-        start=torch.cat([field.start[atom], count.cumsum(0) - count + len(table)]),
-        count=torch.cat([field.count[atom], count]), axes=torch.cat([axes, straight]), back=torch.cat([axes, along]),
-        atom=torch.cat([atom, lines.atom]),
-        weights=torch.cat([weights, lines.weights * (auxiliary * share)[lines.atom]]))
+        start=torch.cat([field.start[atom], (entries.cumsum(0) - entries)[view] + len(table)]),
+        count=torch.cat([field.count[atom], entries[view]]), axes=torch.cat([axes, straight]),
+        back=torch.cat([axes, back]), atom=torch.cat([atom, owner]),
+        weights=torch.cat([weights, part * lines.weights[view] * (auxiliary * share)[owner]]))

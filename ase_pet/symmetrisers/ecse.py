@@ -21,7 +21,7 @@ the energies of atoms without frames.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -40,6 +40,7 @@ class Settings:
     linear_factor: bool = True  # pairs count more, the closer they are to a right angle
     least_weight: float = 0.5  # total weight below which the auxiliary energy is mixed in
     gentle_width: float | None = None  # squared sine over which a pair draws R_in in, None: the published R_in
+    turns: int | None = None  # about a line, over which environments near it are means, None: they are made straight
     pruning: float | None = None  # part of the largest weight of an atom below which pairs do not count, None: all count
     pruning_width: float = 0.5  # over which they start to count
     parity: bool = True  # O(3) instead of SO(3), at twice the cost
@@ -56,6 +57,8 @@ class Settings:
         if self.pruning is not None and not 0 < self.pruning <= 1 - self.pruning_width:
             raise ValueError(f"`pruning` is {self.pruning!r}: expected None, or more than 0 and 1 - `pruning_width` "
                              f"({1 - self.pruning_width:g}) at most, so that the largest weight counts")
+        if self.turns is not None and not (isinstance(self.turns, int) and self.turns >= 8):
+            raise ValueError(f"`turns` is {self.turns!r}: expected None, or a whole number, 8 or more (16: exact to rounding)")
         if not self.limit > 0:
             raise ValueError(f"`limit` is {self.limit!r}: expected a number above 0, math.inf for no limit")
         if self.least_weight > 2:
@@ -162,10 +165,11 @@ class Model(Wrapped):
         auxiliary = 1 - _frames.step(frames.total / self.options.least_weight)
         lines = _auxiliary.lines(own, auxiliary.detach() > 0, self.cutoff, self.options)
         field = _fields.clusters(near, atoms, self.hops) if self.hops else _fields.stars(near, atoms, edges)
-        return frames, auxiliary, _rows.rows(field, field.table(vectors), frames, auxiliary, lines, self.mirrored)
+        return frames, auxiliary, _rows.rows(field, field.table(vectors), frames, auxiliary, lines,
+                                             replace(self.options, parity=self.mirrored))
 
 
-GENTLE = {"gentle_width": 0.35, "sine": 0.05, "sine_width": 0.05, "linear_factor": False}
+GENTLE = {"gentle_width": 0.35, "sine": 0.05, "sine_width": 0.05, "linear_factor": False, "least_weight": 2.0, "turns": 16}
 WORDS = {"o3": {"parity": True}, "so3": {"parity": False}, "force": {"limit": math.inf}, "gentle": GENTLE,
          "pruned": {"pruning": 0.5}}
 

@@ -1,10 +1,13 @@
 """Training data: structures with reference energies, forces, stresses and dipoles, as batches of rotated graphs."""
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import ase.io
 import numpy as np
 import torch
+from ase.io.formats import filetype, open_with_compression
 
 from .. import graph, rotations
 
@@ -76,7 +79,21 @@ def _atoms(recipe, name):
     path = recipe.folder / name
     if not path.is_file():
         raise ValueError(f"recipe `{recipe.name}`: there is no data file `{path}`")
-    return ase.io.read(path, ":")
+    return structures(path)
+
+
+def structures(path, index=":"):
+    """What ASE reads from a file, all of its structures by default.
+
+    A compressed file is read whole first: ASE goes back in it for each structure, and would decompress it from its start
+    each time.
+    """
+    path = Path(path)
+    if path.suffix not in (".bz2", ".gz", ".xz"):
+        return ase.io.read(path, index)
+    with open_with_compression(str(path)) as file:
+        content = io.StringIO(file.read())
+    return ase.io.read(content, index, format=filetype(path.stem, read=False))
 
 
 def _sample(atoms, species, cutoff, where, dipole=False):

@@ -4,7 +4,7 @@
         (pip install tblite ase)
 
 Bonds of PBE are softer and longer than those of GFN2-xTB (C-O by 0.03 A), so that dynamics of GFN2-xTB samples the wrong
-lengths. Here one Langevin trajectory of the calculator, every 40 fs, whose forces are of one frame of each atom, drawn anew
+lengths. Here one Langevin trajectory of the calculator, every 30 fs, whose forces are of one frame of each atom, drawn anew
 at each step: their scatter is small beside the random force of the thermostat, and ECSE would take twenty times as long.
 Energies and forces in the file are those of GFN2-xTB, as in the files of ethanol_gfn2.py, for ethanol_difference.py;
 ethanol_pbe.py labels them anew. Every tenth structure is for validation.
@@ -42,11 +42,11 @@ def main():
     generator = torch.Generator().manual_seed(SEED + arguments.first)
     atoms.calc = PETCalculator(sampled(calculator.model.model, "ecse", generator), device="cpu", dtype="float32")
     thermalize_momenta(atoms, temperature_K=2 * arguments.temperature, rng=random)
-    dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=arguments.temperature, friction=0.02 / units.fs, rng=random,
+    dynamics = Langevin(atoms, 1.0 * units.fs, temperature_K=arguments.temperature, friction=0.02 / units.fs, rng=random,
                         fixcm=False)
-    dynamics.run(4000)
+    dynamics.run(1500)
     for k in range(arguments.count):
-        dynamics.run(80)
+        dynamics.run(30)
         record(arguments.out, atoms, f"ethanol_own_{arguments.temperature:.0f}K", "val" if k % 10 == 5 else "train",
                arguments.first + k)
 
