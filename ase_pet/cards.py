@@ -1,5 +1,7 @@
 """What a calculator is, in words: the card of a converted checkpoint, and tables as lines of text."""
 
+import re
+
 STATED = {"description": "", "authors": "Authors", "references": "References", "license": "Licence",
           "licence": "Licence"}
 OWN = ("date", "ase_pet", "source")
@@ -52,6 +54,20 @@ def converted(content, parameters):
         ase_pet=provenance["ase_pet"], date=provenance["date"], species=" ".join(content["species"]),
         cutoff=content["cutoff"], model=content["model"], parameters=f"{parameters:,}",
         heads=", ".join(settings.get("heads", {"energy": 1})), dtype=content["dtype"], sections=text)
+
+
+def with_section(text, title, body):
+    """The card with the section `## title` replaced by this body, or added: before its limits where it has such a section."""
+    section = f"## {title}\n\n{body.strip()}\n"
+    parts = re.split(r"(?m)^(?=## )", text)
+    titles = [part.splitlines()[0].removeprefix("## ").strip() if part else "" for part in parts]
+    if title in titles:
+        place = titles.index(title)
+        parts[place] = section
+    else:
+        place = titles.index("Limits") if "Limits" in titles else len(parts)
+        parts.insert(place, section)
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
 
 def lines(value, indent=""):

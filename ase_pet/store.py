@@ -90,6 +90,20 @@ def load(model):
     return network, card
 
 
+def write_section(model, title, body):
+    """Path of the card that a person reads, after its section `title` was replaced or added.
+
+    model: name or path of a calculator folder. Raises ValueError for what is none, and has no card.
+    """
+    path = find(model)
+    if not (path / CARD).is_file():
+        raise ValueError(f"`{model}` is no calculator folder and has no card: `ase-pet convert` makes one of a checkpoint")
+    card = path / README
+    text = card.read_text(encoding="utf-8") if card.exists() else f"# {path.name}\n"
+    card.write_text(cards.with_section(text, title, body), encoding="utf-8")
+    return card
+
+
 def _load_foreign(path):
     try:
         network = formats.read(path)

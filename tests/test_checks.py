@@ -12,7 +12,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from typer.testing import CliRunner
 
-from ase_pet import PETCalculator, checks, plugins
+from ase_pet import PETCalculator, checks, plugins, store
 from ase_pet.checks._results import Limit, status
 from ase_pet.cli import app
 
@@ -214,6 +214,48 @@ def test_report_is_one_file(tmp_path):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<td class=\"fail\">fail</td>" in text
     assert "http" not in text
+
+
+def test_report_says_what_a_failure_means(tmp_path):
+    command("--calculator", "laws:windy", "--species", "Ar", "--only", "net_force,permutation", "--html",
+            tmp_path / "new" / "report.html")
+    text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert "Where it fails, the whole system accelerates by itself." in text
+    assert "two files of the same structure" not in text  # permutation passes
+    assert "1 of 2 checks failed" in text
+    assert "Limits are those of float64" in text
+
+
+@pytest.mark.parametrize("name", checks.names())
+def test_check_says_what_a_failure_means(name):
+    assert module(name).__doc__.strip().split("\n\n")[-1].startswith("Where it fails, ")
+
+
+def shipped_copy(folder):
+    """A calculator folder with a card."""
+    store.save(folder / "tiny", toys.tiny_pet("local"), store.Card(name="tiny", dtype="float64"))
+    (folder / "tiny" / "README.md").write_text("# tiny\n\nA toy.\n\n## Limits\n\nIt knows nothing.\n", encoding="utf-8")
+    return folder / "tiny"
+
+
+def test_command_writes_the_result_into_the_card(tmp_path):
+    folder = shipped_copy(tmp_path)
+    for only in ("net_force", "net_force", "rotation"):
+        command(folder, "--only", only, "--card")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    titles = [line for line in text.splitlines() if line.startswith("#")]
+    assert titles == ["# tiny", "## Checks (--only net_force)", "## Checks (--only rotation)", "## Limits"]
+    assert "`ase-pet check tiny --only net_force --card`: 20" in text
+    assert "| `net_force` | pass | net force" in text
+    assert "| `rotation` | FAIL | energy" in text
+    assert text.endswith("## Limits\n\nIt knows nothing.\n")
+
+
+def test_card_of_what_has_none_is_refused_before_the_checks(tmp_path):
+    done = command("--calculator", "laws:windy", "--species", "Ar", "--card")
+    assert "`--card` is for calculator folders" in str(done.exception)
+    with pytest.raises(ValueError, match="is no calculator folder and has no card"):
+        store.write_section(tmp_path, "Checks", "")
 
 
 def test_report_shows_the_plots_and_no_markup_of_others():

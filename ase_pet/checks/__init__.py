@@ -1,7 +1,7 @@
 """Checks: one law of physics per file, on any ASE calculator.
 
 Each file has
-- a docstring whose first line says the law;
+- a docstring whose first line says the law, and whose last paragraph begins with "Where it fails, ";
 - `LEVEL`: "quick", or "full" for what takes minutes;
 - `STRUCTURES`: what it runs on: "any", "periodic", "free" (no periodic direction) or "pair" (two atoms of each pair of
   elements);
@@ -13,9 +13,9 @@ Each file has
 Files whose name begins with an underscore are not checks.
 """
 
-from ._report import html
+from ._report import html, markdown
 from ._results import Limit, Measured, NotApplicable, Plot, Result
 from ._run import names, run
 from ._structures import defaults
 
-__all__ = ["Limit", "Measured", "NotApplicable", "Plot", "Result", "defaults", "html", "names", "run"]
+__all__ = ["Limit", "Measured", "NotApplicable", "Plot", "Result", "defaults", "html", "markdown", "names", "run"]

@@ -47,7 +47,8 @@ class Result:
 
     status: "pass", "fail", "not applicable" (the note says why) or "info" (a number without a limit).
     value: None where nothing was measured: not applicable, or the calculator failed, with its error in the note.
-    limit: largest value that passes, None for "info"; low: smallest. structures: number of structures measured.
+    limit: largest value that passes, None for "info"; low: smallest. dtype: precision that the limit is for.
+    structures: number of structures measured.
     """
 
     check: str
@@ -57,6 +58,7 @@ class Result:
     value: float | None = None
     limit: float | None = None
     low: float = 0.0
+    dtype: str = ""
     structure: str = ""
     structures: int = 0
     note: str = ""

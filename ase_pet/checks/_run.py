@@ -140,7 +140,7 @@ def _measure(module, subject, case, atoms, measured, reasons):
 def _worst(name, quantity, limit, measured, reasons, subject, seconds):
     dtype = subject.dtype
     common = {"check": name, "quantity": quantity, "unit": limit.unit, "limit": limit.high(dtype), "low": limit.low,
-              "seconds": round(seconds, 3)}
+              "dtype": dtype, "seconds": round(seconds, 3)}
     failed = [reason for reason in reasons if reason[0] == "fail"]
     if failed or not measured:
         kind, case, note = (failed or reasons)[0]

@@ -1,4 +1,7 @@
-"""Angular momentum: that of a free structure is conserved; velocity Verlet does so exactly where no torque acts."""
+"""Angular momentum: that of a free structure is conserved; velocity Verlet does so exactly where no torque acts.
+
+Where it fails, molecules start to spin, or stop, without a cause.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Batches: many structures at once give what each gives alone; for calculators with `evaluate`."""
+"""Batches: many structures at once give what each gives alone; for calculators with `evaluate`.
+
+Where it fails, results depend on what else is computed along with them.
+"""
 
 import numpy as np
 

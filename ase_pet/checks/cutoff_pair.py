@@ -1,4 +1,7 @@
-"""Cutoff, pair: energy and forces of two atoms do not jump when they move apart, at the cutoff or anywhere else."""
+"""Cutoff, pair: energy and forces of two atoms do not jump when they move apart, at the cutoff or anywhere else.
+
+Where it fails, each pair that passes the place gains or loses energy: long runs drift, and minima and phonons depend on the side.
+"""
 
 import numpy as np
 

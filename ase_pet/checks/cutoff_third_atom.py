@@ -1,4 +1,7 @@
-"""Cutoff, third atom: energy and forces of a group of atoms do not jump when one more leaves their range."""
+"""Cutoff, third atom: energy and forces of a group of atoms do not jump when one more leaves their range.
+
+Where it fails, each neighbour that enters or leaves brings energy or takes it away: long runs drift.
+"""
 
 import numpy as np
 

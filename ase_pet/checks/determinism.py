@@ -1,4 +1,7 @@
-"""Determinism: the same structure gives the same numbers, whatever was computed in between."""
+"""Determinism: the same structure gives the same numbers, whatever was computed in between.
+
+Where it fails, no run can be repeated, and differences of energies hold noise.
+"""
 
 import numpy as np
 

@@ -2,6 +2,9 @@
 
 Measures and grid are those of the diatomics task of matbench-discovery (github.com/janosh/matbench-discovery); published
 models have a tortuosity of 1.003 to 1.03 and 1.3 to 1.8 flips of the energy.
+
+Where it fails, two atoms have false minima or walls: the model does not know such distances, and is not safe where atoms
+get there.
 """
 
 import numpy as np

@@ -1,4 +1,7 @@
-"""Gradients: forces are minus the derivative of the energy in the positions, stress is that in the strain over volume."""
+"""Gradients: forces are minus the derivative of the energy in the positions, stress is that in the strain over volume.
+
+Where it fails, energy is not conserved, and minima of the energy are not where forces vanish.
+"""
 
 import numpy as np
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress

@@ -1,4 +1,7 @@
-"""Inversion and reflection: energy does not change, forces and stress follow; mirror images are equal."""
+"""Inversion and reflection: energy does not change, forces and stress follow; mirror images are equal.
+
+Where it fails, mirror images of a molecule or a crystal differ in energy.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Jacobian: that of the forces is symmetric, as there is an energy whose second derivatives it holds."""
+"""Jacobian: that of the forces is symmetric, as there is an energy whose second derivatives it holds.
+
+Where it fails, forces belong to no energy: runs heat or cool, and vibrations have no frequencies.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Lattice: moving single atoms by lattice vectors, and another choice of the cell of the same crystal, change nothing."""
+"""Lattice: moving single atoms by lattice vectors, and another choice of the cell of the same crystal, change nothing.
+
+Where it fails, results depend on how a cell was chosen, and jump when atoms are wrapped into it.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Locality and separation: two structures out of each other's reach are additive."""
+"""Locality and separation: two structures out of each other's reach are additive.
+
+Where it fails, distant molecules act on each other, and energies of reaction or adsorption are wrong by that.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Memory: that of the process does not grow with the number of evaluations."""
+"""Memory: that of the process does not grow with the number of evaluations.
+
+Where it fails, long runs end when the memory is full.
+"""
 
 import os
 

@@ -1,4 +1,7 @@
-"""Net force: internal forces add up to zero."""
+"""Net force: internal forces add up to zero.
+
+Where it fails, the whole system accelerates by itself.
+"""
 
 import numpy as np
 

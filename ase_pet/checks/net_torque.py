@@ -1,4 +1,7 @@
-"""Net torque: internal forces of a free structure do not turn it; the conservation law of rotation."""
+"""Net torque: internal forces of a free structure do not turn it; the conservation law of rotation.
+
+Where it fails, an isolated molecule starts to turn by itself.
+"""
 
 import numpy as np
 

@@ -3,6 +3,8 @@
 Velocity Verlet follows an energy that differs from the true one by a term in dt^2, so that for a smooth potential whose
 forces are its gradient the rms of the total energy falls by 4 when the step is halved. It does not where the energy jumps
 or the forces belong to no energy. Jumps of the forces alone are below what this sees: `cutoff_pair` finds them.
+
+Where it fails, long runs heat or cool; a thermostat hides that, and transport coefficients do not.
 """
 
 import numpy as np

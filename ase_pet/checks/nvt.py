@@ -2,6 +2,8 @@
 
 2 K / kT of N atoms follows the chi-squared distribution of 3N degrees of freedom. Forces that belong to no energy heat or
 cool against the thermostat.
+
+Where it fails, averages are not those of the temperature that was asked for.
 """
 
 import numpy as np

@@ -1,4 +1,7 @@
-"""Permutation: the order in which atoms are listed does not matter."""
+"""Permutation: the order in which atoms are listed does not matter.
+
+Where it fails, two files of the same structure have different energies.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Repulsion: two atoms repel each other ever more as they approach, down to 0.5 A; no atoms fuse."""
+"""Repulsion: two atoms repel each other ever more as they approach, down to 0.5 A; no atoms fuse.
+
+Where it fails, atoms may fuse in hot runs, under pressure, or from a bad start.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Rotation: energy does not change, forces and stress turn with the structure."""
+"""Rotation: energy does not change, forces and stress turn with the structure.
+
+Where it fails, results depend on how a structure lies in space: molecules feel a torque, and degenerate phonons split.
+"""
 
 import numpy as np
 from scipy.spatial.transform import Rotation

@@ -1,4 +1,7 @@
-"""Supercell: energy is extensive; a repeated cell has the same energy per atom, forces and stress."""
+"""Supercell: energy is extensive; a repeated cell has the same energy per atom, forces and stress.
+
+Where it fails, energies per atom depend on the size of the cell.
+"""
 
 import numpy as np
 

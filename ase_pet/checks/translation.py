@@ -1,4 +1,7 @@
-"""Translation: shifts of all atoms change nothing, also one of 1000 A."""
+"""Translation: shifts of all atoms change nothing, also one of 1000 A.
+
+Where it fails, results change as a system moves through space.
+"""
 
 import numpy as np
 

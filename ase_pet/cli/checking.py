@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from .. import checks
+from .. import checks, store
 from .inspect import CALCULATOR, JSON, ORIENTATIONS, SYMMETRISE, grid, load, read
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
@@ -31,12 +31,14 @@ def check(calc: str = typer.Argument(None, help="name, calculator folder or chec
           orientations: str = ORIENTATIONS,
           dtype: str = typer.Option(None, help="float32 or float64: of CALC; of another calculator, the limits to apply"),
           temperature: float = typer.Option(300.0, help="K, of the runs of molecular dynamics"),
-          html: Path = typer.Option(None, help="report with plots, one file"), json: bool = JSON):
-    """Check a calculator against the laws of physics; exit status 1 if a check fails."""
-    if (calc is None) == (calculator is None):
-        raise ValueError("give CALC, or --calculator module:factory")
-    if html is not None:
-        checks.html([])  # fails now, not after minutes, where matplotlib is missing
+          html: Path = typer.Option(None, help="report with plots, one file"),
+          card: bool = typer.Option(False, "--card", help="write the result into the card (README.md) of CALC"),
+          json: bool = JSON):
+    """Check a calculator against the laws of physics; exit status 1 if a check fails.
+
+    What each check measures, and what its failure means: docs/checks.md, or the report of --html.
+    """
+    _early(calc, calculator, html, card)
     tested = load(calc, calculator, symmetrise=symmetrise, orientations=grid(orientations),
                   **({} if calc is None else {"dtype": dtype}))
     structures = None if structure is None else read(structure, ":")
@@ -44,15 +46,44 @@ def check(calc: str = typer.Argument(None, help="name, calculator folder or chec
     symbols = species.replace(",", " ").split() if species else None
     results = _run(tested, structures, chosen, species=symbols, level="full" if full else "quick", dtype=dtype,
                    temperature=temperature)
-    title = calc or calculator
+    options = _options({"--full": full, "--symmetrise": symmetrise, "--orientations": orientations, "--dtype": dtype,
+                        "--structure": structure, "--only": only})
     if html is not None:
-        html.write_text(checks.html(results, title), encoding="utf-8")
+        html.write_text(checks.html(results, f"{calc or calculator} {options}".strip()), encoding="utf-8")
+    if card:
+        store.write_section(calc, *_section(calc, options, results))
     if json:
-        print(json_module.dumps({"calculator": title, "passed": _passed(results), "results": [
+        print(json_module.dumps({"calculator": calc or calculator, "passed": _passed(results), "results": [
             result.as_dict() for result in results]}))
     else:
-        _show(results, title)
+        _show(results, f"{calc or calculator} {options}".strip())
     raise typer.Exit(0 if _passed(results) else 1)
+
+
+def _early(calc, calculator, html, card):
+    """Refuse now what would fail after minutes."""
+    if (calc is None) == (calculator is None):
+        raise ValueError("give CALC, or --calculator module:factory")
+    if card and calculator is not None:
+        raise ValueError("`--card` is for calculator folders: expected CALC, not --calculator")
+    if card and not (store.find(calc) / store.CARD).is_file():
+        raise ValueError(f"`--card`: `{calc}` is no calculator folder and has no card")
+    if html is not None:
+        checks.html([])  # where matplotlib is missing
+        html.parent.mkdir(parents=True, exist_ok=True)
+        if html.is_dir():
+            raise ValueError(f"`--html`: `{html}` is a folder: expected the name of a file")
+
+
+def _options(given):
+    """Text of the options that were given, as on the command line."""
+    return " ".join(name if value is True else f"{name} {value}" for name, value in given.items() if value)
+
+
+def _section(calc, options, results):
+    """Title and body of the section of a card."""
+    command = " ".join(filter(None, ("ase-pet check", store.find(calc).name, options, "--card")))
+    return f"Checks{f' ({options})' if options else ''}", f"`{command}`: {checks.markdown(results)}"
 
 
 def _run(tested, structures, chosen, **options):
