@@ -3,9 +3,10 @@
 
 usage: restart.py [CALC] [--ensemble nvt] [--thermostat langevin] [--repeat 1] [--kills 20] [--steps 1500]
 Silicon cubic cells repeated (8 atoms for 1). One process runs to the end. Then processes run the same into another folder,
-and each is killed by SIGKILL at a random moment after it was started, until so many were killed; a last one ends the run.
-Trajectory, its text form, table and final state of the two folders are compared byte by byte. The wait before a kill is
-drawn between zero and `--wait` seconds after a process began to load or, every other time, after its first step.
+and each is killed by SIGKILL at a random moment, until so many were killed; a last one ends the run. Trajectory, its text
+form, table and final state of the two folders are compared byte by byte. Every fourth process is killed within `--wait`
+seconds after it was started, mostly while it loads; the others within `--wait` / 20 seconds after a random number of
+steps, of which there are so many that the last kill falls towards the end of the run.
 """
 
 import argparse
@@ -34,25 +35,19 @@ def arguments():
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--wait", type=float, default=1.0, help="s, longest time before a kill")
+    parser.add_argument("--wait", type=float, default=5.0, help="s, longest time between start and kill")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--worker", help="folder: only run into it")
     return parser.parse_args()
 
 
 def work(args):
-    """Run, or go on; says that it has made its first step."""
+    """Run, or go on; says which steps it has made."""
     atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(args.repeat)
     atoms.calc = PETCalculator(args.calc)
-    said = []
-
-    def on_step(step, temperature):
-        if not said:
-            said.append(print("running", flush=True))
-
     md.run(atoms, args.worker, restart=True, ensemble=args.ensemble, thermostat=args.thermostat, barostat=args.barostat,
            time=args.steps / 1000, temperature=600, interval=3, thermo_interval=2, checkpoint=7, extxyz=True,
-           on_step=on_step)
+           on_step=lambda step, temperature: print(step, flush=True))
 
 
 def start(folder):
@@ -61,14 +56,17 @@ def start(folder):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def kill(folder, chance, wait, after_first_step):
-    """Whether a process was killed before it ended."""
-    process = start(folder)
-    if after_first_step:
-        process.stdout.readline()
-    time.sleep(chance.uniform(0, wait))
+def kill(folder, chance, wait, most):
+    """Last step that a process said it had made before it was killed, None where it ended first.
+
+    most: largest number of steps before the kill; 0: it is killed soon after its start.
+    """
+    process, step = start(folder), 0
+    for _ in range(chance.randint(1, most) if most else 0):
+        step = int(process.stdout.readline() or step)
+    time.sleep(chance.uniform(0, wait / 20 if most else wait))
     process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+    return step if process.wait() == -signal.SIGKILL else None
 
 
 def main():
@@ -83,14 +81,17 @@ def main():
         begin = time.time()
         start(whole).communicate()
         seconds = time.time() - begin
-        killed = [kill(stopped, chance, args.wait, number % 2 == 0) for number in range(args.kills)]
+        most = 2 * args.steps // args.kills
+        steps = [kill(stopped, chance, args.wait, most if number % 4 else 0) for number in range(args.kills)]
         reached = md.state.read(stopped)[0]
         start(stopped).communicate()
         same = {name: (whole / name).read_bytes() == (stopped / name).read_bytes() for name in FILES}
         size = (whole / FILES[0]).stat().st_size
     name = args.ensemble + {"nve": "", "nvt": f", {args.thermostat}", "npt": f", {args.barostat}"}[args.ensemble]
-    print(f"{name}: {8 * args.repeat**3} atoms, {args.steps} steps ({seconds:.0f} s), {sum(killed)} of {args.kills} killed, "
-          f"the last one after step {0 if reached is None else int(reached['dynamics nsteps'])}; trajectory of {size} bytes; "
+    print(f"{name}: {8 * args.repeat**3} atoms, {args.steps} steps ({seconds:.0f} s), "
+          f"{sum(step is not None for step in steps)} of {args.kills} killed, after steps "
+          f"{', '.join(str(step or 'loading') for step in steps)}; the last state before the end: step "
+          f"{0 if reached is None else int(reached['dynamics nsteps'])}; trajectory of {size} bytes; "
           + ", ".join(f"{file} {'identical' if equal else 'DIFFERENT'}" for file, equal in same.items()), flush=True)
 
 

@@ -262,7 +262,8 @@ def test_another_structure_is_refused(tmp_path):
 def test_another_calculator_is_refused(tmp_path):
     stopped(tmp_path)
     for make, message in ((lambda: springs.Held(springs.Springs(laws.crystal())), "`calculator` is 'springs.Held', but"),
-                          (lambda: LennardJones(sigma=3.3), "`sigma` of the calculator is '3.3', but .* has '3.4'")):
+                          (lambda: LennardJones(sigma=3.3, epsilon=0.0104, rc=7.5, ro=5.0, smooth=True),
+                           "`sigma` of the calculator is '3.3', but .* has '3.4'")):
         atoms = laws.crystal()
         atoms.calc = make()
         with pytest.raises(ValueError, match=message):

@@ -130,7 +130,7 @@ def load(calc, calculator, **options):
         return PETCalculator(calc, **options)
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ValueError(f"`--{given[0]}` is for calculators of this package: expected CALC, not --calculator")
+        raise ValueError(f"`--{given[0].replace('_', '-')}` is for calculators of this package: expected CALC, not --calculator")
     module, _, factory = calculator.partition(":")
     try:
         return getattr(importlib.import_module(module), factory)()

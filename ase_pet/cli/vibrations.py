@@ -11,12 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .. import phonons as phonons_room
-from ..calculator import PETCalculator
-from .inspect import CALCULATOR, JSON, SYMMETRISE, load, read
+from .inputs import CALC, MODEL_SYMMETRY, STRUCTURE, integers
+from .inputs import structure as read_structure
+from .inspect import CALCULATOR, JSON
 
-CALC = typer.Argument(None, help="name, calculator folder or checkpoint")
-STRUCTURE = typer.Argument(None, help="file of the structure, its last one if it holds several")
-MODEL_SYMMETRY = typer.Option(None, "--symmetrise", help=f"of the model: {SYMMETRISE}")
 DTYPE = typer.Option("float64", help="of CALC; float32 is too coarse for derivatives by differences")
 FMAX = typer.Option(1e-4, help="eV/A, largest force after the relaxation")
 SYMMETRY = typer.Option(None, "--symmetry/--no-symmetry", help="keep the space group; default: where all directions are "
@@ -68,7 +66,7 @@ def phonons(calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALC
     The cell is relaxed, displaced supercells are evaluated in batches, and the force constants are projected onto the laws
     that they obey; how far they were from these is reported. phonopy reads the folder: phonopy-load phonopy_params.yaml
     """
-    repeats, points = _integers("supercell", supercell, (3, 9)), _integers("mesh", mesh, (3,))
+    repeats, points = integers("supercell", supercell, (3, 9)), integers("mesh", mesh, (3,))
     repeats = repeats if len(repeats) == 3 else [repeats[k:k + 3] for k in (0, 3, 6)]
     atoms = _structure(calc, structure, calculator, symmetrise, dtype)
     with _progress() as report:
@@ -106,33 +104,16 @@ def elastic(calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALC
 
 
 def _structure(calc, structure, calculator, symmetrise, dtype):
-    """Atoms of a file with the calculator that CALC or --calculator names."""
-    if calculator is not None and structure is None:
-        calc, structure = None, calc
-    if structure is None or (calc is None) == (calculator is None):
-        raise ValueError("give CALC STRUCTURE, or --calculator module:factory STRUCTURE")
-    if calculator is not None and symmetrise is not None:
-        raise ValueError("`--symmetrise` is for calculators of this package: expected CALC, not --calculator")
-    atoms = read(structure, -1)
-    atoms.calc = load(None, calculator) if calc is None else PETCalculator(calc, symmetrise=symmetrise, dtype=dtype)
-    return atoms
-
-
-def _integers(name, text, sizes):
-    try:
-        found = [int(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        found = []
-    if len(found) not in sizes:
-        raise ValueError(f"`--{name}` is {text!r}: expected {' or '.join(map(str, sizes))} whole numbers, such as 2,2,2")
-    return found
+    """Atoms with their calculator; the default of `dtype` is for those of this package."""
+    return read_structure(calc, structure, calculator, symmetrise=symmetrise, dtype=dtype if calculator is None else None)
 
 
 @contextlib.contextmanager
 def _progress():
     """Function report(stage, done, total or None) that shows a bar on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("")
         yield lambda stage, done, total: progress.update(task, description=stage, completed=done, total=total)
 

@@ -1,0 +1,256 @@
+"""The command `ase-pet md`: files, summary, restart after SIGKILL, explosions, one line for bad input."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import springs
+import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from toys import silicon, tiny_pet
+from typer.testing import CliRunner
+
+from ase_pet import PETCalculator, cli, md, store
+
+TESTS = Path(__file__).parent
+FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
+RUN = ("--time", 0.5, "--timestep", 5, "--temperature", 600, "--interval", 10, "--thermo-interval", 2, "--checkpoint", 7)
+
+
+class Mortal(EMT):
+    """EMT that ends its process at the call that the environment says."""
+
+    calls = 0
+
+    def calculate(self, *arguments, **more):
+        self.calls += 1
+        if os.environ.get("DIES_AT") == str(self.calls):
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().calculate(*arguments, **more)
+
+
+class Cheap(EMT):
+    """EMT with forces that are 2 % too strong."""
+
+    def calculate(self, *arguments, **more):
+        super().calculate(*arguments, **more)
+        self.results["forces"] = 1.02 * self.results["forces"]
+
+
+class Interrupted(EMT):
+    """EMT during which somebody presses Ctrl-C."""
+
+    calls = 0
+
+    def calculate(self, *arguments, **more):
+        self.calls += 1
+        if self.calls > 30:
+            raise KeyboardInterrupt
+        super().calculate(*arguments, **more)
+
+
+@pytest.fixture
+def copper(tmp_path):
+    """Path of a structure."""
+    bulk("Cu", cubic=True).write(tmp_path / "cu.extxyz")
+    return tmp_path / "cu.extxyz"
+
+
+def command(*arguments):
+    return CliRunner().invoke(cli.app, ["md", *map(str, arguments)])
+
+
+def emt(structure, folder, *arguments, calculator="ase.calculators.emt:EMT"):
+    return command("--calculator", calculator, structure, "--output", folder, *RUN, *arguments)
+
+
+def last_words(arguments, monkeypatch, capsys):
+    """Exit status and what is on stderr, as the installed command gives them."""
+    monkeypatch.setattr(sys, "argv", ["ase-pet", "md", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_every_setting_is_an_option():
+    shown = {parameter.name for parameter in cli.typer.main.get_command(cli.app).commands["md"].params}
+    assert {field.name for field in dataclasses.fields(md.Settings)} <= shown
+
+
+def test_run_leaves_files_and_says_what_it_found(copper, tmp_path):
+    done = emt(copper, tmp_path / "run", "--extxyz", "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert found["files"] == ["md.json", "settings.toml", "state.npz", "thermo.csv", "thermo.png", "trajectory.extxyz",
+                              "trajectory.traj"]
+    assert (found["atoms"], found["steps"], found["settings"]["temperature"]) == (4, 100, 600)
+    assert found["ns_per_day"] > 0
+    assert 100 < found["means"]["mean_temperature_K"] < 600
+    assert found["means"]["error_drift"] > 0
+    assert json.loads((tmp_path / "run" / "md.json").read_text())["means"] == found["means"]
+    assert len(ase.io.read(tmp_path / "run" / "trajectory.extxyz", ":")) == 11
+
+
+def test_run_is_that_of_python(copper, tmp_path):
+    emt(copper, tmp_path / "command", "--extxyz", "--ensemble", "npt", "--barostat", "full", "--seed", 3)
+    atoms = ase.io.read(copper)
+    atoms.calc = EMT()
+    md.run(atoms, tmp_path / "python", time=0.5, timestep=5.0, temperature=600.0, interval=10, thermo_interval=2, checkpoint=7,
+           extxyz=True, ensemble="npt", barostat="full", seed=3)
+    assert all((tmp_path / "command" / name).read_bytes() == (tmp_path / "python" / name).read_bytes() for name in FILES)
+
+
+def test_summary_is_shown(copper, tmp_path):
+    shown = emt(copper, tmp_path / "run").stdout
+    for text in ("nve, 4 atoms, 100 steps", "mean temperature", "mean pressure", "drift of the conserved", "meV/atom/ps",
+                 "ns/day", "thermo.png"):
+        assert text in shown
+    assert "no means: thermo.csv has fewer than 20 rows" in emt(copper, tmp_path / "short", "--time", 0.05).stdout
+
+
+def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    arguments = ("--extxyz", "--ensemble", "nvt", "--start-temperature", "900")
+    assert emt(copper, whole, *arguments, calculator="test_md_command:Mortal").exit_code == 0
+    killed = subprocess.run(
+        [sys.executable, "-m", "ase_pet", "md", "--calculator", "test_md_command:Mortal", str(copper), "--output", str(stopped),
+         *map(str, RUN), *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "DIES_AT": "60"})
+    assert killed.returncode == -signal.SIGKILL
+    assert md.state.read(stopped)[0]["dynamics nsteps"] < 60
+    copper.unlink()  # the run remembers what it began with
+    done = command("--restart", "--output", stopped, "--json")
+    assert 40 < json.loads(done.stdout)["steps_now"] < 100
+    assert all((whole / name).read_bytes() == (stopped / name).read_bytes() for name in FILES)
+
+
+def test_restart_takes_a_longer_time_and_nothing_else(copper, tmp_path):
+    emt(copper, tmp_path / "run", "--ensemble", "nvt")
+    assert json.loads(command("--restart", "--output", tmp_path / "run", "--time", 0.6, "--json").stdout)["steps"] == 120
+    refused = command("--restart", "--output", tmp_path / "run", "--seed", 5).exception
+    assert "`seed` is 5, but the run in" in str(refused)
+    assert emt(copper, tmp_path / "run", "--ensemble", "nvt", "--restart", "--time", 0.7).exit_code == 0
+
+
+def test_restart_begins_what_is_not_there_yet(copper, tmp_path):
+    assert emt(copper, tmp_path / "run", "--restart").exit_code == 0
+
+
+def test_restart_of_a_run_of_python_asks_for_the_calculator(tmp_path):
+    md.run(springs.cube(), tmp_path, time=0.01)
+    refused = command("--restart", "--output", tmp_path)
+    assert "was not begun by `ase-pet md`: give CALC STRUCTURE" in str(refused.exception)
+
+
+def test_options_reach_the_calculator(tmp_path):
+    silicon().write(tmp_path / "si.extxyz")
+    store.save(tmp_path / "tiny", tiny_pet("local", dtype=torch.float64), store.Card("tiny", dtype="float64"))
+    done = command(tmp_path / "tiny", tmp_path / "si.extxyz", "--output", tmp_path / "run", "--time", 0.003, "--dtype", "float32",
+                   "--device", "cpu", "--symmetrise", "group:O")
+    assert done.exit_code == 0
+    parameters = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())["calculator"]["parameters"]
+    assert {name: parameters[name] for name in ("dtype", "device", "symmetrise")} == {
+        "dtype": "'float32'", "device": "'cpu'", "symmetrise": "'group:O'"}
+
+
+def test_multiple_time_steps_with_direct_forces(tmp_path):
+    checkpoint = TESTS / "data" / "pet_direct_heads.ckpt"
+    atoms = silicon()
+    atoms.numbers[:] = PETCalculator(checkpoint).species[0]
+    atoms.write(tmp_path / "in.extxyz")
+    done = command(checkpoint, tmp_path / "in.extxyz", "--output", tmp_path / "run", "--time", 0.002, "--timestep", 0.1,
+                   "--multiple", 4, "--max-force", 1e6, "--max-temperature", 1e9, "--json")
+    assert json.loads(done.stdout)["steps"] == 5
+    found = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
+    assert (found["fast"]["parameters"]["non_conservative"], found["calculator"]["parameters"]["non_conservative"]) == (
+        "'forces'", "False")
+
+
+def test_multiple_time_steps_with_a_cheap_calculator(copper, tmp_path):
+    run = (copper, tmp_path / "run", "--multiple", 5, "--timestep", 1)
+    assert json.loads(emt(*run, "--fast", "test_md_command:Cheap", "--json").stdout)["steps"] == 100
+    assert command("--restart", "--output", tmp_path / "run").exit_code == 0
+    assert "give --fast module:factory" in str(emt(copper, tmp_path / "other", "--multiple", 5).exception)
+
+
+def test_an_explosion_is_one_line_and_status_1(copper, tmp_path, monkeypatch, capsys):
+    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run", *RUN,
+                                "--timestep", 50, "--time", 5], monkeypatch, capsys)
+    assert status == 1
+    assert words.startswith("ase-pet: step ")
+    assert words.count("\n") == 1
+    assert f"is in {tmp_path}/run/last_good.traj; try a shorter `timestep`" in words
+    assert np.isfinite(ase.io.read(tmp_path / "run" / "last_good.traj").positions).all()
+
+
+def test_a_model_that_does_not_know_ends_the_run(tmp_path):
+    atoms = silicon()
+    checkpoint = TESTS / "data" / "pet_llpr.ckpt"
+    atoms.numbers[:] = PETCalculator(checkpoint).species[0]
+    atoms.write(tmp_path / "in.extxyz")
+    done = command(checkpoint, tmp_path / "in.extxyz", "--output", tmp_path / "run", "--uncertainty", "stop",
+                   "--uncertainty-threshold", 1e-9)
+    assert done.exit_code == 1
+    assert "is uncertain by more than 1e-09 eV" in done.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(copper, tmp_path):
+    done = emt(copper, tmp_path / "run", calculator="test_md_command:Interrupted")
+    assert done.exit_code == 130
+    assert f"ase-pet md --restart --output {tmp_path}/run" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--ensemble", "nph"], "`ensemble` is 'nph': valid choices are nve, nvt, npt"),
+    (["--timestep", "0"], "`timestep` is 0.0: expected a number above 0"),
+    (["--dtype", "float32"], "`--dtype` is for calculators of this package: expected CALC, not --calculator"),
+    (["--uncertainty-threshold", "1"], "`--uncertainty-threshold` is for calculators of this package"),
+    (["--calculator", "nowhere:make"], "`--calculator` 'nowhere:make': No module named 'nowhere'; expected module:factory")])
+def test_bad_input_is_one_line(arguments, message, copper, tmp_path, monkeypatch, capsys):
+    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run", *arguments],
+                               monkeypatch, capsys)
+    assert status == 2
+    assert words.startswith(f"ase-pet: {message}")
+    assert words.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_structure_is_asked_for(tmp_path):
+    assert "give CALC STRUCTURE" in str(command("silicon", "--output", tmp_path).exception)
+    assert "holds no run to be continued" in str(command("--restart", "--output", tmp_path).exception)
+
+
+def test_a_run_is_not_overwritten(copper, tmp_path):
+    emt(copper, tmp_path / "run")
+    assert "holds a run (settings.toml," in str(emt(copper, tmp_path / "run").exception)
+
+
+def test_disk_and_folder_are_examined_before_the_run(copper, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "file" / "run"],
+                               monkeypatch, capsys)
+    assert (status, words) == (2, f"ase-pet: `output` {tmp_path}/file/run cannot be written: Not a directory\n")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=12345))
+    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run"],
+                               monkeypatch, capsys)
+    assert status == 2
+    assert "and 12345 bytes are free there" in words
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_plot_is_not_worth_a_run(copper, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = emt(copper, tmp_path / "run")
+    assert done.exit_code == 0
+    assert "the plot needs matplotlib" in done.stderr
