@@ -23,11 +23,31 @@ STOPPED = 130  # exit status of shells for Ctrl-C
 EPILOG = ("Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output run; after it was "
           "stopped, by whatever: ase-pet md --restart --output run")
 
-DEFAULT = dynamics.Settings()
-
-
-def _option(name, text, panel, **more):
-    return typer.Option(getattr(DEFAULT, name), help=text, rich_help_panel=panel, **more)
+HELP = {  # setting: what it is, by heading
+    "Run": {
+        "ensemble": "nve, nvt, npt", "temperature": "K", "time": "ps, in all", "timestep": "fs",
+        "seed": "of momenta and thermostat",
+        "momenta": "draw: from the temperature, without net momentum and, of molecules, rotation; keep: those of the structure",
+        "start_temperature": "K, of the momenta that are drawn; default: temperature. A crystal on perfect sites gives half of "
+                             "it to its potential energy",
+        "multiple": "time steps with cheap forces between two corrections, nve only: direct forces of CALC, or --fast"},
+    "Thermostat and barostat": {
+        "thermostat": "of nvt: langevin, bussi, nose-hoover", "thermostat_time": "fs; of langevin 1 / friction",
+        "pressure": "GPa, of npt", "barostat": "of npt: isotropic, full", "barostat_time": "fs"},
+    "Files": {
+        "interval": "steps between frames of the trajectory", "thermo_interval": "steps between rows of thermo.csv",
+        "checkpoint": "steps between states to restart from"},
+    "Limits": {
+        "max_temperature": "K, above which the run has exploded", "max_force": "eV/A, the same"}}
+OPTIONS = {name: typer.Option(getattr(dynamics.Settings(), name), help=text, rich_help_panel=panel)
+           for panel, texts in HELP.items() for name, text in texts.items()}
+EXTXYZ = typer.Option(False, "--extxyz", help="write trajectory.extxyz as well", rich_help_panel="Files")
+FAST = typer.Option(None, help="module:factory of the calculator of cheap forces", rich_help_panel="Run")
+OUTPUT = typer.Option(..., help="folder to write to; it must not hold another run")
+RESTART = typer.Option(False, "--restart", help="continue the run in the folder, to the last bit as if it had not been stopped; "
+                       "a new one where there is none. CALC, STRUCTURE and settings may be left out; --time may be longer")
+UNCERTAINTY = typer.Option(None, help="of a CALC that knows its own: off, warn, stop the run")
+THRESHOLD = typer.Option(None, help="eV, standard deviation of the energy of any atom")
 
 
 def register(app):
@@ -35,37 +55,18 @@ def register(app):
     app.command("md", epilog=EPILOG)(md)
 
 
-def md(ctx: typer.Context, calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALCULATOR,
-       output: Path = typer.Option(..., help="folder to write to; it must not hold another run"),
-       restart: bool = typer.Option(False, "--restart", help="continue the run in the folder, to the last bit as if it had "
-                                    "not been stopped; a new one where there is none. CALC, STRUCTURE and settings may be "
-                                    "left out; --time may be longer"),
-       ensemble: str = _option("ensemble", "nve, nvt, npt", "Run"), temperature: float = _option("temperature", "K", "Run"),
-       time: float = _option("time", "ps, in all", "Run"), timestep: float = _option("timestep", "fs", "Run"),
-       seed: int = _option("seed", "of momenta and thermostat", "Run"),
-       momenta: str = _option("momenta", "draw: from the temperature, without net momentum and, of molecules, rotation; "
-                              "keep: those of the structure", "Run"),
-       start_temperature: float = _option("start_temperature", "K, of the momenta that are drawn; default: temperature. A "
-                                          "crystal on perfect sites gives half of it to its potential energy", "Run"),
-       multiple: int = _option("multiple", "time steps with cheap forces between two corrections, nve only: direct forces of "
-                               "CALC, or --fast", "Run"),
-       fast: str = typer.Option(None, help="module:factory of the calculator of cheap forces", rich_help_panel="Run"),
-       thermostat: str = _option("thermostat", "of nvt: langevin, bussi, nose-hoover", "Thermostat and barostat"),
-       thermostat_time: float = _option("thermostat_time", "fs; of langevin 1 / friction", "Thermostat and barostat"),
-       pressure: float = _option("pressure", "GPa, of npt", "Thermostat and barostat"),
-       barostat: str = _option("barostat", "of npt: isotropic, full", "Thermostat and barostat"),
-       barostat_time: float = _option("barostat_time", "fs", "Thermostat and barostat"),
-       interval: int = _option("interval", "steps between frames of the trajectory", "Files"),
-       thermo_interval: int = _option("thermo_interval", "steps between rows of thermo.csv", "Files"),
-       checkpoint: int = _option("checkpoint", "steps between states to restart from", "Files"),
-       extxyz: bool = typer.Option(False, "--extxyz", help="write trajectory.extxyz as well", rich_help_panel="Files"),
-       max_temperature: float = _option("max_temperature", "K, above which the run has exploded", "Limits"),
-       max_force: float = _option("max_force", "eV/A, the same", "Limits"),
-       symmetrise: str = MODEL_SYMMETRY, dtype: str = DTYPE, device: str = DEVICE, variant: str = VARIANT,
-       orientations: str = ORIENTATIONS,
-       uncertainty: str = typer.Option(None, help="of a CALC that knows its own: off, warn, stop the run"),
-       uncertainty_threshold: float = typer.Option(None, help="eV, standard deviation of the energy of any atom"),
-       json: bool = JSON):
+def md(ctx: typer.Context, calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALCULATOR, output: Path = OUTPUT,
+       restart: bool = RESTART, ensemble: str = OPTIONS["ensemble"], temperature: float = OPTIONS["temperature"],
+       time: float = OPTIONS["time"], timestep: float = OPTIONS["timestep"], seed: int = OPTIONS["seed"],
+       momenta: str = OPTIONS["momenta"], start_temperature: float = OPTIONS["start_temperature"],
+       multiple: int = OPTIONS["multiple"], fast: str = FAST, thermostat: str = OPTIONS["thermostat"],
+       thermostat_time: float = OPTIONS["thermostat_time"], pressure: float = OPTIONS["pressure"],
+       barostat: str = OPTIONS["barostat"], barostat_time: float = OPTIONS["barostat_time"],
+       interval: int = OPTIONS["interval"], thermo_interval: int = OPTIONS["thermo_interval"],
+       checkpoint: int = OPTIONS["checkpoint"], extxyz: bool = EXTXYZ, max_temperature: float = OPTIONS["max_temperature"],
+       max_force: float = OPTIONS["max_force"], symmetrise: str = MODEL_SYMMETRY, dtype: str = DTYPE, device: str = DEVICE,
+       variant: str = VARIANT, orientations: str = ORIENTATIONS, uncertainty: str = UNCERTAINTY,
+       uncertainty_threshold: float = THRESHOLD, json: bool = JSON):
     """Molecular dynamics of a structure, in a folder: trajectory, thermo.csv, its plot, and a state to restart from.
 
     Any calculator will do: the name of one, a checkpoint, or --calculator module:factory. At the end stand means with
