@@ -77,3 +77,18 @@ def test_unknown_grids_are_refused(name):
 def test_axes_must_be_unit_vectors(axes):
     with pytest.raises(ValueError, match="expected unit vectors"):
         orientations.checked(axes)
+
+
+@pytest.mark.parametrize("name", ["octahedral", "icosahedral", "compound", "antipodal:14", "fibonacci:9"])
+def test_classes_are_turns_that_make_the_same_grid(name, generator):
+    """Against grids compared point by point."""
+    axes = orientations.grid(name)
+    turns = torch.cat([rotations.with_inversion(rotations.icosahedral()), rotations.random_orthogonal(10, generator)])
+    label, grids = orientations.classes(axes, turns), axes @ turns  # of Q^T o, as rows
+    same = (grids[:, None, :, None] - grids[:, None]).abs().amax(-1).amin(-1).amax(-1) < 1e-9
+    assert torch.equal(label[:, None] == label, same)
+
+
+def test_turns_of_unknown_axes_are_all_different():
+    turns = rotations.octahedral()
+    assert torch.equal(orientations.classes(orientations.grid("given:3"), turns), torch.arange(24))

@@ -96,12 +96,48 @@ def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
     assert worst(symmetrise(model, "group:I")(graph), model(graph)) < 1e-13
 
 
+@pytest.mark.parametrize(("grid", "group", "evaluations"), [
+    ("icosahedral", "group:I", 1), ("dodecahedral", "group:I", 1), ("compound", "group:I", 1), ("octahedral", "group:O", 1),
+    ("icosahedral", "group:O", 2), ("octahedral", "group:I", 5), ("antipodal:14", "group:I", 60),
+    ("fibonacci:7", "group:I", 120), ("none", "group:I", 1)])
+def test_symmetries_of_the_grid_cost_no_evaluation(grid, group, evaluations):
+    """Elements of the group that turn the grid into the same are one evaluation; the octahedron has 5 places among them."""
+    model, seen = tiny_ponita(orientations=grid), []
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].n_structures))
+    symmetrised, graph = symmetrise(model, group), batch([STRUCTURES["ethanol"]()], 4.0)
+    symmetrised(graph)
+    assert sum(seen) == evaluations == symmetrised.cost(graph)["evaluations_per_atom"]
+
+
+@pytest.mark.parametrize("grid", ["icosahedral", "octahedral"])
+def test_120_elements_are_exact_whatever_is_spared(grid):
+    model, atoms = symmetrise(tiny_ponita(orientations=grid), "group:I"), STRUCTURES["ethanol"]()
+    energies, forces = changes(model, atoms, rotations.with_inversion(rotations.icosahedral()).numpy())
+    assert energies < 1e-13 * float(evaluate(model, atoms).energies.abs().max())
+    assert forces < 1e-12
+
+
 def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
     """The tetrahedral rotations are common to both groups, and a quarter turn makes the rest of those of the cube."""
     model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
     quarter = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
     two = (model(graph) + model(graph.with_vectors(graph.pair_vectors @ quarter.T))) / 2
     assert worst(symmetrise(model, "group:O")(graph), two) < 1e-12
+
+
+def test_mirror_images_of_frames_are_spared_on_grids_that_have_them():
+    """Inversion and a half-turn are symmetries of an icosahedral grid, so that a frame and its mirror image are one."""
+    graph, environments = batch([STRUCTURES["ethanol"]()], 4.0), {}
+    for name in ("base", "fibonacci"):
+        model = symmetrise(tiny_ponita(name, num_layers=1), "ecse")
+        environments[name] = float(model.describe(graph)["environments"].sum())
+    assert environments["fibonacci"] == 2 * environments["base"]
+
+
+def test_deep_models_are_refused_with_what_they_would_cost():
+    model, atoms = symmetrise(tiny_ponita("three layers"), "ecse"), STRUCTURES["fcc"]() * 3
+    with pytest.raises(ValueError, match="times the work of this model.* turned copies of such a cluster for each atom have"):
+        evaluate(model, atoms).energies  # noqa: B018
 
 
 @pytest.mark.parametrize("structure", ["ethanol", "slab", "CO2 160", "N2", "atom"])
