@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Phonons of silicon by four roads, and what each costs.
+"""Phonons of silicon by several roads, and what each costs.
 
-usage: phonons.py [CALC] [--repeats 3] [--large]
-Frequencies in the 64-atom cubic cell: `ase_pet.phonons` by displacements in one batch and by second derivatives, phonopy's
-own finite differences of the same calculator called once per supercell, and PBE (density-functional perturbation theory;
-settings of the training data). Elastic constants and equation of state beside PBE. Then the cost of force constants
-where symmetry does not help: 64 silicon atoms displaced at random, CPU seconds of one thread, median of the repeats; the
-384 displaced supercells are timed on a sample of 24. --large: the same for 216 atoms.
+usage: phonons.py [CALC] [--repeats 3] [--sizes 1 2 3]
+Frequencies in the 64-atom cubic cell, in float64: `ase_pet.phonons` by displacements in batches and by second derivatives
+(these in float32 as well), phonopy's own finite differences of the same calculator called once per supercell, and PBE
+(density-functional perturbation theory; settings of the training data). Elastic constants and equation of state beside PBE.
+Then the cost of force constants where symmetry does not help: n^3 cubic cells of 8 silicon atoms displaced at random, six
+displaced supercells for each atom; CPU seconds of one thread, median of the repeats (one for the largest size), each road
+timed on a part of the displacements and scaled to all of them.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def named(found):
 
 
 def accuracy(calc):
-    """Print frequencies of the four roads and elastic constants."""
+    """Print frequencies of the roads and elastic constants."""
     start = bulk("Si", a=5.46)
     start.calc = calc
     atoms = phonons.relax(start).atoms
@@ -64,15 +65,20 @@ def accuracy(calc):
              for method in phonons.METHODS}
     batch, exact = (frequencies(road.phonopy) for road in roads.values())
     single = frequencies(one_by_one(calc, atoms))
-    columns = [named(found) for found in (batch, single, exact)]
-    print(f"{'':22} {'batch':>9} {'one by one':>11} {'hessian':>9} {'PBE':>7}")
+    atoms.calc = PETCalculator(calc.parameters["model"], dtype="float32")
+    coarse = frequencies(phonons.run(atoms, CUBIC, method="hessian", relaxed=False, mesh=(8, 8, 8)).phonopy)
+    atoms.calc = calc
+    columns = [named(found) for found in (batch, single, exact, coarse)]
+    print(f"{'':22} {'batches':>9} {'one by one':>11} {'hessian':>9} {'float32':>9} {'PBE':>7}")
     for key in columns[0]:
-        print(f"{key:22} {columns[0][key]:9.4f} {columns[1][key]:11.4f} {columns[2][key]:9.4f} {REFERENCES[key]:7.2f}")
-    print(f"largest difference over all modes: batch and one by one {np.abs(batch - single).max():.1e} THz, "
-          f"batch and hessian {np.abs(batch - exact).max():.1e} THz")
+        print(f"{key:22} {columns[0][key]:9.4f} {columns[1][key]:11.4f} {columns[2][key]:9.4f} {columns[3][key]:9.4f} "
+              f"{REFERENCES[key]:7.2f}")
+    print("largest difference over all modes to displacements in batches:", *(
+        f"{name} {np.abs(batch - other).max():.1e} THz" for name, other in
+        (("one by one", single), ("hessian", exact), ("hessian in float32", coarse))), sep="\n  ")
     for method, road in roads.items():
-        print(method, "imaginary modes", len(road.imaginary()), *(
-            f"{when}: " + ", ".join(f"{name} {value:.1e}" for name, value in found.items())
+        print(f"{method}: {len(road.imaginary())} imaginary modes", *(
+            f"{when} the projection: " + ", ".join(f"{name} {value:.1e}" for name, value in found.items())
             for when, found in road.residuals.items()), sep="; ")
     elasticity(atoms)
 
@@ -103,40 +109,42 @@ def cost(calc, n, repeats):
     atoms = bulk("Si", a=5.467, cubic=True) * (n, n, n)
     atoms.rattle(0.02, seed=1)
     crystal = phonons.Crystal(atoms, (1, 1, 1), symmetry=False)
-    structures = crystal.displaced()[1:]
-    sample = structures[:SAMPLE]
+    structures, total = crystal.displaced()[1:], len(crystal.moves) - 1
+    moves, single = crystal.moves[1:][:phonons.CHUNK_MOVES], PETCalculator(calc.parameters["model"], dtype="float32")
 
     def loop():
-        for structure in sample:
+        for structure in structures[:SAMPLE]:
             structure.calc = calc
             structure.calc.reset()
             structure.get_forces()
 
-    results = {"one by one": [value * len(structures) / SAMPLE for value in seconds(loop, repeats)]}
-    for size in (len(atoms), 4 * len(atoms), 16 * len(atoms)):
+    roads = {"one by one": (loop, SAMPLE)}
+    for size in (64, 128, 256, 1024):
         other = PETCalculator(calc.parameters["model"], dtype="float64", batch_atoms=size)
-        found = seconds(lambda other=other: other.evaluate(sample, ("forces",)), repeats)
-        results[f"batches of {size} atoms"] = [value * len(structures) / SAMPLE for value in found]
-    results["hessian"] = seconds(lambda: calc.hessian(atoms), max(1, repeats - 2))
-    print(f"\n{len(atoms)} atoms without symmetry, {len(structures)} displaced supercells ({SAMPLE} timed)")
-    for name, (cpu, wall) in results.items():
-        print(f"{name:24} {cpu:8.1f} CPU-s {wall:8.1f} s wall   {results['one by one'][0] / cpu:5.2f} times as fast (CPU)")
+        roads[f"evaluate, {size} atoms a batch"] = (lambda other=other: other.evaluate(structures[:SAMPLE], ("forces",)), SAMPLE)
+    roads["displaced_forces"] = (lambda: calc.displaced_forces(atoms, moves), len(moves))
+    roads["hessian"] = (lambda: calc.hessian(atoms), total)
+    roads["hessian, float32"] = (lambda: single.hessian(atoms), total)
+    print(f"\n{len(atoms)} atoms without symmetry, {total} displaced supercells")
+    reference = None
+    for name, (road, timed) in roads.items():
+        cpu, wall = (value * total / timed for value in seconds(road, repeats))
+        reference = reference or cpu
+        print(f"{name:28} {cpu:8.2f} CPU-s {wall:8.2f} s wall   {reference / cpu:6.2f} times as fast (CPU)", flush=True)
 
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("calculator", nargs="?", default="silicon")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3], help="n of the n^3 cubic cells")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     calc = PETCalculator(arguments.calculator, dtype="float64")
     accuracy(calc)
-    cost(calc, 1, arguments.repeats)
-    cost(calc, 2, arguments.repeats)
-    if arguments.large:
-        cost(calc, 3, 1)
+    for n in arguments.sizes:
+        cost(calc, n, arguments.repeats if n < 3 else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands around the minimum of the energy: relax, phonons, elastic."""
+"""Commands around the minimum of the energy: relax, phonons, elastic, conductivity."""
 
 import contextlib
 import json as json_module
@@ -28,6 +28,7 @@ def register(app):
     app.command("relax")(relax)
     app.command("phonons")(phonons)
     app.command("elastic")(elastic)
+    app.command("conductivity")(conductivity)
 
 
 def relax(calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALCULATOR,
@@ -103,6 +104,32 @@ def elastic(calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALC
     _finish(content, path, json, lambda: _print_elastic(content))
 
 
+def conductivity(calc: str = CALC, structure: str = STRUCTURE, calculator: str = CALCULATOR,
+                 supercell: str = typer.Option("2,2,2", help="repeats of the unit cell in STRUCTURE, or nine integers"),
+                 output: Path = typer.Option(..., help="folder: phono3py_params.yaml, conductivity.json"),
+                 displacement: float = typer.Option(0.03, help="A"),
+                 mesh: str = typer.Option("11,11,11", help="q-points; increase them until the number stays"),
+                 temperatures: str = typer.Option("300", help="K, whole numbers, separated by commas"),
+                 isotopes: bool = typer.Option(True, "--isotopes/--no-isotopes", help="scattering by those of natural elements"),
+                 relaxed: bool = RELAX, fmax: float = FMAX, symmetrise: str = MODEL_SYMMETRY, dtype: str = DTYPE,
+                 json: bool = JSON):
+    """Thermal conductivity (W/m/K) of a crystal by phono3py, from displacements of one and two atoms.
+
+    Phonons scatter from each other, in the relaxation-time approximation, and from isotopes. Needs phono3py:
+    pip install 'ase-pet[conductivity]'.
+    """
+    repeats, points = integers("supercell", supercell, (3, 9)), integers("mesh", mesh, (3,))
+    kelvin = integers("temperatures", temperatures, range(1, 1001))
+    repeats = repeats if len(repeats) == 3 else [repeats[k:k + 3] for k in (0, 3, 6)]
+    atoms = _structure(calc, structure, calculator, symmetrise, dtype)
+    with _progress() as report:
+        found = phonons_room.conductivity(
+            atoms, repeats, displacement=displacement, mesh=points, temperatures=kelvin, isotopes=isotopes, relaxed=relaxed,
+            fmax=fmax, on_progress=lambda done, total: report("displaced supercells", done, total))
+    found.write(output)
+    _finish(found.as_dict(), output / "conductivity.json", json, lambda: _print_conductivity(found.as_dict()))
+
+
 def _structure(calc, structure, calculator, symmetrise, dtype):
     """Atoms with their calculator; the default of `dtype` is for those of this package."""
     return read_structure(calc, structure, calculator, symmetrise=symmetrise, dtype=dtype if calculator is None else None)
@@ -164,3 +191,12 @@ def _print_elastic(found):
     print("mechanically stable" if found["stable"] else "MECHANICALLY UNSTABLE: some small strain lowers the energy")
     print(f"bulk modulus {found['bulk_hill']:.2f} GPa (equation of state: {found['equation_of_state']['bulk_modulus']:.2f}), "
           f"shear modulus {found['shear_hill']:.2f} GPa (Hill)")
+
+
+def _print_conductivity(found):
+    table = Table("K", *("xx", "yy", "zz", "yz", "xz", "xy"), "mean", "unit")
+    for kelvin, tensor, mean in zip(found["temperatures"], found["tensors"], found["mean"], strict=True):
+        entries = [tensor[i][j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
+        table.add_row(f"{kelvin:g}", *(f"{value:.2f}" for value in [*entries, mean]), "W/m/K")
+    Console().print(table)
+    print(f"{found['displaced_supercells']} displaced supercells")

@@ -22,15 +22,22 @@ def write(spectrum: Spectrum, folder):
     found.write_total_dos(filename=folder / "total_dos.dat")
     found.write_yaml_thermal_properties(filename=folder / "thermal_properties.yaml")
     (folder / REPORT).write_text(json.dumps(spectrum.as_dict(), indent=1) + "\n", encoding="utf-8")
-    plot(spectrum).savefig(folder / PLOT, dpi=150)
+    plot(spectrum, _title(spectrum)).savefig(folder / PLOT, dpi=150)
     if spectrum.relaxation is not None:
         ase.io.write(folder / STRUCTURE, spectrum.relaxation.atoms)
     return sorted(path for path in folder.iterdir() if path.name in {
         PARAMETERS, "band.yaml", "total_dos.dat", "thermal_properties.yaml", REPORT, PLOT, STRUCTURE})
 
 
+def _title(spectrum):
+    """What crystal this is of, and how it was computed."""
+    facts = spectrum.facts
+    how = f"displacements of {facts['displacement']:g} A" if "displacement" in facts else "second derivatives"
+    return f"{spectrum.crystal.supercell.get_chemical_formula(empirical=True)}, {facts['supercell_atoms']} atoms, {how}"
+
+
 def plot(spectrum: Spectrum, title=""):
-    """Figure of bands beside the density of states; imaginary modes lie below zero, in red."""
+    """Figure of bands beside the density of states; imaginary modes lie below zero, in red, and come first in the title."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 5), layout="constrained")
     bands, states = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
@@ -38,11 +45,13 @@ def plot(spectrum: Spectrum, title=""):
     density = spectrum.phonopy.total_dos
     states.plot(density.dos, density.frequency_points, "C0")
     states.set(xlabel="states per THz and cell", xlim=(0, None))
+    low, high = min(0.0, spectrum.frequencies.min()), spectrum.frequencies.max()
+    bands.set_ylim(low - 0.05 * (high - low) * (low < 0), high + 0.05 * (high - low))  # phonopy's density goes far beyond
     modes = spectrum.imaginary()
     if modes:
         bands.axhspan(modes[0]["frequency"], 0, color="red", alpha=0.1)
         title = f"{len(modes)} IMAGINARY MODES, lowest {modes[0]['frequency']:.2f} THz. {title}"
-    figure.suptitle(title or "no imaginary modes")
+    figure.suptitle(title if modes else f"{title}: no imaginary modes" if title else "no imaginary modes")
     return figure
 
 
