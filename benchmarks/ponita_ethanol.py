@@ -73,6 +73,7 @@ width = 64
 num_basis = 32
 num_layers = 3
 orientations = "{grid}"
+scaled = false
 """
 FINE = "antipodal:64"
 PROBED = 160  # structures, of which the training is timed
@@ -87,14 +88,14 @@ class Run:
     uses: tuple
     symmetrise: str = "none"
     augmentation: str = "rotations"
-    rate: float = 6e-3
-    batch_size: int = 16
+    rate: float = 1.5e-2
+    batch_size: int = 8
 
 
 OWN, GRIDS = (("none", None),), (("none", None), ("none", FINE))
 RUNS = {
-    "PET": Run("pet", PET, (("none", None), ("group:O", None)), rate=3e-3),
-    "PET in frames": Run("pet", PET, (("ecse", None),), "ecse", "frames", rate=3e-3),
+    "PET": Run("pet", PET, (("none", None), ("group:O", None)), rate=6e-3),
+    "PET in frames": Run("pet", PET, (("ecse", None),), "ecse", "frames", rate=6e-3),
     "PNITA": Run("ponita", PONITA.format(grid="none"), OWN),
     "PONITA 12": Run("ponita", PONITA.format(grid="icosahedral"), GRIDS),
     "PONITA 20": Run("ponita", PONITA.format(grid="dodecahedral"), GRIDS),
