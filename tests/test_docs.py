@@ -19,11 +19,28 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 EXAMPLES = sorted((ROOT / "md_examples").glob("*.py"))
-SMALL = {"01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"],
-         "03_angular_momentum": ["--steps", "10"]}
-WRITTEN = {"01_nve_energy_conservation": ["energy_conservation.png", "nve.json", "nve.traj"],
-           "02_phonon_bands": ["phonon_bands.png", "phonons.yaml"],
-           "03_angular_momentum": ["angular_momentum.json", "angular_momentum.png", "ethanol.traj"]}
+SMALL = {
+    "00_first_energy": [], "01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"],
+    "03_angular_momentum": ["--steps", "10"], "04_nvt": ["--time", "0.1", "--thermostats", "bussi"],
+    "05_npt_thermal_expansion": ["--time", "0.2", "--temperatures", "300", "900", "--repeats", "1"],
+    "06_phonons": ["--supercell", "2", "--mesh", "4"], "07_relaxation_with_cell": ["--points", "5"],
+    "08_vacancy": ["--repeats", "1"], "09_check_any_calculator": ["--only", "gradients", "permutation"],
+    "10_train_a_potential": ["--structures", "10", "--epochs", "3", "--steps", "5"],
+    "11_symmetrised_against_plain": ["--angles", "3"]}
+WRITTEN = {
+    "00_first_energy": ["first_energy.json"],
+    "01_nve_energy_conservation": ["energy_conservation.png", "nve.json", "nve.traj"],
+    "02_phonon_bands": ["phonon_bands.png", "phonons.yaml"],
+    "03_angular_momentum": ["angular_momentum.json", "angular_momentum.png", "ethanol.traj"],
+    "04_nvt": ["nvt.json", "nvt.png", "nvt_bussi"],
+    "05_npt_thermal_expansion": ["npt_300K", "npt_900K", "thermal_expansion.json", "thermal_expansion.png"],
+    "06_phonons": ["band.yaml", "phonons.json", "phonons.png", "phonopy_params.yaml", "structure.extxyz",
+                   "thermal_properties.yaml", "total_dos.dat"],
+    "07_relaxation_with_cell": ["elasticity.json", "relaxed.extxyz"],
+    "08_vacancy": ["vacancy.json"],
+    "09_check_any_calculator": ["checks_emt.html"],
+    "10_train_a_potential": ["copper", "copper.extxyz", "copper.toml"],
+    "11_symmetrised_against_plain": ["turned.json", "turned.png"]}
 
 needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
 
@@ -74,6 +91,10 @@ def test_links_lead_somewhere(page):
 
 def test_shipped_calculators_stand_in_the_clone():
     assert shipped_folder() == ROOT / "calculators"
+
+
+def test_every_example_is_run():
+    assert [script.stem for script in EXAMPLES] == list(SMALL) == list(WRITTEN)
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=name)
