@@ -54,13 +54,16 @@ silicon: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/silicon_first.toml --output runs/silicon-first
 	$(BIN)/ase-pet train calculators/silicon/recipe.toml --output runs/silicon
 
-# calculators/ethanol from its training data on: of the order of two hours of one core. tblite makes the data of the first
-# stage; how training_sum.extxyz.xz was made stands in benchmarks/data/ethanol_difference.py.
+# calculators/ethanol from its training data on: of the order of four hours of one core. tblite makes the data of the first
+# stage; how training_sum.extxyz.xz and training_own.extxyz.xz were made stands in benchmarks/data/ethanol_difference.py and
+# ethanol_dynamics.py.
 ethanol: $(INSTALLED)
 	$(PIP) install --quiet $(PIP_ARGS) tblite
 	$(BIN)/python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz
 	$(BIN)/ase-pet train benchmarks/data/ethanol_gfn2.toml --output runs/ethanol-gfn2
 	$(BIN)/ase-pet train benchmarks/data/ethanol_first.toml --output runs/ethanol-first
+	$(BIN)/ase-pet train benchmarks/data/ethanol_sum.toml --output runs/ethanol-sum
+	$(BIN)/ase-pet train benchmarks/data/ethanol_second.toml --output runs/ethanol-second
 	$(BIN)/ase-pet train calculators/ethanol/recipe.toml --output runs/ethanol
 
 clean:

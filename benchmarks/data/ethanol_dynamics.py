@@ -8,6 +8,9 @@ lengths. Here one Langevin trajectory of the calculator, every 30 fs, whose forc
 at each step: their scatter is small beside the random force of the thermostat, and ECSE would take twenty times as long.
 Energies and forces in the file are those of GFN2-xTB, as in the files of ethanol_gfn2.py, for ethanol_difference.py;
 ethanol_pbe.py labels them anew. Every tenth structure is for validation.
+
+calculators/ethanol/training_own.extxyz.xz: --first 60000 (with steps of 0.5 fs, every 40 fs), 62000 and 64000 at 500 K and 70000
+at 750 K, moved by the calculator of 2026-11-24, as many of each as were labelled (--level 2 --in-order) in an hour.
 """
 
 import argparse
