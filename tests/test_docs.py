@@ -25,7 +25,7 @@ SMALL = {
     "05_npt_thermal_expansion": ["--time", "0.2", "--temperatures", "300", "900", "--repeats", "1"],
     "06_phonons": ["--supercell", "2", "--mesh", "4"], "07_relaxation_with_cell": ["--points", "5"],
     "08_vacancy": ["--repeats", "1"], "09_check_any_calculator": ["--only", "gradients", "permutation"],
-    "10_train_a_potential": ["--structures", "10", "--epochs", "3", "--steps", "5"],
+    "10_train_a_potential": ["--structures", "5", "--epochs", "2", "--steps", "5"],
     "11_symmetrised_against_plain": ["--angles", "3"]}
 WRITTEN = {
     "00_first_energy": ["first_energy.json"],
