@@ -7,7 +7,8 @@ from local_toys import SPECIES
 
 from ase_pet.models import ponita
 
-BASE = ponita.Settings(species=SPECIES, cutoff=4.0, width=8, num_basis=6, num_layers=2, widening=2, softening=0.3)
+BASE = ponita.Settings(species=SPECIES, cutoff=4.0, width=8, num_basis=6, num_layers=2, widening=2, softening=0.3,
+                       scaled=True)
 LEGACY = {"softening": 0.0, "scaled": False}
 SETTINGS = {
     "base": {},
@@ -22,6 +23,7 @@ SETTINGS = {
     "layer scale": {"layer_scale": 0.1},
     "last readout": {"multiple_readouts": False},
     "dipole": {"heads": {"energy": 1, "dipole": 3}},
+    "in A": {"scaled": False},
     "norm": LEGACY,
     "PNITA": {"orientations": "none"},
 }

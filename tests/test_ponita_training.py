@@ -16,6 +16,7 @@ width = 12
 num_basis = 8
 num_layers = 1
 orientations = "octahedral"
+scaled = true
 """
 
 

@@ -20,7 +20,7 @@ class Settings:
     cutoff_width: float = 1.0  # A, of bump and step
     orientations: str = "icosahedral"  # see `orientations`; "given:n": n axes that come with the weights; "none": PNITA
     softening: float = 0.3  # A, within which the distance from an axis is smooth; 0: a cusp, as in the authors' models
-    scaled: bool = True  # invariants over the cutoff; in the authors' models they are in A
+    scaled: bool = False  # invariants over the cutoff, from which bonds are hard to learn; else in A
     degree: int = 3  # of the polynomials of invariants
     width: int = 64  # channels C
     num_basis: int = 64  # functions K of the kernel basis

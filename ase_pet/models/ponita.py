@@ -12,7 +12,7 @@ PNITA, `orientations` "none", has kernels of the distance alone: invariant, but 
 
 Source: E. Bekkers, S. Vadgama, R. Hesselink, P. van der Linden, D. Romero, Fast, Expressive SE(n) Equivariant Networks
 through Weight-Sharing in Position-Orientation Space, ICLR 2024, arXiv:2310.02970. Other than there, by default edges
-leave smoothly, b is smooth on the axis, and invariants are in units of the cutoff.
+leave smoothly, and b is smooth on the axis.
 """
 
 import copy

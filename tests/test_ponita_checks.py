@@ -1,0 +1,34 @@
+"""The checks of this package on PONITA with settings for dynamics: what passes, and what only symmetrisers make pass."""
+
+import pytest
+from local_toys import STRUCTURES
+from ponita_toys import tiny_ponita
+
+from ase_pet import PETCalculator, checks
+
+LAWS = ["batch", "cutoff_pair", "cutoff_third_atom", "determinism", "gradients", "lattice", "locality", "net_force",
+        "permutation", "supercell", "translation"]
+SYMMETRIES = ["inversion", "net_torque", "rotation"]
+
+
+def failed(model, structures, names, **options):
+    """Names of the checks that something fails on, of those that must measure something."""
+    atoms = {name: STRUCTURES[name]() for name in structures}
+    found = checks.run(PETCalculator(model, dtype="float64", **options), atoms, only=names, dtype="float64")
+    assert {result.check for result in found if result.status in ("pass", "fail")} == set(names)
+    return {result.check for result in found if result.status == "fail"}
+
+
+@pytest.mark.parametrize("name", ["base", "bump", "PNITA"])
+def test_laws_that_hold_without_symmetrisers(name):
+    assert failed(tiny_ponita(name), ["silicon", "ethanol"], LAWS) == set()
+
+
+def test_symmetries_that_a_grid_lacks():
+    """Inversion is one of the grid; rotations are not, and so angular momentum changes."""
+    assert failed(tiny_ponita(), ["ethanol"], SYMMETRIES) == {"net_torque", "rotation"}
+
+
+@pytest.mark.parametrize(("name", "symmetrise"), [("PNITA", "none"), ("one layer", "ecse")])
+def test_symmetries_of_what_is_exact(name, symmetrise):
+    assert failed(tiny_ponita(name), ["ethanol"], SYMMETRIES, symmetrise=symmetrise) == set()
