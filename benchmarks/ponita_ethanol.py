@@ -2,7 +2,8 @@
 
     python benchmarks/ponita_ethanol.py [--seconds 600] [--rmd17 FILE] [--runs runs/ponita_ethanol] [--only NAME ...]
 
-Trains what is not trained yet, one after the other, and goes on where it was stopped; then measures. Data: both files of
+Trains what is not trained yet, one after the other, and goes on where it was stopped; then measures. "PONITA 12 scaled",
+with invariants over the cutoff, by name only. Data: both files of
 calculators/ethanol. How many epochs fit into the seconds is found by timing steps before the first one, and stays in the
 recipe, so that the schedule of the learning rate ends in time. FILE of rMD17: as in ethanol_accuracy.py.
 
@@ -98,6 +99,7 @@ RUNS = {
     "PET in frames": Run("pet", PET, (("ecse", None),), "ecse", "frames", rate=6e-3),
     "PNITA": Run("ponita", PONITA.format(grid="none"), OWN),
     "PONITA 12": Run("ponita", PONITA.format(grid="icosahedral"), GRIDS),
+    "PONITA 12 scaled": Run("ponita", PONITA.format(grid="icosahedral").replace("scaled = false", "scaled = true"), GRIDS),
     "PONITA 20": Run("ponita", PONITA.format(grid="dodecahedral"), GRIDS),
 }
 
@@ -185,7 +187,7 @@ def line(name, use, trainer, spent, sets):
     found = [errors(fast, frames) for frames in sets.values()]
     left = residuals(exact, next(iter(sets.values()))[:4])
     one = next(iter(sets.values()))[0].copy()
-    return (f"{name:13s} {len(getattr(model, 'axes', ())) or '-':>4} {symmetriser:7s} "
+    return (f"{name:16s} {len(getattr(model, 'axes', ())) or '-':>4} {symmetriser:7s} "
             f"{sum(p.numel() for p in model.parameters()):7d} {trainer.epoch:6d} {spent:5.0f} "
             + " ".join(f"{values[0]:6.2f} {values[2]:6.1f}" for values in found)
             + f" {left[0]:8.1e} {left[1]:8.1e} {milliseconds(fast, one, 10):7.2f}")
@@ -197,14 +199,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--rmd17")
     parser.add_argument("--runs", type=Path, default=Path("runs/ponita_ethanol"))
-    parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--only", nargs="+", choices=RUNS, default=[name for name in RUNS if "scaled" not in name])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sets = structures(arguments.rmd17)
     runs = {name: trained(name, arguments.runs / name.replace(" ", "_"), arguments.seconds) for name in arguments.only}
     print(f"\n{date.today()}, {platform.platform()}, torch {torch.__version__}, 1 thread; "
           + ", ".join(f"{len(frames)} structures of {kind}" for kind, frames in sets.items()))
-    print(f"{'training':13s} {'axes':>4} {'use':7s} {'weights':>7} {'epochs':>6} {'CPU s':>5} "
+    print(f"{'training':16s} {'axes':>4} {'use':7s} {'weights':>7} {'epochs':>6} {'CPU s':>5} "
           + " ".join(f"{kind:>6} {'meV/A':>6}" for kind in sets) + f" {'std meV':>8} {'meV/A':>8} {'ms/atom':>7}", flush=True)
     for name, (trainer, spent) in runs.items():
         for use in RUNS[name].uses:
