@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install demo test test-all silicon ethanol clean
+.PHONY: help install demo test test-all silicon ethanol ethanol-ponita clean
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-all  install into $(VENV), run all tests"
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
+	@echo "make ethanol-ponita   train the PONITA of ethanol again, into runs/ethanol-ponita"
 	@echo "make install   install into $(VENV) only"
 	@echo "make clean     remove $(VENV), demo/ and build products"
 	@echo "Options: PYTHON=python3.12 (3.11 or later), PIP_ARGS='arguments of pip install', OMP_NUM_THREADS=1"
@@ -65,6 +66,11 @@ ethanol: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/ethanol_sum.toml --output runs/ethanol-sum
 	$(BIN)/ase-pet train benchmarks/data/ethanol_second.toml --output runs/ethanol-second
 	$(BIN)/ase-pet train calculators/ethanol/recipe.toml --output runs/ethanol
+
+# calculators/ethanol-ponita from the same data on: of the order of an hour of one core.
+ethanol-ponita: $(INSTALLED)
+	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_first.toml --output runs/ethanol-ponita-first
+	$(BIN)/ase-pet train calculators/ethanol-ponita/recipe.toml --output runs/ethanol-ponita
 
 clean:
 	rm -rf $(VENV) demo build dist ase_pet.egg-info .pytest_cache .ruff_cache

@@ -107,6 +107,8 @@ def _verdict(results, checks):
 
 def _words(result):
     """Quantity, value, limit and unit of a result."""
+    if result.status == "not applicable":
+        return f"{result.quantity} not applicable"
     value = f"{result.value:.2g}" if result.value is not None else f"error: {result.note}"
     limit = f" ({result.range})" if result.limit is not None else ""
     return " ".join(filter(None, (result.quantity, value + limit, result.unit)))
