@@ -19,7 +19,8 @@ from .checkpoints import list_published
 CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
 SYMMETRISE = ("none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I, quadrature:L; default: of the "
               "card")
-ORIENTATIONS = typer.Option(None, help="axes of a PONITA instead of its own: their number, or the name of a grid")
+ORIENTATIONS = typer.Option(None, help="axes of a PONITA instead of its own: their number, or the name of a grid; "
+                            "errors on others than in training may be large")
 JSON = typer.Option(False, "--json", help="print JSON for programs")
 
 

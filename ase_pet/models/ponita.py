@@ -7,7 +7,8 @@ of their cosines (`layers.convnext`). Energies are means over the axes:
     eps_i = mean over layers l of mean_o (w_l . x_i^l(o) + b_l),     d_i = the same mean of (w_l . x_i^l(o) + b_l) o
 
 On the continuous sphere that is exactly invariant under O(3); on a grid it is under the symmetries of the grid, and the
-rest falls with the number of axes. The weights know no grid: any other one may take its place (`with_orientations`).
+rest falls with the number of axes. Any other grid may take its place (`with_orientations`), but a network that learned on
+few axes is another one on others: measure its errors there.
 PNITA, `orientations` "none", has kernels of the distance alone: invariant, but it sees no angles within a layer.
 
 Source: E. Bekkers, S. Vadgama, R. Hesselink, P. van der Linden, D. Romero, Fast, Expressive SE(n) Equivariant Networks
