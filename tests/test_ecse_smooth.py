@@ -142,9 +142,11 @@ def test_neighbours_off_the_axis_wait_at_the_cutoff():
     vectors = torch.tensor([[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64)
     edges = _frames.edges(vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4]))
     lines = _auxiliary.lines(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
-    first = _auxiliary.on_axis(lines.directions[:1].expand(4, 3), vectors, CUTOFF)
-    assert first[:, 0].tolist() == [1.2, -float(edges.lengths[1]), CUTOFF, -CUTOFF]
-    assert first[:, 1:].abs().max() == 0
+    straight, bent = (_auxiliary.seen(lines, torch.zeros(4, dtype=torch.int64), vectors, turns) for turns in (None, 16))
+    assert straight[:, 0].tolist() == [1.2, -float(edges.lengths[1]), CUTOFF, -CUTOFF]
+    assert straight[:, 1:].abs().max() == 0
+    assert torch.equal(bent[:2], vectors[:2])  # those near the axis stay where they are
+    assert torch.equal(bent[2:], straight[2:])
     assert abs(lines.weights.sum() - 1) < 1e-15
 
 

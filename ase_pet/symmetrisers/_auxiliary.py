@@ -60,7 +60,7 @@ def lines(edges, wanted, cutoff, settings):
 
 
 def seen(lines, line, vectors, turns):
-    """Vectors (m, 3) of lines (m,) as they stand in the axes of their lines, or in those of `_across` for `turns`."""
+    """Vectors (m, 3) of lines (m,) as the model sees them: along x, or for `turns` in the axes of the structure."""
     axis = lines.directions[line]
     lengths = vectors.square().sum(-1).sqrt()
     directions = vectors / lengths[:, None]
