@@ -164,18 +164,19 @@ def structures(rmd17):
 
 
 def residuals(calculator, frames, orientations=20):
-    """Standard deviation of the energy in meV over orientations, and largest change of a force component in meV/A."""
+    """What random elements of O(3) change: standard deviation of the energy (root mean square over frames) in meV, and of
+    force components turned back the rms change and the largest one in meV/A.
+    """
     turns = rotations.random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
-    spread, largest = [], 0.0
+    spread, changes = [], []
     for atoms in frames:
         copies = [atoms.copy() for _ in turns]
         for one, turn in zip(copies, turns, strict=True):
             one.positions = atoms.positions @ turn.T
         first, *found = calculator.evaluate([atoms, *copies], ("energy", "forces"))
         spread.append(np.var([one["energy"] for one in found]))
-        largest = max(largest, *(np.abs(one["forces"] @ turn - first["forces"]).max()
-                                 for one, turn in zip(found, turns, strict=True)))
-    return 1e3 * np.sqrt(np.mean(spread)), 1e3 * largest
+        changes += [one["forces"] @ turn - first["forces"] for one, turn in zip(found, turns, strict=True)]
+    return 1e3 * np.sqrt(np.mean(spread)), 1e3 * np.sqrt(np.mean(np.square(changes))), 1e3 * np.abs(changes).max()
 
 
 def line(name, use, trainer, spent, sets):
@@ -190,7 +191,7 @@ def line(name, use, trainer, spent, sets):
     return (f"{name:16s} {len(getattr(model, 'axes', ())) or '-':>4} {symmetriser:7s} "
             f"{sum(p.numel() for p in model.parameters()):7d} {trainer.epoch:6d} {spent:5.0f} "
             + " ".join(f"{values[0]:6.2f} {values[2]:6.1f}" for values in found)
-            + f" {left[0]:8.1e} {left[1]:8.1e} {milliseconds(fast, one, 10):7.2f}")
+            + f" {left[0]:8.1e} {left[2]:8.1e} {milliseconds(fast, one, 10):7.2f}")
 
 
 def main():

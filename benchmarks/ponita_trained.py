@@ -19,9 +19,9 @@ import matplotlib
 import numpy as np
 import torch
 from ecse_nve import report, start
-from ponita_ethanol import DATA, FINE
+from ponita_ethanol import DATA, FINE, residuals
 
-from ase_pet import PETCalculator, orientations, rotations
+from ase_pet import PETCalculator, orientations
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (after the choice of backend)
@@ -29,32 +29,18 @@ from matplotlib import pyplot  # noqa: E402  (after the choice of backend)
 COUNTS = (6, 12, 20, 32, 64, 110)
 
 
-def changes(calculator, frames, turns):
-    """Standard deviation of the energy in meV over turns, and rms change of force components turned back in meV/A."""
-    spread, errors = [], []
-    for atoms in frames:
-        copies = [atoms.copy() for _ in turns]
-        for one, turn in zip(copies, turns, strict=True):
-            one.positions = atoms.positions @ turn.T
-        first, *found = calculator.evaluate([atoms, *copies], ("energy", "forces"))
-        spread.append(np.var([one["energy"] for one in found]))
-        errors += [one["forces"] @ turn - first["forces"] for one, turn in zip(found, turns, strict=True)]
-    return 1e3 * np.sqrt(np.mean(spread)), 1e3 * np.sqrt(np.mean(np.square(errors)))
-
-
 def residual(name, path):
     """Print the table by number of axes and draw it."""
     frames = [atoms for atoms in ase.io.read(DATA / "training.extxyz.xz", ":") if atoms.info["split"] == "test"]
-    turns = rotations.random_orthogonal(20, torch.Generator().manual_seed(0)).numpy()
     own, rows = PETCalculator(name).model.settings.orientations, []
     print(f"axes in training: {own}\n{'axes':14} {'energy, meV':>11} {'forces, meV/A':>13} {'MAE, meV/A':>10}")
     for count in COUNTS:
         calculator = PETCalculator(name, orientations=count, dtype="float64")
-        left = changes(calculator, frames[:8], turns)
+        left = residuals(calculator, frames[:8])
         found = calculator.evaluate(frames[::4][:40], ("forces",))
         error = 1e3 * np.mean([np.abs(one["forces"] - atoms.get_forces()).mean()
                                for one, atoms in zip(found, frames[::4], strict=False)])
-        rows.append((count, *left, error))
+        rows.append((count, *left[:2], error))
         print(f"{orientations.name_of(count):14} {left[0]:11.3g} {left[1]:13.3g} {error:10.2f}", flush=True)
     draw(np.array(rows).T, own, path)
 

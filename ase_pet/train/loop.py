@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..evaluation import Evaluation
-from ..symmetrisers import sampled
+from ..symmetrisers import sampled, symmetrise
 from .data import collate, fit_composition
 
 STATE, HISTORY = "state.pt", "history.jsonl"
@@ -111,7 +111,8 @@ class Trainer:
 
     Every epoch draws its order and rotations from a generator seeded by (seed, epoch), and the state is written whole
     at the end of an epoch, so that a run that was killed goes on to the same weights, bit for bit. A generator of the
-    seed alone draws the frames of each validation, which therefore differ by their weights only.
+    seed alone draws the frames in which composition energies are found, which therefore differ by the weights only;
+    what is validated is the model as it is used.
     """
 
     def __init__(self, recipe, model, splits, spreads, composition, folder, device, dtype):
@@ -169,10 +170,14 @@ class Trainer:
         return float(loss.detach())
 
     def _seen(self, model, generator):
-        """The model as the training and its validation see it: in axes as they come, or in frames that are drawn."""
+        """The model as the training sees it: in axes as they come, or in frames that are drawn."""
         if self.recipe.augmentation == "rotations":
             return model
         return sampled(model, self.recipe.symmetrise, generator, self.recipe.draws)
+
+    def _used(self, model):
+        """The model as it is used: where it is trained in drawn frames, with the mean over all of them."""
+        return model if self.recipe.augmentation == "rotations" else symmetrise(model, self.recipe.symmetrise)
 
     def rate(self):
         """Factor on the learning rate at the present step."""
@@ -187,7 +192,7 @@ class Trainer:
         model = self._seen(self.average, torch.Generator().manual_seed(self.recipe.seed))
         composition = refit(model, self.splits["train"], model.species, self.dtype, self.device)
         self.average.compositions = {self.average.energy_head: composition}
-        found = errors(predict(model, self.splits["val"], self.dtype, self.device))
+        found = errors(predict(self._used(self.average), self.splits["val"], self.dtype, self.device))
         weights = self.recipe.loss
         score = sum(getattr(weights, name) * (value["rmse"] / value["rms"])**2 for name, value in found.items())
         if score < self.best:

@@ -1,20 +1,22 @@
 """Ethanol: few expensive labels and many cheap ones, made into many nearly expensive ones by the difference of both.
 
-    python benchmarks/data/ethanol_difference.py difference --cheap GFN2.extxyz --expensive PBE.extxyz.xz --out OUT.extxyz
+    python benchmarks/data/ethanol_difference.py difference --cheap GFN2 ... --expensive PBE ... --out OUT
     ase-pet train benchmarks/data/ethanol_difference.toml --output runs/ethanol-difference
-    python benchmarks/data/ethanol_difference.py sum --cheap GFN2.extxyz HOT.extxyz --expensive PBE.extxyz.xz --out OUT.extxyz
+    python benchmarks/data/ethanol_difference.py sum --cheap GFN2 ... --expensive PBE ... --out OUT
 
 difference: energies and forces of PBE minus those of GFN2-xTB, for the structures that have both, with their splits. A
 model learns it from few structures, as it is smaller and smoother than either. sum: GFN2-xTB plus what the model says, for
-the structures for training that PBE has not labelled; `info["labels"]` says that it is no calculation.
+the structures for training that PBE has not labelled; `info["labels"]` says that it is no calculation. All are files of
+extended XYZ.
 """
 
 import argparse
 
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import write
 
 from ase_pet import PETCalculator
+from ase_pet.train.data import structures
 
 
 def labelled(atoms, energy, forces, **info):
@@ -30,12 +32,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("difference", "sum"))
     parser.add_argument("--cheap", nargs="+", required=True)
-    parser.add_argument("--expensive", required=True)
+    parser.add_argument("--expensive", nargs="+", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--calculator", default="runs/ethanol-difference")
     arguments = parser.parse_args()
-    cheap = {atoms.info["config_id"]: atoms for name in arguments.cheap for atoms in read(name, ":")}
-    expensive = {atoms.info["config_id"]: atoms for atoms in read(arguments.expensive, ":")}
+    cheap, expensive = ({atoms.info["config_id"]: atoms for name in names for atoms in structures(name)}
+                        for names in (arguments.cheap, arguments.expensive))
     if arguments.what == "difference":
         found = [labelled(atoms, atoms.get_potential_energy() - cheap[k].get_potential_energy(),
                           atoms.get_forces() - cheap[k].get_forces()) for k, atoms in expensive.items()]
