@@ -55,7 +55,7 @@ silicon: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/silicon_first.toml --output runs/silicon-first
 	$(BIN)/ase-pet train calculators/silicon/recipe.toml --output runs/silicon
 
-# calculators/ethanol from its training data on: of the order of four hours of one core. tblite makes the data of the first
+# calculators/ethanol from its training data on: of the order of six hours of one core. tblite makes the data of the first
 # stage; how training_sum.extxyz.xz and training_own.extxyz.xz were made stands in benchmarks/data/ethanol_difference.py and
 # ethanol_dynamics.py.
 ethanol: $(INSTALLED)
@@ -65,11 +65,14 @@ ethanol: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/ethanol_first.toml --output runs/ethanol-first
 	$(BIN)/ase-pet train benchmarks/data/ethanol_sum.toml --output runs/ethanol-sum
 	$(BIN)/ase-pet train benchmarks/data/ethanol_second.toml --output runs/ethanol-second
+	$(BIN)/ase-pet train benchmarks/data/ethanol_third.toml --output runs/ethanol-third
+	$(BIN)/ase-pet train benchmarks/data/ethanol_fourth.toml --output runs/ethanol-fourth
 	$(BIN)/ase-pet train calculators/ethanol/recipe.toml --output runs/ethanol
 
-# calculators/ethanol-ponita from the same data on: of the order of an hour of one core.
+# calculators/ethanol-ponita from the same data on: of the order of two hours of one core.
 ethanol-ponita: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_first.toml --output runs/ethanol-ponita-first
+	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_second.toml --output runs/ethanol-ponita-second
 	$(BIN)/ase-pet train calculators/ethanol-ponita/recipe.toml --output runs/ethanol-ponita
 
 clean:

@@ -12,6 +12,7 @@ mean squares make the ratio of the rms: one trajectory of a hot molecule differs
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 from ase import units
@@ -82,8 +83,8 @@ def main():
         for timestep in arguments.timesteps:
             found = [report(one, calculator, kind, timestep, arguments.time) for one in initial]
             rms.append(np.sqrt(np.mean(np.square(found))))
-        print(f"{kind}: rms at {arguments.timesteps[0]:g} fs / rms at {arguments.timesteps[-1]:g} fs = "
-              f"{rms[0] / rms[-1]:.2f}", flush=True)
+        for (long, large), (short, small) in pairwise(zip(arguments.timesteps, rms, strict=True)):
+            print(f"{kind}: rms at {long:g} fs / rms at {short:g} fs = {large / small:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ extended XYZ.
 
 import argparse
 
+import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
@@ -34,7 +35,7 @@ def main():
     parser.add_argument("--cheap", nargs="+", required=True)
     parser.add_argument("--expensive", nargs="+", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--calculator", default="runs/ethanol-difference")
+    parser.add_argument("--calculator", nargs="+", default=["runs/ethanol-difference"], help="of several the mean")
     arguments = parser.parse_args()
     cheap, expensive = ({atoms.info["config_id"]: atoms for name in names for atoms in structures(name)}
                         for names in (arguments.cheap, arguments.expensive))
@@ -43,10 +44,11 @@ def main():
                           atoms.get_forces() - cheap[k].get_forces()) for k, atoms in expensive.items()]
     else:
         rest = [atoms for k, atoms in cheap.items() if k not in expensive and atoms.info["split"] == "train"]
-        values = PETCalculator(arguments.calculator).evaluate(rest, ("energy", "forces"))
-        found = [labelled(atoms, atoms.get_potential_energy() + one["energy"], atoms.get_forces() + one["forces"],
+        models = [PETCalculator(name).evaluate(rest, ("energy", "forces")) for name in arguments.calculator]
+        found = [labelled(atoms, *(base + np.mean([one[label] for one in several], axis=0) for label, base in
+                                   (("energy", atoms.get_potential_energy()), ("forces", atoms.get_forces()))),
                           labels="GFN2-xTB plus a model of the difference to PBE")
-                 for atoms, one in zip(rest, values, strict=True)]
+                 for atoms, *several in zip(rest, *models, strict=True)]
     write(arguments.out, found, format="extxyz")
     print(f"{len(found)} structures written to {arguments.out}")
 

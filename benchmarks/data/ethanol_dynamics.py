@@ -10,7 +10,9 @@ Energies and forces in the file are those of GFN2-xTB, as in the files of ethano
 ethanol_pbe.py labels them anew. Every tenth structure is for validation.
 
 calculators/ethanol/training_own.extxyz.xz: --first 60000 (with steps of 0.5 fs, every 40 fs), 62000 and 64000 at 500 K and 70000
-at 750 K, moved by the calculator of 2026-11-24, as many of each as were labelled (--level 2 --in-order) in an hour.
+at 750 K, moved by the calculator of 2026-11-24, as many of each as were labelled (--level 2 --in-order) in two hours. The others
+of these, and 80000 and 90000 at 750 K (940 and 994 structures, moved by the calculator of 2026-11-26, midday), are in
+training_sum.extxyz.xz.
 """
 
 import argparse
