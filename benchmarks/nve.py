@@ -60,7 +60,7 @@ def fit(rows):
     slope, offset = np.polyfit(t, energy, 1)
     residual = energy - slope * t - offset
     size = len(t) // BLOCKS
-    means = residual[:size * BLOCKS].reshape(BLOCKS, size).mean(1)
+    means = residual[:size * BLOCKS].reshape(BLOCKS, size).mean(1) if size else np.full(BLOCKS, np.nan)  # too short to tell
     error = means.std(ddof=1) / np.sqrt(BLOCKS) * np.sqrt(12) / np.ptp(t)
     return {"drift": float(slope), "drift_error": float(error), "rms": float(np.sqrt(np.mean(residual**2)))}
 
