@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import torch
 
+AT_ONCE = 32  # atoms whose second derivatives are taken together
+
 
 def separable(model):
     """Whether a model is one of these; a symmetriser makes environments of its own of the pairs."""
@@ -18,25 +20,36 @@ def hessian(model, graph):
     """(3n, 3n) second derivatives in eV/A^2 of a graph of one structure.
 
     With E = sum_i E_i({v_ij}), the derivatives with respect to the k-th edge of every atom come from one backward pass for
-    each direction.
+    each direction. AT_ONCE atoms at a time: what a pass keeps grows with them, and stays in the cache.
     """
-    n, centre, neighbour = graph.n_atoms, graph.centre, graph.neighbour
-    vectors = graph.edge_vectors.detach().requires_grad_()
+    n, centre = graph.n_atoms, graph.centre
+    blocks = graph.edge_vectors.new_zeros(n * n, 3, 3, dtype=torch.float64)
+    for first in range(0, n, AT_ONCE):
+        centres = torch.arange(first, min(n, first + AT_ONCE), device=centre.device)
+        chosen = torch.nonzero((centre >= first) & (centre < first + AT_ONCE))[:, 0]
+        for row, column, found in _second_derivatives(model, graph, centres, chosen):
+            blocks.index_add_(0, row * n + column, found)
+    return blocks.view(n, n, 3, 3).transpose(1, 2).reshape(3 * n, 3 * n)
+
+
+def _second_derivatives(model, graph, centres, chosen):
+    """(atoms, atoms, (m, 3, 3) eV/A^2): what to add to these rows and columns; chosen: the edges of consecutive centres."""
+    own, neighbour, vectors = graph.centre[chosen] - centres[0], graph.neighbour[chosen], graph.edge_vectors.detach()[chosen]
+    vectors.requires_grad_()
     with torch.enable_grad():
-        own = _environments(graph, torch.arange(n, device=centre.device), centre, neighbour, vectors)
-        slopes = gradient(model(own)[:n].double().sum(), vectors, create_graph=True)
-    counts, order = torch.bincount(centre, minlength=n), torch.argsort(centre, stable=True)
-    first, blocks = counts.cumsum(0) - counts, vectors.new_zeros(n * n, 3, 3, dtype=torch.float64)
+        environments = _environments(graph, centres, own, neighbour, vectors)
+        slopes = gradient(model(environments)[:len(centres)].double().sum(), vectors, create_graph=True)
+    counts, order = torch.bincount(own, minlength=len(centres)), torch.argsort(own, stable=True)
+    first = counts.cumsum(0) - counts
     for k in range(int(counts.max())):
         edge = torch.full_like(counts, -1)  # the k-th of each atom
         edge[counts > k] = order[(first + k)[counts > k]]
-        other = torch.nonzero(counts[centre] > k)[:, 0]
+        other = torch.nonzero(counts[own] > k)[:, 0]
         seeds = slopes[edge[counts > k]].sum(0)
         found = torch.stack([gradient(seed, vectors, retain_graph=True)[other] for seed in seeds], 1).double()
-        i, j, neighbours = centre[other], neighbour[edge[centre[other]]], neighbour[other]
-        for row, column, sign in ((j, neighbours, 1), (j, i, -1), (i, neighbours, -1), (i, i, 1)):  # v = r_j - r_i
-            blocks.index_add_(0, row * n + column, sign * found)
-    return blocks.view(n, n, 3, 3).transpose(1, 2).reshape(3 * n, 3 * n)
+        i, j, of_edge = centres[own[other]], neighbour[edge[own[other]]], neighbour[other]
+        for row, column, sign in ((j, of_edge, 1), (j, i, -1), (i, of_edge, -1), (i, i, 1)):  # v = r_j - r_i
+            yield row, column, sign * found
 
 
 def displaced_forces(model, graph, moved, shifts, batch_atoms):

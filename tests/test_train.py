@@ -83,8 +83,42 @@ def test_start_from_another_calculator(recipe, tmp_path):
     for name, value in first.state_dict().items():
         assert torch.equal(trainer.model.state_dict()[name], value)
     second.write_text('start = "first"\n' + text.replace("d_head = 8", "d_head = 6"))
-    with pytest.raises(ValueError, match="another model or other settings"):
+    with pytest.raises(ValueError, match="another model, other species or other sizes"):
         run.prepare(read(second), tmp_path, "cpu")
+
+
+def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
+    """Settings that hold no weights may differ."""
+    train(recipe(), tmp_path / "first")
+    second = tmp_path / "second.toml"
+    second.write_text('start = "first"\n' + recipe().read_text().replace("d_head = 8", "d_head = 8\nzbl = true"))
+    model = run.prepare(read(second), tmp_path, "cpu").model
+    first, _ = store.load(tmp_path / "first")
+    assert model.settings.zbl and not first.settings.zbl
+    for name, value in first.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
+    """Labels that are the repulsion and 3 eV an atom leave a composition energy of 3 eV, and nothing else."""
+    path = tmp_path / "repelled.toml"
+    path.write_text(recipe().read_text().replace("d_head = 8", "d_head = 8\nzbl = true"))
+    trainer = run.prepare(read(path), tmp_path, "cpu")
+    assert trainer.composition[18] == pytest.approx(run.prepare(read(recipe()), tmp_path, "cpu").composition[18], abs=1e-9)
+    nearer = [atoms for atoms in structures() if atoms.info["split"] == "train"]
+    samples = []
+    for atoms in nearer:
+        atoms.set_cell(0.4 * atoms.cell, scale_atoms=True)
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+        samples.append(data._sample(atoms, (18,), trainer.model.cutoff, ""))
+    repelled = Evaluation(run._Repulsion(trainer.model), data.collate(samples, torch.float64, "cpu").graph)
+    assert repelled.energy.min() > 1
+    ends = np.cumsum([len(atoms) for atoms in nearer])
+    for sample, energy, forces in zip(samples, repelled.energy, np.split(repelled.forces.numpy(), ends[:-1]), strict=True):
+        sample.energy, sample.forces = float(energy) + 3 * len(sample.structure), forces
+    left = run._learned(trainer.model, samples)
+    assert max(abs(sample.energy - 3 * len(sample.structure)) for sample in left) < 1e-9
+    assert max(np.abs(sample.forces).max() for sample in left) < 1e-9
 
 
 def test_targets_turn_with_the_structure():

@@ -6,13 +6,15 @@ import json
 import platform
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from .. import plugins, store, symmetrisers
+from ..evaluation import Evaluation
 from . import data, report
-from .loop import HISTORY, STATE, Trainer, errors, predict
+from .loop import EVALUATION_ATOMS, HISTORY, STATE, Trainer, chunks, errors, predict
 from .recipe import model_settings, read
 
 RECIPE = "recipe.toml"
@@ -50,11 +52,12 @@ def prepare(recipe, output, device):
     torch.manual_seed(recipe.seed)
     model = plugins.load("ase_pet.models", recipe.model).Model(settings)
     splits = data.read(recipe, model.species, model.cutoff)
-    composition = data.fit_composition([sample.structure.numbers for sample in splits["train"]],
-                                       [sample.energy for sample in splits["train"]], model.species)
-    for samples in splits.values():
+    learned = _learned(model, splits["train"])
+    composition = data.fit_composition([sample.structure.numbers for sample in learned],
+                                       [sample.energy for sample in learned], model.species)
+    for samples in (*splits.values(), learned if learned is not splits["train"] else []):
         data.remove_composition(samples, composition)
-    spreads = data.spreads(splits["train"])
+    spreads = data.spreads(learned)
     model.scales = {model.energy_head: spreads["forces"]}
     if recipe.loss.dipole > 0:
         model.scales["dipole"] = spreads["dipole"]
@@ -66,14 +69,51 @@ def prepare(recipe, output, device):
                    store.dtype_of(recipe.dtype))
 
 
+class _Repulsion(torch.nn.Module):
+    """The part of the energies of a model with `zbl` that has no weights."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, graph):
+        return self.model.repulsion(self.model.energy_head, graph)[:, 0]
+
+
+def _learned(model, samples):
+    """The samples with what weights have to learn of their labels: without the repulsion of a model with `zbl`.
+
+    Composition energies and spreads are of these: repelled nuclei have hundreds of eV, and would set the scale of it all.
+    """
+    if not getattr(model.settings, "zbl", False):
+        return samples
+    left = []
+    for chunk in chunks(samples, EVALUATION_ATOMS):
+        batch = data.collate(chunk, torch.float64, "cpu")
+        found = Evaluation(_Repulsion(model), batch.graph)
+        ends = batch.n_atoms.long().cumsum(0).tolist()
+        for k, (sample, end) in enumerate(zip(chunk, ends, strict=True)):
+            forces = found.forces[end - len(sample.structure):end].numpy()
+            left.append(replace(sample, energy=sample.energy - float(found.energy[k]), forces=sample.forces - forces,
+                                virial=sample.virial - found.virial[k].numpy()))
+    return left
+
+
 def _start(recipe, model):
-    """Give the model the weights and scales of the calculator that the recipe starts from."""
+    """Give the model the weights and scales of the calculator that the recipe starts from.
+
+    Settings that hold no weights, as `zbl` and the cutoff, may differ: the training makes the weights fit to them.
+    """
     folder = recipe.folder / recipe.start
     other, _ = store.load(folder if folder.exists() else recipe.start)
-    if type(other) is not type(model) or other.settings != model.settings:
-        raise ValueError(f"recipe `{recipe.name}`: `start` {recipe.start!r} has another model or other settings")
+    if type(other) is not type(model) or other.species != model.species or _shapes(other) != _shapes(model):
+        raise ValueError(f"recipe `{recipe.name}`: `start` {recipe.start!r} has another model, other species or other sizes")
     model.load_state_dict(other.state_dict())
     model.scales = dict(other.scales)
+
+
+def _shapes(model):
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def finish(recipe, trainer, output, seconds):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PBE reference data of diamond silicon with Quantum ESPRESSO: what `calculators/silicon` was trained on.
 
-usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N | --chains N]
+usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N | --chains N | --close N | --vacuum]
 Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and matscipy. Restartable: configurations
 that are in OUT (by info["config_id"]) are skipped; worker k of N owns the ids with id % N == k, and the list of
 configurations depends on the seed in this file only, so that it can be prolonged. Merge the files of several workers by
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from ase.build import bulk
 from ase.io import read, write
 from ase.io.espresso import write_espresso_in
@@ -38,7 +38,10 @@ BLOCKS = 40  # of 12 configurations
 SIZES = [8, 2, 8, 16, 8, 8, 2, 8, 8, 8, 8, 8]  # atoms, within a block
 RATTLED = (0, 3, 4, 9)  # places in a block that are rattled; the others are thermal
 EOS = [5.15, 5.22, 5.29, 5.35, 5.40, 5.43, 5.45, 5.47, 5.49, 5.52, 5.57, 5.63, 5.70, 5.78, 5.88]  # A
-FIRST_EOS, FIRST_BIG, FIRST_CHAIN = 100000, 200000, 300000  # config_id
+FIRST_EOS, FIRST_BIG, FIRST_CHAIN, FIRST_CLOSE, FIRST_VACUUM = 100000, 200000, 300000, 400000, 500000  # config_id
+CLOSE = (1.35, 1.95)  # A, of a bond pressed together
+VACUUM = [None, 1.6, 2.0, 2.3, 2.8]  # A, distances of two atoms of a triplet; None: one atom
+BOX = 10.0  # A, edge of the periodic cell around them
 PRIMITIVE = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2  # rows, in lattice constants
 
 
@@ -79,10 +82,15 @@ def scf(atoms):
                             "outdir": folder, "disk_io": "none"},
                 "system": {"ecutwfc": ECUTWFC, "ecutrho": ECUTRHO},
                 "electrons": {"conv_thr": CONVERGENCE, "mixing_beta": 0.7, "diagonalization": "david"}}
+    alone = "unpaired" in atoms.info
+    mesh = {"kpts": None} if alone else {"kpts": kpoints(atoms), "koffset": (1, 1, 1)}
+    if alone:
+        settings["system"] |= {"nspin": 2, "tot_magnetization": atoms.info["unpaired"], "nosym": True}
+        settings["electrons"] |= {"mixing_beta": 0.3, "conv_thr": 1e-6}  # density gradients of empty space are noisy
+        atoms.set_initial_magnetic_moments(np.full(len(atoms), 0.5))
     try:
         with open(f"{folder}/pw.in", "w") as file:
-            write_espresso_in(file, atoms, input_data=settings, pseudopotentials={"Si": PSEUDO},
-                              kpts=kpoints(atoms), koffset=(1, 1, 1))
+            write_espresso_in(file, atoms, input_data=settings, pseudopotentials={"Si": PSEUDO}, **mesh)
         with open(f"{folder}/pw.out", "w") as file:
             subprocess.run(["nice", "-n", "10", "pw.x", "-in", "pw.in"], cwd=folder, stdout=file,
                            stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -126,6 +134,10 @@ def thermal(atoms, temperature, rng, steps=400):
 def configuration(config_id):
     """Structure and type of a config_id."""
     rng = np.random.default_rng([SEED, config_id])
+    if config_id >= FIRST_VACUUM:
+        return vacuum(VACUUM[config_id - FIRST_VACUUM])
+    if config_id >= FIRST_CLOSE:
+        return close(rng)
     if config_id >= FIRST_CHAIN:
         return chain(config_id, rng)
     place = config_id % 12
@@ -162,19 +174,42 @@ def chain(config_id, rng):
     return atoms, f"Si4_strain+rattle{amplitude}"
 
 
+def close(rng):
+    """A strained, hot 8-atom cell in which one bond is pressed together, and its type."""
+    atoms = thermal(strained(cell(8), rng, 0.02, 0.03), float(rng.choice([300, 1000, 1500])), rng)
+    bonded = 1 + int(atoms.get_distances(0, range(1, 8), mic=True).argmin())
+    vector = atoms.get_distance(0, bonded, mic=True, vector=True)
+    length = float(rng.uniform(*CLOSE))
+    excess = (1 - length / np.linalg.norm(vector)) * vector / 2
+    atoms.positions[[0, bonded]] += [excess, -excess]
+    atoms.info["pair"] = [0, bonded]
+    return atoms, f"Si8_close{length:.2f}"
+
+
+def vacuum(distance):
+    """One atom, or two at a distance in A along (111), in an empty box, with two unpaired electrons; and its type."""
+    positions = [[0, 0, 0]] if distance is None else [[0, 0, 0], np.full(3, distance / np.sqrt(3))]
+    atoms = Atoms(f"Si{len(positions)}", positions=positions, cell=[BOX] * 3, pbc=True)
+    atoms.info["unpaired"] = 2
+    return atoms, "Si1_vacuum" if distance is None else f"Si2_vacuum{distance}"
+
+
 def jobs(args, worker, workers):
     """Pairs of config_id and a function that makes its structure and type."""
     if args.eos:
         return [(FIRST_EOS + k, lambda a=a: (bulk("Si", "diamond", a, cubic=True), "Si8_eos"))
                 for k, a in enumerate(EOS)]
-    ids = (range(FIRST_BIG, FIRST_BIG + args.big) if args.big else
-           range(FIRST_CHAIN, FIRST_CHAIN + args.chains) if args.chains else range(12 * BLOCKS))
+    asked = {FIRST_BIG: args.big, FIRST_CHAIN: args.chains, FIRST_CLOSE: args.close,
+             FIRST_VACUUM: len(VACUUM) * args.vacuum}
+    ids = [k for first, count in asked.items() for k in range(first, first + count)] or range(12 * BLOCKS)
     return [(k, lambda k=k: configuration(k)) for k in ids if k % workers == worker]
 
 
 def split_of(config_id):
-    """Split of a config_id, fixed for ever; undistorted and 64-atom cells are for training."""
-    return {7: "test", 3: "val"}.get(config_id % 10, "train") if not FIRST_EOS <= config_id < FIRST_CHAIN else "train"
+    """Split of a config_id, fixed for ever; undistorted and 64-atom cells, and atoms in vacuum, are for training."""
+    if FIRST_EOS <= config_id < FIRST_CHAIN or config_id >= FIRST_VACUUM:
+        return "train"
+    return {7: "test", 3: "val"}.get(config_id % 10, "train")
 
 
 def main():
@@ -186,6 +221,8 @@ def main():
     parser.add_argument("--eos", action="store_true", help="undistorted cells of 15 lattice constants")
     parser.add_argument("--big", type=int, default=0, help="this many 64-atom cells")
     parser.add_argument("--chains", type=int, default=0, help="this many 4-atom cells")
+    parser.add_argument("--close", type=int, default=0, help="this many 8-atom cells with one short bond")
+    parser.add_argument("--vacuum", action="store_true", help="one atom and pairs in an empty box, to compare energies")
     args = parser.parse_args()
     worker, workers = map(int, args.worker.split("/"))
     done = {int(atoms.info["config_id"]) for atoms in read(args.out, ":")} if os.path.exists(args.out) else set()
@@ -201,6 +238,7 @@ def main():
             print("FAILED", config_id, kind, flush=True)
             continue
         result.info.update(config_id=config_id, config_type=kind, split=split_of(config_id))
+        result.info.update({key: atoms.info[key] for key in ("pair",) if key in atoms.info})
         write(args.out, result, format="extxyz", append=True)
         print(config_id, kind, f"{result.get_potential_energy() / len(result):.4f} eV/atom", flush=True)
 
