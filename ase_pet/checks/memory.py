@@ -4,6 +4,7 @@ Where it fails, long runs end when the memory is full.
 """
 
 import os
+import time
 
 import numpy as np
 
@@ -12,23 +13,29 @@ from ._results import Limit, Measured, NotApplicable
 LEVEL, STRUCTURES = "full", "any"
 LIMITS = {"growth": Limit("kB/evaluation", float64=2.0, float32=2.0)}
 STATM = "/proc/self/statm"  # Linux
-WARM, BLOCKS, EVALUATIONS = 200, 4, 200
+WARM, BLOCKS = 200, 4
+LEAST, MOST, SECONDS = 200, 2500, 300.0  # evaluations of a block, as many as take this time in all
 
 
 def measure(subject, atoms):
-    """Slope of the resident memory over evaluations of moving atoms, after some to fill caches."""
+    """Slope of the resident memory over 10^4 evaluations of moving atoms, fewer of slow ones, after some to fill caches."""
     if not os.path.exists(STATM):
         raise NotApplicable(f"the system has no {STATM}")
     generator = subject.generator()
-    sizes = []
-    for evaluations in (WARM, *BLOCKS * [EVALUATIONS]):
-        for _ in range(evaluations):
+
+    def evaluate(count):
+        for _ in range(count):
             moved = atoms.copy()
             moved.positions += 0.05 * generator.normal(size=moved.positions.shape)
             subject.energy_forces(moved)
-        sizes.append(_resident())
-    growth = np.polyfit(EVALUATIONS * np.arange(len(sizes)), sizes, 1)[0]
-    yield Measured("growth", max(growth, 0.0), f"{BLOCKS * EVALUATIONS} evaluations, {sizes[-1] / 1024:.0f} MB in the end")
+        return _resident()
+
+    start = time.perf_counter()
+    sizes = [evaluate(WARM)]
+    count = int(np.clip(SECONDS / BLOCKS * WARM / (time.perf_counter() - start), LEAST, MOST))
+    sizes += [evaluate(count) for _ in range(BLOCKS)]
+    growth = np.polyfit(count * np.arange(len(sizes)), sizes, 1)[0]
+    yield Measured("growth", max(growth, 0.0), f"{BLOCKS * count} evaluations, {sizes[-1] / 1024:.0f} MB in the end")
 
 
 def _resident():

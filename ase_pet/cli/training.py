@@ -28,6 +28,7 @@ def train(recipe: str, output: str = typer.Option(..., "--output", help="calcula
         def start(trainer):
             progress.update(task, description="training", total=trainer.recipe.optimiser.epochs,
                             completed=trainer.epoch)
+            progress.console.print(_spreads(trainer))
 
         def record(found):
             progress.update(task, completed=found["epoch"], description=_describe(found["val"]))
@@ -39,6 +40,13 @@ def train(recipe: str, output: str = typer.Option(..., "--output", help="calcula
     from ..train.report import errors_table
     print(errors_table(metrics))
     print(f"wrote {output}")
+
+
+def _spreads(trainer):
+    """Line of what the weights of the loss are in units of."""
+    spreads = trainer.spreads
+    return (f"{len(trainer.splits['train'])} structures to train on; spreads, the units of the loss: energy "
+            f"{spreads['energy']:.3g} eV/atom, forces {spreads['forces']:.3g} eV/A, virial {spreads['stress']:.3g} eV/atom")
 
 
 def _describe(errors):

@@ -8,6 +8,7 @@ import ase.io
 import numpy as np
 import torch
 from ase.io.formats import filetype, open_with_compression
+from scipy.optimize import least_squares
 
 from .. import graph, rotations
 
@@ -128,13 +129,17 @@ def _full(stress):
     return stress.reshape(3, 3) if stress.size == 9 else stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
 
 
-def fit_composition(numbers, energies, species):
+def fit_composition(numbers, energies, species, robust=False):
     """{Z: eV} by least squares of energies (B,) in eV on the numbers of atoms of each species.
 
-    numbers: list of (n,) arrays of atomic numbers.
+    numbers: list of (n,) arrays of atomic numbers. robust: energies far from the rest, beyond the median of the deviations,
+    count linearly (`soft_l1` of scipy).
     """
-    counts = np.array([[np.sum(atoms == z) for z in species] for atoms in numbers], dtype=float)
-    solution, *_ = np.linalg.lstsq(counts, np.asarray(energies), rcond=None)
+    counts, energies = np.array([[np.sum(atoms == z) for z in species] for atoms in numbers], dtype=float), np.asarray(energies)
+    solution, *_ = np.linalg.lstsq(counts, energies, rcond=None)
+    scale = np.median(np.abs(counts @ solution - energies))
+    if robust and scale > 0:
+        solution = least_squares(lambda x: counts @ x - energies, solution, loss="soft_l1", f_scale=scale).x
     return dict(zip(species, solution.tolist(), strict=True))
 
 

@@ -19,15 +19,15 @@ EVALUATION_ATOMS = 128
 def losses(results, batch, spreads, weights):
     """Scalar loss of an Evaluation against the targets of a Batch: weighted Huber errors in units of the spreads.
 
-    The mean error of the energy per atom over the batch is taken out: it is a composition energy, which least squares
-    finds at each validation. Left in, this one stiff direction (each bias counts once per neighbour) hides the forces
-    from the optimiser.
+    The median error of the energy per atom over the batch is taken out: it is a composition energy, which a fit finds at
+    each validation. Left in, this one stiff direction (each bias counts once per neighbour) hides the forces from the
+    optimiser. It is not the mean, to which a few nuclei that nearly touch would contribute more than all the others.
     """
     forces = results.forces  # first: it makes the energies as well
     per_atom = (results.interaction - batch.energy) / batch.n_atoms
     errors = {
         "forces": forces - batch.forces,
-        "energy": per_atom - per_atom.mean() if len(per_atom) > 1 else per_atom,
+        "energy": per_atom - per_atom.median() if len(per_atom) > 1 else per_atom,
         "stress": (results.virial - batch.virial) / batch.n_atoms[:, None, None],
     }
     if weights.dipole > 0 and batch.dipole.isfinite().any():
@@ -70,12 +70,15 @@ def _evaluation(model, batch, training=False):
 
 
 def refit(model, samples, species, dtype, device):
-    """{Z: eV} composition energies by least squares of what the model leaves of the energies of the samples."""
+    """{Z: eV} composition energies by a robust fit to what the model leaves of the energies of the samples.
+
+    Robust as the loss is: a few structures with errors of an eV, nuclei that nearly touch, would shift all the others.
+    """
     found = []
     for chunk in chunks(samples, EVALUATION_ATOMS):
         batch = collate(chunk, dtype, device)
         found.append((batch.energy - Evaluation(model, batch.graph).interaction).cpu().numpy())
-    return fit_composition([sample.structure.numbers for sample in samples], np.concatenate(found), species)
+    return fit_composition([sample.structure.numbers for sample in samples], np.concatenate(found), species, robust=True)
 
 
 def _finite(pairs):
