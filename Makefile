@@ -48,13 +48,16 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(PYTEST)
 
-# All stages of calculators/silicon, from its data on: of the order of an hour of one core.
+# All stages of calculators/silicon, from its data on: of the order of an hour and a half of one core.
 silicon: $(INSTALLED)
 	$(BIN)/python benchmarks/data/silicon_sw.py benchmarks/data/silicon_sw.extxyz
 	$(BIN)/ase-pet train benchmarks/data/silicon_sw.toml --output runs/silicon-sw
 	$(BIN)/ase-pet train benchmarks/data/silicon_first.toml --output runs/silicon-first
 	$(BIN)/ase-pet train benchmarks/data/silicon_second.toml --output runs/silicon-second
 	$(BIN)/ase-pet train benchmarks/data/silicon_third.toml --output runs/silicon-third
+	$(BIN)/ase-pet train benchmarks/data/silicon_fourth.toml --output runs/silicon-fourth
+	$(BIN)/ase-pet train benchmarks/data/silicon_fifth.toml --output runs/silicon-fifth
+	$(BIN)/ase-pet train benchmarks/data/silicon_sixth.toml --output runs/silicon-sixth
 	$(BIN)/ase-pet train calculators/silicon/recipe.toml --output runs/silicon
 
 # calculators/ethanol from its training data on: of the order of six hours of one core. tblite makes the data of the first

@@ -2,11 +2,13 @@
 """Every check on Lennard-Jones argon, EMT copper, a random MACE, silicon without and with ECSE, ethanol: one table.
 
 usage: checks.py [--names broken lj emt mace silicon silicon+ecse ethanol] [--full] [--only CHECKS] [--output FILE.json]
+       [--take NAME=RESULTS.json]
 broken: argon made wrong, for each check in the way that it looks for; each must fail there.
 mace needs an environment with mace-torch (see mace_random.py); run it there first, then the others, with one FILE.json.
 Each cell is the value and what became of it: pass, FAIL, - (not applicable), nothing (a number without a limit). What is
 in FILE.json is not measured again, so that a run may be stopped; --again measures the calculators of --names anew. So the
 column of one calculator is remade, and the whole table printed, by: checks.py --again ethanol
+--take: the column of NAME anew from what `ase-pet check CALC --json` printed, with nothing measured.
 The checks nvt and memory take long and are run with --full; names whose column is empty in FILE.json are left out.
 """
 
@@ -69,12 +71,14 @@ def main():
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs="+", default=None)
     parser.add_argument("--again", nargs="+", choices=CALCULATORS, default=[], help="measure these anew")
+    parser.add_argument("--take", nargs="+", default=[], metavar="NAME=FILE")
     parser.add_argument("--output", type=Path, default=Path("runs/checks.json"))
     arguments = parser.parse_args()
     found = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     found = {name: rows for name, rows in found.items() if name not in arguments.again}
+    found |= {name: taken(Path(path)) for name, path in (pair.split("=") for pair in arguments.take)}
     level = "full" if arguments.full else "quick"
-    for name in arguments.again or arguments.names:
+    for name in arguments.again or ([pair.split("=")[0] for pair in arguments.take] or arguments.names):
         make, species, temperature = CALCULATORS[name]
         rows = found.setdefault(name, {})
         for check in (check for check in arguments.only or checks.names(level) if check not in rows):
@@ -83,6 +87,14 @@ def main():
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
             arguments.output.write_text(json.dumps(found))
     print(table({name: found[name] for name in CALCULATORS if name in found}))
+
+
+def taken(path):
+    """{check: rows} of what the command printed."""
+    rows = {}
+    for row in json.loads(path.read_text())["results"]:
+        rows.setdefault(row["check"], []).append(row)
+    return rows
 
 
 def table(found):

@@ -73,6 +73,16 @@ def test_a_run_is_not_overwritten_nor_resumed_with_another_recipe(recipe, tmp_pa
         train(recipe(epochs=9), tmp_path / "run", resume=True)
 
 
+def test_a_file_listed_twice_counts_twice_in_training_only(recipe, tmp_path):
+    path = recipe()
+    once = data.read(read(path), (18,), 5.0)
+    name = json.dumps(read(path).data.files[0])
+    path.write_text(path.read_text().replace(name, f"{name}, {name}"))
+    twice = data.read(read(path), (18,), 5.0)
+    assert {split: len(samples) for split, samples in twice.items()} == {
+        split: len(samples) * (2 if split == "train" else 1) for split, samples in once.items()}
+
+
 def test_start_from_another_calculator(recipe, tmp_path):
     train(recipe(), tmp_path / "first")
     text = recipe().read_text()

@@ -46,8 +46,11 @@ class Batch:
 
 def read(recipe, species, cutoff):
     """{split: list of Sample} of the recipe's files. Raises ValueError that names the file and the structure."""
-    splits = {split: [] for split in SPLITS}
+    splits, seen = {split: [] for split in SPLITS}, set()
     for name, k, atoms, split in _labelled(recipe):
+        if split != "train" and (name, k) in seen:
+            continue  # a file that is listed twice counts twice in training, not among what is measured
+        seen.add((name, k))
         splits[split].append(_sample(atoms, species, cutoff, f"`{name}`, structure {k}", recipe.loss.dipole > 0))
     for split in ("train", "val"):
         if not splits[split]:

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Two silicon atoms alone, from 0.5 to 5.6 A, and crystals in which two atoms come as near: what keeps silicon from fusing.
 
-usage: silicon_pairs.py OUT.extxyz HELD.extxyz --vacuum VACUUM.extxyz --close CLOSE.extxyz --curve CURVE.npy
+usage: silicon_pairs.py OUT.extxyz HELD.extxyz [--far FAR.extxyz] --vacuum VACUUM.extxyz --close CLOSE.extxyz --curve CURVE.npy
 The first two inputs are those of silicon_pbe.py (--vacuum, --close); the third is written, by pyscf, where it is not there:
 ten minutes. What OUT holds then (all of it to train on):
 Si2: the energy of two atoms by all-electron PBE and, below 1.1 A, the repulsion of nuclei (pairs.py); plus twice the energy
 of the atom of the plane-wave calculations, so that it fits to the crystals.
 Si1: the atom.
 Si8: the cells of CLOSE as they are, and each three times more with its short bond pressed further, down to 0.5 A (pairs.py);
-no stress. Pseudopotentials do not hold there. HELD: the same of the cells that are held back for tests.
+no stress. Pseudopotentials do not hold there. HELD: the same of the cells that are held back for tests. FAR: once more the atom
+and the pairs beyond 4.5 A, so that a recipe can give them weight: a curve must end where the atoms alone begin.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", help="what is to be learned")
     parser.add_argument("held", help="what is held back: cells of the split test, and these pressed further")
+    parser.add_argument("--far")
     parser.add_argument("--vacuum", required=True)
     parser.add_argument("--close", required=True)
     parser.add_argument("--curve", type=Path, required=True)
@@ -45,6 +47,8 @@ def main():
         print(f"plane waves, {distance:.1f} A: {box.get_potential_energy() - 2 * atom:.3f} eV, here {pair.energy(distance)[0]:.3f} eV")
     structures = [pairs.labelled(Atoms("Si"), atom, np.zeros((1, 3)), "Si1", FIRST),
                   *pairs.alone(["Si", "Si"], pair, DISTANCES, 2 * atom, FIRST + 1)]
+    if arguments.far:
+        write(arguments.far, [structures[0], *(two for two in structures[1:] if two.get_distance(0, 1) > 4.5)], format="extxyz")
     held = [cell for cell in cells if cell.info["split"] == "test"]
     learned = [cell for cell in cells if cell not in held]
     for chosen, name, first in ((learned, arguments.out, FIRST + len(structures)), (held, arguments.held, FIRST_HELD)):
