@@ -76,9 +76,12 @@ def main():
     arguments = parser.parse_args()
     found = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     found = {name: rows for name, rows in found.items() if name not in arguments.again}
-    found |= {name: taken(Path(path)) for name, path in (pair.split("=") for pair in arguments.take)}
+    taken = {name: from_command(Path(path)) for name, path in (pair.split("=") for pair in arguments.take)}
+    if taken:
+        found |= taken
+        arguments.output.write_text(json.dumps(found))
     level = "full" if arguments.full else "quick"
-    for name in arguments.again or ([pair.split("=")[0] for pair in arguments.take] or arguments.names):
+    for name in arguments.again or taken or arguments.names:
         make, species, temperature = CALCULATORS[name]
         rows = found.setdefault(name, {})
         for check in (check for check in arguments.only or checks.names(level) if check not in rows):
@@ -89,7 +92,7 @@ def main():
     print(table({name: found[name] for name in CALCULATORS if name in found}))
 
 
-def taken(path):
+def from_command(path):
     """{check: rows} of what the command printed."""
     rows = {}
     for row in json.loads(path.read_text())["results"]:
