@@ -1,4 +1,7 @@
-"""ase_pet: trained PET models as ASE calculators, with energies, forces and stresses from autograd."""
+"""ase_pet.
+
+Trained PET models as ASE calculators, with energies, forces and stresses from autograd.
+"""
 
 from .calculator import PETCalculator
 from .graph import InvalidStructure

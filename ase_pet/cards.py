@@ -1,9 +1,17 @@
-"""What a calculator is, in words: the card of a converted checkpoint, and tables as lines of text."""
+"""What a calculator is, in words.
+
+The card of a converted checkpoint, and tables as lines of text.
+"""
 
 import re
 
-STATED = {"description": "", "authors": "Authors", "references": "References", "license": "Licence",
-          "licence": "Licence"}
+STATED = {
+    "description": "",
+    "authors": "Authors",
+    "references": "References",
+    "license": "Licence",
+    "licence": "Licence",
+}
 OWN = ("date", "ase_pet", "source")
 CARD = """# {name}
 
@@ -34,30 +42,61 @@ for bit, so that it gives the same numbers.
 
 {sections}
 """
-NOT_STATED = {"Authors": "Not stated in the checkpoint.", "References": "Not stated in the checkpoint.",
-              "Licence": "Not stated in the checkpoint: that of the file it came from applies. Ask where you got it."}
+NOT_STATED = {
+    "Authors": "Not stated in the checkpoint.",
+    "References": "Not stated in the checkpoint.",
+    "Licence": (
+        "Not stated in the checkpoint: that of the file it came from applies. Ask where you got it."
+    ),
+}
 
 
 def converted(content, parameters):
-    """Markdown card of a converted checkpoint; content: what its calculator.toml holds, parameters: their number."""
+    """Markdown card of a converted checkpoint; content: what its calculator.toml holds, parameters.
+
+    Their number.
+    """
     provenance, settings = content["provenance"], content["settings"]
-    other = {key: value for key, value in provenance.items() if key not in STATED and key not in OWN}
-    stated = {title: provenance[key] for key, title in STATED.items() if title and provenance.get(key)}
-    sections = {title: lines(stated[title]) if title in stated else [text] for title, text in NOT_STATED.items()}
+    other = {
+        key: value for key, value in provenance.items() if key not in STATED and key not in OWN
+    }
+    stated = {
+        title: provenance[key] for key, title in STATED.items() if title and provenance.get(key)
+    }
+    sections = {
+        title: lines(stated[title]) if title in stated else [text]
+        for title, text in NOT_STATED.items()
+    }
     sections["Source"] = lines(provenance["source"])
     sections["What else the checkpoint states"] = lines(other)
-    sections["Settings"] = lines({key: value for key, value in settings.items() if key not in ("species", "heads")})
-    text = "\n\n".join(f"## {title}\n\n" + "\n".join(_item(line) for line in found)
-                       for title, found in sections.items() if found)
+    sections["Settings"] = lines(
+        {key: value for key, value in settings.items() if key not in ("species", "heads")}
+    )
+    text = "\n\n".join(
+        f"## {title}\n\n" + "\n".join(_item(line) for line in found)
+        for title, found in sections.items()
+        if found
+    )
     return CARD.format(
-        name=plain(content["name"]), description=plain(provenance.get("description") or "No description is stated."),
-        ase_pet=provenance["ase_pet"], date=provenance["date"], species=" ".join(content["species"]),
-        cutoff=content["cutoff"], model=content["model"], parameters=f"{parameters:,}",
-        heads=", ".join(settings.get("heads", {"energy": 1})), dtype=content["dtype"], sections=text)
+        name=plain(content["name"]),
+        description=plain(provenance.get("description") or "No description is stated."),
+        ase_pet=provenance["ase_pet"],
+        date=provenance["date"],
+        species=" ".join(content["species"]),
+        cutoff=content["cutoff"],
+        model=content["model"],
+        parameters=f"{parameters:,}",
+        heads=", ".join(settings.get("heads", {"energy": 1})),
+        dtype=content["dtype"],
+        sections=text,
+    )
 
 
 def with_section(text, title, body):
-    """The card with the section `## title` replaced by this body, or added: before its limits where it has such a section."""
+    """The card with the section `## title` replaced by this body, or added.
+
+    Before its limits where it has such a section.
+    """
     section = f"## {title}\n\n{body.strip()}\n"
     parts = re.split(r"(?m)^(?=## )", text)
     titles = [part.splitlines()[0].removeprefix("## ").strip() if part else "" for part in parts]
@@ -71,13 +110,20 @@ def with_section(text, title, body):
 
 
 def lines(value, indent=""):
-    """List of lines of text of a table, list or number, tables inside of it indented by two spaces."""
+    """List of lines of text of a table, list or number.
+
+    Tables inside of it indented by two spaces.
+    """
     if isinstance(value, dict):
         found = []
         for key, entry in value.items():
             inside = lines(entry, indent + "  ")
             short = len(inside) == 1 and not isinstance(entry, dict)
-            found += [f"{indent}{plain(key)}: {inside[0].strip()}"] if short else [f"{indent}{plain(key)}:", *inside]
+            found += (
+                [f"{indent}{plain(key)}: {inside[0].strip()}"]
+                if short
+                else [f"{indent}{plain(key)}:", *inside]
+            )
         return found
     if isinstance(value, list | tuple):
         if all(isinstance(entry, int | float) for entry in value):
@@ -94,4 +140,4 @@ def plain(value):
 
 def _item(line):
     text = line.lstrip(" ")
-    return f"{line[:len(line) - len(text)]}- {text}"
+    return f"{line[: len(line) - len(text)]}- {text}"

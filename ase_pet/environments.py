@@ -1,7 +1,9 @@
-"""Models in which an atom's energy depends on its own edges only: what the environments of a structure give one by one.
+"""Models in which an atom's energy depends on its own edges only: what the environments of a
+structure give one by one.
 
-No second derivative couples edges of different centres, and where one atom moves only the environments that hold it change.
-So Hessians and forces of displaced copies cost in proportion to the number of atoms, and not to its square.
+No second derivative couples edges of different centres, and where one atom moves only the
+environments that hold it change. So Hessians and forces of displaced copies cost in proportion to
+the number of atoms, and not to its square.
 """
 
 from dataclasses import replace
@@ -19,8 +21,9 @@ def separable(model):
 def hessian(model, graph):
     """(3n, 3n) second derivatives in eV/A^2 of a graph of one structure.
 
-    With E = sum_i E_i({v_ij}), the derivatives with respect to the k-th edge of every atom come from one backward pass for
-    each direction. AT_ONCE atoms at a time: what a pass keeps grows with them, and stays in the cache.
+    With E = sum_i E_i({v_ij}), the derivatives with respect to the k-th edge of every atom come
+    from one backward pass for each direction. AT_ONCE atoms at a time: what a pass keeps grows with
+    them, and stays in the cache.
     """
     n, centre = graph.n_atoms, graph.centre
     blocks = graph.edge_vectors.new_zeros(n * n, 3, 3, dtype=torch.float64)
@@ -33,12 +36,21 @@ def hessian(model, graph):
 
 
 def _second_derivatives(model, graph, centres, chosen):
-    """(atoms, atoms, (m, 3, 3) eV/A^2): what to add to these rows and columns; chosen: the edges of consecutive centres."""
-    own, neighbour, vectors = graph.centre[chosen] - centres[0], graph.neighbour[chosen], graph.edge_vectors.detach()[chosen]
+    """(atoms, atoms, (m, 3, 3) eV/A^2): what to add to these rows and columns; chosen.
+
+    The edges of consecutive centres.
+    """
+    own, neighbour, vectors = (
+        graph.centre[chosen] - centres[0],
+        graph.neighbour[chosen],
+        graph.edge_vectors.detach()[chosen],
+    )
     vectors.requires_grad_()
     with torch.enable_grad():
         environments = _environments(graph, centres, own, neighbour, vectors)
-        slopes = gradient(model(environments)[:len(centres)].double().sum(), vectors, create_graph=True)
+        slopes = gradient(
+            model(environments)[: len(centres)].double().sum(), vectors, create_graph=True
+        )
     counts, order = torch.bincount(own, minlength=len(centres)), torch.argsort(own, stable=True)
     first = counts.cumsum(0) - counts
     for k in range(int(counts.max())):
@@ -46,17 +58,26 @@ def _second_derivatives(model, graph, centres, chosen):
         edge[counts > k] = order[(first + k)[counts > k]]
         other = torch.nonzero(counts[own] > k)[:, 0]
         seeds = slopes[edge[counts > k]].sum(0)
-        found = torch.stack([gradient(seed, vectors, retain_graph=True)[other] for seed in seeds], 1).double()
+        found = torch.stack(
+            [gradient(seed, vectors, retain_graph=True)[other] for seed in seeds], 1
+        ).double()
         i, j, of_edge = centres[own[other]], neighbour[edge[own[other]]], neighbour[other]
-        for row, column, sign in ((j, of_edge, 1), (j, i, -1), (i, of_edge, -1), (i, i, 1)):  # v = r_j - r_i
+        for row, column, sign in (
+            (j, of_edge, 1),
+            (j, i, -1),
+            (i, of_edge, -1),
+            (i, i, 1),
+        ):  # v = r_j - r_i
             yield row, column, sign * found
 
 
 def displaced_forces(model, graph, moved, shifts, batch_atoms):
-    """(m, n, 3) forces in eV/A of m copies of one structure, in each of which one atom is displaced.
+    """(m, n, 3) forces in eV/A of m copies of one structure, in each of which one atom is
+    displaced.
 
-    graph: of the structure at rest, with all pairs that are within the cutoff in any copy; moved (m,) indices of atoms;
-    shifts (m, 3) in A; batch_atoms: environments evaluated at once. Only those that hold the displaced atom change.
+    graph: of the structure at rest, with all pairs that are within the cutoff in any copy; moved
+    (m,) indices of atoms; shifts (m, 3) in A; batch_atoms: environments evaluated at once. Only
+    those that hold the displaced atom change.
     """
     centre, neighbour, edges = graph.centre, graph.neighbour, graph.edge_vectors.detach()
     everyone = torch.arange(graph.n_atoms, device=centre.device)
@@ -66,40 +87,62 @@ def displaced_forces(model, graph, moved, shifts, batch_atoms):
     touched[torch.arange(len(moved), device=centre.device), moved] = True
     copy, edge = torch.nonzero(neighbour == moved[:, None], as_tuple=True)
     touched[copy, centre[edge]] = True
-    return torch.cat([forces + _changes(model, graph, moved[part], shifts[part], touched[part], rest)
-                      for part in _parts(touched.sum(1), batch_atoms)])
+    return torch.cat(
+        [
+            forces + _changes(model, graph, moved[part], shifts[part], touched[part], rest)
+            for part in _parts(touched.sum(1), batch_atoms)
+        ]
+    )
 
 
 def gradient(value, vectors, **options):
-    """Derivative of a number, zero where it does not depend on the vectors: atoms without neighbours."""
+    """Derivative of a number, zero where it does not depend on the vectors.
+
+    Atoms without neighbours.
+    """
     if not value.requires_grad:
         return torch.zeros_like(vectors)
-    found, = torch.autograd.grad(value, vectors, allow_unused=True, **options)
+    (found,) = torch.autograd.grad(value, vectors, allow_unused=True, **options)
     return torch.zeros_like(vectors) if found is None else found
 
 
 def _changes(model, graph, moved, shifts, touched, rest):
-    """(m, n, 3) changes of the forces in m copies; touched (m, n): environments that change; rest (2P, 3): dE/dv."""
+    """(m, n, 3) changes of the forces in m copies; touched (m, n): environments that change.
+
+    Rest (2P, 3): dE/dv.
+    """
     centre, neighbour = graph.centre, graph.neighbour
     copy, edge = torch.nonzero(touched[:, centre], as_tuple=True)
-    number = touched.flatten().cumsum(0).view(touched.shape) - 1  # of an environment among all that change
+    number = (
+        touched.flatten().cumsum(0).view(touched.shape) - 1
+    )  # of an environment among all that change
     i, j, atom = centre[edge], neighbour[edge], moved[copy]
     sign = (j == atom).to(shifts.dtype) - (i == atom).to(shifts.dtype)
     vectors = graph.edge_vectors.detach()[edge] + (sign[:, None] * shifts[copy]).to(rest.dtype)
     centres = torch.nonzero(touched)[:, 1]
-    slopes = _slopes(model, _environments(graph, centres, number[copy, i], j, vectors), len(centres))
+    slopes = _slopes(
+        model, _environments(graph, centres, number[copy, i], j, vectors), len(centres)
+    )
     return _scattered(slopes - rest[edge], copy, i, j, len(moved), graph.n_atoms)
 
 
 def _environments(graph, centres, row, neighbour, vectors):
-    """One-sided graph of environments: `row` (E,) is the number of an edge's environment among those of `centres`.
+    """One-sided graph of environments: `row` (E,) is the number of an edge's environment among
+    those of `centres`.
 
     Neighbours are atoms at the end, one of each species, whose energies are not read.
     """
     species, kind = torch.unique(graph.numbers, return_inverse=True)
     numbers = torch.cat([graph.numbers[centres], species])
-    return replace(graph, one_sided=True, numbers=numbers, structure=torch.zeros_like(numbers), pair_centre=row,
-                   pair_neighbour=len(centres) + kind[neighbour], pair_vectors=vectors)
+    return replace(
+        graph,
+        one_sided=True,
+        numbers=numbers,
+        structure=torch.zeros_like(numbers),
+        pair_centre=row,
+        pair_neighbour=len(centres) + kind[neighbour],
+        pair_vectors=vectors,
+    )
 
 
 def _slopes(model, own, count):
@@ -113,7 +156,9 @@ def _slopes(model, own, count):
 def _scattered(slopes, copy, centre, neighbour, copies, n):
     """(copies, n, 3) float64 forces of dE/dv of edges (E, 3) in these copies."""
     forces, slopes = slopes.new_zeros(copies * n, 3, dtype=torch.float64), slopes.double()
-    forces = forces.index_add(0, copy * n + centre, slopes).index_add(0, copy * n + neighbour, -slopes)
+    forces = forces.index_add(0, copy * n + centre, slopes).index_add(
+        0, copy * n + neighbour, -slopes
+    )
     return forces.view(copies, n, 3)
 
 

@@ -8,13 +8,18 @@ import pkgutil
 def names(package):
     """Sorted names of the plug-ins of a package.
 
-    package: dotted name such as "ase_pet.models". Files whose name begins with an underscore are not plug-ins.
+    package: dotted name such as "ase_pet.models". Files whose name begins with an underscore are
+    not plug-ins.
     """
     folder = importlib.import_module(package).__path__
-    return sorted(found.name for found in pkgutil.iter_modules(folder) if not found.name.startswith("_"))
+    return sorted(
+        found.name for found in pkgutil.iter_modules(folder) if not found.name.startswith("_")
+    )
 
 
-@functools.cache  # a calculator loads its outputs at each step, and looking through folders takes 4 % of a small one
+# a calculator loads its outputs at each step, and looking through folders takes 4 % of a small
+# one
+@functools.cache
 def load(package, name):
     """Module of one plug-in.
 

@@ -2,9 +2,10 @@
 """Tests of ASE that were written for its calculator EMT, run as they stand on a PETCalculator.
 
 usage: ase_tests.py [PATH ...]
-PATH: files or folders below ase/test; default: those below. Wherever these tests ask ASE (or the package asap3) for EMT, they
-get a PETCalculator of a pair potential that holds the same metals and small molecules together (tests/pair_potential.py).
-Tests outside the default that ask about numbers of EMT itself may fail, as they would with any other potential.
+PATH: files or folders below ase/test; default: those below. Wherever these tests ask ASE (or the
+package asap3) for EMT, they get a PETCalculator of a pair potential that holds the same metals and
+small molecules together (tests/pair_potential.py). Tests outside the default that ask about numbers
+of EMT itself may fail, as they would with any other potential.
 """
 
 import subprocess
@@ -15,10 +16,24 @@ from pathlib import Path
 import ase.test
 
 ROOT = Path(__file__).resolve().parent.parent
-PATHS = ("calculator/test_fd.py", "test_mixingcalc.py", "test_loggingcalc.py", "test_potential_energies.py",
-         "test_singlepointcalc.py", "test_forcecurve.py", "filter/test_filter.py", "filter/test_strain_emt.py",
-         "constraints/test_fixcom.py", "constraints/test_mirror.py", "neb/test_shared_calculator_neb.py", "md/test_md.py",
-         "md/test_rng.py", "md/test_md_stepwise.py", "md/test_irun_force_call_order.py", "optimize/test_nsteps.py")
+PATHS = (
+    "calculator/test_fd.py",
+    "test_mixingcalc.py",
+    "test_loggingcalc.py",
+    "test_potential_energies.py",
+    "test_singlepointcalc.py",
+    "test_forcecurve.py",
+    "filter/test_filter.py",
+    "filter/test_strain_emt.py",
+    "constraints/test_fixcom.py",
+    "constraints/test_mirror.py",
+    "neb/test_shared_calculator_neb.py",
+    "md/test_md.py",
+    "md/test_rng.py",
+    "md/test_md_stepwise.py",
+    "md/test_irun_force_call_order.py",
+    "optimize/test_nsteps.py",
+)
 PLUGIN = """
 import sys, types
 import ase.calculators.emt, pair_potential
@@ -34,14 +49,23 @@ def main():
     tests = Path(ase.test.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "instead_of_emt.py").write_text(PLUGIN)
-        code = ("import sys, pytest; sys.path[:0] = sys.argv[1:3]; "
-                "sys.exit(pytest.main(['-p', 'instead_of_emt', '-p', 'no:cacheprovider', '-q', '--tb=line', '-rs',"
-                " *sys.argv[3:]]))")
+        code = (
+            "import sys, pytest; sys.path[:0] = sys.argv[1:3]; sys.exit(pytest.main(['-p',"
+            " 'instead_of_emt', '-p', 'no:cacheprovider', '-q', '--tb=line', '-rs',"
+            " *sys.argv[3:]]))"
+        )
         chosen = [tests / path for path in sys.argv[1:] or PATHS]
-        done = subprocess.run([sys.executable, "-c", code, folder, ROOT / "tests", *chosen], cwd=folder, capture_output=True,
-                              text=True)
-    kept = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "SKIPPED", "/", "E ")) or
-            " passed" in line]
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder, ROOT / "tests", *chosen],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+    kept = [
+        line
+        for line in done.stdout.splitlines()
+        if line.startswith(("FAILED", "ERROR", "SKIPPED", "/", "E ")) or " passed" in line
+    ]
     print("\n".join(line.replace(f"{tests}/", "").replace(f"{sys.prefix}/", "") for line in kept))
     print(done.stderr, end="")
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Dipoles of a calculator: errors against labels, and how well they turn with the molecule, with and without ECSE.
+"""Dipoles of a calculator: errors against labels, and how well they turn with the molecule, with
+and without ECSE.
 
 usage: dipole.py CALC DATA [DATA ...] [--symmetrise none ecse] [--structures 40] [--orientations 8]
-Errors are those of the structures of each file whose split is `test`: of the components, and of the whole vector. The
-equivariance error is |d(Q X) - Q d(X)| over random elements Q of O(3), half of them improper, for structures spread
-evenly over the first file, in float64 and float32.
+Errors are those of the structures of each file whose split is `test`: of the components, and of the
+whole vector. The equivariance error is |d(Q X) - Q d(X)| over random elements Q of O(3), half of
+them improper, for structures spread evenly over the first file, in float64 and float32.
 """
 
 import argparse
@@ -39,20 +40,36 @@ def report_errors(calc, frames, name):
     seconds = time.process_time() - start
     expected = np.array([atoms.calc.results["dipole"] for atoms in frames])
     difference = found - expected
-    rows = {"component RMSE": np.sqrt(np.mean(difference**2)), "component MAE": np.mean(np.abs(difference)),
-            "vector RMSE": np.sqrt(np.mean((difference**2).sum(1))),
-            "rms dipole": np.sqrt(np.mean((expected**2).sum(1)))}
-    text = ", ".join(f"{key} {value:.4f} e A ({value / Debye:.3f} D)" for key, value in rows.items())
-    print(f"  {name}, {len(frames)} structures: {text}; {1e3 * seconds / len(frames):.1f} ms each", flush=True)
+    rows = {
+        "component RMSE": np.sqrt(np.mean(difference**2)),
+        "component MAE": np.mean(np.abs(difference)),
+        "vector RMSE": np.sqrt(np.mean((difference**2).sum(1))),
+        "rms dipole": np.sqrt(np.mean((expected**2).sum(1))),
+    }
+    text = ", ".join(
+        f"{key} {value:.4f} e A ({value / Debye:.3f} D)" for key, value in rows.items()
+    )
+    print(
+        f"  {name}, {len(frames)} structures: {text}; {1e3 * seconds / len(frames):.1f} ms each",
+        flush=True,
+    )
 
 
 def report_equivariance(calc, frames, turns, dtype):
     """Print how much of a dipole does not turn."""
     straight = dipoles(calc, frames)
-    lost = np.stack([dipoles(calc, [turned(atoms, turn) for atoms in frames]) - straight @ turn.T for turn in turns])
+    lost = np.stack(
+        [
+            dipoles(calc, [turned(atoms, turn) for atoms in frames]) - straight @ turn.T
+            for turn in turns
+        ]
+    )
     sizes = np.linalg.norm(lost, axis=2)
-    print(f"  {dtype}: |d(QX) - Q d(X)| rms {np.sqrt(np.mean(sizes**2)):.1e}, largest {sizes.max():.1e} e A over "
-          f"{len(turns)} orientations of {len(frames)} structures", flush=True)
+    print(
+        f"  {dtype}: |d(QX) - Q d(X)| rms {np.sqrt(np.mean(sizes**2)):.1e}, largest"
+        f" {sizes.max():.1e} e A over {len(turns)} orientations of {len(frames)} structures",
+        flush=True,
+    )
 
 
 def main():
@@ -65,10 +82,14 @@ def main():
     parser.add_argument("--orientations", type=int, default=8)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", ".*atoms closer than in training")  # by some thousandths of an A
+    warnings.filterwarnings(
+        "ignore", ".*atoms closer than in training"
+    )  # by some thousandths of an A
     print(f"{platform.platform()}, torch {torch.__version__}, 1 thread")
-    files = {path: [atoms for atoms in ase.io.read(path, ":") if atoms.info.get("split") == "test"]
-             for path in args.data}
+    files = {
+        path: [atoms for atoms in ase.io.read(path, ":") if atoms.info.get("split") == "test"]
+        for path in args.data
+    }
     first = files[args.data[0]]
     some = [first[k] for k in np.linspace(0, len(first) - 1, args.structures).astype(int)]
     turns = rotations.random_orthogonal(args.orientations, torch.Generator().manual_seed(0)).numpy()
@@ -81,8 +102,12 @@ def main():
         for path, frames in files.items():
             report_errors(calc, frames, path)
         for dtype in ("float64", "float32"):
-            report_equivariance(PETCalculator(args.calc, symmetrise=symmetrise, device="cpu", dtype=dtype), some, turns,
-                                dtype)
+            report_equivariance(
+                PETCalculator(args.calc, symmetrise=symmetrise, device="cpu", dtype=dtype),
+                some,
+                turns,
+                dtype,
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Symmetrisers: what is left of the dependence on orientation, and what an evaluation with forces costs.
+"""Symmetrisers: what is left of the dependence on orientation, and what an evaluation with forces
+costs.
 
-    python benchmarks/ecse.py [--orientations 10] [--repeats 5] [--systems "silicon 64" ethanol] [--symmetrise ecse]
-                              [--layers 2]
+    python benchmarks/ecse.py [--orientations 10] [--repeats 5] [--systems "silicon 64" ethanol]
+                              [--symmetrise ecse] [--layers 2]
 
-Silicon with the shipped calculator; water, copper and ethanol with local models of the same size and random weights, which
-are far less invariant than trained ones and cost the same; with --layers 2 they pass messages. One thread, CPU time. The
-last column is what `PETCalculator.cost` predicts for the one before it.
+Silicon with the shipped calculator; water, copper and ethanol with local models of the same size
+and random weights, which are far less invariant than trained ones and cost the same; with --layers
+2 they pass messages. One thread, CPU time. The last column is what `PETCalculator.cost` predicts
+for the one before it.
 """
 
 import argparse
@@ -22,8 +24,18 @@ from ase_pet.models import pet
 from ase_pet.rotations import random_orthogonal
 
 KINDS = ("none", "ecse", "ecse:so3", "group:O", "group:I", "quadrature:2")
-SIZE = {"cutoff": 5.5, "cutoff_width": 1.5, "d_pet": 64, "d_node": 64, "d_head": 64, "d_feedforward": 128, "num_heads": 4,
-        "num_gnn_layers": 1, "num_attention_layers": 2, "featurizer_type": "residual"}
+SIZE = {
+    "cutoff": 5.5,
+    "cutoff_width": 1.5,
+    "d_pet": 64,
+    "d_node": 64,
+    "d_head": 64,
+    "d_feedforward": 128,
+    "num_heads": 4,
+    "num_gnn_layers": 1,
+    "num_attention_layers": 2,
+    "featurizer_type": "residual",
+}
 
 
 def water(per_edge=3, spacing=3.1):
@@ -41,19 +53,28 @@ def water(per_edge=3, spacing=3.1):
 
 def systems(layers=1):
     """{name: (model or name of a calculator, atoms)}; layers: of the models with random weights."""
-    found = {"silicon 64": ("silicon", bulk("Si", cubic=True) * 2), "water 81": (None, water()),
-             "copper 32": (None, bulk("Cu", cubic=True) * 2), "ethanol": (None, molecule("CH3CH2OH"))}
+    found = {
+        "silicon 64": ("silicon", bulk("Si", cubic=True) * 2),
+        "water 81": (None, water()),
+        "copper 32": (None, bulk("Cu", cubic=True) * 2),
+        "ethanol": (None, molecule("CH3CH2OH")),
+    }
     for name, (model, atoms) in found.items():
         atoms.rattle(0.05, seed=1)
         if model is None:
             torch.manual_seed(0)
             species = tuple(sorted(set(atoms.numbers.tolist())))
-            found[name] = pet.Model(pet.Settings(species=species, **{**SIZE, "num_gnn_layers": layers})), atoms
+            found[name] = (
+                pet.Model(pet.Settings(species=species, **{**SIZE, "num_gnn_layers": layers})),
+                atoms,
+            )
     return found
 
 
 def residuals(calculator, atoms, orientations):
-    """Largest change of the energy per atom (eV) and of force components turned back (eV/A) over orientations."""
+    """Largest change of the energy per atom (eV) and of force components turned back (eV/A) over
+    orientations.
+    """
     turns = random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
     copies = [atoms, *(atoms.copy() for _ in turns)]
     for turned, turn in zip(copies[1:], turns, strict=True):
@@ -61,8 +82,10 @@ def residuals(calculator, atoms, orientations):
         turned.positions = atoms.positions @ turn.T
     first, *others = [calculator.evaluate([copy], ("energy", "forces"))[0] for copy in copies]
     energy = max(abs(other["energy"] - first["energy"]) for other in others) / len(atoms)
-    force = max(np.abs(other["forces"] @ turn - first["forces"]).max()
-                for other, turn in zip(others, turns, strict=True))
+    force = max(
+        np.abs(other["forces"] @ turn - first["forces"]).max()
+        for other, turn in zip(others, turns, strict=True)
+    )
     return energy, force
 
 
@@ -88,20 +111,33 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.platform()}, torch {torch.__version__}, 1 thread, energy and forces")
-    print(f"{'system':12s} {'symmetrise':14s} {'float64 eV/atom':>16s} {'eV/A':>9s} {'float32 eV/atom':>16s} {'eV/A':>9s} "
-          f"{'evaluations':>11s} {'ms/atom':>8s} {'ratio':>6s} {'predicted':>9s}")
-    for name, (model, atoms) in ((name, systems(arguments.layers)[name]) for name in arguments.systems):
+    print(
+        f"{'system':12s} {'symmetrise':14s} {'float64 eV/atom':>16s} {'eV/A':>9s}"
+        f" {'float32 eV/atom':>16s} {'eV/A':>9s} {'evaluations':>11s} {'ms/atom':>8s} {'ratio':>6s}"
+        f" {'predicted':>9s}"
+    )
+    for name, (model, atoms) in (
+        (name, systems(arguments.layers)[name]) for name in arguments.systems
+    ):
         plain = None
         for kind in ("none", *arguments.symmetrise):
-            exact, fast = (PETCalculator(model, device="cpu", dtype=dtype, symmetrise=kind)
-                           for dtype in ("float64", "float32"))
-            left = *residuals(exact, atoms, arguments.orientations), *residuals(fast, atoms, arguments.orientations)
+            exact, fast = (
+                PETCalculator(model, device="cpu", dtype=dtype, symmetrise=kind)
+                for dtype in ("float64", "float32")
+            )
+            left = (
+                *residuals(exact, atoms, arguments.orientations),
+                *residuals(fast, atoms, arguments.orientations),
+            )
             cost = milliseconds(fast, atoms.copy(), arguments.repeats)
             plain = plain or cost
             predicted = {"evaluations_per_atom": 1, "ratio": 1} | fast.cost(atoms)
-            print(f"{name:12s} {kind:14s} {left[0]:16.1e} {left[1]:9.1e} {left[2]:16.1e} {left[3]:9.1e} "
-                  f"{predicted['evaluations_per_atom']:11.1f} {cost:8.2f} {cost / plain:6.1f} {predicted['ratio']:9.1f}",
-                  flush=True)
+            print(
+                f"{name:12s} {kind:14s} {left[0]:16.1e} {left[1]:9.1e} {left[2]:16.1e}"
+                f" {left[3]:9.1e} {predicted['evaluations_per_atom']:11.1f} {cost:8.2f}"
+                f" {cost / plain:6.1f} {predicted['ratio']:9.1f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What ECSE costs: environments for each atom, time and memory beside the plain model, and the share of the geometry.
+"""What ECSE costs: environments for each atom, time and memory beside the plain model, and the
+share of the geometry.
 
-usage: ecse_cost.py [--repeats 3] [--systems "silicon 216" ...]
-Energy and forces in float32, one thread, CPU time (median), each row in a process of its own for its peak of memory. Models
-have the size of the silicon calculator and random weights, which cost what trained ones cost. Geometry: the same with a
-network that reads one number of each edge and does nothing else, less what that takes without ECSE (neighbour list and
-calculator): frames, weights, turned vectors and their derivatives.
+usage: ecse_cost.py [--repeats 3] [--systems "silicon 216" ...] Energy and forces in float32, one
+thread, CPU time (median), each row in a process of its own for its peak of memory. Models have the
+size of the silicon calculator and random weights, which cost what trained ones cost. Geometry: the
+same with a network that reads one number of each edge and does nothing else, less what that takes
+without ECSE (neighbour list and calculator): frames, weights, turned vectors and their derivatives.
 """
 
 import argparse
@@ -21,9 +22,13 @@ from ecse import SIZE, milliseconds, water
 from ase_pet import PETCalculator
 from ase_pet.models import pet
 
-SYSTEMS = {"silicon 64": lambda: bulk("Si", cubic=True) * 2, "silicon 216": lambda: bulk("Si", cubic=True) * 3,
-           "water 192": lambda: water(4), "ethanol": lambda: molecule("CH3CH2OH"),
-           "copper 108": lambda: bulk("Cu", cubic=True) * 3}
+SYSTEMS = {
+    "silicon 64": lambda: bulk("Si", cubic=True) * 2,
+    "silicon 216": lambda: bulk("Si", cubic=True) * 3,
+    "water 192": lambda: water(4),
+    "ethanol": lambda: molecule("CH3CH2OH"),
+    "copper 108": lambda: bulk("Cu", cubic=True) * 3,
+}
 
 
 class Reader(torch.nn.Module):
@@ -49,8 +54,11 @@ def one(system, symmetrise, network, repeats):
     settings = pet.Settings(species=tuple(sorted(set(atoms.numbers.tolist()))), **SIZE)
     model = {"pet": pet.Model, "reader": Reader}[network](settings)
     calculator = PETCalculator(model, device="cpu", dtype="float32", symmetrise=symmetrise)
-    found = {"ms": milliseconds(calculator, atoms, repeats), **calculator.cost(atoms),
-             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    found = {
+        "ms": milliseconds(calculator, atoms, repeats),
+        **calculator.cost(atoms),
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
     print(json.dumps(found))
 
 
@@ -67,18 +75,30 @@ def main():
 
     def measured(*what):
         command = [sys.executable, __file__, "--repeats", str(arguments.repeats), "--one", *what]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
 
-    print(f"{'system':12} {'symmetrise':10} {'ms/atom':>8} {'ratio':>6} {'evaluations':>11} {'ratio / evaluations':>20} "
-          f"{'peak MB':>8} {'geometry':>8}")
+    print(
+        f"{'system':12} {'symmetrise':10} {'ms/atom':>8} {'ratio':>6} {'evaluations':>11}"
+        f" {'ratio / evaluations':>20} {'peak MB':>8} {'geometry':>8}"
+    )
     for system in arguments.systems:
         plain, outside = measured(system, "none", "pet"), measured(system, "none", "reader")["ms"]
-        print(f"{system:12} {'none':10} {plain['ms']:8.2f} {1:6.1f} {1:11.1f} {1:20.2f} {plain['peak']:8.0f}", flush=True)
+        print(
+            f"{system:12} {'none':10} {plain['ms']:8.2f} {1:6.1f} {1:11.1f} {1:20.2f}"
+            f" {plain['peak']:8.0f}",
+            flush=True,
+        )
         for name in ("ecse:so3", "ecse"):
             found, geometry = measured(system, name, "pet"), measured(system, name, "reader")
             ratio, evaluations = found["ms"] / plain["ms"], found["evaluations_per_atom"]
-            print(f"{system:12} {name:10} {found['ms']:8.2f} {ratio:6.1f} {evaluations:11.1f} {ratio / evaluations:20.2f} "
-                  f"{found['peak']:8.0f} {(geometry['ms'] - outside) / found['ms']:8.1%}", flush=True)
+            print(
+                f"{system:12} {name:10} {found['ms']:8.2f} {ratio:6.1f} {evaluations:11.1f}"
+                f" {ratio / evaluations:20.2f} {found['peak']:8.0f}"
+                f" {(geometry['ms'] - outside) / found['ms']:8.1%}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

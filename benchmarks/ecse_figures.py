@@ -2,8 +2,8 @@
 
     python benchmarks/ecse_figures.py [--output docs/theory]
 
-Everything is in float64 with the shipped silicon calculator; the frames per atom need no network. Prints the numbers
-that the page quotes.
+Everything is in float64 with the shipped silicon calculator; the frames per atom need no network.
+Prints the numbers that the page quotes.
 """
 
 import argparse
@@ -29,14 +29,31 @@ AXIS = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)
 
 def calculators(model, kinds):
     """A model plain, averaged and symmetrised, in float64."""
-    return {kind: PETCalculator(model, dtype="float64", symmetrise=kind, skin=0.0) for kind in kinds}
+    return {
+        kind: PETCalculator(model, dtype="float64", symmetrise=kind, skin=0.0) for kind in kinds
+    }
 
 
 def untrained():
-    """A local model with random weights: far from invariant, which shows most what the weights of ECSE do."""
+    """A local model with random weights.
+
+    Far from invariant, which shows most what the weights of ECSE do.
+    """
     torch.manual_seed(1)
-    return pet.Model(pet.Settings(species=(14,), cutoff=5.0, cutoff_width=1.5, d_pet=16, d_node=16, d_head=16,
-                                  d_feedforward=32, num_heads=2, num_gnn_layers=1, featurizer_type="residual"))
+    return pet.Model(
+        pet.Settings(
+            species=(14,),
+            cutoff=5.0,
+            cutoff_width=1.5,
+            d_pet=16,
+            d_node=16,
+            d_head=16,
+            d_feedforward=32,
+            num_heads=2,
+            num_gnn_layers=1,
+            featurizer_type="residual",
+        )
+    )
 
 
 def rotation(folder):
@@ -48,11 +65,17 @@ def rotation(folder):
     for kind, calculator in calculators("silicon", ("none", "group:O", "ecse")).items():
         energies = []
         for angle in angles:
-            turned, matrix = atoms.copy(), Rotation.from_rotvec(np.radians(angle) * AXIS).as_matrix()
+            turned, matrix = (
+                atoms.copy(),
+                Rotation.from_rotvec(np.radians(angle) * AXIS).as_matrix(),
+            )
             turned.set_cell(atoms.cell @ matrix.T, scale_atoms=True)
             energies.append(calculator.get_potential_energy(turned))
         spread = 1e3 * (np.array(energies) - energies[0]) / len(atoms)
-        print(f"rotation, {kind}: standard deviation {spread.std():.2e}, largest {np.abs(spread).max():.2e} meV/atom")
+        print(
+            f"rotation, {kind}: standard deviation {spread.std():.2e}, largest"
+            f" {np.abs(spread).max():.2e} meV/atom"
+        )
         panels[0].plot(angles, spread, label=KINDS[kind])
         panels[1].semilogy(angles, np.abs(spread) + 1e-14, label=KINDS[kind])
     panels[0].set(xlabel="angle (degrees)", ylabel="energy change (meV/atom)")
@@ -62,7 +85,9 @@ def rotation(folder):
 
 
 def leaving(folder):
-    """Energy of an atom and the force on a neighbour as that one moves out through R_in and the cutoff; random weights."""
+    """Energy of an atom and the force on a neighbour as that one moves out through R_in and the
+    cutoff; random weights.
+    """
     atoms, centre, moving, direction = cluster()
     radii = np.linspace(2.1, 5.4, 133)
     figure, panels = pyplot.subplots(2, 1, figsize=(6, 5), sharex=True)
@@ -83,13 +108,19 @@ def leaving(folder):
         panel.axvline(inner, color="0.6", linestyle=":")
         panel.axvline(5.0, color="0.6", linestyle="--")
     panels[0].set(ylabel="energy of the centre (eV)")
-    panels[1].set(ylabel="force on the moving atom (eV/A)", xlabel="distance (A); dotted: R_in, dashed: cutoff")
+    panels[1].set(
+        ylabel="force on the moving atom (eV/A)",
+        xlabel="distance (A); dotted: R_in, dashed: cutoff",
+    )
     panels[0].legend()
     save(figure, folder / "ecse_leaving.png")
 
 
 def cluster():
-    """Silicon around an atom, without what stands in the way of one of its neighbours: atoms, the two, the direction."""
+    """Silicon around an atom, without what stands in the way of one of its neighbours.
+
+    Atoms, the two, the direction.
+    """
     atoms = bulk("Si", cubic=True) * 3
     atoms.rattle(0.05, seed=2)
     atoms.pbc = False
@@ -97,7 +128,9 @@ def cluster():
     vectors = atoms.positions - atoms.positions[np.linalg.norm(away, axis=1).argmin()]
     distances = np.linalg.norm(vectors, axis=1)
     direction = vectors[np.argsort(distances)[1]] / np.sort(distances)[1]
-    in_the_way = (vectors @ direction > 0.5 * distances) & (distances > np.sort(distances)[1] + 1e-6)
+    in_the_way = (vectors @ direction > 0.5 * distances) & (
+        distances > np.sort(distances)[1] + 1e-6
+    )
     kept = np.flatnonzero((distances < 5.0) & ~in_the_way)
     centre, moving = (int(k) for k in np.argsort(distances[kept])[:2])
     return atoms[kept], centre, moving, direction
@@ -111,29 +144,57 @@ def inner_cutoff(atoms, centre, calculator):
 
 def systems():
     """Structures by name: crystals, a molecule, a surface."""
-    silicon, copper, aluminium = bulk("Si", cubic=True) * 2, bulk("Cu", cubic=True) * 3, bulk("Al", cubic=True) * 3
-    found = {"Si": silicon, "Cu": copper, "Al": aluminium, "NaCl": bulk("NaCl", "rocksalt", a=5.64, cubic=True) * 2,
-             "Cu (111)": fcc111("Cu", (3, 3, 4), vacuum=8.0), "ethanol": molecule("CH3CH2OH"),
-             "benzene": molecule("C6H6"), "CO2": molecule("CO2")}
+    silicon, copper, aluminium = (
+        bulk("Si", cubic=True) * 2,
+        bulk("Cu", cubic=True) * 3,
+        bulk("Al", cubic=True) * 3,
+    )
+    found = {
+        "Si": silicon,
+        "Cu": copper,
+        "Al": aluminium,
+        "NaCl": bulk("NaCl", "rocksalt", a=5.64, cubic=True) * 2,
+        "Cu (111)": fcc111("Cu", (3, 3, 4), vacuum=8.0),
+        "ethanol": molecule("CH3CH2OH"),
+        "benzene": molecule("C6H6"),
+        "CO2": molecule("CO2"),
+    }
     for atoms in found.values():
         atoms.rattle(0.05, seed=3)
     return found
 
 
 def frames(folder):
-    """Frames per atom and environments per atom (cutoff 5 A) for the default width and a narrow one."""
+    """Frames per atom and environments per atom (cutoff 5 A) for the default width and a narrow
+    one.
+    """
     figure, panel = pyplot.subplots(figsize=(7, 3.4))
     for shift, width in ((-0.2, 0.5), (0.2, 0.3)):
         means = []
         for name, atoms in systems().items():
             species = tuple(sorted(set(atoms.numbers.tolist())))
-            model = pet.Model(pet.Settings(species=species, cutoff=5.0, d_pet=8, d_node=8, d_head=8, num_heads=1,
-                                           num_gnn_layers=1, featurizer_type="residual"))
-            found = ecse.wrap(model, ecse.Settings(width=width)).describe(graph.build([graph.from_atoms(atoms)], 5.0))
+            model = pet.Model(
+                pet.Settings(
+                    species=species,
+                    cutoff=5.0,
+                    d_pet=8,
+                    d_node=8,
+                    d_head=8,
+                    num_heads=1,
+                    num_gnn_layers=1,
+                    featurizer_type="residual",
+                )
+            )
+            found = ecse.wrap(model, ecse.Settings(width=width)).describe(
+                graph.build([graph.from_atoms(atoms)], 5.0)
+            )
             means.append(found["frames"].double().mean().item())
-            print(f"frames, D = {width} A, {name}: mean {means[-1]:.1f}, most {int(found['frames'].max())}, "
-                  f"environments {found['environments'].double().mean():.1f}, "
-                  f"R_in {found['inner_cutoff'].mean():.2f} A, least weight {found['total'].min():.2f}")
+            print(
+                f"frames, D = {width} A, {name}: mean {means[-1]:.1f}, most"
+                f" {int(found['frames'].max())}, environments"
+                f" {found['environments'].double().mean():.1f}, R_in"
+                f" {found['inner_cutoff'].mean():.2f} A, least weight {found['total'].min():.2f}"
+            )
         panel.bar(np.arange(len(means)) + shift, means, 0.4, label=f"D = {width} A")
     panel.set_xticks(range(len(means)), list(systems()))
     panel.set(ylabel="frames per atom")

@@ -1,13 +1,15 @@
-"""Message passing with exact symmetry: small PETs of ethanol, trained on the same data for the same number of steps.
+"""Message passing with exact symmetry: small PETs of ethanol, trained on the same data for the same
+number of steps.
 
     python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz
     python benchmarks/ecse_layers.py [--runs runs/ecse_layers] [--epochs 12] [--only NAME ...]
 
-Trains what is not trained yet, one after the other, and goes on where it was stopped; then measures on every 7th structure
-of the test split (100 of 700). Columns: RMSE, MAE and median of the errors of force components; RMSE and MAE of energies
-per atom, less their mean error; RMSE and median of forces and RMSE of energies in single drawn frames, as in training;
-largest change of energy and forces over 10 orientations, float64; time of energy and forces of one molecule, float32.
-One thread, CPU time.
+Trains what is not trained yet, one after the other, and goes on where it was stopped; then measures
+on every 7th structure of the test split (100 of 700). Columns: RMSE, MAE and median of the errors
+of force components; RMSE and MAE of energies per atom, less their mean error; RMSE and median of
+forces and RMSE of energies in single drawn frames, as in training; largest change of energy and
+forces over 10 orientations, float64; time of energy and forces of one molecule, float32. One
+thread, CPU time.
 """
 
 import argparse
@@ -62,10 +64,20 @@ ema = 0.998
 validate_every = {every}
 """
 DATA = Path(__file__).resolve().parent / "data" / "ethanol_gfn2.extxyz"
-TWO, ONE = {"layers": 2, "attention": 1, "cutoff": 3.5}, {"layers": 1, "attention": 2, "cutoff": 3.5}
+TWO, ONE = (
+    {"layers": 2, "attention": 1, "cutoff": 3.5},
+    {
+        "layers": 1,
+        "attention": 2,
+        "cutoff": 3.5,
+    },
+)
 RUNS = {  # settings of the training, symmetrisers of the result
     "two layers": ({**TWO, "symmetrise": "none", "augmentation": "rotations"}, ("none", "group:O")),
-    "two layers in frames": ({**TWO, "symmetrise": "ecse_layers", "augmentation": "frames"}, ("ecse_layers",)),
+    "two layers in frames": (
+        {**TWO, "symmetrise": "ecse_layers", "augmentation": "frames"},
+        ("ecse_layers",),
+    ),
     "local in frames": ({**ONE, "symmetrise": "ecse", "augmentation": "frames"}, ("ecse",)),
 }
 
@@ -74,27 +86,40 @@ def trained(name, folder, epochs):
     """Trainer of a run whose epochs are done, and the CPU time in s that they took."""
     folder.mkdir(parents=True, exist_ok=True)
     path, clock = folder / "recipe.toml", folder / "seconds.json"
-    path.write_text(RECIPE.format(name=name, data=DATA, epochs=epochs, every=max(1, epochs // 3), **RUNS[name][0]))
+    path.write_text(
+        RECIPE.format(
+            name=name, data=DATA, epochs=epochs, every=max(1, epochs // 3), **RUNS[name][0]
+        )
+    )
     trainer = prepare(read(path), folder, "cpu")
     spent = json.loads(clock.read_text()) if trainer.resume() else 0.0
     start = time.process_time()
     for record in trainer.run():
         spent, start = spent + time.process_time() - start, time.process_time()
         clock.write_text(json.dumps(spent))
-        print(f"{name}: epoch {record['epoch']}, {spent:.0f} s, validation force RMSE "
-              f"{1e3 * record['val']['forces']['rmse']:.1f} meV/A", flush=True)
+        print(
+            f"{name}: epoch {record['epoch']}, {spent:.0f} s, validation force RMSE "
+            f"{1e3 * record['val']['forces']['rmse']:.1f} meV/A",
+            flush=True,
+        )
     trainer.average.load_state_dict(trainer.best_weights)
     trainer.average.compositions = {"energy": trainer.best_composition}
     return trainer, spent
 
 
 def errors(model, trainer):
-    """RMSE and MAE of forces in meV/A and of energies per atom, less their mean error, in meV; median of force errors."""
+    """RMSE and MAE of forces in meV/A and of energies per atom, less their mean error, in meV.
+
+    Median of force errors.
+    """
     pairs = predict(model, trainer.splits["test"][::7], trainer.dtype, trainer.device)
     forces, energy = (1e3 * np.subtract(*pairs[key]) for key in ("forces", "energy"))
     energy -= energy.mean()
-    return *(x for errors in (forces, energy) for x in (np.sqrt(np.mean(errors**2)), np.abs(errors).mean())), np.median(
-        np.abs(forces))
+    return *(
+        x
+        for errors in (forces, energy)
+        for x in (np.sqrt(np.mean(errors**2)), np.abs(errors).mean())
+    ), np.median(np.abs(forces))
 
 
 def line(name, symmetriser, trainer, spent):
@@ -103,16 +128,25 @@ def line(name, symmetriser, trainer, spent):
     found = errors(model, trainer)
     drawn = [np.nan] * 5
     if trainer.recipe.augmentation == "frames":
-        drawn = errors(sampled(trainer.average, symmetriser, torch.Generator().manual_seed(0)), trainer)
+        drawn = errors(
+            sampled(trainer.average, symmetriser, torch.Generator().manual_seed(0)), trainer
+        )
     one = trainer.splits["test"][0].structure
     atoms = Atoms(one.numbers, one.positions)
-    calculator, exact = (PETCalculator(copy.deepcopy(trainer.average), device="cpu", dtype=dtype, symmetrise=symmetriser)
-                         for dtype in ("float32", "float64"))
+    calculator, exact = (
+        PETCalculator(
+            copy.deepcopy(trainer.average), device="cpu", dtype=dtype, symmetrise=symmetriser
+        )
+        for dtype in ("float32", "float64")
+    )
     left = residuals(exact, atoms, 10)
     parameters = sum(parameter.numel() for parameter in trainer.average.parameters())
-    return (f"{name:20s} {symmetriser:11s} {parameters:10d} {spent:5.0f} {found[0]:6.1f} {found[1]:6.1f} {found[4]:6.1f} "
-            f"{found[2]:8.2f} {found[3]:6.2f} {drawn[0]:6.1f} {drawn[4]:6.1f} {drawn[2]:8.2f} {left[0]:8.1e} {left[1]:8.1e} "
-            f"{milliseconds(calculator, atoms, 10):7.2f}")
+    return (
+        f"{name:20s} {symmetriser:11s} {parameters:10d} {spent:5.0f} {found[0]:6.1f}"
+        f" {found[1]:6.1f} {found[4]:6.1f} {found[2]:8.2f} {found[3]:6.2f} {drawn[0]:6.1f}"
+        f" {drawn[4]:6.1f} {drawn[2]:8.2f} {left[0]:8.1e} {left[1]:8.1e}"
+        f" {milliseconds(calculator, atoms, 10):7.2f}"
+    )
 
 
 def main():
@@ -124,9 +158,12 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.platform()}, torch {torch.__version__}, 1 thread")
-    print(f"{'training':20s} {'symmetrise':11s} {'parameters':>10s} {'CPU s':>5s} {'meV/A':>6s} {'MAE':>6s} {'median':>6s} "
-          f"{'meV/atom':>8s} {'MAE':>6s} {'drawn':>6s} {'median':>6s} {'meV/atom':>8s} {'eV/atom':>8s} {'eV/A':>8s} "
-          f"{'ms/atom':>7s}", flush=True)
+    print(
+        f"{'training':20s} {'symmetrise':11s} {'parameters':>10s} {'CPU s':>5s} {'meV/A':>6s}"
+        f" {'MAE':>6s} {'median':>6s} {'meV/atom':>8s} {'MAE':>6s} {'drawn':>6s} {'median':>6s}"
+        f" {'meV/atom':>8s} {'eV/atom':>8s} {'eV/A':>8s} {'ms/atom':>7s}",
+        flush=True,
+    )
     for name in arguments.only:
         trainer, spent = trained(name, arguments.runs / name.replace(" ", "_"), arguments.epochs)
         for symmetriser in RUNS[name][1]:

@@ -1,13 +1,20 @@
 #!/usr/bin/env python3
-"""NVE plain and symmetrised: drift, order of the integrator, and whether a free molecule keeps its angular momentum.
+"""NVE plain and symmetrised: drift, order of the integrator, and whether a free molecule keeps its
+angular momentum.
 
-usage: ecse_nve.py CALC [--molecule CH3CH2OH | --silicon 2] [--symmetrise none ecse] [--time 2] [--timesteps 1 0.5]
+usage: ecse_nve.py CALC [--molecule CH3CH2OH | --silicon 2] [--symmetrise none ecse] [--time 2]
+    [--timesteps 1 0.5]
                    [--starts 1]
-A molecule of ASE, or silicon cubic cells repeated; relaxed forces are not needed. Thermalised from a seed, a molecule keeps
-its rotation; equilibrated for 0.2 ps with the first symmetriser in float64; then velocity Verlet from the same state for
-each symmetriser and time step. The drift of energy and the rms about it are those of benchmarks/nve.py; |L(t) - L(0)| /
-|L(0)| is the largest relative change of the angular momentum of a molecule. --starts: from so many thermal states, whose
-mean squares make the ratio of the rms: one trajectory of a hot molecule differs too much from that of another time step.
+A molecule of ASE, or silicon cubic cells repeated; relaxed forces are not needed. Thermalised from
+a seed, a molecule keeps
+its rotation; equilibrated for 0.2 ps with the first symmetriser in float64; then velocity Verlet
+from the same state for
+each symmetriser and time step. The drift of energy and the rms about it are those of
+benchmarks/nve.py; |L(t) - L(0)| /
+|L(0)| is the largest relative change of the angular momentum of a molecule. --starts: from so many
+thermal states, whose
+mean squares make the ratio of the rms: one trajectory of a hot molecule differs too much from that
+of another time step.
 """
 
 import argparse
@@ -28,26 +35,38 @@ EQUILIBRATION, SAMPLE = 0.2, 5.0  # ps, fs
 
 def start(model, arguments, seed):
     """Thermal structure that all runs of a seed share."""
-    atoms = (bulk("Si", "diamond", 5.4695, cubic=True).repeat(arguments.silicon) if arguments.silicon
-             else molecule(arguments.molecule))
+    atoms = (
+        bulk("Si", "diamond", 5.4695, cubic=True).repeat(arguments.silicon)
+        if arguments.silicon
+        else molecule(arguments.molecule)
+    )
     atoms.calc = PETCalculator(model, dtype="float64", symmetrise=arguments.symmetrise[0])
-    thermalize_momenta(atoms, temperature_K=2 * arguments.temperature, rng=np.random.default_rng(seed))
+    thermalize_momenta(
+        atoms, temperature_K=2 * arguments.temperature, rng=np.random.default_rng(seed)
+    )
     Stationary(atoms)
     VelocityVerlet(atoms, 1.0 * units.fs).run(round(EQUILIBRATION * 1000))
     return atoms
 
 
 def run(atoms, timestep, picoseconds):
-    """(samples, 2) time in ps and energy per atom in meV, and the largest relative change of the angular momentum."""
+    """(samples, 2) time in ps and energy per atom in meV.
+
+    And the largest relative change of the angular momentum.
+    """
     dynamics, rows, momenta = VelocityVerlet(atoms, timestep * units.fs), [], []
 
     def sample():
-        rows.append((dynamics.get_time() / units.fs / 1000, 1000 * atoms.get_total_energy() / len(atoms)))
+        rows.append(
+            (dynamics.get_time() / units.fs / 1000, 1000 * atoms.get_total_energy() / len(atoms))
+        )
         momenta.append(atoms.get_angular_momentum())
 
     dynamics.attach(sample, interval=max(1, round(SAMPLE / timestep)))
     dynamics.run(round(picoseconds * 1000 / timestep))
-    change = np.linalg.norm(np.array(momenta) - momenta[0], axis=1).max() / np.linalg.norm(momenta[0])
+    change = np.linalg.norm(np.array(momenta) - momenta[0], axis=1).max() / np.linalg.norm(
+        momenta[0]
+    )
     return np.array(rows), float(change)
 
 
@@ -59,9 +78,13 @@ def report(initial, calculator, kind, timestep, picoseconds):
     rows, change = run(atoms, timestep, picoseconds)
     found = fit(rows)
     momentum = "" if atoms.pbc.any() else f", angular momentum changes by {change:.1e}"
-    print(f"{len(atoms)} atoms, {kind}, {timestep:g} fs, {picoseconds:g} ps, {atoms.get_temperature():.0f} K: drift "
-          f"{found['drift']:.1e} +- {found['drift_error']:.1e} meV/atom/ps, rms {found['rms']:.2e} meV/atom{momentum} "
-          f"({time.perf_counter() - began:.0f} s)", flush=True)
+    print(
+        f"{len(atoms)} atoms, {kind}, {timestep:g} fs, {picoseconds:g} ps,"
+        f" {atoms.get_temperature():.0f} K: drift {found['drift']:.1e} +-"
+        f" {found['drift_error']:.1e} meV/atom/ps, rms {found['rms']:.2e} meV/atom{momentum}"
+        f" ({time.perf_counter() - began:.0f} s)",
+        flush=True,
+    )
     return found["rms"]
 
 
@@ -84,7 +107,10 @@ def main():
             found = [report(one, calculator, kind, timestep, arguments.time) for one in initial]
             rms.append(np.sqrt(np.mean(np.square(found))))
         for (long, large), (short, small) in pairwise(zip(arguments.timesteps, rms, strict=True)):
-            print(f"{kind}: rms at {long:g} fs / rms at {short:g} fs = {large / small:.2f}", flush=True)
+            print(
+                f"{kind}: rms at {long:g} fs / rms at {short:g} fs = {large / small:.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

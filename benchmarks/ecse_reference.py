@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Frames and weights of ECSE: the loops of the original code and ours, same numbers, CPU time for each atom.
+"""Frames and weights of ECSE: the loops of the original code and ours, same numbers, CPU time for
+each atom.
 
 usage: ecse_reference.py FOLDER [--atoms 6]
-FOLDER: `src` of github.com/spozdn/pet (its sp_frames_calculator.py is run as it is, not copied; it needs scipy). One
-thread, float64, cutoff 5 A, switches of 0.15 A as there, no pruning. Ours: all atoms at once; theirs: the first --atoms,
-one by one. A single methane is too small to fill our arrays; the same in a batch of 20 is not.
+FOLDER: `src` of github.com/spozdn/pet (its sp_frames_calculator.py is run as it is, not copied; it
+needs scipy). One thread, float64, cutoff 5 A, switches of 0.15 A as there, no pruning. Ours: all
+atoms at once; theirs: the first --atoms, one by one. A single methane is too small to fill our
+arrays; the same in a batch of 20 is not.
 """
 
 import argparse
@@ -25,12 +27,22 @@ CUTOFF, OPTIONS = 5.0, ecse.Settings(width=0.15)
 
 def original(folder):
     """SPFramesCalculator of the original code, with our settings."""
-    spec = importlib.util.spec_from_file_location("sp_frames_calculator", f"{folder}/sp_frames_calculator.py")
+    spec = importlib.util.spec_from_file_location(
+        "sp_frames_calculator", f"{folder}/sp_frames_calculator.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.SPFramesCalculator(SimpleNamespace(
-        BETA=OPTIONS.beta, DELTA_R_CUT=OPTIONS.width, W=OPTIONS.sine, DELTA_W=OPTIONS.sine_width, CUTOFF_FUNC_MODE="tanh",
-        Q_FUNC_MODE="tanh", ADD_LINEAR_MULTIPLIER_Q_FUNC=True))
+    return module.SPFramesCalculator(
+        SimpleNamespace(
+            BETA=OPTIONS.beta,
+            DELTA_R_CUT=OPTIONS.width,
+            W=OPTIONS.sine,
+            DELTA_W=OPTIONS.sine_width,
+            CUTOFF_FUNC_MODE="tanh",
+            Q_FUNC_MODE="tanh",
+            ADD_LINEAR_MULTIPLIER_Q_FUNC=True,
+        )
+    )
 
 
 def ours(near):
@@ -58,23 +70,45 @@ def main():
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     theirs = original(arguments.folder)
-    systems = {"methane": [molecule("CH4")], "20 methanes": [molecule("CH4") for _ in range(20)],
-               "ethanol": [molecule("CH3CH2OH")], "water 192": [water(4)]}
+    systems = {
+        "methane": [molecule("CH4")],
+        "20 methanes": [molecule("CH4") for _ in range(20)],
+        "ethanol": [molecule("CH3CH2OH")],
+        "water 192": [water(4)],
+    }
     for name, structures in systems.items():
         for seed, atoms in enumerate(structures, 1):
             atoms.rattle(0.05, seed=seed)
-        near = _fields.neighbours(graph.build([graph.from_atoms(atoms) for atoms in structures], CUTOFF), CUTOFF)
+        near = _fields.neighbours(
+            graph.build([graph.from_atoms(atoms) for atoms in structures], CUTOFF), CUTOFF
+        )
         count = min(arguments.atoms, len(structures[0]))
-        environments = [(near.vectors[near.centre == k], near.graph.numbers[near.neighbour[near.centre == k]],
-                         near.graph.numbers[k]) for k in range(count)]
+        environments = [
+            (
+                near.vectors[near.centre == k],
+                near.graph.numbers[near.neighbour[near.centre == k]],
+                near.graph.numbers[k],
+            )
+            for k in range(count)
+        ]
         fast, found = seconds(lambda near=near: ours(near), 15)
-        slow, loops = seconds(lambda environments=environments: [theirs.get_all_frames(one, CUTOFF - OPTIONS.width)
-                                                                 for one in environments], 3)
-        worst = max(abs(sum(weights) - found.total[k]).item() for k, (_, weights, _) in enumerate(loops))
+        slow, loops = seconds(
+            lambda environments=environments: [
+                theirs.get_all_frames(one, CUTOFF - OPTIONS.width) for one in environments
+            ],
+            3,
+        )
+        worst = max(
+            abs(sum(weights) - found.total[k]).item() for k, (_, weights, _) in enumerate(loops)
+        )
         slow, fast = slow / count, fast / near.graph.n_atoms
-        print(f"{name:11} {np.mean([len(one[0]) for one in environments]):5.1f} neighbours, {len(found.atom) / near.graph.n_atoms:5.1f} "
-              f"frames per atom: loops {1e3 * slow:8.1f} ms/atom, ours {1e3 * fast:6.3f} ms/atom, {slow / fast:7.0f} times; "
-              f"totals of weights differ by {worst:.0e}", flush=True)
+        print(
+            f"{name:11} {np.mean([len(one[0]) for one in environments]):5.1f} neighbours,"
+            f" {len(found.atom) / near.graph.n_atoms:5.1f} frames per atom: loops {1e3 * slow:8.1f}"
+            f" ms/atom, ours {1e3 * fast:6.3f} ms/atom, {slow / fast:7.0f} times; totals of weights"
+            f" differ by {worst:.0e}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

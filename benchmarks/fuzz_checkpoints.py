@@ -1,11 +1,13 @@
-"""Mutated checkpoints through the readers: how many are refused in one ValueError, how many read, whether anything ran.
+"""Mutated checkpoints through the readers: how many are refused in one ValueError, how many read,
+whether anything ran.
 
     python benchmarks/fuzz_checkpoints.py [--mutants 500] [--seed 0] [CHECKPOINT ...]
 
-Each checkpoint (a `.ckpt` of metatrain, or the folder of a run of the original PET) is mutated in several ways, and every
-mutant is read as `PETCalculator(path)` would read it. A reader may refuse with ValueError that names the path, or read;
-a mutant that is read although its checksums were left alone must hold the same numbers. An audit hook of Python counts
-every process, compilation, import and file opened for writing that a reader causes: all must be 0.
+Each checkpoint (a `.ckpt` of metatrain, or the folder of a run of the original PET) is mutated in
+several ways, and every mutant is read as `PETCalculator(path)` would read it. A reader may refuse
+with ValueError that names the path, or read; a mutant that is read although its checksums were left
+alone must hold the same numbers. An audit hook of Python counts every process, compilation, import
+and file opened for writing that a reader causes: all must be 0.
 """
 
 import argparse
@@ -27,9 +29,26 @@ from ase_pet import PETCalculator, formats
 from ase_pet.store import load
 
 ROOT = Path(__file__).resolve().parent.parent
-DEFAULT = [ROOT / "tests" / "data" / name for name in ("pet_direct_heads.ckpt", "pet_llpr.ckpt", "original_pet")]
-WATCHED = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "compile", "exec", "import",
-           "pickle.find_class", "ctypes.dlopen", "socket.connect", "shutil.rmtree", "os.remove", "os.rename")
+DEFAULT = [
+    ROOT / "tests" / "data" / name
+    for name in ("pet_direct_heads.ckpt", "pet_llpr.ckpt", "original_pet")
+]
+WATCHED = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "compile",
+    "exec",
+    "import",
+    "pickle.find_class",
+    "ctypes.dlopen",
+    "socket.connect",
+    "shutil.rmtree",
+    "os.remove",
+    "os.rename",
+)
 watching, events = False, Counter()
 
 
@@ -51,14 +70,14 @@ def flip(data, random, count=3):
 
 def truncate(data, random):
     """The beginning only."""
-    return data[:int(random.integers(0, len(data)))]
+    return data[: int(random.integers(0, len(data)))]
 
 
 def scramble(data, random):
     """A piece overwritten by another piece of the same file."""
     size = int(random.integers(1, 200))
     source, target = random.integers(0, max(1, len(data) - size), 2)
-    return data[:target] + data[source:source + size] + data[target + size:]
+    return data[:target] + data[source : source + size] + data[target + size :]
 
 
 def within_records(data, random):
@@ -92,22 +111,35 @@ def without_record(data, random):
 def long_numbers(data, random):
     """Four bytes somewhere set to the largest number, as a claimed size would be."""
     place = int(random.integers(0, max(1, len(data) - 4)))
-    return data[:place] + b"\xff\xff\xff\x7f" + data[place + 4:]
+    return data[:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]
 
 
-MUTATIONS = {"truncated": truncate, "bits flipped": flip, "pieces moved": scramble, "huge numbers": long_numbers,
-             "bits flipped, checksum fits": within_records, "records missing": without_record}
-CHECKED = ("truncated", "bits flipped", "pieces moved", "huge numbers")  # the checksums of the archive see these
+MUTATIONS = {
+    "truncated": truncate,
+    "bits flipped": flip,
+    "pieces moved": scramble,
+    "huge numbers": long_numbers,
+    "bits flipped, checksum fits": within_records,
+    "records missing": without_record,
+}
+CHECKED = (
+    "truncated",
+    "bits flipped",
+    "pieces moved",
+    "huge numbers",
+)  # the checksums of the archive see these
 
 
 def outcome(path, expected, kind, watched=True):
-    """"refused", "read", or what went wrong."""
+    """ "refused", "read", or what went wrong."""
     global watching
     try:
         watching = watched
         model = load(path)[0]
     except (ValueError, FileNotFoundError) as error:
-        return "refused" if str(path) in str(error) else f"refused without the path: {str(error)[:60]}"
+        return (
+            "refused" if str(path) in str(error) else f"refused without the path: {str(error)[:60]}"
+        )
     except Exception as error:  # what escapes is what this program looks for
         return f"{type(error).__name__}: {str(error)[:60]}"
     finally:
@@ -120,19 +152,29 @@ def outcome(path, expected, kind, watched=True):
 def same(one, two):
     """Whether two models hold the same numbers."""
     first, second = one.state_dict(), two.state_dict()
-    return (first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-            and one.compositions == two.compositions and one.scales == two.scales)
+    return (
+        first.keys() == second.keys()
+        and all(torch.equal(first[name], second[name]) for name in first)
+        and one.compositions == two.compositions
+        and one.scales == two.scales
+    )
 
 
 def fuzz(source, mutants, random):
     """Rows (file, mutation, Counter of outcomes, longest time in s) of one checkpoint."""
     expected = formats.read(source)
     PETCalculator(source)
-    files = [source] if source.is_file() else sorted(path for path in source.iterdir() if path.suffix != ".npz")
+    files = (
+        [source]
+        if source.is_file()
+        else sorted(path for path in source.iterdir() if path.suffix != ".npz")
+    )
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / source.name
         (Path(folder) / "text.ckpt").write_text("PK")
-        outcome(Path(folder) / "text.ckpt", None, "truncated", watched=False)  # what is imported at the first refusal
+        outcome(
+            Path(folder) / "text.ckpt", None, "truncated", watched=False
+        )  # what is imported at the first refusal
         for file in files:
             if source.is_dir():
                 shutil.copytree(source, target, dirs_exist_ok=True)
@@ -145,7 +187,12 @@ def fuzz(source, mutants, random):
                     start = time.perf_counter()
                     found[outcome(target, expected if is_zip else None, kind)] += 1
                     longest = max(longest, time.perf_counter() - start)
-                yield f"{source.name}/{file.name}" if source.is_dir() else source.name, kind, found, longest
+                yield (
+                    f"{source.name}/{file.name}" if source.is_dir() else source.name,
+                    kind,
+                    found,
+                    longest,
+                )
             place.write_bytes(data)
 
 
@@ -158,19 +205,29 @@ def main():
     arguments = parser.parse_args()
     sys.addaudithook(watch)
     random, total, before = np.random.default_rng(arguments.seed), Counter(), None
-    print(f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}, "
-          f"{arguments.mutants} mutants of each kind and file, seed {arguments.seed}")
-    print(f"{'file':58s} {'mutation':28s} {'refused':>8s} {'read':>6s} {'other':>6s} {'longest s':>10s}")
+    print(
+        f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{arguments.mutants} mutants of each kind and file, seed {arguments.seed}"
+    )
+    print(
+        f"{'file':58s} {'mutation':28s} {'refused':>8s} {'read':>6s} {'other':>6s}"
+        f" {'longest s':>10s}"
+    )
     for source in arguments.checkpoints or DEFAULT:
         for name, kind, found, longest in fuzz(source, arguments.mutants, random):
             before = before or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             total += found
             other = sum(found.values()) - found["refused"] - found["read"]
-            print(f"{name:58s} {kind:28s} {found['refused']:8d} {found['read']:6d} {other:6d} {longest:10.3f}",
-                  flush=True)
+            print(
+                f"{name:58s} {kind:28s} {found['refused']:8d} {found['read']:6d} {other:6d}"
+                f" {longest:10.3f}",
+                flush=True,
+            )
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{sum(total.values())} mutants: {dict(total)}")
-    print(f"processes, compilations, imports, files written by the readers: {dict(events) or 'none'}")
+    print(
+        f"processes, compilations, imports, files written by the readers: {dict(events) or 'none'}"
+    )
     print(f"peak memory after the first kind grew by {growth:.0f} MB")
     sys.exit(bool(events) or bool(total.keys() - {"refused", "read"}))
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Test errors of a recipe against the number of training structures, at the same number of steps for all.
+"""Test errors of a recipe against the number of training structures, at the same number of steps
+for all.
 
 usage: learning_curve.py [RECIPE] [--counts 35 69 138] [--steps 6000] [--output runs/learning-curve]
-Writes one recipe and one calculator folder for each count (resumable: finished ones are skipped) and a table.
+Writes one recipe and one calculator folder for each count (resumable: finished ones are skipped)
+and a table.
 """
 
 import argparse
@@ -19,7 +21,10 @@ from ase_pet.train import train
 
 
 def shortened(recipe, folder, count, steps):
-    """The recipe as a dict, with `count` structures and about `steps` steps; paths made absolute."""
+    """The recipe as a dict, with `count` structures and about `steps` steps.
+
+    Paths made absolute.
+    """
     content = json.loads(json.dumps(recipe))
     content["data"]["files"] = [str((folder / name).resolve()) for name in content["data"]["files"]]
     content["data"]["limit"] = count
@@ -33,14 +38,21 @@ def shortened(recipe, folder, count, steps):
 def main():
     """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", nargs="?", type=Path, default=Path("benchmarks/data/silicon_first.toml"))
+    parser.add_argument(
+        "recipe", nargs="?", type=Path, default=Path("benchmarks/data/silicon_first.toml")
+    )
     parser.add_argument("--counts", type=int, nargs="+", default=[35, 69, 138])
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--output", type=Path, default=Path("runs/learning-curve"))
     args = parser.parse_args()
     recipe = tomllib.loads(args.recipe.read_text())
-    table = Table("structures", "energy RMSE (meV/atom)", "forces RMSE (meV/A)", "stress RMSE (GPa)",
-                  title=f"test errors after {args.steps} steps")
+    table = Table(
+        "structures",
+        "energy RMSE (meV/atom)",
+        "forces RMSE (meV/A)",
+        "stress RMSE (GPa)",
+        title=f"test errors after {args.steps} steps",
+    )
     args.output.mkdir(parents=True, exist_ok=True)
     for count in args.counts:
         folder, path = args.output / str(count), args.output / f"{count}.toml"
@@ -48,8 +60,12 @@ def main():
             path.write_text(tomli_w.dumps(shortened(recipe, args.recipe.parent, count, args.steps)))
             train(path, folder, resume=(folder / "state.pt").exists())
         found = json.loads((folder / "metrics.json").read_text())["test"]
-        table.add_row(str(count), f"{1e3 * found['energy']['rmse']:.2f}", f"{1e3 * found['forces']['rmse']:.1f}",
-                      f"{160.21766208 * found['stress']['rmse']:.3f}")
+        table.add_row(
+            str(count),
+            f"{1e3 * found['energy']['rmse']:.2f}",
+            f"{1e3 * found['forces']['rmse']:.1f}",
+            f"{160.21766208 * found['stress']['rmse']:.3f}",
+        )
     Console().print(table)
 
 

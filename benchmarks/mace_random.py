@@ -1,15 +1,21 @@
-"""A small MACE with random weights as an ASE calculator, to check the checks on foreign code: pip install mace-torch.
+"""A small MACE with random weights as an ASE calculator, to check the checks on foreign code: pip
+install mace-torch.
 
-    python benchmarks/checks.py --names mace            (in an environment that has mace-torch and this package)
-    ase-pet check --calculator mace_random:calculator --species Si      (with benchmarks/ on PYTHONPATH)
+    python benchmarks/checks.py --names mace            (in an environment that has mace-torch and
+                                                        this package)
+    ase-pet check --calculator mace_random:calculator --species Si      (with benchmarks/ on
+                                                                        PYTHONPATH)
 
-Two interactions of 16x0e + 16x1o, spherical harmonics up to 2, correlation 2, cutoff 5 A, float64. Its crystal is no
-minimum and its energies mean nothing; that they are invariant, smooth and conservative does.
+Two interactions of 16x0e + 16x1o, spherical harmonics up to 2, correlation 2, cutoff 5 A, float64.
+Its crystal is no minimum and its energies mean nothing; that they are invariant, smooth and
+conservative does.
 """
 
 import numpy as np
 import torch
-from mace.calculators import MACECalculator  # before e3nn, which it makes loadable with torch 2.6 and later
+from mace.calculators import (
+    MACECalculator,
+)  # before e3nn, which it makes loadable with torch 2.6 and later
 from mace.modules import MACE, interaction_classes
 from e3nn import o3  # isort: skip
 
@@ -19,14 +25,27 @@ def calculator(numbers=(14,), seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)  # MACE builds its networks in the default precision of the process
+        torch.set_default_dtype(
+            torch.float64
+        )  # MACE builds its networks in the default precision of the process
         try:
-            model = MACE(r_max=5.0, num_bessel=8, num_polynomial_cutoff=5, max_ell=2, num_interactions=2,
-                         interaction_cls=interaction_classes["RealAgnosticResidualInteractionBlock"],
-                         interaction_cls_first=interaction_classes["RealAgnosticInteractionBlock"],
-                         num_elements=len(numbers), hidden_irreps=o3.Irreps("16x0e + 16x1o"), gate=torch.nn.functional.silu,
-                         MLP_irreps=o3.Irreps("16x0e"), atomic_energies=np.zeros((1, len(numbers))), avg_num_neighbors=16.0,
-                         atomic_numbers=list(numbers), correlation=2)
+            model = MACE(
+                r_max=5.0,
+                num_bessel=8,
+                num_polynomial_cutoff=5,
+                max_ell=2,
+                num_interactions=2,
+                interaction_cls=interaction_classes["RealAgnosticResidualInteractionBlock"],
+                interaction_cls_first=interaction_classes["RealAgnosticInteractionBlock"],
+                num_elements=len(numbers),
+                hidden_irreps=o3.Irreps("16x0e + 16x1o"),
+                gate=torch.nn.functional.silu,
+                MLP_irreps=o3.Irreps("16x0e"),
+                atomic_energies=np.zeros((1, len(numbers))),
+                avg_num_neighbors=16.0,
+                atomic_numbers=list(numbers),
+                correlation=2,
+            )
         finally:
             torch.set_default_dtype(default)
     return MACECalculator(models=[model], device="cpu", default_dtype="float64")

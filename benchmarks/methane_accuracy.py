@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""What ECSE does to the accuracy of a model of strongly distorted methane: errors with and without it.
+"""What ECSE does to the accuracy of a model of strongly distorted methane: errors with and without
+it.
 
 usage: methane_accuracy.py FOLDER OUTPUT [--epochs 300] [--augmentation rotations frames]
-FOLDER: methane_train.extxyz, methane_val.extxyz and methane_test.extxyz of the example of the original PET. OUTPUT: folder
-for the runs, which are resumed if they are there. Units and level of theory are not stated in the data: taken as eV, A.
+FOLDER: methane_train.extxyz, methane_val.extxyz and methane_test.extxyz of the example of the
+original PET. OUTPUT: folder for the runs, which are resumed if they are there. Units and level of
+theory are not stated in the data: taken as eV, A.
 """
 
 import argparse
@@ -59,15 +61,25 @@ def main():
         run = arguments.output / augmentation
         run.mkdir(parents=True, exist_ok=True)
         recipe = run / "recipe.toml"
-        recipe.write_text(RECIPE.format(augmentation=augmentation, folder=arguments.folder.resolve(),
-                                        epochs=arguments.epochs))
+        recipe.write_text(
+            RECIPE.format(
+                augmentation=augmentation,
+                folder=arguments.folder.resolve(),
+                epochs=arguments.epochs,
+            )
+        )
         if not (run / "calculator.toml").exists():
             train(recipe, run, resume=True)
         for name in ("none", "ecse") if augmentation == "rotations" else ("ecse",):
             found = compare(PETCalculator(run, symmetrise=name), frames)
-            print(f"trained in {augmentation:9} symmetrise {name:5}",
-                  "; ".join(f"{key} RMSE {row['rmse']:.4g} MAE {row['mae']:.4g} {row['unit']}" for key, row in found.items()),
-                  flush=True)
+            print(
+                f"trained in {augmentation:9} symmetrise {name:5}",
+                "; ".join(
+                    f"{key} RMSE {row['rmse']:.4g} MAE {row['mae']:.4g} {row['unit']}"
+                    for key, row in found.items()
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

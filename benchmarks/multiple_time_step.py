@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Multiple time steps with forces that are nobody's gradient: is the energy conserved, and with which order?
+"""Multiple time steps with forces that are nobody's gradient: is the energy conserved, and with
+which order?
 
-usage: multiple_time_step.py [CALC] [--time 1] [--temperature 300] [--multiple 4]
-Eight atoms of silicon in NVE from one state. The cheap forces are those of the calculator, 3 % too large, plus 0.05 eV/A^2
-times the displacement of each atom turned by 90 degrees about z: an error of the size that direct heads have, with a curl.
-(The shipped calculators have no direct heads, so cost is not measured here, only what the correction does.) For runs with
-the cheap forces alone, with multiple time steps, and with velocity Verlet of the same outer step: drift of the energy of
-the calculator, its standard error, and rms about the straight line, in meV/atom/ps and meV/atom.
+usage: multiple_time_step.py [CALC] [--time 1] [--temperature 300] [--multiple 4] Eight atoms of
+silicon in NVE from one state. The cheap forces are those of the calculator, 3 % too large, plus
+0.05 eV/A^2 times the displacement of each atom turned by 90 degrees about z: an error of the size
+that direct heads have, with a curl. (The shipped calculators have no direct heads, so cost is not
+measured here, only what the correction does.) For runs with the cheap forces alone, with multiple
+time steps, and with velocity Verlet of the same outer step: drift of the energy of the calculator,
+its standard error, and rms about the straight line, in meV/atom/ps and meV/atom.
 """
 
 import argparse
@@ -34,10 +36,16 @@ class Direct(Calculator):
     def calculate(self, atoms=None, properties=("forces",), system_changes=all_changes):
         """ASE's."""
         super().calculate(atoms, properties, system_changes)
-        energy, forces = (self.exact.get_property(name, self.atoms) for name in ("energy", "forces"))
+        energy, forces = (
+            self.exact.get_property(name, self.atoms) for name in ("energy", "forces")
+        )
         moved = self.atoms.positions - self.sites
         turned = np.cross([0, 0, 1], moved - moved.mean(axis=0))
-        self.results = {"energy": energy, "free_energy": energy, "forces": SCALE * forces + CURL * turned}
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": SCALE * forces + CURL * turned,
+        }
 
 
 def crystal():
@@ -57,9 +65,17 @@ def start(calc, temperature):
 def measure(name, atoms, **values):
     """Print what a run from these atoms found; its rms."""
     with tempfile.TemporaryDirectory() as folder:
-        found = md.run(atoms, Path(folder), momenta="keep", thermo_interval=1, max_temperature=1e6, **values).summary()
-    drift, error, rms = (found[key] for key in ("drift_meV_per_atom_per_ps", "error_drift", "rms_meV_per_atom"))
-    print(f"{name:58} drift {drift:10.4f} ± {error:.4f}   rms {rms:.5f}   {found['mean_temperature_K']:.0f} K", flush=True)
+        found = md.run(
+            atoms, Path(folder), momenta="keep", thermo_interval=1, max_temperature=1e6, **values
+        ).summary()
+    drift, error, rms = (
+        found[key] for key in ("drift_meV_per_atom_per_ps", "error_drift", "rms_meV_per_atom")
+    )
+    print(
+        f"{name:58} drift {drift:10.4f} ± {error:.4f}   rms {rms:.5f}  "
+        f" {found['mean_temperature_K']:.0f} K",
+        flush=True,
+    )
     return rms
 
 
@@ -81,10 +97,23 @@ def main():
     measure("cheap forces alone, 1 fs", fresh(direct=True), time=args.time, timestep=1.0)
     for inner in (1.0, 0.5):
         outer = args.multiple * inner
-        several.append(measure(f"multiple time steps, {inner:g} fs inside {outer:g} fs", fresh(), time=args.time, timestep=inner,
-                               multiple=args.multiple, fast=fresh(direct=True).calc))
-        plain.append(measure(f"velocity Verlet, {outer:g} fs", fresh(), time=args.time, timestep=outer))
-    print(f"halving the steps divides the rms by {several[0] / several[1]:.2f} (multiple), {plain[0] / plain[1]:.2f} (Verlet)")
+        several.append(
+            measure(
+                f"multiple time steps, {inner:g} fs inside {outer:g} fs",
+                fresh(),
+                time=args.time,
+                timestep=inner,
+                multiple=args.multiple,
+                fast=fresh(direct=True).calc,
+            )
+        )
+        plain.append(
+            measure(f"velocity Verlet, {outer:g} fs", fresh(), time=args.time, timestep=outer)
+        )
+    print(
+        f"halving the steps divides the rms by {several[0] / several[1]:.2f} (multiple),"
+        f" {plain[0] / plain[1]:.2f} (Verlet)"
+    )
 
 
 if __name__ == "__main__":

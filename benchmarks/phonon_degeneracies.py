@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""How far symmetry splits frequencies that a crystal has twice or three times, in a cell turned at random.
+"""How far symmetry splits frequencies that a crystal has twice or three times, in a cell turned at
+random.
 
-usage: phonon_degeneracies.py [CALC] [--symmetrise none ecse] [--orientations 3]
-Diamond silicon, 16 atoms, force constants from second derivatives of the energy (no displacements, no projection onto any
-symmetry), float64; Gamma, X and L of that cell are exact. For each point the largest difference between frequencies that
-are one by symmetry: the three optical ones at Gamma, three pairs at X, two pairs at L.
+usage: phonon_degeneracies.py [CALC] [--symmetrise none ecse] [--orientations 3] Diamond silicon, 16
+atoms, force constants from second derivatives of the energy (no displacements, no projection onto
+any symmetry), float64; Gamma, X and L of that cell are exact. For each point the largest difference
+between frequencies that are one by symmetry: the three optical ones at Gamma, three pairs at X, two
+pairs at L.
 """
 
 import argparse
@@ -18,8 +20,11 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from ase_pet import PETCalculator, evaluation, graph, rotations
 
-POINTS = {"Gamma": ((0, 0, 0), [(3, 4, 5)]), "X": ((0.5, 0, 0.5), [(0, 1), (2, 3), (4, 5)]),
-          "L": ((0.5, 0.5, 0.5), [(0, 1), (4, 5)])}
+POINTS = {
+    "Gamma": ((0, 0, 0), [(3, 4, 5)]),
+    "X": ((0.5, 0, 0.5), [(0, 1), (2, 3), (4, 5)]),
+    "L": ((0.5, 0.5, 0.5), [(0, 1), (4, 5)]),
+}
 
 
 def crystal(turn):
@@ -31,10 +36,18 @@ def crystal(turn):
 
 def frequencies(model, atoms):
     """{point: (6,) THz} from the Hessian of the 2x2x2 supercell."""
-    phonons = Phonopy(PhonopyAtoms(atoms.symbols, cell=atoms.cell[:], scaled_positions=atoms.get_scaled_positions()),
-                      supercell_matrix=[2, 2, 2], primitive_matrix="P", is_symmetry=False)
+    phonons = Phonopy(
+        PhonopyAtoms(
+            atoms.symbols, cell=atoms.cell[:], scaled_positions=atoms.get_scaled_positions()
+        ),
+        supercell_matrix=[2, 2, 2],
+        primitive_matrix="P",
+        is_symmetry=False,
+    )
     large = phonons.supercell
-    structure = graph.from_atoms(type(atoms)(large.symbols, cell=large.cell, positions=large.positions, pbc=True))
+    structure = graph.from_atoms(
+        type(atoms)(large.symbols, cell=large.cell, positions=large.positions, pbc=True)
+    )
     found = evaluation.hessian(model, graph.build([structure], model.cutoff))
     phonons.force_constants = found.view(len(large), 3, len(large), 3).transpose(1, 2).numpy()
     at_points = phonons.run_qpoints([point for point, _ in POINTS.values()])
@@ -48,16 +61,26 @@ def main():
     parser.add_argument("--symmetrise", nargs="+", default=["none", "ecse"])
     parser.add_argument("--orientations", type=int, default=3)
     arguments = parser.parse_args()
-    turns = rotations.random_orthogonal(arguments.orientations, torch.Generator().manual_seed(0)).numpy()
+    turns = rotations.random_orthogonal(
+        arguments.orientations, torch.Generator().manual_seed(0)
+    ).numpy()
     for name in arguments.symmetrise:
-        model, start = PETCalculator(arguments.calculator, dtype="float64", symmetrise=name).model, time.process_time()
+        model, start = (
+            PETCalculator(arguments.calculator, dtype="float64", symmetrise=name).model,
+            time.process_time(),
+        )
         found = [frequencies(model, crystal(turn)) for turn in turns]
         for point, (_, groups) in POINTS.items():
             values = np.array([one[point] for one in found])
             split = max(np.ptp(values[:, list(group)], axis=1).max() for group in groups)
-            print(f"{name:12} {point:6} largest splitting {split:.1e} THz, change with the orientation "
-                  f"{np.ptp(values, axis=0).max():.1e} THz; {values[0].round(3)}")
-        print(f"{name:12} {time.process_time() - start:.0f} CPU-s for {len(turns)} orientations", flush=True)
+            print(
+                f"{name:12} {point:6} largest splitting {split:.1e} THz, change with the"
+                f" orientation {np.ptp(values, axis=0).max():.1e} THz; {values[0].round(3)}"
+            )
+        print(
+            f"{name:12} {time.process_time() - start:.0f} CPU-s for {len(turns)} orientations",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""PONITA: what rotation still changes by grid of orientations, cost of a step, and the figure of docs/theory/ponita.md.
+"""PONITA: what rotation still changes by grid of orientations, cost of a step, and the figure of
+docs/theory/ponita.md.
 
     python benchmarks/ponita.py [--output docs/theory] [--skip-times]
 
-Weights are random (as at the start of training, two seeds), numbers are in float64 for ethanol. `energy`: standard
-deviation of the energy over 20 random elements of O(3), over that over 20 conformers with 0.05 A of noise, so that 1
-means that orientation matters as much as the places of atoms do. `forces`: rms change of forces turned back over rms
-force. What training makes of these numbers is not known from here.
+Weights are random (as at the start of training, two seeds), numbers are in float64 for ethanol.
+`energy`: standard deviation of the energy over 20 random elements of O(3), over that over 20
+conformers with 0.05 A of noise, so that 1 means that orientation matters as much as the places of
+atoms do. `forces`: rms change of forces turned back over rms force. What training makes of these
+numbers is not known from here.
 """
 
 import argparse
@@ -27,12 +29,28 @@ from ase_pet.models import ponita
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (after the choice of backend)
 
-GRIDS = ("octahedral", "icosahedral", "dodecahedral", "compound", *(f"{kind}:{n}" for kind in (
-    "fibonacci", "repulsion", "antipodal") for n in (12, 20, 32, 64)))
-AUTHORS = {"softening": 0.0, "scaled": False, "cutoff_function": "none", "cutoff": 100.0, "width": 128, "num_basis": 256,
-           "num_layers": 5}
+GRIDS = (
+    "octahedral",
+    "icosahedral",
+    "dodecahedral",
+    "compound",
+    *(f"{kind}:{n}" for kind in ("fibonacci", "repulsion", "antipodal") for n in (12, 20, 32, 64)),
+)
+AUTHORS = {
+    "softening": 0.0,
+    "scaled": False,
+    "cutoff_function": "none",
+    "cutoff": 100.0,
+    "width": 128,
+    "num_basis": 256,
+    "num_layers": 5,
+}
 FEW = (*GRIDS[:4], "fibonacci:12", "fibonacci:32")
-KINDS = {"default": ({}, GRIDS), "invariants over the cutoff": ({"scaled": True}, FEW), "authors": (AUTHORS, FEW)}
+KINDS = {
+    "default": ({}, GRIDS),
+    "invariants over the cutoff": ({"scaled": True}, FEW),
+    "authors": (AUTHORS, FEW),
+}
 SPECIES = (1, 6, 8)
 
 
@@ -52,7 +70,10 @@ def residual(network, turns, ethanol, conformers):
     for turn in turns:
         copies.append(ethanol.copy())
         copies[-1].positions = ethanol.positions @ turn.numpy().T
-    turned, moved, plain = (Evaluation(network, batch(found, network.cutoff)) for found in (copies, conformers, [ethanol]))
+    turned, moved, plain = (
+        Evaluation(network, batch(found, network.cutoff))
+        for found in (copies, conformers, [ethanol])
+    )
     back = turned.forces.view(len(turns), -1, 3) @ turns
     error = (back - plain.forces).square().mean().sqrt() / plain.forces.square().mean().sqrt()
     return float(turned.energy.std() / moved.energy.std()), float(error)
@@ -61,23 +82,36 @@ def residual(network, turns, ethanol, conformers):
 def residuals():
     """{kind: {grid: [(energy, forces) of each seed]}}, printed."""
     ethanol, random = molecule("CH3CH2OH"), np.random.default_rng(0)
-    conformers = [Atoms(ethanol.numbers, ethanol.positions + 0.05 * random.normal(size=(9, 3))) for _ in range(20)]
+    conformers = [
+        Atoms(ethanol.numbers, ethanol.positions + 0.05 * random.normal(size=(9, 3)))
+        for _ in range(20)
+    ]
     ethanol.positions += 0.05 * random.normal(size=(9, 3))
     turns = rotations.random_orthogonal(20, torch.Generator().manual_seed(0))
     found = {}
     for kind, (settings, grids) in KINDS.items():
         networks = [model(seed, **settings) for seed in (0, 1)]
-        print(f"\nweights of the start of training, {kind} settings\n{'grid':16} energy, two seeds   forces, two seeds")
+        print(
+            f"\nweights of the start of training, {kind} settings\n{'grid':16} energy, two seeds  "
+            " forces, two seeds"
+        )
         for grid in grids:
-            pairs = [residual(one.with_orientations(grid), turns, ethanol, conformers) for one in networks]
+            pairs = [
+                residual(one.with_orientations(grid), turns, ethanol, conformers)
+                for one in networks
+            ]
             found.setdefault(kind, {})[grid] = pairs
-            print(f"{grid:16} {pairs[0][0]:8.3f} {pairs[1][0]:8.3f}   {pairs[0][1]:8.3f} {pairs[1][1]:8.3f}", flush=True)
+            print(
+                f"{grid:16} {pairs[0][0]:8.3f} {pairs[1][0]:8.3f}   {pairs[0][1]:8.3f}"
+                f" {pairs[1][1]:8.3f}",
+                flush=True,
+            )
     return found
 
 
 def water(count=64):
     """Water molecules in random orientations on a cubic lattice at the density of the liquid."""
-    side, random, atoms = round(count**(1 / 3)), np.random.default_rng(0), Atoms(pbc=True)
+    side, random, atoms = round(count ** (1 / 3)), np.random.default_rng(0), Atoms(pbc=True)
     for place in np.ndindex(side, side, side):
         one = molecule("H2O")
         one.rotate(random.uniform(0, 360), random.normal(size=3))
@@ -88,10 +122,19 @@ def water(count=64):
 
 
 def times(repeats=2):
-    """CPU time of energy and forces of 192 atoms of water in float32, with and without the help of opposite axes."""
+    """CPU time of energy and forces of 192 atoms of water in float32.
+
+    With and without the help of opposite axes.
+    """
     atoms, original = water(), ponita.Model._opposite
-    print(f"\n{len(atoms)} atoms of water, float32, one thread, least CPU time of {repeats} of energy and forces")
-    for label, settings in (("default", {}), ("width 128", {"width": 128, "num_layers": 5, "cutoff": 4.5})):
+    print(
+        f"\n{len(atoms)} atoms of water, float32, one thread, least CPU time of {repeats} of energy"
+        " and forces"
+    )
+    for label, settings in (
+        ("default", {}),
+        ("width 128", {"width": 128, "num_layers": 5, "cutoff": 4.5}),
+    ):
         for halved in (True, False):
             ponita.Model._opposite = original if halved else lambda self: None
             network = model(0, **settings).float()
@@ -100,8 +143,11 @@ def times(repeats=2):
                 start = time.process_time()
                 Evaluation(network, scene).forces  # noqa: B018  (a property that computes)
                 spent.append(time.process_time() - start)
-            print(f"{label:10} {len(scene.centre)} edges, kernels of {'half of them' if halved else 'all of them'}: "
-                  f"{min(spent[1:]):.2f} s", flush=True)
+            print(
+                f"{label:10} {len(scene.centre)} edges, kernels of"
+                f" {'half of them' if halved else 'all of them'}: {min(spent[1:]):.2f} s",
+                flush=True,
+            )
     ponita.Model._opposite = original
 
 
@@ -114,19 +160,31 @@ def figure(found, path):
     left.plot([0, 2.4], [0, 0], color="C1", lw=0.8, ls=":")
     left.plot([a, a], [0, edge[1]], color="C2", lw=2)
     left.plot([0, a], [-0.18, -0.18], color="C0", lw=2)
-    for text, place, colour in (("atom i", (-0.1, 0.12), "k"), ("atom j", (2.05, 1.35), "k"), ("$r_{ij}$", (0.8, 0.75), "k"),
-                                ("axis o", (0.75, 0.07), "C1"), ("$a = r_{ij} \\cdot o$", (0.8, -0.42), "C0"),
-                                ("$b = |r_{ij} - a\\, o|$", (2.06, 0.6), "C2")):
+    for text, place, colour in (
+        ("atom i", (-0.1, 0.12), "k"),
+        ("atom j", (2.05, 1.35), "k"),
+        ("$r_{ij}$", (0.8, 0.75), "k"),
+        ("axis o", (0.75, 0.07), "C1"),
+        ("$a = r_{ij} \\cdot o$", (0.8, -0.42), "C0"),
+        ("$b = |r_{ij} - a\\, o|$", (2.06, 0.6), "C2"),
+    ):
         left.text(*place, text, color=colour, ha="right" if text == "atom i" else "left")
     left.set(xlim=(-0.6, 3.1), ylim=(-0.6, 1.7), aspect="equal")
     left.axis("off")
     for marker, kind in zip("o^s", ("fibonacci", "repulsion", "antipodal"), strict=True):
         names = [name for name in GRIDS if name.startswith(kind)]
         values = [np.mean([energy for energy, _ in found["default"][name]]) for name in names]
-        right.loglog([int(name.partition(":")[2]) for name in names], values, marker + "-", label=kind, ms=4)
+        right.loglog(
+            [int(name.partition(":")[2]) for name in names], values, marker + "-", label=kind, ms=4
+        )
     solids = {"octahedral": 6, "icosahedral": 12, "dodecahedral": 20, "compound": 32}
-    right.loglog(solids.values(), [np.mean([energy for energy, _ in found["default"][name]]) for name in solids], "kD",
-                 label="solids", ms=5)
+    right.loglog(
+        solids.values(),
+        [np.mean([energy for energy, _ in found["default"][name]]) for name in solids],
+        "kD",
+        label="solids",
+        ms=5,
+    )
     right.set(xlabel="number of axes", ylabel="energy: rotation / conformers")
     right.legend()
     drawing.tight_layout()

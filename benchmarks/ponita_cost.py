@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What PONITA costs beside PET, and how much of ECSE of a PONITA turning the atoms takes.
 
-usage: ponita_cost.py [--repeats 3] [--systems "silicon 64" "water 192" ...]
-Models have the sizes of benchmarks/ponita_ethanol.py and random weights. Each row in a process of its own: CPU time of
-energy and forces in float32 (median, one thread), products of matrices in them (torch.utils.flop_counter, 2 for each
-multiplication and addition; elementwise functions do not count), and the peak of memory less what the process had before.
+usage: ponita_cost.py [--repeats 3] [--systems "silicon 64" "water 192" ...] Models have the sizes
+of benchmarks/ponita_ethanol.py and random weights. Each row in a process of its own: CPU time of
+energy and forces in float32 (median, one thread), products of matrices in them
+(torch.utils.flop_counter, 2 for each multiplication and addition; elementwise functions do not
+count), and the peak of memory less what the process had before.
 
-With symmetriser ecse models have one layer, and the last column is what could be saved at most if axes were turned into
-frames and not the atoms: the time of all that is done with vectors of atoms in frames (weights of frames, turned vectors,
-environments, their derivatives), measured with a network that reads one number of each edge and does nothing else.
+With symmetriser ecse models have one layer, and the last column is what could be saved at most if
+axes were turned into frames and not the atoms: the time of all that is done with vectors of atoms
+in frames (weights of frames, turned vectors, environments, their derivatives), measured with a
+network that reads one number of each edge and does nothing else.
 """
 
 import argparse
@@ -29,9 +31,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from ase_pet import PETCalculator
 from ase_pet.models import pet, ponita
 
-MODELS = {"PET": (pet, PET), "PNITA": (ponita, PONITA.format(grid="none")),
-          "PONITA 12": (ponita, PONITA.format(grid="icosahedral")),
-          "PONITA 20": (ponita, PONITA.format(grid="dodecahedral")), "PONITA 64": (ponita, PONITA.format(grid=FINE))}
+MODELS = {
+    "PET": (pet, PET),
+    "PNITA": (ponita, PONITA.format(grid="none")),
+    "PONITA 12": (ponita, PONITA.format(grid="icosahedral")),
+    "PONITA 20": (ponita, PONITA.format(grid="dodecahedral")),
+    "PONITA 64": (ponita, PONITA.format(grid=FINE)),
+}
 EXACT = ("PET", "PONITA 12", "PONITA 20")  # of which ECSE is measured
 PLAIN = ("silicon 64", "water 192")
 
@@ -51,17 +57,22 @@ def one(system, name, symmetrise, network, repeats):
     torch.set_num_threads(1)
     atoms = SYSTEMS[system]()
     atoms.rattle(0.05, seed=1)
-    model = model_of(name, tuple(sorted(set(atoms.numbers.tolist()))), None if symmetrise == "none" else 1)
+    model = model_of(
+        name, tuple(sorted(set(atoms.numbers.tolist()))), None if symmetrise == "none" else 1
+    )
     model = model if network == "model" else Reader(model.settings)
     first = atoms[:2]  # loads what the first evaluation loads
     PETCalculator(model, device="cpu", symmetrise=symmetrise, dtype="float32").calculate(
-        Atoms(first.numbers, first.positions), ("energy", "forces"), ["positions"])
+        Atoms(first.numbers, first.positions), ("energy", "forces"), ["positions"]
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     calculator = PETCalculator(model, device="cpu", dtype="float32", symmetrise=symmetrise)
     found = {"ms": milliseconds(calculator, atoms, repeats)}
     found["peak"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     counter = FlopCounterMode(display=False)
-    double = PETCalculator(model, device="cpu", dtype="float64", symmetrise=symmetrise)  # oneDNN's products go uncounted
+    double = PETCalculator(
+        model, device="cpu", dtype="float64", symmetrise=symmetrise
+    )  # oneDNN's products go uncounted
     with counter:
         double.calculate(atoms, ("energy", "forces"), ["positions"])
     print(json.dumps({**found, "gflop": counter.get_total_flops() / 1e9}))
@@ -85,17 +96,31 @@ def main():
     if arguments.one:
         one(*arguments.one, arguments.repeats)
         return
-    print(f"{date.today()}, torch {torch.__version__}, float32, 1 thread, energy and forces\n{'system':11} {'model':10} "
-          f"{'use':5} {'ms/atom':>8} {'GFLOP':>8} {'peak MB':>8} {'outside the network':>19}", flush=True)
+    print(
+        f"{date.today()}, torch {torch.__version__}, float32, 1 thread, energy and"
+        f" forces\n{'system':11} {'model':10} {'use':5} {'ms/atom':>8} {'GFLOP':>8} {'peak MB':>8}"
+        f" {'outside the network':>19}",
+        flush=True,
+    )
     for system in arguments.systems:
         for name in arguments.models:
             found = measured(arguments.repeats, system, name, "none", "model")
-            print(f"{system:11} {name:10} {'none':5} {found['ms']:8.2f} {found['gflop']:8.2f} {found['peak']:8.0f}", flush=True)
+            print(
+                f"{system:11} {name:10} {'none':5} {found['ms']:8.2f} {found['gflop']:8.2f}"
+                f" {found['peak']:8.0f}",
+                flush=True,
+            )
     for system in arguments.exact:
         for name in (name for name in arguments.models if name in EXACT):
-            found, reader = (measured(arguments.repeats, system, name, "ecse", network) for network in ("model", "reader"))
-            print(f"{system:11} {name:10} {'ecse':5} {found['ms']:8.2f} {found['gflop']:8.2f} {found['peak']:8.0f} "
-                  f"{reader['ms'] / found['ms']:19.1%}", flush=True)
+            found, reader = (
+                measured(arguments.repeats, system, name, "ecse", network)
+                for network in ("model", "reader")
+            )
+            print(
+                f"{system:11} {name:10} {'ecse':5} {found['ms']:8.2f} {found['gflop']:8.2f}"
+                f" {found['peak']:8.0f} {reader['ms'] / found['ms']:19.1%}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

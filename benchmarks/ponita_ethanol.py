@@ -1,17 +1,21 @@
-"""PET, PNITA and PONITA of ethanol: trained on the same data for the same CPU time, measured on the same structures.
+"""PET, PNITA and PONITA of ethanol: trained on the same data for the same CPU time, measured on the
+same structures.
 
-    python benchmarks/ponita_ethanol.py [--seconds 600] [--rmd17 FILE] [--runs runs/ponita_ethanol] [--only NAME ...]
+    python benchmarks/ponita_ethanol.py [--seconds 600] [--rmd17 FILE] [--runs runs/ponita_ethanol]
+    [--only NAME ...]
 
-Trains what is not trained yet, one after the other, and goes on where it was stopped; then measures. "PONITA 12 scaled",
-with invariants over the cutoff, by name only. Data: both files of
-calculators/ethanol. How many epochs fit into the seconds is found by timing steps before the first one, and stays in the
-recipe, so that the schedule of the learning rate ends in time. FILE of rMD17: as in ethanol_accuracy.py.
+Trains what is not trained yet, one after the other, and goes on where it was stopped; then
+measures. "PONITA 12 scaled", with invariants over the cutoff, by name only. Data: both files of
+calculators/ethanol. How many epochs fit into the seconds is found by timing steps before the first
+one, and stays in the recipe, so that the schedule of the learning rate ends in time. FILE of rMD17:
+as in ethanol_accuracy.py.
 
-Columns: axes in inference (number, - without) and symmetriser; parameters; epochs and CPU time of the training in s; MAE of
-energies of molecules, less their mean error, in meV, and of force components in meV/A on the test structures by
-temperature, and on rMD17; what rotation changes, float64: standard deviation of the energy over 20 random elements of
-O(3) in meV, root mean square over 4 structures, and largest change of a force component turned back in meV/A; time of
-energy and forces of one molecule in float32 in ms/atom. One thread, CPU time.
+Columns: axes in inference (number, - without) and symmetriser; parameters; epochs and CPU time of
+the training in s; MAE of energies of molecules, less their mean error, in meV, and of force
+components in meV/A on the test structures by temperature, and on rMD17; what rotation changes,
+float64: standard deviation of the energy over 20 random elements of O(3) in meV, root mean square
+over 4 structures, and largest change of a force component turned back in meV/A; time of energy and
+forces of one molecule in float32 in ms/atom. One thread, CPU time.
 """
 
 import argparse
@@ -82,7 +86,10 @@ PROBED = 160  # structures, of which the training is timed
 
 @dataclass(frozen=True)
 class Run:
-    """A training, and how its result is used: (symmetriser, orientations or None for its own) of each row."""
+    """A training, and how its result is used.
+
+    (symmetriser, orientations or None for its own) of each row.
+    """
 
     model: str
     settings: str
@@ -99,7 +106,11 @@ RUNS = {
     "PET in frames": Run("pet", PET, (("ecse", None),), "ecse", "frames", rate=6e-3),
     "PNITA": Run("ponita", PONITA.format(grid="none"), OWN),
     "PONITA 12": Run("ponita", PONITA.format(grid="icosahedral"), GRIDS),
-    "PONITA 12 scaled": Run("ponita", PONITA.format(grid="icosahedral").replace("scaled = false", "scaled = true"), GRIDS),
+    "PONITA 12 scaled": Run(
+        "ponita",
+        PONITA.format(grid="icosahedral").replace("scaled = false", "scaled = true"),
+        GRIDS,
+    ),
     "PONITA 20": Run("ponita", PONITA.format(grid="dodecahedral"), GRIDS),
 }
 
@@ -107,27 +118,51 @@ RUNS = {
 def written(path, name, epochs):
     """The recipe of a run, written to a file and read."""
     run = RUNS[name]
-    path.write_text(RECIPE.format(name=name, model=run.model, symmetrise=run.symmetrise, augmentation=run.augmentation,
-                                  settings=run.settings.strip(), data=DATA, epochs=epochs, batch_size=run.batch_size,
-                                  rate=run.rate, every=max(1, epochs // 4)))
+    path.write_text(
+        RECIPE.format(
+            name=name,
+            model=run.model,
+            symmetrise=run.symmetrise,
+            augmentation=run.augmentation,
+            settings=run.settings.strip(),
+            data=DATA,
+            epochs=epochs,
+            batch_size=run.batch_size,
+            rate=run.rate,
+            every=max(1, epochs // 4),
+        )
+    )
     return read(path)
 
 
 def fitting(path, name, seconds):
-    """Epochs that fit into seconds of CPU time, but for the last validations: timed on a trainer that is thrown away."""
+    """Epochs that fit into seconds of CPU time, but for the last validations.
+
+    Timed on a trainer that is thrown away.
+    """
     trainer = prepare(written(path, name, 1), path.parent, "cpu")
     whole, trainer.splits["train"] = len(trainer.splits["train"]), trainer.splits["train"][:PROBED]
     trainer._epoch()  # the first steps make what the others use
     start = time.process_time()
     trainer._epoch()
     epoch = (time.process_time() - start) * whole / PROBED
-    print(f"{name}: {1e3 * epoch / whole:.1f} ms for each structure, {epoch:.0f} s for each epoch", flush=True)
+    print(
+        f"{name}: {1e3 * epoch / whole:.1f} ms for each structure, {epoch:.0f} s for each epoch",
+        flush=True,
+    )
     return max(1, round(0.95 * seconds / epoch))
 
 
 def clocked(trainer, path):
-    """Let the trainer write the CPU time that it took, beside its state; as long as it was stopped counts no more."""
-    spent, start, save = json.loads(path.read_text()) if path.exists() else 0.0, time.process_time(), trainer.save
+    """Let the trainer write the CPU time that it took, beside its state.
+
+    As long as it was stopped counts no more.
+    """
+    spent, start, save = (
+        json.loads(path.read_text()) if path.exists() else 0.0,
+        time.process_time(),
+        trainer.save,
+    )
 
     def saved():
         save()
@@ -137,7 +172,10 @@ def clocked(trainer, path):
 
 
 def trained(name, folder, seconds):
-    """Trainer of a run whose epochs are done, with the best weights, and the CPU time in s that they took."""
+    """Trainer of a run whose epochs are done, with the best weights.
+
+    And the CPU time in s that they took.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path, clock = folder / "recipe.toml", folder / "seconds.json"
     if not (folder / "state.pt").exists():
@@ -146,8 +184,11 @@ def trained(name, folder, seconds):
     trainer.resume()
     clocked(trainer, clock)
     for record in trainer.run():
-        print(f"{name}: epoch {record['epoch']}, validation force RMSE {1e3 * record['val']['forces']['rmse']:.1f} meV/A",
-              flush=True)
+        print(
+            f"{name}: epoch {record['epoch']}, validation force RMSE"
+            f" {1e3 * record['val']['forces']['rmse']:.1f} meV/A",
+            flush=True,
+        )
     trainer.average.load_state_dict(trainer.best_weights)
     trainer.average.compositions = {"energy": trainer.best_composition}
     return trainer, json.loads(clock.read_text())
@@ -160,11 +201,14 @@ def structures(rmd17):
         if atoms.info["split"] == "test":
             sets.setdefault(atoms.info["config_type"].removeprefix("ethanol_"), []).append(atoms)
     sets = dict(sorted(sets.items()))
-    return sets | ({"rMD17": [in_electronvolt(atoms) for atoms in ase.io.read(rmd17, ":")]} if rmd17 else {})
+    return sets | (
+        {"rMD17": [in_electronvolt(atoms) for atoms in ase.io.read(rmd17, ":")]} if rmd17 else {}
+    )
 
 
 def residuals(calculator, frames, orientations=20):
-    """What random elements of O(3) change: standard deviation of the energy (root mean square over frames) in meV, and of
+    """What random elements of O(3) change: standard deviation of the energy (root mean square over
+    frames) in meV, and of
     force components turned back the rms change and the largest one in meV/A.
     """
     turns = rotations.random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
@@ -175,23 +219,33 @@ def residuals(calculator, frames, orientations=20):
             one.positions = atoms.positions @ turn.T
         first, *found = calculator.evaluate([atoms, *copies], ("energy", "forces"))
         spread.append(np.var([one["energy"] for one in found]))
-        changes += [one["forces"] @ turn - first["forces"] for one, turn in zip(found, turns, strict=True)]
-    return 1e3 * np.sqrt(np.mean(spread)), 1e3 * np.sqrt(np.mean(np.square(changes))), 1e3 * np.abs(changes).max()
+        changes += [
+            one["forces"] @ turn - first["forces"] for one, turn in zip(found, turns, strict=True)
+        ]
+    return (
+        1e3 * np.sqrt(np.mean(spread)),
+        1e3 * np.sqrt(np.mean(np.square(changes))),
+        1e3 * np.abs(changes).max(),
+    )
 
 
 def line(name, use, trainer, spent, sets):
     """Row of the table for one use of a trained model."""
     symmetriser, axes = use
     model = trainer.average if axes is None else trainer.average.with_orientations(axes)
-    fast, exact = (PETCalculator(copy.deepcopy(model), device="cpu", dtype=dtype, symmetrise=symmetriser)
-                   for dtype in ("float32", "float64"))
+    fast, exact = (
+        PETCalculator(copy.deepcopy(model), device="cpu", dtype=dtype, symmetrise=symmetriser)
+        for dtype in ("float32", "float64")
+    )
     found = [errors(fast, frames) for frames in sets.values()]
     left = residuals(exact, next(iter(sets.values()))[:4])
     one = next(iter(sets.values()))[0].copy()
-    return (f"{name:16s} {len(getattr(model, 'axes', ())) or '-':>4} {symmetriser:7s} "
-            f"{sum(p.numel() for p in model.parameters()):7d} {trainer.epoch:6d} {spent:5.0f} "
-            + " ".join(f"{values[0]:6.2f} {values[2]:6.1f}" for values in found)
-            + f" {left[0]:8.1e} {left[2]:8.1e} {milliseconds(fast, one, 10):7.2f}")
+    return (
+        f"{name:16s} {len(getattr(model, 'axes', ())) or '-':>4} {symmetriser:7s} "
+        f"{sum(p.numel() for p in model.parameters()):7d} {trainer.epoch:6d} {spent:5.0f} "
+        + " ".join(f"{values[0]:6.2f} {values[2]:6.1f}" for values in found)
+        + f" {left[0]:8.1e} {left[2]:8.1e} {milliseconds(fast, one, 10):7.2f}"
+    )
 
 
 def main():
@@ -200,15 +254,26 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--rmd17")
     parser.add_argument("--runs", type=Path, default=Path("runs/ponita_ethanol"))
-    parser.add_argument("--only", nargs="+", choices=RUNS, default=[name for name in RUNS if "scaled" not in name])
+    parser.add_argument(
+        "--only", nargs="+", choices=RUNS, default=[name for name in RUNS if "scaled" not in name]
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sets = structures(arguments.rmd17)
-    runs = {name: trained(name, arguments.runs / name.replace(" ", "_"), arguments.seconds) for name in arguments.only}
-    print(f"\n{date.today()}, {platform.platform()}, torch {torch.__version__}, 1 thread; "
-          + ", ".join(f"{len(frames)} structures of {kind}" for kind, frames in sets.items()))
-    print(f"{'training':16s} {'axes':>4} {'use':7s} {'weights':>7} {'epochs':>6} {'CPU s':>5} "
-          + " ".join(f"{kind:>6} {'meV/A':>6}" for kind in sets) + f" {'std meV':>8} {'meV/A':>8} {'ms/atom':>7}", flush=True)
+    runs = {
+        name: trained(name, arguments.runs / name.replace(" ", "_"), arguments.seconds)
+        for name in arguments.only
+    }
+    print(
+        f"\n{date.today()}, {platform.platform()}, torch {torch.__version__}, 1 thread; "
+        + ", ".join(f"{len(frames)} structures of {kind}" for kind, frames in sets.items())
+    )
+    print(
+        f"{'training':16s} {'axes':>4} {'use':7s} {'weights':>7} {'epochs':>6} {'CPU s':>5} "
+        + " ".join(f"{kind:>6} {'meV/A':>6}" for kind in sets)
+        + f" {'std meV':>8} {'meV/A':>8} {'ms/atom':>7}",
+        flush=True,
+    )
     for name, (trainer, spent) in runs.items():
         for use in RUNS[name].uses:
             print(line(name, use, trainer, spent, sets), flush=True)

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""A trained PONITA of ethanol: what rotation changes by number of axes, and dynamics with and without exact symmetry.
+"""A trained PONITA of ethanol: what rotation changes by number of axes, and dynamics with and
+without exact symmetry.
 
 usage: ponita_trained.py CALC [--part residual nve exact] [--output docs/theory/ponita_residual.png]
 CALC: name or folder of a calculator. Parts:
-residual: with 6, 12, 20, 32, 64 and 110 axes in inference: standard deviation of the energy over 20 random elements of O(3)
-(root mean square over 8 test structures of calculators/ethanol), rms change of force components turned back, and MAE of
-forces on 40 test structures; float64; the figure.
-nve: 2 ps of ethanol at 300 K, as in ecse_nve.py: drift, rms of steps of 1 and 0.5 fs, change of the angular momentum.
-exact: the same for --picoseconds with ecse:force, exact at the cost of one run of the molecule for each frame of each atom.
+residual: with 6, 12, 20, 32, 64 and 110 axes in inference: standard deviation of the energy over 20
+random elements of O(3) (root mean square over 8 test structures of calculators/ethanol), rms change
+of force components turned back, and MAE of forces on 40 test structures; float64; the figure.
+nve: 2 ps of ethanol at 300 K, as in ecse_nve.py: drift, rms of steps of 1 and 0.5 fs, change of the
+angular momentum.
+exact: the same for --picoseconds with ecse:force, exact at the cost of one run of the molecule for
+each frame of each atom.
 """
 
 import argparse
@@ -30,17 +33,31 @@ COUNTS = (6, 12, 20, 32, 64, 110)
 
 def residual(name, path):
     """Print the table by number of axes and draw it."""
-    frames = [atoms for atoms in ase.io.read(DATA / "training.extxyz.xz", ":") if atoms.info["split"] == "test"]
+    frames = [
+        atoms
+        for atoms in ase.io.read(DATA / "training.extxyz.xz", ":")
+        if atoms.info["split"] == "test"
+    ]
     own, rows = PETCalculator(name).model.settings.orientations, []
-    print(f"axes in training: {own}\n{'axes':14} {'energy, meV':>11} {'forces, meV/A':>13} {'MAE, meV/A':>10}")
+    print(
+        f"axes in training: {own}\n{'axes':14} {'energy, meV':>11} {'forces, meV/A':>13}"
+        f" {'MAE, meV/A':>10}"
+    )
     for count in COUNTS:
         calculator = PETCalculator(name, orientations=count, dtype="float64")
         left = residuals(calculator, frames[:8])
         found = calculator.evaluate(frames[::4][:40], ("forces",))
-        error = 1e3 * np.mean([np.abs(one["forces"] - atoms.get_forces()).mean()
-                               for one, atoms in zip(found, frames[::4], strict=False)])
+        error = 1e3 * np.mean(
+            [
+                np.abs(one["forces"] - atoms.get_forces()).mean()
+                for one, atoms in zip(found, frames[::4], strict=False)
+            ]
+        )
         rows.append((count, *left[:2], error))
-        print(f"{orientations.name_of(count):14} {left[0]:11.3g} {left[1]:13.3g} {error:10.2f}", flush=True)
+        print(
+            f"{orientations.name_of(count):14} {left[0]:11.3g} {left[1]:13.3g} {error:10.2f}",
+            flush=True,
+        )
     draw(np.array(rows).T, own, path)
 
 
@@ -51,7 +68,12 @@ def draw(columns, own, path):
     axes.loglog(count, energy, "o-", label="energy, std over orientations, meV")
     axes.loglog(count, forces, "s-", label="forces, rms change, meV/A")
     axes.loglog(count, error, "k^:", label="forces, MAE against PBE, meV/A")
-    axes.set(xlabel="axes in inference", title=f"trained with {own} axes", xticks=count, xticklabels=[f"{n:.0f}" for n in count])
+    axes.set(
+        xlabel="axes in inference",
+        title=f"trained with {own} axes",
+        xticks=count,
+        xticklabels=[f"{n:.0f}" for n in count],
+    )
     axes.minorticks_off()
     axes.legend(fontsize=8)
     drawing.tight_layout()
@@ -60,19 +82,27 @@ def draw(columns, own, path):
 
 def dynamics(name, uses, picoseconds, timesteps):
     """Print runs of NVE from one state; uses: (label, symmetriser)."""
-    options = argparse.Namespace(silicon=None, molecule="CH3CH2OH", symmetrise=["none"], temperature=300.0)
+    options = argparse.Namespace(
+        silicon=None, molecule="CH3CH2OH", symmetrise=["none"], temperature=300.0
+    )
     initial = start(name, options, 1)
     for label, symmetriser in uses:
         calculator = PETCalculator(name, dtype="float64", symmetrise=symmetriser)
         rms = [report(initial, calculator, label, timestep, picoseconds) for timestep in timesteps]
-        print(f"{label}: rms at {timesteps[0]:g} fs / rms at {timesteps[-1]:g} fs = {rms[0] / rms[-1]:.2f}", flush=True)
+        print(
+            f"{label}: rms at {timesteps[0]:g} fs / rms at {timesteps[-1]:g} fs ="
+            f" {rms[0] / rms[-1]:.2f}",
+            flush=True,
+        )
 
 
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calc")
-    parser.add_argument("--part", nargs="+", choices=("residual", "nve", "exact"), default=["residual", "nve"])
+    parser.add_argument(
+        "--part", nargs="+", choices=("residual", "nve", "exact"), default=["residual", "nve"]
+    )
     parser.add_argument("--output", type=Path, default=Path("docs/theory/ponita_residual.png"))
     parser.add_argument("--picoseconds", type=float, default=0.1, help="of the exact runs")
     arguments = parser.parse_args()
@@ -82,7 +112,12 @@ def main():
     if "nve" in arguments.part:
         dynamics(arguments.calc, (("own axes", "none"),), 2.0, (1.0, 0.5))
     if "exact" in arguments.part:
-        dynamics(arguments.calc, (("own axes", "none"), ("exact", "ecse:force")), arguments.picoseconds, (1.0, 0.5))
+        dynamics(
+            arguments.calc,
+            (("own axes", "none"), ("exact", "ecse:force")),
+            arguments.picoseconds,
+            (1.0, 0.5),
+        )
 
 
 if __name__ == "__main__":

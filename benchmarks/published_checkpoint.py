@@ -1,26 +1,32 @@
 #!/usr/bin/env python3
-"""The same PET checkpoint through upet and through ase_pet: agreement, cost of the first step, size of installations.
+"""The same PET checkpoint through upet and through ase_pet: agreement, cost of the first step, size
+of installations.
 
-    python benchmarks/published_checkpoint.py CHECKPOINT [CHECKPOINT ...] --peer-python peer/bin/python
+    python benchmarks/published_checkpoint.py CHECKPOINT [CHECKPOINT ...] --peer-python
+    peer/bin/python
 
 Three ways take part: `ase_pet` and `upet` (UPETCalculator), which read CHECKPOINT, and `metatomic`
-(MetatomicCalculator), which reads the exported model beside it, of the same name with .pt, if there is one.
+(MetatomicCalculator), which reads the exported model beside it, of the same name with .pt, if there
+is one.
 
-Agreement: energy, forces and, for structures with three periodic directions, stress, in float64 and in float32; and how
-far each is in float32 from float64.
-Cost: fresh processes take turns, A B C A B C ..., after one round that does not count and warms the caches of the disk.
-Import, load, and steps that ask for energy and forces (to which the peers add the stress by themselves): wall and CPU
-time of the process, medians over the rounds, and the peak resident memory after the first step and after the last.
-Installations: files below site-packages and number of distributions, both without pip. `--python` names the interpreter
-of an environment with ase_pet and nothing else; without it the one that runs the benchmark is measured, extras and all.
-Each environment is made alone, with the same wheel of torch first:
+Agreement: energy, forces and, for structures with three periodic directions, stress, in float64 and
+in float32; and how far each is in float32 from float64.
+Cost: fresh processes take turns, A B C A B C ..., after one round that does not count and warms the
+caches of the disk. Import, load, and steps that ask for energy and forces (to which the peers add
+the stress by themselves): wall and CPU time of the process, medians over the rounds, and the peak
+resident memory after the first step and after the last.
+Installations: files below site-packages and number of distributions, both without pip. `--python`
+names the interpreter of an environment with ase_pet and nothing else; without it the one that runs
+the benchmark is measured, extras and all. Each environment is made alone, with the same wheel of
+torch first:
 
-    python3 -m venv ours && ours/bin/pip install torch==2.13.0 && ours/bin/pip install -c constraints.txt .
-    python3 -m venv peer && peer/bin/pip install torch==2.13.0 && peer/bin/pip install upet
+    python3 -m venv ours && ours/bin/pip install torch==2.13.0 && ours/bin/pip install -c
+    constraints.txt . python3 -m venv peer && peer/bin/pip install torch==2.13.0 && peer/bin/pip
+    install upet
 """
 
-# A worker of this file is what is timed: it imports the standard library only, and the rest where it is needed. So does
-# the parent, whose memory a child's ru_maxrss would start from.
+# A worker of this file is what is timed: it imports the standard library only, and the rest where
+# it is needed. So does the parent, whose memory a child's ru_maxrss would start from.
 import argparse
 import json
 import os
@@ -37,16 +43,33 @@ WAYS = {"ase_pet": "ours", "upet": "peer", "metatomic": "peer"}
 DTYPES = ("float64", "float32")
 PHASES = ("import", "load", "first", "second", "third")
 COST_ON = "si64"
-VERSIONS = ("torch", "ase", "ase_pet", "upet", "metatrain", "metatomic-ase", "metatomic-torch", "metatensor-torch")
+VERSIONS = (
+    "torch",
+    "ase",
+    "ase_pet",
+    "upet",
+    "metatrain",
+    "metatomic-ase",
+    "metatomic-torch",
+    "metatensor-torch",
+)
 
 
 def structures():
-    """Atoms by name: rattled silicon crystal, water, ethanol, rattled silicon slab with two periodic directions."""
+    """Atoms by name.
+
+    Rattled silicon crystal, water, ethanol, rattled silicon slab with two periodic directions.
+    """
     import numpy as np
     from ase import Atoms
     from ase.build import bulk, diamond100, molecule
-    found = {"si64": bulk("Si", cubic=True).repeat(2), "water192": Atoms(cell=[12.416] * 3, pbc=True),
-             "ethanol": molecule("CH3CH2OH"), "slab64": diamond100("Si", (4, 4, 4), vacuum=7.5)}
+
+    found = {
+        "si64": bulk("Si", cubic=True).repeat(2),
+        "water192": Atoms(cell=[12.416] * 3, pbc=True),
+        "ethanol": molecule("CH3CH2OH"),
+        "slab64": diamond100("Si", (4, 4, 4), vacuum=7.5),
+    }
     rng = np.random.default_rng(0)
     for corner in np.ndindex(4, 4, 4):
         one = molecule("H2O")
@@ -63,11 +86,14 @@ def calculator(way, checkpoint, dtype):
     """ASE calculator on the CPU; the import is inside because it is part of what is timed."""
     if way == "ase_pet":
         from ase_pet import PETCalculator
+
         return lambda: PETCalculator(checkpoint, device="cpu", dtype=dtype)
     if way == "upet":
         from upet.ase import UPETCalculator
+
         return lambda: UPETCalculator(checkpoint_path=checkpoint, device="cpu", dtype=dtype)
     from metatomic_ase import MetatomicCalculator
+
     return lambda: MetatomicCalculator(exported(checkpoint), device="cpu")
 
 
@@ -77,7 +103,11 @@ def exported(checkpoint):
 
 def megabytes():
     """Peak resident memory of this process in MB (10^6 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+        / 1e6
+    )
 
 
 def work_cost(way, checkpoint, dtype):
@@ -110,27 +140,44 @@ def work_values(way, checkpoint, dtype):
     calc, found = calculator(way, checkpoint, dtype)(), {}
     for name, atoms in structures().items():
         atoms.calc = calc
-        found[name] = {"energy": [atoms.get_potential_energy()], "forces": atoms.get_forces().tolist()}
+        found[name] = {
+            "energy": [atoms.get_potential_energy()],
+            "forces": atoms.get_forces().tolist(),
+        }
         if atoms.pbc.all():
             found[name]["stress"] = atoms.get_stress().tolist()
     return found
 
 
 def work_size():
-    """Bytes below site-packages and number of distributions, both without pip; bytes of torch; versions."""
+    """Bytes below site-packages and number of distributions, both without pip; bytes of torch.
+
+    Versions.
+    """
     import importlib.metadata
     import sysconfig
+
     root, total = sysconfig.get_path("purelib"), 0
     for folder, folders, files in os.walk(root):
         if folder == root:
             folders[:] = [name for name in folders if name != "pip" and not name.startswith("pip-")]
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
-    found = {one.metadata["Name"].lower(): one for one in importlib.metadata.distributions(path=[root])}
+    found = {
+        one.metadata["Name"].lower(): one for one in importlib.metadata.distributions(path=[root])
+    }
     found.pop("pip", None)
-    torch = sum(os.lstat(path).st_size for path in map(found["torch"].locate_file, found["torch"].files)
-                if os.path.exists(path) and not os.path.isdir(path))
-    return {"bytes": total, "torch": torch, "distributions": len(found), "python": platform.python_version(),
-            "versions": {name: one.version for name, one in found.items() if name in VERSIONS}}
+    torch = sum(
+        os.lstat(path).st_size
+        for path in map(found["torch"].locate_file, found["torch"].files)
+        if os.path.exists(path) and not os.path.isdir(path)
+    )
+    return {
+        "bytes": total,
+        "torch": torch,
+        "distributions": len(found),
+        "python": platform.python_version(),
+        "versions": {name: one.version for name, one in found.items() if name in VERSIONS},
+    }
 
 
 WORKERS = {"cost": work_cost, "values": work_values, "size": work_size}
@@ -138,12 +185,22 @@ WORKERS = {"cost": work_cost, "values": work_values, "size": work_size}
 
 def work(python, kind, *rest, threads):
     """What a worker returns, in a fresh process of an interpreter."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": "",
-                                "PYTHONWARNINGS": "ignore"}
-    with tempfile.TemporaryDirectory() as folder:  # not the standard output: libraries write there too
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONWARNINGS": "ignore",
+    }
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # not the standard output: libraries write there too
         path = os.path.join(folder, "answer.json")
-        done = subprocess.run([python, os.path.abspath(__file__), "--worker", path, kind, *rest], cwd=folder,
-                              env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [python, os.path.abspath(__file__), "--worker", path, kind, *rest],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise RuntimeError(f"{python} {kind} {' '.join(rest)} failed:\n{done.stderr}")
         with open(path, encoding="utf-8") as file:
@@ -158,20 +215,33 @@ def greatest(first, second):
 
 
 def agreement(checkpoint, ways, pythons, threads):
-    """Records of a structure and a pair of ways: largest differences in eV/atom, eV/A and eV/A^3, and the rms force."""
-    found = {(way, dtype): work(pythons[WAYS[way]], "values", way, checkpoint, dtype, threads=threads)
-             for dtype in DTYPES for way in ways if way != "metatomic" or dtype == "float32"}
+    """Records of a structure and a pair of ways.
+
+    Largest differences in eV/atom, eV/A and eV/A^3, and the rms force.
+    """
+    found = {
+        (way, dtype): work(pythons[WAYS[way]], "values", way, checkpoint, dtype, threads=threads)
+        for dtype in DTYPES
+        for way in ways
+        if way != "metatomic" or dtype == "float32"
+    }
     pairs = [(("upet", dtype), ("ase_pet", dtype)) for dtype in DTYPES]
     pairs += [(("metatomic", "float32"), ("ase_pet", "float32"))] * ("metatomic" in ways)
     pairs += [((way, "float32"), ("upet", "float64")) for way in ("upet", "ase_pet")]
     for name in found["upet", "float64"]:
         for first, second in pairs:
             a, b = found[first][name], found[second][name]
-            yield {"structure": name, "first": first, "second": second,
-                   "rms": (sum(x * x for row in b["forces"] for x in row) / 3 / len(b["forces"])) ** 0.5,
-                   "energy": greatest(a["energy"], b["energy"]) / len(a["forces"]),
-                   "forces": greatest(a["forces"], b["forces"]),
-                   "stress": greatest(a["stress"], b["stress"]) if "stress" in a else None}
+            yield {
+                "structure": name,
+                "first": first,
+                "second": second,
+                "rms": (
+                    (sum(x * x for row in b["forces"] for x in row) / 3 / len(b["forces"])) ** 0.5
+                ),
+                "energy": greatest(a["energy"], b["energy"]) / len(a["forces"]),
+                "forces": greatest(a["forces"], b["forces"]),
+                "stress": greatest(a["stress"], b["stress"]) if "stress" in a else None,
+            }
 
 
 def costs(checkpoint, ways, pythons, threads, repeats, dtype="float32"):
@@ -185,14 +255,22 @@ def costs(checkpoint, ways, pythons, threads, repeats, dtype="float32"):
 
 
 def summary(runs):
-    """Medians by column: wall and CPU s of the phases and of import + load + first step, peak MB."""
+    """Medians by column.
+
+    Wall and CPU s of the phases and of import + load + first step, peak MB.
+    """
     found = {}
     for kind, position in (("wall", 0), ("CPU", 1)):
         of = [{phase: run["times"][phase][position] for phase in PHASES} for run in runs]
-        found |= {f"{phase} {kind}": statistics.median(one[phase] for one in of) for phase in PHASES}
+        found |= {
+            f"{phase} {kind}": statistics.median(one[phase] for one in of) for phase in PHASES
+        }
         sums = [one["import"] + one["load"] + one["first"] for one in of]
         found |= {f"sum {kind}": statistics.median(sums), f"least sum {kind}": min(sums)}
-    found |= {name: statistics.median(run[name] for run in runs) for name in ("first_megabytes", "last_megabytes")}
+    found |= {
+        name: statistics.median(run[name] for run in runs)
+        for name in ("first_megabytes", "last_megabytes")
+    }
     return found
 
 
@@ -201,6 +279,7 @@ def show(title, columns, rows, texts=1):
     from rich.box import ASCII
     from rich.console import Console
     from rich.table import Table
+
     table = Table(title=title, box=ASCII, title_justify="left")
     for k, column in enumerate(columns):
         table.add_column(column, justify="left" if k < texts else "right", no_wrap=True)
@@ -210,31 +289,85 @@ def show(title, columns, rows, texts=1):
 
 
 def show_agreement(records):
-    rows = [[record["structure"], *(" ".join(record[who]) for who in ("first", "second")),
-             *("-" if record[name] is None else f"{record[name]:.1e}"
-               for name in ("energy", "forces", "stress", "rms"))] for record in records]
-    show("Largest differences", ["structure", "of", "and", "energy eV/atom", "forces eV/A", "stress eV/A^3",
-                                 "rms force eV/A"], rows, texts=3)
+    rows = [
+        [
+            record["structure"],
+            *(" ".join(record[who]) for who in ("first", "second")),
+            *(
+                "-" if record[name] is None else f"{record[name]:.1e}"
+                for name in ("energy", "forces", "stress", "rms")
+            ),
+        ]
+        for record in records
+    ]
+    show(
+        "Largest differences",
+        [
+            "structure",
+            "of",
+            "and",
+            "energy eV/atom",
+            "forces eV/A",
+            "stress eV/A^3",
+            "rms force eV/A",
+        ],
+        rows,
+        texts=3,
+    )
 
 
 def show_costs(medians, repeats):
     for kind in ("wall", "CPU"):
         columns = [f"{phase} {kind}" for phase in PHASES] + [f"sum {kind}", f"least sum {kind}"]
-        rows = [[way, *(f"{found[column]:.2f}" for column in columns),
-                 f"{found[f'sum {kind}'] / medians['ase_pet'][f'sum {kind}']:.2f}"] for way, found in medians.items()]
-        show(f"{kind} time in s, {COST_ON}, float32, medians of {repeats} processes; sum: import + load + first step",
-             ["way", "import", "load", "first step", "second", "third", "sum", "least sum", "sum / ours"], rows)
-    rows = [[way, f"{found['first_megabytes']:.0f}", f"{found['last_megabytes']:.0f}"]
-            for way, found in medians.items()]
-    show("Peak resident memory in MB, medians", ["way", "after first step", "after third step"], rows)
+        rows = [
+            [
+                way,
+                *(f"{found[column]:.2f}" for column in columns),
+                f"{found[f'sum {kind}'] / medians['ase_pet'][f'sum {kind}']:.2f}",
+            ]
+            for way, found in medians.items()
+        ]
+        show(
+            f"{kind} time in s, {COST_ON}, float32, medians of {repeats} processes; sum: import +"
+            " load + first step",
+            [
+                "way",
+                "import",
+                "load",
+                "first step",
+                "second",
+                "third",
+                "sum",
+                "least sum",
+                "sum / ours",
+            ],
+            rows,
+        )
+    rows = [
+        [way, f"{found['first_megabytes']:.0f}", f"{found['last_megabytes']:.0f}"]
+        for way, found in medians.items()
+    ]
+    show(
+        "Peak resident memory in MB, medians", ["way", "after first step", "after third step"], rows
+    )
 
 
 def show_sizes(sizes):
-    rows = [[side, str(size["distributions"]), f"{size['bytes'] / 1e6:.0f}",
-             f"{(size['bytes'] - size['torch']) / 1e6:.0f}"] for side, size in sizes.items()]
+    rows = [
+        [
+            side,
+            str(size["distributions"]),
+            f"{size['bytes'] / 1e6:.0f}",
+            f"{(size['bytes'] - size['torch']) / 1e6:.0f}",
+        ]
+        for side, size in sizes.items()
+    ]
     show("Installed, without pip", ["environment", "distributions", "MB", "MB without torch"], rows)
     for side, size in sizes.items():
-        print(f"{side}: python {size['python']}, " + ", ".join(f"{a} {b}" for a, b in sorted(size["versions"].items())))
+        print(
+            f"{side}: python {size['python']}, "
+            + ", ".join(f"{a} {b}" for a, b in sorted(size["versions"].items()))
+        )
 
 
 def processor():
@@ -242,16 +375,28 @@ def processor():
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            fields = {a.strip(): b.strip() for a, b in (line.split(":", 1) for line in lines if ":" in line)}
-        model = f"{fields.get('model name', model)} (family {fields.get('cpu family')}, model {fields.get('model')})"
+            fields = {
+                a.strip(): b.strip()
+                for a, b in (line.split(":", 1) for line in lines if ":" in line)
+            }
+        model = (
+            f"{fields.get('model name', model)} (family {fields.get('cpu family')}, model"
+            f" {fields.get('model')})"
+        )
     return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
-    parser.add_argument("--peer-python", required=True, help="interpreter of an environment with upet")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of an environment with ase_pet")
+    parser.add_argument(
+        "--peer-python", required=True, help="interpreter of an environment with upet"
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="interpreter of an environment with ase_pet"
+    )
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", help="file for the records")

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Is a run that was killed again and again, byte for byte, the run that nobody touched?
 
-usage: restart.py [CALC] [--ensemble nvt] [--thermostat langevin] [--repeat 1] [--kills 20] [--steps 1500]
-Silicon cubic cells repeated (8 atoms for 1). One process runs to the end. Then processes run the same into another folder,
-and each is killed by SIGKILL at a random moment, until so many were killed; a last one ends the run. Trajectory, its text
-form, table and final state of the two folders are compared byte by byte. Every fourth process is killed within `--wait`
-seconds after it was started, mostly while it loads; the others within `--wait` / 20 seconds after a random number of
+usage: restart.py [CALC] [--ensemble nvt] [--thermostat langevin] [--repeat 1] [--kills 20] [--steps
+1500] Silicon cubic cells repeated (8 atoms for 1). One process runs to the end. Then processes run
+the same into another folder, and each is killed by SIGKILL at a random moment, until so many were
+killed; a last one ends the run. Trajectory, its text form, table and final state of the two folders
+are compared byte by byte. Every fourth process is killed within `--wait` seconds after it was
+started, mostly while it loads; the others within `--wait` / 20 seconds after a random number of
 steps, of which there are so many that the last kill falls towards the end of the run.
 """
 
@@ -35,7 +36,9 @@ def arguments():
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--wait", type=float, default=5.0, help="s, longest time between start and kill")
+    parser.add_argument(
+        "--wait", type=float, default=5.0, help="s, longest time between start and kill"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--worker", help="folder: only run into it")
     return parser.parse_args()
@@ -45,9 +48,21 @@ def work(args):
     """Run, or go on; says which steps it has made."""
     atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(args.repeat)
     atoms.calc = PETCalculator(args.calc)
-    md.run(atoms, args.worker, restart=True, ensemble=args.ensemble, thermostat=args.thermostat, barostat=args.barostat,
-           time=args.steps / 1000, temperature=600, interval=3, thermo_interval=2, checkpoint=7, extxyz=True,
-           on_step=lambda step, temperature: print(step, flush=True))
+    md.run(
+        atoms,
+        args.worker,
+        restart=True,
+        ensemble=args.ensemble,
+        thermostat=args.thermostat,
+        barostat=args.barostat,
+        time=args.steps / 1000,
+        temperature=600,
+        interval=3,
+        thermo_interval=2,
+        checkpoint=7,
+        extxyz=True,
+        on_step=lambda step, temperature: print(step, flush=True),
+    )
 
 
 def start(folder):
@@ -82,17 +97,31 @@ def main():
         start(whole).communicate()
         seconds = time.time() - begin
         most = 2 * args.steps // args.kills
-        steps = [kill(stopped, chance, args.wait, most if number % 4 else 0) for number in range(args.kills)]
+        steps = [
+            kill(stopped, chance, args.wait, most if number % 4 else 0)
+            for number in range(args.kills)
+        ]
         reached = md.state.read(stopped)[0]
         start(stopped).communicate()
-        same = {name: (whole / name).read_bytes() == (stopped / name).read_bytes() for name in FILES}
+        same = {
+            name: (whole / name).read_bytes() == (stopped / name).read_bytes() for name in FILES
+        }
         size = (whole / FILES[0]).stat().st_size
-    name = args.ensemble + {"nve": "", "nvt": f", {args.thermostat}", "npt": f", {args.barostat}"}[args.ensemble]
-    print(f"{name}: {8 * args.repeat**3} atoms, {args.steps} steps ({seconds:.0f} s), "
-          f"{sum(step is not None for step in steps)} of {args.kills} killed, after steps "
-          f"{', '.join(str(step or 'loading') for step in steps)}; the last state before the end: step "
-          f"{0 if reached is None else int(reached['dynamics nsteps'])}; trajectory of {size} bytes; "
-          + ", ".join(f"{file} {'identical' if equal else 'DIFFERENT'}" for file, equal in same.items()), flush=True)
+    name = (
+        args.ensemble
+        + {"nve": "", "nvt": f", {args.thermostat}", "npt": f", {args.barostat}"}[args.ensemble]
+    )
+    print(
+        f"{name}: {8 * args.repeat**3} atoms, {args.steps} steps ({seconds:.0f} s),"
+        f" {sum(step is not None for step in steps)} of {args.kills} killed, after steps"
+        f" {', '.join(str(step or 'loading') for step in steps)}; the last state before the end:"
+        f" step {0 if reached is None else int(reached['dynamics nsteps'])}; trajectory of {size}"
+        " bytes; "
+        + ", ".join(
+            f"{file} {'identical' if equal else 'DIFFERENT'}" for file, equal in same.items()
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 """Errors of a calculator where two atoms are too near, on structures that were held back.
 
 usage: short_distances.py CALC HELD.extxyz
-HELD: structures of benchmarks/data/silicon_pairs.py or ethanol_pairs.py, none of which is trained on. Printed by the type of
+HELD: structures of benchmarks/data/silicon_pairs.py or ethanol_pairs.py, none of which is trained
+on. Printed by the type of
 structure: distances, rms force, and the errors of energies and forces, all in eV and A, in float64.
 """
 
@@ -22,12 +23,16 @@ def nearest(atoms):
 
 def main():
     """Print a line for each type of structure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("calculator")
     parser.add_argument("held")
     arguments = parser.parse_args()
     held = read(arguments.held, ":")
-    found = PETCalculator(arguments.calculator, dtype="float64").evaluate(held, ("energy", "forces"))
+    found = PETCalculator(arguments.calculator, dtype="float64").evaluate(
+        held, ("energy", "forces")
+    )
     kinds = defaultdict(list)
     for atoms, results in zip(held, found, strict=True):
         kinds[atoms.info["config_type"].rstrip(".0123456789")].append((atoms, results))
@@ -35,10 +40,16 @@ def main():
         distances = [nearest(atoms) for atoms, _ in pairs]
         forces = np.concatenate([atoms.get_forces().ravel() for atoms, _ in pairs])
         errors = np.concatenate([results["forces"].ravel() for _, results in pairs]) - forces
-        energies = [(results["energy"] - atoms.get_potential_energy()) / len(atoms) for atoms, results in pairs]
-        print(f"{kind}: {len(pairs)} structures, nearest atoms {min(distances):.2f} to {max(distances):.2f} A; rms force "
-              f"{np.sqrt(np.mean(forces**2)):.1f} eV/A; MAE: forces {np.abs(errors).mean():.3f} eV/A, energies "
-              f"{np.abs(energies).mean():.3f} eV/atom")
+        energies = [
+            (results["energy"] - atoms.get_potential_energy()) / len(atoms)
+            for atoms, results in pairs
+        ]
+        print(
+            f"{kind}: {len(pairs)} structures, nearest atoms {min(distances):.2f} to"
+            f" {max(distances):.2f} A; rms force {np.sqrt(np.mean(forces**2)):.1f} eV/A; MAE:"
+            f" forces {np.abs(errors).mean():.3f} eV/A, energies {np.abs(energies).mean():.3f}"
+            " eV/atom"
+        )
 
 
 if __name__ == "__main__":

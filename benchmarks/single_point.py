@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Time of one single point: energy, forces and stress of silicon and water, in ms per step and per atom.
+"""Time of one single point: energy, forces and stress of silicon and water, in ms per step and per
+atom.
 
     python benchmarks/single_point.py --calculator silicon
     python benchmarks/single_point.py --peer MODEL.pt --ours MODEL.ckpt --json results.json
 
-Steps are as in molecular dynamics: atoms move by 0.01 A between them, so that neighbour lists are kept or searched again
-as in a run. `list` and `model` are the shares of the neighbour list and of the model with its derivatives in the CPU time
-of a step of our calculators; the rest is ASE, checks and copies, and the scatter of the measurement.
+Steps are as in molecular dynamics: atoms move by 0.01 A between them, so that neighbour lists are
+kept or searched again as in a run. `list` and `model` are the shares of the neighbour list and of
+the model with its derivatives in the CPU time of a step of our calculators; the rest is ASE, checks
+and copies, and the scatter of the measurement.
 
-With --peer and --ours two calculators of the same weights take turns within one run, A B A B ..., and the ratio peer /
-ours is printed for medians and minima of wall and process CPU time: ratios survive a machine that does other work,
-absolute times do not. Agreement of energies and forces is printed first; without it a ratio means nothing.
+With --peer and --ours two calculators of the same weights take turns within one run, A B A B ...,
+and the ratio peer / ours is printed for medians and minima of wall and process CPU time: ratios
+survive a machine that does other work, absolute times do not. Agreement of energies and forces is
+printed first; without it a ratio means nothing.
 
 The peer is metatomic-ase, in an environment of its own (install the CPU wheel of torch first):
 
@@ -59,24 +62,38 @@ def silicon(repeats):
 
 
 def water(count=4):
-    """Atoms of count^3 water molecules on a cubic grid, at random orientations and the density of the liquid."""
+    """Atoms of count^3 water molecules on a cubic grid.
+
+    At random orientations and the density of the liquid.
+    """
     rng, box = np.random.default_rng(0), Atoms(cell=[count * SPACING] * 3, pbc=True)
     for corner in np.ndindex(count, count, count):
         one = molecule("H2O")
-        one.positions = Rotation.random(random_state=rng).apply(one.positions - one.get_center_of_mass())
+        one.positions = Rotation.random(random_state=rng).apply(
+            one.positions - one.get_center_of_mass()
+        )
         one.positions += SPACING * np.array(corner)
         box += one
     return box
 
 
-SYSTEMS = {"si8": lambda: silicon(1), "si64": lambda: silicon(2), "si216": lambda: silicon(3),
-           "si512": lambda: silicon(4), "water192": water}
+SYSTEMS = {
+    "si8": lambda: silicon(1),
+    "si64": lambda: silicon(2),
+    "si216": lambda: silicon(3),
+    "si512": lambda: silicon(4),
+    "water192": water,
+}
 
 
 def load(name, dtype):
-    """ASE calculator of a name or path of ours, of a metatomic model (.pt), or of MODULE:FACTORY."""
+    """ASE calculator of a name or path of ours, of a metatomic model (.pt).
+
+    Or of MODULE:FACTORY.
+    """
     if name.endswith(".pt"):
         from metatomic_ase import MetatomicCalculator
+
         return MetatomicCalculator(name, device="cpu")
     if ":" in name:
         module, factory = name.split(":")
@@ -90,7 +107,9 @@ def trajectory(atoms, seed=1):
     start, direction = atoms.positions.copy(), rng.normal(size=atoms.positions.shape)
     step = 0
     while True:
-        atoms.positions = start + AMPLITUDE * np.sin(STEP / AMPLITUDE * step) * direction / np.sqrt(3)
+        atoms.positions = start + AMPLITUDE * np.sin(STEP / AMPLITUDE * step) * direction / np.sqrt(
+            3
+        )
         step += 1
         yield atoms
 
@@ -108,7 +127,10 @@ def single_point(calculator, atoms):
 
 
 def take_turns(calculators, atoms):
-    """(n_calculators, steps, 2) wall and CPU times in ms; the calculators follow each other on every structure."""
+    """(n_calculators, steps, 2) wall and CPU times in ms.
+
+    The calculators follow each other on every structure.
+    """
     steps, times = trajectory(atoms), []
     for _ in range(3):
         next(steps)
@@ -120,8 +142,14 @@ def take_turns(calculators, atoms):
 
 
 def split(calculator, atoms, steps):
-    """Shares of the neighbour list and of the model with its derivatives in the CPU time of steps of a run."""
-    lists, motion, times = VerletList(calculator.cutoff, calculator.parameters["skin"]), trajectory(atoms), []
+    """Shares of the neighbour list and of the model with its derivatives in the CPU time of
+    steps of a run.
+    """
+    lists, motion, times = (
+        VerletList(calculator.cutoff, calculator.parameters["skin"]),
+        trajectory(atoms),
+        [],
+    )
     lists(from_atoms(atoms))  # the first search of a run does not count, later ones do
     for _ in range(steps):
         structure, found, results = from_atoms(next(motion)), [], []
@@ -140,7 +168,7 @@ def agreement(first, second, atoms):
         calculator.calculate(atoms, PROPERTIES, all_changes)
     forces = [np.asarray(calculator.results["forces"]) for calculator in (first, second)]
     energy = abs(float(first.results["energy"]) - float(second.results["energy"])) / len(atoms)
-    return energy, abs(forces[0] - forces[1]).max(), np.sqrt((forces[0]**2).mean())
+    return energy, abs(forces[0] - forces[1]).max(), np.sqrt((forces[0] ** 2).mean())
 
 
 def alone(name, systems, dtype):
@@ -150,7 +178,7 @@ def alone(name, systems, dtype):
         if not set(atoms.numbers) <= set(getattr(calculator, "species", atoms.numbers)):
             continue
         atoms = atoms.copy()
-        times, = take_turns([calculator], atoms)
+        (times,) = take_turns([calculator], atoms)
         record = {"calculator": name, "system": system, "atoms": len(atoms), **summary("", times)}
         if isinstance(calculator, PETCalculator):
             record["list"], record["model"] = split(calculator, atoms, min(len(times), 40))
@@ -163,11 +191,21 @@ def against(peer, ours, systems, dtype):
     for system, atoms in systems.items():
         atoms = atoms.copy()
         energy, force, size = agreement(*pair, atoms)
-        console.print(f"{system}: energies agree to {energy:.1e} eV/atom, forces to {force:.1e} eV/A "
-                      f"(root mean square {size:.2g} eV/A)")
+        console.print(
+            f"{system}: energies agree to {energy:.1e} eV/atom, forces to {force:.1e} eV/A "
+            f"(root mean square {size:.2g} eV/A)"
+        )
         times = take_turns(pair, atoms)
-        record = {"peer": peer, "ours": ours, "system": system, "atoms": len(atoms), "energy_difference": energy,
-                  "force_difference": force, **summary("peer_", times[0]), **summary("ours_", times[1])}
+        record = {
+            "peer": peer,
+            "ours": ours,
+            "system": system,
+            "atoms": len(atoms),
+            "energy_difference": energy,
+            "force_difference": force,
+            **summary("peer_", times[0]),
+            **summary("ours_", times[1]),
+        }
         for kind in ("wall", "wall_min", "cpu", "cpu_min"):
             record[f"ratio_{kind}"] = record[f"peer_{kind}"] / record[f"ours_{kind}"]
         yield record
@@ -175,8 +213,12 @@ def against(peer, ours, systems, dtype):
 
 def summary(prefix, times):
     """Medians and minima of (steps, 2) times in ms."""
-    return {f"{prefix}wall": np.median(times[:, 0]), f"{prefix}wall_min": times[:, 0].min(),
-            f"{prefix}cpu": np.median(times[:, 1]), f"{prefix}cpu_min": times[:, 1].min()}
+    return {
+        f"{prefix}wall": np.median(times[:, 0]),
+        f"{prefix}wall_min": times[:, 0].min(),
+        f"{prefix}cpu": np.median(times[:, 1]),
+        f"{prefix}cpu_min": times[:, 1].min(),
+    }
 
 
 def show(title, columns, rows):
@@ -192,22 +234,58 @@ def show(title, columns, rows):
 def show_alone(name, records):
     rows = []
     for record in records:
-        row = [record["system"], f"{record['wall']:.1f} ({record['wall_min']:.1f})",
-               f"{record['cpu']:.1f} ({record['cpu_min']:.1f})", f"{record['wall'] / record['atoms']:.3f}"]
+        row = [
+            record["system"],
+            f"{record['wall']:.1f} ({record['wall_min']:.1f})",
+            f"{record['cpu']:.1f} ({record['cpu_min']:.1f})",
+            f"{record['wall'] / record['atoms']:.3f}",
+        ]
         if "list" in record:
             shares = record["list"], record["model"], 1 - record["list"] - record["model"]
             row += [f"{100 * share:.1f} %" for share in shares]
         rows.append(row)
-    show(name, ["system", "wall ms: median (min)", "CPU ms: median (min)", "ms/atom", "list", "model", "rest"], rows)
+    show(
+        name,
+        [
+            "system",
+            "wall ms: median (min)",
+            "CPU ms: median (min)",
+            "ms/atom",
+            "list",
+            "model",
+            "rest",
+        ],
+        rows,
+    )
 
 
 def show_ratios(title, records):
-    rows = [[record["system"], *(f"{record[f'{who}_wall']:.1f} ({record[f'{who}_wall_min']:.1f})"
-                                 for who in ("peer", "ours")), f"{record['ours_wall'] / record['atoms']:.3f}",
-             *(f"{record[f'ratio_{kind}']:.2f}" for kind in ("wall", "wall_min", "cpu", "cpu_min"))]
-            for record in records]
-    show(title, ["system", "peer ms: median (min)", "ours ms: median (min)", "ours ms/atom", "ratio wall", "of minima",
-                 "ratio CPU", "of minima"], rows)
+    rows = [
+        [
+            record["system"],
+            *(
+                f"{record[f'{who}_wall']:.1f} ({record[f'{who}_wall_min']:.1f})"
+                for who in ("peer", "ours")
+            ),
+            f"{record['ours_wall'] / record['atoms']:.3f}",
+            *(f"{record[f'ratio_{kind}']:.2f}" for kind in ("wall", "wall_min", "cpu", "cpu_min")),
+        ]
+        for record in records
+    ]
+    show(
+        title,
+        [
+            "system",
+            "peer ms: median (min)",
+            "ours ms: median (min)",
+            "ours ms/atom",
+            "ratio wall",
+            "of minima",
+            "ratio CPU",
+            "of minima",
+        ],
+        rows,
+    )
 
 
 def machine(threads):
@@ -217,14 +295,23 @@ def machine(threads):
         with open("/proc/cpuinfo") as lines:
             fields = dict(line.split(":", 1) for line in lines if ":" in line)
         fields = {name.strip(): value.strip() for name, value in fields.items()}
-        model = f"{fields.get('model name', model)} (family {fields.get('cpu family')}, model {fields.get('model')})"
-    return (f"{date.today()}, {model}, {os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.1f}, "
-            f"torch {torch.__version__}, python {platform.python_version()}")
+        model = (
+            f"{fields.get('model name', model)} (family {fields.get('cpu family')}, model"
+            f" {fields.get('model')})"
+        )
+    return (
+        f"{date.today()}, {model}, {os.cpu_count()} cores, {threads} threads, load"
+        f" {os.getloadavg()[0]:.1f}, torch {torch.__version__}, python {platform.python_version()}"
+    )
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calculator", action="append", default=[], help="name, path, .pt or MODULE:FACTORY")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--calculator", action="append", default=[], help="name, path, .pt or MODULE:FACTORY"
+    )
     parser.add_argument("--peer", help="exported metatomic model, .pt")
     parser.add_argument("--ours", help="the checkpoint that it was exported from")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))

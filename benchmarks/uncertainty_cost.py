@@ -1,9 +1,11 @@
-"""What uncertainties cost: a step with energy and forces alone, with a policy on, and with the spread of forces.
+"""What uncertainties cost: a step with energy and forces alone, with a policy on, and with the
+spread of forces.
 
     python benchmarks/uncertainty_cost.py CHECKPOINT [CHECKPOINT ...] [--members 128] [--repeats 9]
 
-The checkpoints need no uncertainties: a covariance and an ensemble are put on, as cost depends on shapes only. CPU time,
-one thread, float32, 64 atoms of displaced silicon that move a little at each step.
+The checkpoints need no uncertainties: a covariance and an ensemble are put on, as cost depends on
+shapes only. CPU time, one thread, float32, 64 atoms of displaced silicon that move a little at each
+step.
 """
 
 import argparse
@@ -18,9 +20,12 @@ from ase.build import bulk
 from ase_pet import PETCalculator
 from ase_pet.formats import read
 
-CASES = {"energy, forces": ("off", ()), "and the policy 'warn'": ("warn", ()),
-         "and the ensemble of energies": ("off", ("energy_ensemble",)),
-         "and the spread of forces": ("off", ("forces_uncertainty",))}
+CASES = {
+    "energy, forces": ("off", ()),
+    "and the policy 'warn'": ("warn", ()),
+    "and the ensemble of energies": ("off", ("energy_ensemble",)),
+    "and the spread of forces": ("off", ("forces_uncertainty",)),
+}
 
 
 def with_uncertainties(path, members):
@@ -44,12 +49,18 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{platform.platform()}, torch {torch.__version__}, {arguments.members} members, Si 64, float32, 1 thread, "
-          "median CPU time in ms")
+    print(
+        f"{platform.platform()}, torch {torch.__version__}, {arguments.members} members, Si 64,"
+        " float32, 1 thread, median CPU time in ms"
+    )
     for path in arguments.checkpoints:
         model, times = with_uncertainties(path, arguments.members), {name: [] for name in CASES}
-        calculators = {name: PETCalculator(model, device="cpu", dtype="float32", uncertainty=policy,
-                                           uncertainty_threshold=1e9) for name, (policy, _) in CASES.items()}
+        calculators = {
+            name: PETCalculator(
+                model, device="cpu", dtype="float32", uncertainty=policy, uncertainty_threshold=1e9
+            )
+            for name, (policy, _) in CASES.items()
+        }
         atoms = bulk("Si", cubic=True) * (2, 2, 2)
         for step in range(arguments.repeats + 2):
             atoms.rattle(0.003, seed=step)

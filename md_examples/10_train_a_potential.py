@@ -1,4 +1,7 @@
-"""Training: data from molecular dynamics of a reference, a recipe, a calculator folder, its errors, NVE with it."""
+"""Training.
+
+Data from molecular dynamics of a reference, a recipe, a calculator folder, its errors, NVE with it.
+"""
 
 import argparse
 from pathlib import Path
@@ -28,7 +31,9 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--output", type=Path, default=Path("demo"), help="folder to write to")
 parser.add_argument("--structures", type=int, default=80)
 parser.add_argument("--epochs", type=int, default=120)
-parser.add_argument("--steps", type=int, default=50, help="of 4 fs, of dynamics with the trained calculator")
+parser.add_argument(
+    "--steps", type=int, default=50, help="of 4 fs, of dynamics with the trained calculator"
+)
 arguments = parser.parse_args()
 arguments.output.mkdir(parents=True, exist_ok=True)
 
@@ -37,7 +42,12 @@ atoms.calc = EMT()  # the reference: in earnest, a density functional
 for k in range(arguments.structures):
     atoms.set_cell(7.2 * (np.eye(3) + random.uniform(-0.03, 0.03, (3, 3))), scale_atoms=True)
     thermalize_momenta(atoms, temperature_K=random.uniform(300, 900), rng=random)
-    heat = {"temperature_K": random.uniform(300, 900), "friction": 0.01 / units.fs, "fixcm": False, "rng": random}
+    heat = {
+        "temperature_K": random.uniform(300, 900),
+        "friction": 0.01 / units.fs,
+        "fixcm": False,
+        "rng": random,
+    }
     Langevin(atoms, 4 * units.fs, **heat).run(30)
     atoms.get_stress()
     atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
@@ -45,11 +55,19 @@ for k in range(arguments.structures):
 
 recipe = arguments.output / "copper.toml"
 recipe.write_text(RECIPE.format(epochs=arguments.epochs))
-metrics = train(recipe, arguments.output / "copper", on_record=lambda record: print(
-    f"epoch {record['epoch']:4d}   forces on val: {1e3 * record['val']['forces']['mae']:7.1f} meV/A"))
+metrics = train(
+    recipe,
+    arguments.output / "copper",
+    on_record=lambda record: print(
+        f"epoch {record['epoch']:4d}   forces on val: {1e3 * record['val']['forces']['mae']:7.1f}"
+        " meV/A"
+    ),
+)
 for split, errors in metrics.items():
-    print(f"{split:6} energy {1e3 * errors['energy']['mae']:6.2f} meV/atom   forces {1e3 * errors['forces']['mae']:6.1f} meV/A"
-          f" of {1e3 * errors['forces']['rms']:.0f}")
+    print(
+        f"{split:6} energy {1e3 * errors['energy']['mae']:6.2f} meV/atom   forces"
+        f" {1e3 * errors['forces']['mae']:6.1f} meV/A of {1e3 * errors['forces']['rms']:.0f}"
+    )
 
 crystal = bulk("Cu", cubic=True) * (2, 2, 2)
 crystal.calc = PETCalculator(arguments.output / "copper")

@@ -42,11 +42,16 @@ def structures(count=14):
     rng, found = np.random.default_rng(5), []
     for k in range(count):
         atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
-        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.uniform(-0.02, 0.02, (3, 3))), scale_atoms=True)
+        atoms.set_cell(
+            atoms.cell @ (np.eye(3) + rng.uniform(-0.02, 0.02, (3, 3))), scale_atoms=True
+        )
         atoms.positions += rng.normal(0, 0.1, (4, 3))
         atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=5.0, smooth=True)
-        labels = {"energy": atoms.get_potential_energy() - 7 * len(atoms), "forces": atoms.get_forces(),
-                  "stress": atoms.get_stress()}
+        labels = {
+            "energy": atoms.get_potential_energy() - 7 * len(atoms),
+            "forces": atoms.get_forces(),
+            "stress": atoms.get_stress(),
+        }
         atoms.calc = SinglePointCalculator(atoms, **labels)
         atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
         found.append(atoms)
@@ -54,7 +59,10 @@ def structures(count=14):
 
 
 def whole_and_stopped(recipe, folder):
-    """Folders of a run that went through and of one that was stopped after its first validation and resumed."""
+    """Folders of a run that went through and of one that was stopped after its first validation
+    and resumed.
+    """
+
     class Stop(Exception):
         pass
 

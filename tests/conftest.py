@@ -28,9 +28,13 @@ def shared():
 @pytest.fixture
 def recipe(tmp_path):
     """Function that writes a recipe and its data, and returns its path."""
+
     def write(epochs=3, method="muon", rate=0.01, dtype="float32", extra="", name="recipe.toml"):
         ase.io.write(tmp_path / "argon.extxyz", argon.structures())
         path = tmp_path / name
-        path.write_text(argon.RECIPE.format(epochs=epochs, method=method, rate=rate, dtype=dtype) + extra)
+        path.write_text(
+            argon.RECIPE.format(epochs=epochs, method=method, rate=rate, dtype=dtype) + extra
+        )
         return path
+
     return write

@@ -1,4 +1,7 @@
-"""A repository of checkpoints as huggingface_hub sees it: its cache on disk, and a server on this machine."""
+"""A repository of checkpoints as huggingface_hub sees it.
+
+Its cache on disk, and a server on this machine.
+"""
 
 import contextlib
 import hashlib
@@ -11,7 +14,10 @@ COMMIT, OLD_COMMIT = "c0ffee" + "0" * 34, "0ddba11" + "0" * 33
 
 
 def put(cache, file, content, commit=COMMIT, current=True):
-    """Path of a file in a cache, laid out as huggingface_hub does: a blob, and a link to it in a snapshot."""
+    """Path of a file in a cache, laid out as huggingface_hub does.
+
+    A blob, and a link to it in a snapshot.
+    """
     folder = cache / "models--lab-cosmo--upet"
     blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
     link = folder / "snapshots" / commit / file
@@ -29,7 +35,7 @@ def put_incomplete(cache, file, content):
     """A download that was broken off: part of a blob, and a link to where the blob would be."""
     link = put(cache, file, content)
     blob = link.resolve()
-    blob.write_bytes(content[:len(content) // 2])
+    blob.write_bytes(content[: len(content) // 2])
     blob.rename(f"{blob}.1234abcd.incomplete")
     return link
 
@@ -37,7 +43,8 @@ def put_incomplete(cache, file, content):
 class Handler(http.server.BaseHTTPRequestHandler):
     """The endpoints that listing and downloading need.
 
-    Attributes of the server: `files` {path: bytes}, `refused` {path: (status, headers)}, `asked` [(method, path)].
+    Attributes of the server: `files` {path: bytes}, `refused` {path: (status, headers)}, `asked`
+    [(method, path)].
     """
 
     def do_HEAD(self):
@@ -55,13 +62,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if file in server.refused:
             return self._reply(*server.refused[file])
         if path.startswith(f"/api/models/{REPOSITORY}/tree/main"):
-            entries = [{"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                       for name, content in server.files.items()]
-            return self._reply(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
+            entries = [
+                {
+                    "type": "file",
+                    "path": name,
+                    "size": len(content),
+                    "oid": hashlib.sha1(content).hexdigest(),
+                }
+                for name, content in server.files.items()
+            ]
+            return self._reply(
+                200, {"Content-Type": "application/json"}, json.dumps(entries).encode()
+            )
         if file not in server.files:
             return self._reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         content = server.files[file]
-        return self._reply(200, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}, content)
+        return self._reply(
+            200,
+            {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT},
+            content,
+        )
 
     def _reply(self, status, headers, content=b""):
         self.send_response(status)
@@ -76,7 +96,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(files, refused):
-    """A server of files {path: bytes} on this machine; `refused` {path: (status, headers)} are other answers."""
+    """A server of files {path: bytes} on this machine; `refused` {path.
+
+    (status, headers)} are other answers.
+    """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.files, server.refused, server.asked = files, refused, []
     server.url = f"http://127.0.0.1:{server.server_port}"

@@ -31,7 +31,11 @@ def argon(atoms):
     """Energy, forces and, in a cell, stress of smooth Lennard-Jones argon."""
     calculator = lennard_jones()
     calculator.calculate(atoms, ["energy"])
-    return {name: calculator.results[name] for name in ("energy", "forces", "stress") if name in calculator.results}
+    return {
+        name: calculator.results[name]
+        for name in ("energy", "forces", "stress")
+        if name in calculator.results
+    }
 
 
 def evaluate(structures, properties=("energy", "forces")):

@@ -1,4 +1,7 @@
-"""A small local model that is far from invariant, structures and paths with and without frames, how to evaluate them."""
+"""A small local model that is far from invariant, structures and paths with and without frames.
+
+How to evaluate them.
+"""
 
 import numpy as np
 import toys
@@ -10,12 +13,20 @@ from ase_pet import graph
 from ase_pet.evaluation import Evaluation
 
 SPECIES = (1, 6, 7, 8, 14)
-SCALES = {1: 0.009, 6: 0.011, 7: 0.01, 8: 0.012, 14: 0.01}  # of energies, so that they are about 1 eV per atom
+SCALES = {
+    1: 0.009,
+    6: 0.011,
+    7: 0.01,
+    8: 0.012,
+    14: 0.01,
+}  # of energies, so that they are about 1 eV per atom
 
 
 def local_pet(dtype=torch.float64, **changes):
     """PET with one message-passing layer; its energies change by 0.1 eV when a molecule turns."""
-    model = toys.tiny_pet("local", dtype, **{"cutoff_function": "bump", "species": SPECIES, **changes})
+    model = toys.tiny_pet(
+        "local", dtype, **{"cutoff_function": "bump", "species": SPECIES, **changes}
+    )
     model.scales = {"energy": SCALES}
     return model.requires_grad_(False)
 
@@ -23,7 +34,9 @@ def local_pet(dtype=torch.float64, **changes):
 def co2(angle):
     """CO2 bent to the angle in degrees; no cell."""
     half = np.deg2rad(angle) / 2
-    arms = 1.16 * np.array([[0, 0, 0], [np.sin(half), np.cos(half), 0], [-np.sin(half), np.cos(half), 0]])
+    arms = 1.16 * np.array(
+        [[0, 0, 0], [np.sin(half), np.cos(half), 0], [-np.sin(half), np.cos(half), 0]]
+    )
     return Atoms("COO", arms)
 
 
@@ -55,8 +68,15 @@ def close_packed():
 
 
 STRUCTURES = {
-    "silicon": toys.silicon, "ethanol": toys.ethanol, "slab": toys.slab, "water": water, "fcc": close_packed,
-    "benzene": lambda: molecule("C6H6"), "chiral": chiral, "N2": lambda: molecule("N2"), "atom": lambda: Atoms("C"),
+    "silicon": toys.silicon,
+    "ethanol": toys.ethanol,
+    "slab": toys.slab,
+    "water": water,
+    "fcc": close_packed,
+    "benzene": lambda: molecule("C6H6"),
+    "chiral": chiral,
+    "N2": lambda: molecule("N2"),
+    "atom": lambda: Atoms("C"),
     **{f"CO2 {angle}": lambda angle=angle: co2(angle) for angle in (180, 175, 170, 165, 160, 155)},
 }
 
@@ -80,13 +100,17 @@ def turned(atoms, turn):
 
 
 def line(atoms, moving, start, stop):
-    """t in [0, 1] -> structure with one atom on the line from start to stop, and the vector from start to stop."""
+    """t in [0, 1] -> structure with one atom on the line from start to stop.
+
+    And the vector from start to stop.
+    """
     start, stop = np.array(start, dtype=float), np.array(stop, dtype=float)
 
     def at(t):
         moved = atoms.copy()
         moved.positions[moving] = start + t * (stop - start)
         return moved
+
     return at, stop - start
 
 
@@ -99,12 +123,20 @@ def around(atoms, moving, width):
 WATER = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
 PATHS = {  # what happens on the way: structure, atom that moves, where from and where to
     "a neighbour leaves": line(WATER, 2, [-0.7, 2.9, 0], [-0.9, 4.0, 0.1]),
-    "an atom joins a dimer": line(Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [0.3, 4.2, 0], [0.2, 2.4, 0]),
-    "an atom joins at its end": line(Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [5.3, 0, 0], [2.0, 0, 0]),
+    "an atom joins a dimer": line(
+        Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [0.3, 4.2, 0], [0.2, 2.4, 0]
+    ),
+    "an atom joins at its end": line(
+        Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [5.3, 0, 0], [2.0, 0, 0]
+    ),
     "a dimer comes apart": line(Atoms("NN", np.zeros((2, 3))), 1, [2.6, 0, 0], [4.2, 0.3, 0]),
     "a line bends": line(co2(180), 2, [-1.16, -0.7, 0], [-1.16, 0.7, 0]),
     "a line bends, an atom watches": line(
-        Atoms("COOH", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0], [0.4, 1.8, 0.5]]), 2, [-1.16, -0.7, 0], [-1.16, 0.7, 0]),
+        Atoms("COOH", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0], [0.4, 1.8, 0.5]]),
+        2,
+        [-1.16, -0.7, 0],
+        [-1.16, 0.7, 0],
+    ),
     "third atoms come and go": around(molecule("CH3OH"), 4, np.array([0.3, -0.2, 0.25])),
     "a crystal": around(toys.sheared(), 1, np.array([0.2, 0.1, -0.2])),
 }
@@ -121,7 +153,8 @@ def mover(at):
 
 
 def work_is_missing(model, path, pieces):
-    """Whether on pieces (n, 2) of a path the change of the energy is not the work of the force to 1e-10 eV.
+    """Whether on pieces (n, 2) of a path the change of the energy is not the work of the force to
+    1e-10 eV.
 
     Work by 6 Gauss-Legendre points in each piece.
     """
@@ -129,15 +162,21 @@ def work_is_missing(model, path, pieces):
     nodes, weights = np.polynomial.legendre.leggauss(6)
     middle, half = pieces.mean(1, keepdims=True), np.diff(pieces) / 2
     energy = scan(model, pieces.flatten(), at).energy.numpy().reshape(-1, 2)
-    forces = scan(model, (middle + half * nodes).flatten(), at).forces.numpy().reshape(len(pieces), 6, -1, 3)
+    forces = (
+        scan(model, (middle + half * nodes).flatten(), at)
+        .forces.numpy()
+        .reshape(len(pieces), 6, -1, 3)
+    )
     work = forces[:, :, mover(at)] @ way @ weights * half[:, 0]
     return np.abs(np.diff(energy)[:, 0] + work) > 1e-10
 
 
 def pieces_that_fail(test, model, path, most=1000, shortest=1e-6):
-    """How many pieces of a path fail the test, however short they are: a jump would be in one of them.
+    """How many pieces of a path fail the test, however short they are: a jump would be in one of
+    them.
 
-    Those that fail for want of points are quartered, until none is left, or too many, or they are too short.
+    Those that fail for want of points are quartered, until none is left, or too many, or they are
+    too short.
     """
     ends = np.linspace(0, 1, 17)
     pieces = np.stack([ends[:-1], ends[1:]], 1)

@@ -1,4 +1,7 @@
-"""Small models of the original PET with random weights, and folders in its layout written from them."""
+"""Small models of the original PET with random weights.
+
+And folders in its layout written from them.
+"""
 
 import re
 from dataclasses import asdict, replace
@@ -11,8 +14,16 @@ from toys import COMPOSITION
 from ase_pet.models import original_pet
 
 BASE = original_pet.Settings(
-    species=(1, 6, 8, 14), r_cut=4.0, cutoff_delta=0.8, n_gnn_layers=2, n_trans_layers=1, transformer_d_model=8,
-    transformer_n_head=2, transformer_dim_feedforward=8, head_n_neurons=8)
+    species=(1, 6, 8, 14),
+    r_cut=4.0,
+    cutoff_delta=0.8,
+    n_gnn_layers=2,
+    n_trans_layers=1,
+    transformer_d_model=8,
+    transformer_n_head=2,
+    transformer_dim_feedforward=8,
+    head_n_neurons=8,
+)
 NO_TOKENS = {"add_token_first": False, "add_token_second": False}
 SETTINGS = {
     "base": {},
@@ -25,7 +36,11 @@ SETTINGS = {
     "blend": {"blend_neighbor_species": True, "n_gnn_layers": 3},
     "blend, linear": {"blend_neighbor_species": True, "compress_mode": "linear"},
     "activation": {"r_embedding_activation": True},
-    "activation, blend": {"r_embedding_activation": True, "blend_neighbor_species": True, "activation": "mish"},
+    "activation, blend": {
+        "r_embedding_activation": True,
+        "blend_neighbor_species": True,
+        "activation": "mish",
+    },
     "no length": {"use_length": False},
     "only length": {"use_only_length": True},
     "no tokens": NO_TOKENS,
@@ -37,18 +52,30 @@ SETTINGS = {
     "mean bonds": {"average_bond_energies": True},
     "mean pooling": {**NO_TOKENS, "average_pooling": True},
     "bonds of 2023": {"weigh_bonds": False},
-    "means of 2023": {**NO_TOKENS, "weigh_bonds": False, "average_pooling": True, "average_bond_energies": True},
+    "means of 2023": {
+        **NO_TOKENS,
+        "weigh_bonds": False,
+        "average_pooling": True,
+        "average_bond_energies": True,
+    },
     "residual factor": {"residual_factor": 0.8, "n_gnn_layers": 3},
     "targets": {"heads": {"energy/0": 1, "energy/1": 1}},
     "local": {"n_gnn_layers": 1},
     "local, no tokens": {"n_gnn_layers": 1, "add_token_second": False},
 }
-CURRENT = {r"^(gnn_layers\.\d+\.)transformer_layers\.": r"\1trans.layers.", r"\.mlp\.2\.": ".mlp.3.",
-           r"\.final_norm\.": ".trans.final_norm.", r"^(bond_heads|heads)\.energy\.(\d+)\.": r"\1.\2.model.nn.",
-           r"^(bond_heads|heads)\.energy/(\d+)\.(\d+)\.": r"\1.\3.models.\2.nn."}
+CURRENT = {
+    r"^(gnn_layers\.\d+\.)transformer_layers\.": r"\1trans.layers.",
+    r"\.mlp\.2\.": ".mlp.3.",
+    r"\.final_norm\.": ".trans.final_norm.",
+    r"^(bond_heads|heads)\.energy\.(\d+)\.": r"\1.\2.model.nn.",
+    r"^(bond_heads|heads)\.energy/(\d+)\.(\d+)\.": r"\1.\3.models.\2.nn.",
+}
 OLD = {r"^(bond_heads|heads)\.energy\.(\d+)\.": r"\1.\2.nn."}
 TABLE = r"embedding\.weight|gnn_layers\.\d+\.(neighbor|central)_embedder\.weight"
-ALIASES = {"heads": ("central_tokens_predictors", "messages_predictors"), "bond_heads": ("messages_bonds_predictors",)}
+ALIASES = {
+    "heads": ("central_tokens_predictors", "messages_predictors"),
+    "bond_heads": ("messages_bonds_predictors",),
+}
 
 
 def tiny(name="base", dtype=torch.float64, seed=0, **changes):
@@ -67,19 +94,38 @@ def tiny(name="base", dtype=torch.float64, seed=0, **changes):
 
 def hypers(model):
     """Groups of hyper-parameters as the program writes them."""
-    architecture = {name.upper(): value for name, value in asdict(model.settings).items()
-                    if name not in ("species", "heads", "cutoff_function", "weigh_bonds")}
-    architecture |= {"N_TARGETS": len(model.settings.heads), "D_OUTPUT": 1, "TARGET_TYPE": "structural",
-                     "TARGET_AGGREGATION": "sum", "DTYPE": "float32", "K_CUT": None, "USE_LONG_RANGE": False,
-                     "HEADS_CENTRAL_SPECIFIC": False, "TRANSFORMERS_CENTRAL_SPECIFIC": False,
-                     "USE_ADDITIONAL_SCALAR_ATTRIBUTES": False, "SCALAR_ATTRIBUTES_SIZE": None}
-    return {"ARCHITECTURAL_HYPERS": architecture, "FITTING_SCHEME": {"INITIAL_LR": 1e-4, "MAX_TIME": None},
-            "MLIP_SETTINGS": {"USE_ENERGIES": True, "USE_FORCES": True}, "UTILITY_FLAGS": {"CALCULATION_TYPE": "mlip"},
-            "GENERAL_TARGET_SETTINGS": {"TARGET_DIM": 42, "TARGET_TYPE": "atomic"}}
+    architecture = {
+        name.upper(): value
+        for name, value in asdict(model.settings).items()
+        if name not in ("species", "heads", "cutoff_function", "weigh_bonds")
+    }
+    architecture |= {
+        "N_TARGETS": len(model.settings.heads),
+        "D_OUTPUT": 1,
+        "TARGET_TYPE": "structural",
+        "TARGET_AGGREGATION": "sum",
+        "DTYPE": "float32",
+        "K_CUT": None,
+        "USE_LONG_RANGE": False,
+        "HEADS_CENTRAL_SPECIFIC": False,
+        "TRANSFORMERS_CENTRAL_SPECIFIC": False,
+        "USE_ADDITIONAL_SCALAR_ATTRIBUTES": False,
+        "SCALAR_ATTRIBUTES_SIZE": None,
+    }
+    return {
+        "ARCHITECTURAL_HYPERS": architecture,
+        "FITTING_SCHEME": {"INITIAL_LR": 1e-4, "MAX_TIME": None},
+        "MLIP_SETTINGS": {"USE_ENERGIES": True, "USE_FORCES": True},
+        "UTILITY_FLAGS": {"CALCULATION_TYPE": "mlip"},
+        "GENERAL_TARGET_SETTINGS": {"TARGET_DIM": 42, "TARGET_TYPE": "atomic"},
+    }
 
 
 def state_dict(model, prefix="model.pet_model.", old=False):
-    """Tensors by the names of the program, with rows for padding, copied templates and second names of heads."""
+    """Tensors by the names of the program, with rows for padding.
+
+    Copied templates and second names of heads.
+    """
     renames = CURRENT | (OLD if old else {})
     if model.settings.r_embedding_activation:
         renames[r"\.r_embedding\."] = ".r_embedding.0."
@@ -101,9 +147,14 @@ def state_dict(model, prefix="model.pet_model.", old=False):
 
 
 def write(folder, model, content=None, state=None, weights="best_val_rmse_both_model_state_dict"):
-    """Path of a folder of a training run, made anew; content: of the YAML file; state: what is saved as weights."""
+    """Path of a folder of a training run, made anew; content: of the YAML file; state.
+
+    What is saved as weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "hypers_used.yaml").write_text(yaml.dump(hypers(model) if content is None else content))
+    (folder / "hypers_used.yaml").write_text(
+        yaml.dump(hypers(model) if content is None else content)
+    )
     np.save(folder / "all_species.npy", np.array(model.species))
     energies = next(iter(model.compositions.values()))
     np.save(folder / "self_contributions.npy", np.array([energies[z] for z in model.species]))

@@ -1,4 +1,7 @@
-"""Morse's pair potential for many elements as a model: a simple crystal and molecule maker for tests of what uses forces."""
+"""Morse's pair potential for many elements as a model.
+
+A simple crystal and molecule maker for tests of what uses forces.
+"""
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
@@ -11,7 +14,10 @@ ELEMENTS = ("H", "C", "N", "O", "Al", "Si", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 
 
 class Morse(nn.Module):
-    """Half of D (exp(-2 a (r - r0)) - 2 exp(-a (r - r0))) for each edge, r0 the sum of the covalent radii."""
+    """Half of D (exp(-2 a (r - r0)) - 2 exp(-a (r - r0))) for each edge.
+
+    R0 the sum of the covalent radii.
+    """
 
     cutoff, local = 6.0, True
     species = tuple(atomic_numbers[element] for element in ELEMENTS)
@@ -24,7 +30,9 @@ class Morse(nn.Module):
 
     def forward(self, graph):
         r = graph.edge_vectors.double().norm(dim=1)
-        r0 = (self.radii[graph.numbers[graph.centre]] + self.radii[graph.numbers[graph.neighbour]]).double()
+        r0 = (
+            self.radii[graph.numbers[graph.centre]] + self.radii[graph.numbers[graph.neighbour]]
+        ).double()
         x = torch.exp(-self.steepness * (r - r0))
         energy = 0.5 * self.depth * (x**2 - 2 * x) * bump(r, self.cutoff, 2.0)
         return energy.new_zeros(graph.n_atoms).index_add(0, graph.centre, energy)

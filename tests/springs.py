@@ -1,4 +1,7 @@
-"""Fast calculators for the tests of molecular dynamics: atoms held together by springs, and springs made wrong."""
+"""Fast calculators for the tests of molecular dynamics.
+
+Atoms held together by springs, and springs made wrong.
+"""
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +18,10 @@ class Held(Function):
 
 
 class Springs:
-    """Energy and forces of springs between all pairs of atoms, at rest where `atoms` are; momentum is conserved."""
+    """Energy and forces of springs between all pairs of atoms, at rest where `atoms` are.
+
+    Momentum is conserved.
+    """
 
     def __init__(self, atoms):
         self.rest = atoms.get_positions()
@@ -25,12 +31,18 @@ class Springs:
         stretch = moved[:, None] - moved[None]
         square = (stretch**2).sum(axis=2)
         energy = (STIFFNESS * square / 2 + QUARTIC * square**2 / 4).sum() / 2
-        return {"energy": energy, "free_energy": energy, "forces": -((STIFFNESS + QUARTIC * square)[..., None]
-                                                                   * stretch).sum(axis=1)}
+        return {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": -((STIFFNESS + QUARTIC * square)[..., None] * stretch).sum(axis=1),
+        }
 
 
 class Whirl(Springs):
-    """Springs with forces that are 3 % stiffer, and turned a little about z, which is nobody's gradient."""
+    """Springs with forces that are 3 % stiffer, and turned a little about z.
+
+    Which is nobody's gradient.
+    """
 
     def __call__(self, atoms):
         found = super().__call__(atoms)

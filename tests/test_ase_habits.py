@@ -1,7 +1,7 @@
 """PETCalculator where ASE's own tests and matscipy's numerical ones look at a calculator.
 
-Tests of ASE that are written for EMT are run as they stand, on a PETCalculator of a pair potential that holds crystals
-together; benchmarks/ase_tests.py runs many more of them.
+Tests of ASE that are written for EMT are run as they stand, on a PETCalculator of a pair potential
+that holds crystals together; benchmarks/ase_tests.py runs many more of them.
 """
 
 import importlib
@@ -44,8 +44,11 @@ def displaced_copper():
 
 
 OWN = {
-    "calculator.test_fd": {"test_fd": [displaced_copper], "test_analytical_forces": [displaced_copper],
-                           "test_analytical_stress": [displaced_copper]},
+    "calculator.test_fd": {
+        "test_fd": [displaced_copper],
+        "test_analytical_forces": [displaced_copper],
+        "test_analytical_stress": [displaced_copper],
+    },
     "test_mixingcalc": {"test_mixingcalc": []},
     "test_potential_energies": {"test_potential_energies": []},
     "md.test_bussi": {"test_bussi": [], "test_bussi_transfered_energy_conservation": []},
@@ -53,7 +56,9 @@ OWN = {
 OWN_CASES = [(module, name, make) for module, tests in OWN.items() for name, make in tests.items()]
 
 
-@pytest.mark.parametrize(("module", "name", "arguments"), OWN_CASES, ids=[name for _, name, _ in OWN_CASES])
+@pytest.mark.parametrize(
+    ("module", "name", "arguments"), OWN_CASES, ids=[name for _, name, _ in OWN_CASES]
+)
 def test_of_ase(module, name, arguments, monkeypatch):
     tests = importlib.import_module(f"ase.test.{module}")
     monkeypatch.setattr(tests, "EMT", morse)
@@ -91,8 +96,10 @@ def test_hessian_is_the_numerical_one_of_matscipy(make):
 
 def test_finite_difference_calculator_around_it():
     atoms = sheared()
-    exact, around = PETCalculator(tiny_pet()), FiniteDifferenceCalculator(PETCalculator(tiny_pet()), eps_disp=1e-4,
-                                                                         eps_strain=1e-5)
+    exact, around = (
+        PETCalculator(tiny_pet()),
+        FiniteDifferenceCalculator(PETCalculator(tiny_pet()), eps_disp=1e-4, eps_strain=1e-5),
+    )
     atoms.calc = exact
     forces, stress, energy = atoms.get_forces(), atoms.get_stress(), atoms.get_potential_energy()
     atoms.calc = around
@@ -107,7 +114,10 @@ def test_gradients_of_filters(kind, capsys):
     atoms = displaced_copper()
     atoms.calc = morse()
     some = range(4, 7)  # the rows of the cell
-    exact, numeric = gradient_test(kind(atoms), some)[0], calculate_numerical_forces(kind(atoms), 1e-4, some)
+    exact, numeric = (
+        gradient_test(kind(atoms), some)[0],
+        calculate_numerical_forces(kind(atoms), 1e-4, some),
+    )
     assert worst(exact, numeric) < 1e-5
     assert "max(abs(df))" in capsys.readouterr().out
 
@@ -115,20 +125,31 @@ def test_gradients_of_filters(kind, capsys):
 # Calculators inside calculators
 
 
-@pytest.mark.parametrize(("kind", "factor"), [
-    (AverageCalculator, 1.0), (lambda parts: LinearCombinationCalculator(parts, [2.0, -0.5]), 1.5)])
+@pytest.mark.parametrize(
+    ("kind", "factor"),
+    [
+        (AverageCalculator, 1.0),
+        (lambda parts: LinearCombinationCalculator(parts, [2.0, -0.5]), 1.5),
+    ],
+)
 def test_mixed_calculators(kind, factor):
     atoms = silicon()
     parts = [PETCalculator(tiny_pet()), PETCalculator(tiny_pet())]
     atoms.calc = kind(parts)
-    np.testing.assert_allclose(atoms.get_forces(), factor * parts[0].get_forces(silicon()), atol=1e-10)
-    np.testing.assert_allclose(atoms.get_stress(), factor * parts[0].get_stress(silicon()), atol=1e-12)
+    np.testing.assert_allclose(
+        atoms.get_forces(), factor * parts[0].get_forces(silicon()), atol=1e-10
+    )
+    np.testing.assert_allclose(
+        atoms.get_stress(), factor * parts[0].get_stress(silicon()), atol=1e-12
+    )
 
 
 def test_logged_calculator(capsys):
     atoms, inner = silicon(), PETCalculator(tiny_pet())
     atoms.calc = LoggingCalculator(inner)
-    np.testing.assert_array_equal(atoms.get_forces(), PETCalculator(tiny_pet()).get_forces(silicon()))
+    np.testing.assert_array_equal(
+        atoms.get_forces(), PETCalculator(tiny_pet()).get_forces(silicon())
+    )
     atoms.calc.tabulate()
     assert capsys.readouterr().out.split()[-4:-1] == ["(none)", "1", "1"]  # forces, energies
 
@@ -139,7 +160,9 @@ def test_checkpoint_calculator(tmp_path):
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     again = silicon()
     again.calc = CheckpointCalculator(PETCalculator(tiny_pet(seed=1)), str(tmp_path / "seen.db"))
-    assert again.get_potential_energy() == pytest.approx(energy, abs=1e-12)  # of the first calculator, from the file
+    assert again.get_potential_energy() == pytest.approx(
+        energy, abs=1e-12
+    )  # of the first calculator, from the file
     np.testing.assert_allclose(again.get_forces(), forces, atol=1e-12)
 
 
@@ -185,7 +208,10 @@ def test_a_band_of_structures_shares_one_calculator():
     shared = band.get_forces()
     for image in images:
         image.calc = PETCalculator(tiny_pet())
-    assert worst(shared, NEB(images, method="improvedtangent").get_forces()) < TOLERANCES[torch.float64]["derived"]
+    assert (
+        worst(shared, NEB(images, method="improvedtangent").get_forces())
+        < TOLERANCES[torch.float64]["derived"]
+    )
 
 
 def test_vibrations_of_a_molecule_are_those_of_the_hessian(tmp_path):

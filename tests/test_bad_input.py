@@ -1,4 +1,7 @@
-"""Bad input: always an error that names the culprit, before any compute; never a hang, never a number."""
+"""Bad input: always an error that names the culprit, before any compute.
+
+Never a hang, never a number.
+"""
 
 import re
 import time
@@ -48,32 +51,92 @@ def in_fractions():
 
 
 STRUCTURES = {
-    "nan position": (lambda: changed(silicon, positions=((3, 1), np.nan)), "`positions` of atom 3 are not finite"),
-    "infinite positions": (lambda: changed(ethanol, positions=([1, 4], -np.inf)), "`positions` of atoms 1, 4 are not"),
-    "many nan": (lambda: changed(silicon, positions=(slice(None), np.nan)), r"atoms 0, 1, 2, 3, 4, 5, 6, 7 are not"),
+    "nan position": (
+        lambda: changed(silicon, positions=((3, 1), np.nan)),
+        "`positions` of atom 3 are not finite",
+    ),
+    "infinite positions": (
+        lambda: changed(ethanol, positions=([1, 4], -np.inf)),
+        "`positions` of atoms 1, 4 are not",
+    ),
+    "many nan": (
+        lambda: changed(silicon, positions=(slice(None), np.nan)),
+        r"atoms 0, 1, 2, 3, 4, 5, 6, 7 are not",
+    ),
     "nan cell": (lambda: changed(silicon, cell=((0, 0), np.nan)), "`cell` is not finite"),
     "infinite cell": (lambda: changed(silicon, cell=((2, 2), np.inf)), "`cell` is not finite"),
-    "nan cell without pbc": (lambda: changed(ethanol, cell=((1, 1), np.nan)), "`cell` is not finite"),
-    "far molecule": (lambda: changed(ethanol, positions=((2, 0), 1e10)), "atom 2 are further than 1e[+]09 A"),
-    "farther molecule": (lambda: changed(ethanol, positions=((2, 0), -1e30)), "atom 2 are further than 1e[+]09 A"),
-    "far crystal": (lambda: changed(silicon, positions=((5, 2), 6e6)), r"atom 5 are further than 1e[+]06 cells.*wrap"),
+    "nan cell without pbc": (
+        lambda: changed(ethanol, cell=((1, 1), np.nan)),
+        "`cell` is not finite",
+    ),
+    "far molecule": (
+        lambda: changed(ethanol, positions=((2, 0), 1e10)),
+        "atom 2 are further than 1e[+]09 A",
+    ),
+    "farther molecule": (
+        lambda: changed(ethanol, positions=((2, 0), -1e30)),
+        "atom 2 are further than 1e[+]09 A",
+    ),
+    "far crystal": (
+        lambda: changed(silicon, positions=((5, 2), 6e6)),
+        r"atom 5 are further than 1e[+]06 cells.*wrap",
+    ),
     "endless cell": (long_vectors, "`cell` has entries beyond 1e[+]09 A"),
-    "unsupported element": (lambda: Atoms("SiFeAu", np.eye(3) * 3), "unsupported element Fe, Au: the model knows H, C, O, Si"),
-    "no element": (lambda: Atoms("SiX", [[0, 0, 0], [0, 0, 2]]), "unsupported element Z=0: the model knows H, C, O, Si"),
-    "no such element": (lambda: Atoms(numbers=[14, 300], positions=np.eye(3)[:2] * 2), "unsupported element Z=300"),
-    "negative number": (lambda: Atoms(numbers=[-14], positions=[[0, 0, 0]]), "unsupported element Z=-14"),
+    "unsupported element": (
+        lambda: Atoms("SiFeAu", np.eye(3) * 3),
+        "unsupported element Fe, Au: the model knows H, C, O, Si",
+    ),
+    "no element": (
+        lambda: Atoms("SiX", [[0, 0, 0], [0, 0, 2]]),
+        "unsupported element Z=0: the model knows H, C, O, Si",
+    ),
+    "no such element": (
+        lambda: Atoms(numbers=[14, 300], positions=np.eye(3)[:2] * 2),
+        "unsupported element Z=300",
+    ),
+    "negative number": (
+        lambda: Atoms(numbers=[-14], positions=[[0, 0, 0]]),
+        "unsupported element Z=-14",
+    ),
     "empty": (Atoms, "`atoms` is empty"),
     "empty, periodic": (lambda: Atoms(cell=[5, 5, 5], pbc=True), "`atoms` is empty"),
-    "pbc without cell": (lambda: Atoms("Si", pbc=True), "pbc is set along cell vector a, b, c, which is zero"),
-    "pbc along zero vector": (lambda: Atoms("Si", cell=[5, 0, 5], pbc=True), "pbc is set along cell vector b, which is zero"),
-    "dependent vectors": (lambda: Atoms("Si", cell=[[5, 1, 0], [0, 4, 0], [5, 5, 0]], pbc=True), "linearly dependent"),
-    "parallel vectors": (lambda: Atoms("Si", cell=[[5, 1, 0], [-10, -2, 0], [0, 0, 5]], pbc=(1, 1, 0)), "linearly dependent"),
-    "almost dependent": (lambda: Atoms("Si", cell=[[5, 0, 0], [5, 1e-4, 0], [0, 0, 1e5]], pbc=True), "`cell` is only 0.0001 A"),
+    "pbc without cell": (
+        lambda: Atoms("Si", pbc=True),
+        "pbc is set along cell vector a, b, c, which is zero",
+    ),
+    "pbc along zero vector": (
+        lambda: Atoms("Si", cell=[5, 0, 5], pbc=True),
+        "pbc is set along cell vector b, which is zero",
+    ),
+    "dependent vectors": (
+        lambda: Atoms("Si", cell=[[5, 1, 0], [0, 4, 0], [5, 5, 0]], pbc=True),
+        "linearly dependent",
+    ),
+    "parallel vectors": (
+        lambda: Atoms("Si", cell=[[5, 1, 0], [-10, -2, 0], [0, 0, 5]], pbc=(1, 1, 0)),
+        "linearly dependent",
+    ),
+    "almost dependent": (
+        lambda: Atoms("Si", cell=[[5, 0, 0], [5, 1e-4, 0], [0, 0, 1e5]], pbc=True),
+        "`cell` is only 0.0001 A",
+    ),
     "short vector": (lambda: Atoms("Si", cell=[1e-7, 5, 5], pbc=True), "`cell` is only 1e-07 A"),
-    "same place": (lambda: Atoms("Si3", [[0, 0, 0], [3, 0, 0], [3, 0, 0]]), "atoms 1 and 2 are 0 A apart"),
-    "below the floor": (lambda: Atoms("Si2", [[0, 0, 0], [0, 0, 0.0999]]), "atoms 0 and 1 are 0.0999 A apart"),
-    "images below the floor": (lambda: Atoms("Si2", [[0, 0, 0], [4.95, 5, 0]], cell=[5, 5, 5], pbc=True), "atoms 0 and 1 are 0.05"),
-    "own image": (lambda: Atoms("Si", cell=[0.09, 5, 5], pbc=(1, 0, 0)), "atoms 0 and 0 are 0.09 A apart"),
+    "same place": (
+        lambda: Atoms("Si3", [[0, 0, 0], [3, 0, 0], [3, 0, 0]]),
+        "atoms 1 and 2 are 0 A apart",
+    ),
+    "below the floor": (
+        lambda: Atoms("Si2", [[0, 0, 0], [0, 0, 0.0999]]),
+        "atoms 0 and 1 are 0.0999 A apart",
+    ),
+    "images below the floor": (
+        lambda: Atoms("Si2", [[0, 0, 0], [4.95, 5, 0]], cell=[5, 5, 5], pbc=True),
+        "atoms 0 and 1 are 0.05",
+    ),
+    "own image": (
+        lambda: Atoms("Si", cell=[0.09, 5, 5], pbc=(1, 0, 0)),
+        "atoms 0 and 0 are 0.09 A apart",
+    ),
     "pile": (lambda: Atoms("Si20000", np.zeros((20000, 3))), "20000 atoms per A.3 around atom 0"),
     "cell in nm": (in_nanometres, r"atoms per A.3 around atom \d+: check the unit"),
     "scaled positions": (in_fractions, r"about 1000 atoms per A.3"),
@@ -85,8 +148,11 @@ STRUCTURES = {
 def test_bad_structure(calculator, name, entry):
     make, message = STRUCTURES[name]
     atoms = make()
-    call = {"get_potential_energy": calculator.get_potential_energy, "hessian": calculator.hessian,
-            "evaluate": lambda bad: calculator.evaluate([silicon(), bad, silicon()])}[entry]
+    call = {
+        "get_potential_energy": calculator.get_potential_energy,
+        "hessian": calculator.hessian,
+        "evaluate": lambda bad: calculator.evaluate([silicon(), bad, silicon()]),
+    }[entry]
     start = time.perf_counter()
     with pytest.raises(InvalidStructure, match=message):
         call(atoms)
@@ -124,8 +190,16 @@ def no_volume(cell):
     return atoms
 
 
-@pytest.mark.parametrize("atoms", [ethanol(), no_volume([9, 9, 0]), no_volume([[9, 0, 0], [0, 9, 0], [9, 9, 0]]),
-                                   Atoms("Si", cell=[3, 0, 0], pbc=(1, 0, 0))], ids=["none", "two", "dependent", "chain"])
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        ethanol(),
+        no_volume([9, 9, 0]),
+        no_volume([[9, 0, 0], [0, 9, 0], [9, 9, 0]]),
+        Atoms("Si", cell=[3, 0, 0], pbc=(1, 0, 0)),
+    ],
+    ids=["none", "two", "dependent", "chain"],
+)
 def test_stress_without_volume(atoms):
     atoms.calc = PETCalculator(tiny_pet())
     with pytest.raises(PropertyNotImplementedError, match="stress needs a cell of rank 3"):
@@ -143,32 +217,51 @@ def test_stress_of_a_slab_with_a_cell_is_given(calculator):
 
 def test_evaluate_says_which_structure_has_no_volume():
     calculator = PETCalculator(tiny_pet(), batch_atoms=16)
-    with pytest.raises(PropertyNotImplementedError, match=r"structures \[1\], counted from structure 2"):
+    with pytest.raises(
+        PropertyNotImplementedError, match=r"structures \[1\], counted from structure 2"
+    ):
         calculator.evaluate([silicon(), silicon(), bulk("Si"), ethanol()], ["stress"])
 
 
-@pytest.mark.parametrize("call", [lambda calc, atoms: calc.get_property("dipole", atoms),
-                                  lambda calc, atoms: calc.calculate(atoms, ["magmoms"]),
-                                  lambda calc, atoms: calc.evaluate([atoms], ["energy", "charges"])])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda calc, atoms: calc.get_property("dipole", atoms),
+        lambda calc, atoms: calc.calculate(atoms, ["magmoms"]),
+        lambda calc, atoms: calc.evaluate([atoms], ["energy", "charges"]),
+    ],
+)
 def test_unknown_property(calculator, call):
     with pytest.raises(PropertyNotImplementedError, match="dipole|magmoms|charges"):
         call(calculator, silicon())
 
 
 BAD_ARGUMENTS = {
-    "symmetrise": ({"symmetrise": "octahedron"}, "`symmetrise` is 'octahedron': valid choices are .*none"),
+    "symmetrise": (
+        {"symmetrise": "octahedron"},
+        "`symmetrise` is 'octahedron': valid choices are .*none",
+    ),
     "symmetrise, empty": ({"symmetrise": ""}, "`symmetrise` is '': valid choices are .*none"),
     "symmetrise, argument": ({"symmetrise": "none:5"}, "'none' takes no argument, got '5'"),
     "variant": ({"variant": "pbe"}, "`variant` is 'pbe': valid choices are ''"),
     "device": ({"device": "tpu"}, "`device` is 'tpu': valid choices are auto, cpu, cuda"),
-    "device, of torch": ({"device": "meta"}, "`device` is 'meta': valid choices are auto, cpu, cuda"),
+    "device, of torch": (
+        {"device": "meta"},
+        "`device` is 'meta': valid choices are auto, cpu, cuda",
+    ),
     "device, none": ({"device": None}, "`device` is None: valid choices are auto, cpu, cuda"),
     "dtype": ({"dtype": "float16"}, "`dtype` is 'float16': valid choices are float32, float64"),
-    "dtype, of torch": ({"dtype": torch.float64}, "`dtype` is torch.float64: valid choices are float32, float64"),
+    "dtype, of torch": (
+        {"dtype": torch.float64},
+        "`dtype` is torch.float64: valid choices are float32, float64",
+    ),
     "dtype, empty": ({"dtype": ""}, "`dtype` is '': valid choices are float32, float64"),
     "compile": ({"compile": "always"}, "`compile` is 'always': valid choices are 'auto', False"),
     "compiled": ({"compile": True}, "`compile` is True: valid choices are 'auto', False"),
-    "non_conservative": ({"non_conservative": "energy"}, "`non_conservative` is 'energy': valid choices are False, True"),
+    "non_conservative": (
+        {"non_conservative": "energy"},
+        "`non_conservative` is 'energy': valid choices are False, True",
+    ),
     "non_conservative, no head": ({"non_conservative": True}, "`non_conservative`"),
     "skin, negative": ({"skin": -0.1}, "`skin` is -0.1: expected a length"),
     "skin, nan": ({"skin": float("nan")}, "`skin` is nan: expected a length"),
@@ -188,13 +281,18 @@ def test_bad_argument(name):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_cuda_asked_for_and_absent():
-    with pytest.raises(ValueError, match="`device` is 'cuda', but this torch sees no CUDA devices: use 'cpu' or 'auto'"):
+    with pytest.raises(
+        ValueError,
+        match="`device` is 'cuda', but this torch sees no CUDA devices: use 'cpu' or 'auto'",
+    ):
         PETCalculator(tiny_pet(), device="cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 def test_cuda_device_that_is_not_there():
-    with pytest.raises(ValueError, match=r"`device` is 'cuda:99', but this torch sees \d+ CUDA devices"):
+    with pytest.raises(
+        ValueError, match=r"`device` is 'cuda:99', but this torch sees \d+ CUDA devices"
+    ):
         PETCalculator(tiny_pet(), device="cuda:99")
 
 
@@ -202,12 +300,16 @@ SHORTEST = {(14, 14): 2.2, (1, 8): 0.9}
 
 
 def guarded(tmp_path):
-    store.save(tmp_path / "guarded", tiny_pet(), store.Card("guarded", dtype="float64", shortest_distances=SHORTEST))
+    store.save(
+        tmp_path / "guarded",
+        tiny_pet(),
+        store.Card("guarded", dtype="float64", shortest_distances=SHORTEST),
+    )
     return PETCalculator(tmp_path / "guarded")
 
 
 def dimer(distance, symbols="Si2"):
-    return Atoms(symbols, [[0, 0, 0], [0, 0, 9], [0, 0, 9 + distance]][3 - len(Atoms(symbols)):])
+    return Atoms(symbols, [[0, 0, 0], [0, 0, 9], [0, 0, 9 + distance]][3 - len(Atoms(symbols)) :])
 
 
 def caught(call):
@@ -228,7 +330,12 @@ def test_distances_below_training_warn_once(tmp_path):
 
 def test_every_system_gets_its_own_warning(tmp_path):
     calculator = guarded(tmp_path)
-    close = caught(lambda: [calculator.get_potential_energy(dimer(0.8, symbols)) for symbols in ("Si2", "SiHO", "SiOH", "H2")])
+    close = caught(
+        lambda: [
+            calculator.get_potential_energy(dimer(0.8, symbols))
+            for symbols in ("Si2", "SiHO", "SiOH", "H2")
+        ]
+    )
     assert len(close) == 3
     assert "H-O 0.800 A (atoms 1 and 2" in close[1]
     assert "H-O 0.800 A (atoms 1 and 2" in close[2]
@@ -240,12 +347,21 @@ def test_evaluate_warns_of_close_atoms(tmp_path):
     assert found[0].startswith("structure 1: atoms closer than in training: Si-Si 2.000 A")
 
 
-@pytest.mark.parametrize("key, value, message", [
-    ("charge", 0.5, r"`atoms.info\['charge'\]` must be a whole number, got 0.5"),
-    ("charge", float("nan"), "must be a whole number"), ("charge", float("inf"), "must be a whole number"),
-    ("charge", "1", "must be a whole number, got '1'"), ("spin", "up", "must be a whole number, got 'up'"),
-    ("spin", [1, 2], "must be a whole number"), ("charge", object, "must be a whole number"),
-    ("charge", 11, "the model knows -10 to 10"), ("spin", 0, "multiplicities 1 to 10"), ("spin", 11, "multiplicities 1 to 10")])
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("charge", 0.5, r"`atoms.info\['charge'\]` must be a whole number, got 0.5"),
+        ("charge", float("nan"), "must be a whole number"),
+        ("charge", float("inf"), "must be a whole number"),
+        ("charge", "1", "must be a whole number, got '1'"),
+        ("spin", "up", "must be a whole number, got 'up'"),
+        ("spin", [1, 2], "must be a whole number"),
+        ("charge", object, "must be a whole number"),
+        ("charge", 11, "the model knows -10 to 10"),
+        ("spin", 0, "multiplicities 1 to 10"),
+        ("spin", 11, "multiplicities 1 to 10"),
+    ],
+)
 def test_bad_charge_and_spin(key, value, message):
     atoms = charged(ethanol())
     atoms.info[key] = value
@@ -262,14 +378,21 @@ def test_models_without_conditioning_ignore_charge_and_spin(calculator, value):
     assert calculator.get_potential_energy(atoms) == expected
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"cutoff_function": "box"}, "`cutoff_function` is 'box': valid choices are bump, cosine, step"),
-    ({"adaptive_cutoff_method": "guess"}, "valid choices are grid, solver"),
-    ({"normalization": "BatchNorm"}, "valid choices are RMSNorm, LayerNorm"),
-    ({"activation": "ReLU"}, "valid choices are SwiGLU, SiLU"),
-    ({"transformer_type": "MidLN"}, "valid choices are PreLN, PostLN"),
-    ({"featurizer_type": "sum"}, "valid choices are feedforward, residual"),
-    ({"d_pet": 9}, "`d_pet` 9 must be a multiple of `num_heads` 2")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"cutoff_function": "box"},
+            "`cutoff_function` is 'box': valid choices are bump, cosine, step",
+        ),
+        ({"adaptive_cutoff_method": "guess"}, "valid choices are grid, solver"),
+        ({"normalization": "BatchNorm"}, "valid choices are RMSNorm, LayerNorm"),
+        ({"activation": "ReLU"}, "valid choices are SwiGLU, SiLU"),
+        ({"transformer_type": "MidLN"}, "valid choices are PreLN, PostLN"),
+        ({"featurizer_type": "sum"}, "valid choices are feedforward, residual"),
+        ({"d_pet": 9}, "`d_pet` 9 must be a multiple of `num_heads` 2"),
+    ],
+)
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         pet.Settings(species=(14,), **{"num_heads": 2, "d_pet": 8, **changes})

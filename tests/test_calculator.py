@@ -1,4 +1,7 @@
-"""PETCalculator as ASE knows it: results, caching, copies, files, optimisers, dynamics, batches, memory."""
+"""PETCalculator as ASE knows it.
+
+Results, caching, copies, files, optimisers, dynamics, batches, memory.
+"""
 
 import copy
 import json
@@ -32,7 +35,10 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 class Springs(nn.Module):
-    """Energies of springs to all neighbours: a model in the sense of the contract that is not a PET."""
+    """Energies of springs to all neighbours.
+
+    A model in the sense of the contract that is not a PET.
+    """
 
     cutoff, species, local = 3.0, (1, 6, 8, 14), True
 
@@ -42,9 +48,11 @@ class Springs(nn.Module):
 
     def forward(self, batch):
         self.calls += 1
-        energies = 0.25 * ((batch.pair_vectors.norm(dim=1) - self.cutoff)**2)
+        energies = 0.25 * ((batch.pair_vectors.norm(dim=1) - self.cutoff) ** 2)
         zeros = energies.new_zeros(batch.n_atoms)
-        return zeros.index_add(0, batch.pair_centre, energies).index_add(0, batch.pair_neighbour, energies)
+        return zeros.index_add(0, batch.pair_centre, energies).index_add(
+            0, batch.pair_neighbour, energies
+        )
 
 
 @pytest.fixture
@@ -67,21 +75,29 @@ def test_types_and_shapes_of_results(dtype):
     assert type(results["energy"]) is float
     assert type(results["free_energy"]) is float
     shapes = {"energies": (8,), "forces": (8, 3), "stress": (6,)}
-    assert {key: (type(results[key]), results[key].dtype, results[key].shape) for key in shapes} == {
-        key: (np.ndarray, np.dtype(np.float64), shape) for key, shape in shapes.items()}
+    assert {
+        key: (type(results[key]), results[key].dtype, results[key].shape) for key in shapes
+    } == {key: (np.ndarray, np.dtype(np.float64), shape) for key, shape in shapes.items()}
 
 
 @every_dtype
 def test_energies_add_up(dtype):
     calc = PETCalculator(tiny_pet(dtype=dtype))
     atoms = slab()
-    assert calc.get_property("energies", atoms).sum() == pytest.approx(calc.get_potential_energy(atoms), rel=1e-13)
+    assert calc.get_property("energies", atoms).sum() == pytest.approx(
+        calc.get_potential_energy(atoms), rel=1e-13
+    )
     assert calc.get_property("free_energy", atoms) == calc.get_potential_energy(atoms)
-    assert calc.get_potential_energy(atoms, force_consistent=True) == calc.get_potential_energy(atoms)
+    assert calc.get_potential_energy(atoms, force_consistent=True) == calc.get_potential_energy(
+        atoms
+    )
 
 
 def test_stress_is_in_the_order_and_sign_of_ase():
-    """Each component is a numerical derivative; the pressure has the sign of the energy of a wider crystal."""
+    """Each component is a numerical derivative.
+
+    The pressure has the sign of the energy of a wider crystal.
+    """
     atoms = silicon()
     atoms.set_cell(atoms.cell @ [[1, 0.05, 0], [0, 1.02, 0.03], [0.01, 0, 0.97]], scale_atoms=True)
     atoms.calc = PETCalculator(Springs())
@@ -89,10 +105,14 @@ def test_stress_is_in_the_order_and_sign_of_ase():
     assert worst(stress, calculate_numerical_stress(atoms, eps=1e-5)) < EXACT["derivative"]
     assert len(set(np.round(stress, 6))) == 6
     xx, yy, zz, yz, xz, xy = stress
-    np.testing.assert_allclose(atoms.get_stress(voigt=False), [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]], rtol=1e-12)
+    np.testing.assert_allclose(
+        atoms.get_stress(voigt=False), [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]], rtol=1e-12
+    )
     wide = silicon()
     wide.set_cell(1.02 * wide.cell, scale_atoms=True)
-    slope = (PETCalculator(Springs()).get_potential_energy(wide) - PETCalculator(Springs()).get_potential_energy(silicon()))
+    slope = PETCalculator(Springs()).get_potential_energy(wide) - PETCalculator(
+        Springs()
+    ).get_potential_energy(silicon())
     assert np.sign(PETCalculator(Springs()).get_stress(silicon())[:3].sum()) == np.sign(slope)
 
 
@@ -100,7 +120,9 @@ def test_module_as_a_model():
     springs = Springs()
     calc = PETCalculator(springs)
     assert calc.get_potential_energy(Atoms("Si2", [[0, 0, 0], [0, 0, 2]])) == 0.5
-    np.testing.assert_allclose(calc.get_forces(Atoms("Si2", [[0, 0, 0], [0, 0, 2]])), [[0, 0, -1], [0, 0, 1]])
+    np.testing.assert_allclose(
+        calc.get_forces(Atoms("Si2", [[0, 0, 0], [0, 0, 2]])), [[0, 0, -1], [0, 0, 1]]
+    )
     assert (calc.cutoff, calc.species) == (3.0, (1, 6, 8, 14))
     assert springs.calls == 0  # the calculator owns a copy
 
@@ -144,7 +166,13 @@ def test_nothing_is_computed_twice():
     atoms.calc = calc
     forces = atoms.get_forces()
     assert model.calls == 1
-    for call in (atoms.get_forces, atoms.get_stress, atoms.get_potential_energy, atoms.get_forces, atoms.get_potential_energies):
+    for call in (
+        atoms.get_forces,
+        atoms.get_stress,
+        atoms.get_potential_energy,
+        atoms.get_forces,
+        atoms.get_potential_energies,
+    ):
         call()
     assert model.calls == 1
     assert calc._neighbours.searches == 1
@@ -169,9 +197,18 @@ def strained(atoms):
     atoms.cell[0, 0] += 1e-3
 
 
-@pytest.mark.parametrize("change", [displaced, strained, lambda atoms: atoms.set_pbc((True, False, True)),
-                                    lambda atoms: atoms.symbols.__setitem__(0, "C"), lambda atoms: atoms.__delitem__(0),
-                                    lambda atoms: atoms.info.update(charge=1), lambda atoms: atoms.info.update(spin=2)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        displaced,
+        strained,
+        lambda atoms: atoms.set_pbc((True, False, True)),
+        lambda atoms: atoms.symbols.__setitem__(0, "C"),
+        lambda atoms: atoms.__delitem__(0),
+        lambda atoms: atoms.info.update(charge=1),
+        lambda atoms: atoms.info.update(spin=2),
+    ],
+)
 def test_every_change_is_noticed(change):
     calc, model = counting()
     atoms = silicon()
@@ -192,7 +229,9 @@ def test_charge_and_spin_are_noticed_and_forgotten(info):
     atoms.info.update(info)
     changed = atoms.get_potential_energy()
     assert abs(changed - neutral) > 1e-6
-    assert changed == pytest.approx(PETCalculator(tiny_pet("conditioning")).get_potential_energy(atoms), abs=1e-12)
+    assert changed == pytest.approx(
+        PETCalculator(tiny_pet("conditioning")).get_potential_energy(atoms), abs=1e-12
+    )
     atoms.info.clear()
     assert atoms.get_potential_energy() == pytest.approx(neutral, abs=1e-12)
 
@@ -211,7 +250,9 @@ def test_calculate_called_directly_leaves_no_old_results():
     calc.calculate(silicon(), ["forces", "stress"])
     calc.calculate(ethanol(), ["energy"])
     assert set(calc.results) == {"energy", "free_energy", "energies"}
-    assert calc.results["energy"] == pytest.approx(PETCalculator(tiny_pet()).get_potential_energy(ethanol()), abs=1e-12)
+    assert calc.results["energy"] == pytest.approx(
+        PETCalculator(tiny_pet()).get_potential_energy(ethanol()), abs=1e-12
+    )
 
 
 def test_calculators_shared_by_structures():
@@ -236,10 +277,16 @@ def test_reset():
 # Copies and files
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda calc: pickle.loads(pickle.dumps(calc)),
-                                       lambda calc: PETCalculator.fromdict(calc.todict()),
-                                       lambda calc: PETCalculator.fromdict(json.loads(json.dumps(calc.todict())))],
-                         ids=["deepcopy", "pickle", "todict", "json"])
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        copy.deepcopy,
+        lambda calc: pickle.loads(pickle.dumps(calc)),
+        lambda calc: PETCalculator.fromdict(calc.todict()),
+        lambda calc: PETCalculator.fromdict(json.loads(json.dumps(calc.todict()))),
+    ],
+    ids=["deepcopy", "pickle", "todict", "json"],
+)
 @pytest.mark.parametrize("properties", [(), ("forces",)], ids=["new", "used"])
 def test_copies(saved, duplicate, properties):
     original = PETCalculator(saved, skin=0.5, batch_atoms=20)
@@ -250,11 +297,18 @@ def test_copies(saved, duplicate, properties):
     assert worst(twin.get_stress(silicon()), original.get_stress(silicon())) < EXACT["same"]
     assert worst(twin.get_forces(ethanol()), original.get_forces(ethanol())) < EXACT["same"]
     assert twin.todict() == original.todict()
-    assert (twin.cutoff, twin.species, twin.dtype, twin.card) == (original.cutoff, original.species, original.dtype, original.card)
+    assert (twin.cutoff, twin.species, twin.dtype, twin.card) == (
+        original.cutoff,
+        original.species,
+        original.dtype,
+        original.card,
+    )
     assert twin.model is not original.model
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda calc: pickle.loads(pickle.dumps(calc))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda calc: pickle.loads(pickle.dumps(calc))]
+)
 def test_copies_of_a_calculator_of_a_module(duplicate):
     original = PETCalculator(tiny_pet(dtype=torch.float32))
     expected = original.get_forces(silicon())
@@ -267,9 +321,18 @@ def test_fromdict_without_a_model():
 
 
 def test_arguments_survive_todict(saved):
-    arguments = {"model": str(saved), "device": "cpu", "dtype": "float32", "symmetrise": "none", "skin": 0.3,
-                 "batch_atoms": 7, "compile": False, "non_conservative": False, "uncertainty": "off",
-                 "uncertainty_threshold": 0.2}
+    arguments = {
+        "model": str(saved),
+        "device": "cpu",
+        "dtype": "float32",
+        "symmetrise": "none",
+        "skin": 0.3,
+        "batch_atoms": 7,
+        "compile": False,
+        "non_conservative": False,
+        "uncertainty": "off",
+        "uncertainty_threshold": 0.2,
+    }
     assert PETCalculator.fromdict(arguments).todict() == arguments
 
 
@@ -305,15 +368,22 @@ def test_extended_xyz(tmp_path, make):
 # With the rest of ASE
 
 
-@pytest.mark.parametrize("other", [LennardJones(sigma=2.0, epsilon=0.01, rc=4.0), EMT()], ids=["LJ", "EMT"])
+@pytest.mark.parametrize(
+    "other", [LennardJones(sigma=2.0, epsilon=0.01, rc=4.0), EMT()], ids=["LJ", "EMT"]
+)
 def test_sum_of_calculators(other):
     atoms = Atoms("CHO", [[0, 0, 0], [0, 0, 1.3], [1.2, 0, 0]], cell=[9, 9, 9], pbc=True)
     calc = PETCalculator(tiny_pet())
     total = SumCalculator([calc, other])
     assert total.get_potential_energy(atoms) == pytest.approx(
-        calc.get_potential_energy(atoms) + other.get_potential_energy(atoms), abs=1e-10)
-    np.testing.assert_allclose(total.get_forces(atoms), calc.get_forces(atoms) + other.get_forces(atoms), atol=1e-10)
-    np.testing.assert_allclose(total.get_stress(atoms), calc.get_stress(atoms) + other.get_stress(atoms), atol=1e-12)
+        calc.get_potential_energy(atoms) + other.get_potential_energy(atoms), abs=1e-10
+    )
+    np.testing.assert_allclose(
+        total.get_forces(atoms), calc.get_forces(atoms) + other.get_forces(atoms), atol=1e-10
+    )
+    np.testing.assert_allclose(
+        total.get_stress(atoms), calc.get_stress(atoms) + other.get_stress(atoms), atol=1e-12
+    )
 
 
 def test_constraints():
@@ -327,7 +397,9 @@ def test_constraints():
 
 
 @pytest.mark.parametrize("optimiser", [BFGS, FIRE])
-@pytest.mark.parametrize("cell", [FrechetCellFilter, lambda atoms: atoms], ids=["cell", "positions"])
+@pytest.mark.parametrize(
+    "cell", [FrechetCellFilter, lambda atoms: atoms], ids=["cell", "positions"]
+)
 def test_optimisers(optimiser, cell):
     atoms = bulk_of_springs()
     atoms.rattle(0.05, seed=1)
@@ -356,7 +428,9 @@ def test_velocity_verlet_conserves_energy():
 def test_langevin_runs():
     atoms = silicon()
     atoms.calc = PETCalculator(Springs())
-    Langevin(atoms, units.fs, temperature_K=300, friction=0.01, fixcm=False, rng=np.random.default_rng(0)).run(5)
+    Langevin(
+        atoms, units.fs, temperature_K=300, friction=0.01, fixcm=False, rng=np.random.default_rng(0)
+    ).run(5)
     assert np.isfinite(atoms.get_total_energy())
 
 
@@ -364,7 +438,15 @@ def test_langevin_runs():
 
 
 def many():
-    parts = [silicon(), ethanol(), Atoms("H"), slab(), sheared(), Atoms("SiO", [[0, 0, 0], [0, 0, 7]]), silicon(seed=9)]
+    parts = [
+        silicon(),
+        ethanol(),
+        Atoms("H"),
+        slab(),
+        sheared(),
+        Atoms("SiO", [[0, 0, 0], [0, 0, 7]]),
+        silicon(seed=9),
+    ]
     return [charged(atoms) for atoms in parts[:2]] + parts[2:]
 
 
@@ -381,8 +463,16 @@ def test_evaluate_keeps_the_order(batch_atoms):
         assert np.abs(values["forces"] - single.get_forces(atoms)).max() < 100 * EXACT["same"]
 
 
-@pytest.mark.parametrize("batch_atoms, sizes", [(1, [8, 9, 1, 6, 2, 2, 8]), (10, [8, 10, 10, 8]), (18, [18, 18]),
-                                                (17, [17, 11, 8]), (1000, [36])])
+@pytest.mark.parametrize(
+    "batch_atoms, sizes",
+    [
+        (1, [8, 9, 1, 6, 2, 2, 8]),
+        (10, [8, 10, 10, 8]),
+        (18, [18, 18]),
+        (17, [17, 11, 8]),
+        (1000, [36]),
+    ],
+)
 def test_chunks_are_bounded(batch_atoms, sizes):
     calc, seen = PETCalculator(Springs(), batch_atoms=batch_atoms), []
     calc.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].n_atoms))
@@ -415,10 +505,15 @@ def test_results_of_a_batch_are_independent():
 # Memory
 
 
-OUT_OF_MEMORY = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), MemoryError(),
-                 RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
-                              "you tried to allocate 80000000000 bytes. Error code 12 (Cannot allocate memory)"),
-                 RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.")]
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+    MemoryError(),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 80000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+]
 
 
 def limited(monkeypatch, error, most):
@@ -452,8 +547,18 @@ def test_smaller_chunks_where_memory_runs_out(monkeypatch, error):
 def test_memory_error_names_atoms_and_edges(monkeypatch, error):
     calc, _ = limited(monkeypatch, error, 7)
     edges = 2 * len(graph.half_list(graph.from_atoms(silicon()), 3.0).centres)
-    for call in (lambda: calc.evaluate(many()), lambda: calc.get_forces(silicon()), lambda: calc.get_potential_energy(silicon())):
-        with pytest.raises(MemoryError, match=f"on cpu with 8 atoms and {edges} edges in 1 structures: use a smaller `batch_atoms`"):
+    for call in (
+        lambda: calc.evaluate(many()),
+        lambda: calc.get_forces(silicon()),
+        lambda: calc.get_potential_energy(silicon()),
+    ):
+        with pytest.raises(
+            MemoryError,
+            match=(
+                f"on cpu with 8 atoms and {edges} edges in 1 structures: use a smaller"
+                " `batch_atoms`"
+            ),
+        ):
             call()
     np.testing.assert_array_equal(calc.get_forces(Atoms("H")), np.zeros((1, 3)))
 
@@ -483,7 +588,9 @@ def test_hessian_of_springs():
 
 
 def test_hessian_of_the_solver_is_refused():
-    with pytest.raises(PropertyNotImplementedError, match="second derivatives of this model are not exact"):
+    with pytest.raises(
+        PropertyNotImplementedError, match="second derivatives of this model are not exact"
+    ):
         PETCalculator(tiny_pet("solver")).hessian(silicon())
 
 
@@ -523,9 +630,14 @@ def test_calculators_of_both_precisions_side_by_side():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 @every_dtype
 def test_cuda_calculator(dtype):
-    here, there = (PETCalculator(tiny_pet(dtype=dtype), device=device) for device in ("cpu", "cuda"))
+    here, there = (
+        PETCalculator(tiny_pet(dtype=dtype), device=device) for device in ("cpu", "cuda")
+    )
     there.calculate(silicon(), CRYSTAL)
     here.calculate(silicon(), CRYSTAL)
     for key in CRYSTAL:
         assert worst(there.results[key], here.results[key]) < 10 * TOLERANCES[dtype]["derived"]
-    assert worst(pickle.loads(pickle.dumps(there)).get_forces(slab()), here.get_forces(slab())) < 10 * TOLERANCES[dtype]["derived"]
+    assert (
+        worst(pickle.loads(pickle.dumps(there)).get_forces(slab()), here.get_forces(slab()))
+        < 10 * TOLERANCES[dtype]["derived"]
+    )

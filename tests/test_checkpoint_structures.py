@@ -1,4 +1,7 @@
-"""No structure is a special case for a checkpoint: atoms without neighbours, molecules, slabs, small cells, many atoms."""
+"""No structure is a special case for a checkpoint.
+
+Atoms without neighbours, molecules, slabs, small cells, many atoms.
+"""
 
 import numpy as np
 import pytest
@@ -11,13 +14,37 @@ from tolerances import worst
 from ase_pet import PETCalculator
 
 OWN = ["pet_direct_heads.ckpt", "pet_llpr.ckpt"]
-SHARED = [f"metatrain/tiny_{name}.ckpt" for name in
-          ("modern_fixed", "modern_adaptive_solver", "modern_adaptive_grid", "legacy_residual", "variants_zbl_temp",
-           "conditioning")]
-SHARED += [f"original_pet/{name}" for name in ("default_like", "preln", "no_central_token", "blend_mish_linear",
-                                               "only_length", "average_bonds")]
-SHARED += ["ecse/model", "metatrain/old/pet_model-v1_trainer-v1.ckpt", "metatrain/old/llpr_model-v3_trainer-v3.ckpt"]
-STEP, LIMIT = 1e-4, 2e-5  # A; eV/A, for networks with random weights and cutoffs of which some are once differentiable
+SHARED = [
+    f"metatrain/tiny_{name}.ckpt"
+    for name in (
+        "modern_fixed",
+        "modern_adaptive_solver",
+        "modern_adaptive_grid",
+        "legacy_residual",
+        "variants_zbl_temp",
+        "conditioning",
+    )
+]
+SHARED += [
+    f"original_pet/{name}"
+    for name in (
+        "default_like",
+        "preln",
+        "no_central_token",
+        "blend_mish_linear",
+        "only_length",
+        "average_bonds",
+    )
+]
+SHARED += [
+    "ecse/model",
+    "metatrain/old/pet_model-v1_trainer-v1.ckpt",
+    "metatrain/old/llpr_model-v3_trainer-v3.ckpt",
+]
+STEP, LIMIT = (
+    1e-4,
+    2e-5,
+)  # A; eV/A, for networks with random weights and cutoffs of which some are once differentiable
 
 
 @pytest.fixture(params=OWN + SHARED)
@@ -25,7 +52,9 @@ def calculator(request):
     """Calculator of a checkpoint, float64."""
     if request.param in OWN:
         return PETCalculator(ROOT / "tests" / "data" / request.param, dtype="float64")
-    return PETCalculator(request.getfixturevalue("shared") / "oracles" / request.param, dtype="float64")
+    return PETCalculator(
+        request.getfixturevalue("shared") / "oracles" / request.param, dtype="float64"
+    )
 
 
 def element(calculator):
@@ -67,7 +96,10 @@ def test_atom_alone(calculator):
     boxed = Atoms(element(calculator), cell=np.eye(3) * 40, pbc=True)
     assert np.isfinite(calculator.get_potential_energy(single))
     assert np.array_equal(calculator.get_forces(single), np.zeros((1, 3)))
-    assert abs(calculator.get_potential_energy(boxed) - calculator.get_potential_energy(single)) < 1e-12
+    assert (
+        abs(calculator.get_potential_energy(boxed) - calculator.get_potential_energy(single))
+        < 1e-12
+    )
     assert np.array_equal(calculator.get_stress(boxed), np.zeros(6))
 
 
@@ -91,7 +123,10 @@ def test_cell_smaller_than_the_cutoff(calculator):
     atoms = small_cell(element(calculator))
     agree(calculator, atoms)
     double = atoms * (2, 1, 1)
-    assert abs(calculator.get_potential_energy(double) - 2 * calculator.get_potential_energy(atoms)) < 1e-9
+    assert (
+        abs(calculator.get_potential_energy(double) - 2 * calculator.get_potential_energy(atoms))
+        < 1e-9
+    )
     assert worst(calculator.get_stress(double), calculator.get_stress(atoms)) < 1e-10
 
 
@@ -100,12 +135,19 @@ def test_slab(calculator):
     agree(calculator, atoms)
     higher = atoms.copy()
     higher.cell[2] *= 3
-    assert abs(calculator.get_potential_energy(higher) - calculator.get_potential_energy(atoms)) < 1e-10
+    assert (
+        abs(calculator.get_potential_energy(higher) - calculator.get_potential_energy(atoms))
+        < 1e-10
+    )
 
 
-@pytest.mark.parametrize("name", [*OWN, "metatrain/tiny_modern_adaptive_grid.ckpt", "original_pet/default_like"])
+@pytest.mark.parametrize(
+    "name", [*OWN, "metatrain/tiny_modern_adaptive_grid.ckpt", "original_pet/default_like"]
+)
 def test_two_thousand_atoms(name, request):
-    folder = ROOT / "tests" / "data" if name in OWN else request.getfixturevalue("shared") / "oracles"
+    folder = (
+        ROOT / "tests" / "data" if name in OWN else request.getfixturevalue("shared") / "oracles"
+    )
     calculator = PETCalculator(folder / name, dtype="float32")
     atoms = rattled(bulk(element(calculator), "diamond", a=5.5, cubic=True) * (5, 5, 10))
     found = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]

@@ -1,4 +1,7 @@
-"""Checks: each passes on a right calculator and fails on its broken one; what run and the command make of them."""
+"""Checks: each passes on a right calculator and fails on its broken one.
+
+What run and the command make of them.
+"""
 
 import json
 import sys
@@ -23,7 +26,10 @@ ALL = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
 
 @pytest.fixture(autouse=True)
 def few_evaluations(monkeypatch):
-    """A thousand evaluations suffice to see the leak of the broken calculator, and do not fill the memory."""
+    """A thousand evaluations suffice to see the leak of the broken calculator.
+
+    And do not fill the memory.
+    """
     monkeypatch.setattr(module("memory"), "MOST", 200)
 
 
@@ -50,19 +56,24 @@ def test_right_calculator_passes(name):
 def test_broken_calculator_fails_in_each_quantity(name):
     wrong = module(name).broken(laws.argon)
     found = run(laws.Function(wrong, cutoff=7.5), name)
-    assert {result.quantity for result in found if result.status != "fail" and result.limit is not None} == set(), found
+    assert {
+        result.quantity for result in found if result.status != "fail" and result.limit is not None
+    } == set(), found
     assert all(np.isfinite(result.value) for result in found)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_broken_calculator_fails_by_the_limits_of_float32(name):
     found = run(laws.Function(module(name).broken(laws.argon), cutoff=7.5), name, dtype="float32")
-    assert {result.quantity for result in found if result.status != "fail" and result.limit is not None} == set(), found
+    assert {
+        result.quantity for result in found if result.status != "fail" and result.limit is not None
+    } == set(), found
 
 
 def raises(error):
     def calculate(atoms):
         raise error
+
     return laws.Function(calculate)
 
 
@@ -75,11 +86,16 @@ def test_a_crash_of_the_calculator_is_a_failed_check(name):
 
 def test_what_a_calculator_does_not_implement_is_not_applicable():
     found = run(raises(NotImplementedError("forces of this model")), "net_force")
-    assert [(result.status, result.note) for result in found] == [("not applicable", "forces of this model")]
+    assert [(result.status, result.note) for result in found] == [
+        ("not applicable", "forces of this model")
+    ]
 
 
 def test_numbers_that_are_not_finite_fail():
-    found = run(laws.Function(lambda atoms: {"energy": np.nan, "forces": np.full((len(atoms), 3), np.nan)}), "net_force")
+    found = run(
+        laws.Function(lambda atoms: {"energy": np.nan, "forces": np.full((len(atoms), 3), np.nan)}),
+        "net_force",
+    )
     assert found[0].status == "fail"
     assert status(np.inf, Limit("eV"), "float64") == "fail"
 
@@ -99,6 +115,7 @@ def test_a_calculator_without_evaluate_has_no_batches():
 def test_the_worst_structure_is_reported():
     def wind(atoms):
         return laws.argon(atoms) | {"forces": 0.1 * np.full((len(atoms), 3), len(atoms))}
+
     found = run(laws.Function(wind), "net_force")[0]
     assert (found.structure, found.structures) == ("cluster", 2)
     assert found.value == pytest.approx(3**0.5 * 0.1 * 25)
@@ -108,9 +125,19 @@ def test_dtype_is_stated_or_that_of_the_forces():
     def single(atoms):
         results = laws.argon(atoms)
         return results | {"forces": results["forces"].astype(np.float32)}
-    limits = {name: checks.run(laws.Function(function), laws.cluster(), only=["net_force"], dtype=dtype)[0].limit
-              for name, function, dtype in (("single", single, None), ("double", laws.argon, None),
-                                            ("stated", laws.argon, "float32"))}
+
+    limits = {
+        name: (
+            checks.run(laws.Function(function), laws.cluster(), only=["net_force"], dtype=dtype)[
+                0
+            ].limit
+        )
+        for name, function, dtype in (
+            ("single", single, None),
+            ("double", laws.argon, None),
+            ("stated", laws.argon, "float32"),
+        )
+    }
     assert limits == {"single": 1e-4, "double": 1e-8, "stated": 1e-4}
 
 
@@ -121,7 +148,9 @@ def test_metals_of_ase_are_checked_by_their_species():
 
 
 def test_a_crystal_of_one_atom_is_checked_as_several():
-    found = checks.run(laws.lennard_jones(), bulk("Ar", a=5.3), only=["nve", "jacobian", "angular_momentum"])
+    found = checks.run(
+        laws.lennard_jones(), bulk("Ar", a=5.3), only=["nve", "jacobian", "angular_momentum"]
+    )
     assert {result.status for result in found} == {"pass", "info"}
 
 
@@ -132,28 +161,47 @@ def test_a_plain_model_fails_where_ecse_passes(symmetrise, expected):
     assert {result.status for result in found if result.quantity != "stress"} == {expected}
 
 
-@pytest.mark.parametrize(("species", "names"), [
-    (["Si"], ["Si crystal"]), ([1, 6, 8], ["CH3CH2OH"]), (["Cu", "Ni"], ["Cu crystal"]),
-    (["Mg", "O"], ["O2", "MgO crystal"]),
-    (["Ti"], ["Ti crystal"]), (["H", "C", "N", "O"], ["CH3CONH2"])])
+@pytest.mark.parametrize(
+    ("species", "names"),
+    [
+        (["Si"], ["Si crystal"]),
+        ([1, 6, 8], ["CH3CH2OH"]),
+        (["Cu", "Ni"], ["Cu crystal"]),
+        (["Mg", "O"], ["O2", "MgO crystal"]),
+        (["Ti"], ["Ti crystal"]),
+        (["H", "C", "N", "O"], ["CH3CONH2"]),
+    ],
+)
 def test_default_structures_hold_known_species_only(species, names):
     found = checks.defaults(species)
     assert list(found) == names
     known = Atoms(species).symbols
-    assert all(set(atoms.symbols) <= set(known) and 2 <= len(atoms) <= 16 for atoms in found.values())
+    assert all(
+        set(atoms.symbols) <= set(known) and 2 <= len(atoms) <= 16 for atoms in found.values()
+    )
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"level": "deep"}, "`level` is 'deep': valid choices are quick, full"),
-    ({"only": ["rotations"]}, "`rotations` is not one of the checks: valid choices are angular_momentum"),
-    ({"dtype": "half"}, "`dtype` is 'half': valid choices are float32, float64"),
-    ({"temperature": -1}, "`temperature` is -1: expected K, above 0"),
-    ({"structures": None}, "does not say which species it knows"),
-    ({"structures": []}, "`structures` is empty"),
-    ({"structures": Atoms()}, "holds no atoms"),
-    ({"structures": Atoms("Ar")}, "structure `Ar` is one atom alone"),
-    ({"structures": Atoms("Ar2", [[np.nan, 0, 0], [4, 0, 0]])}, "`Ar2` has positions or a cell that are not finite"),
-    ({"structures": None, "species": ["Og"]}, "no structure is known for the species Og")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"level": "deep"}, "`level` is 'deep': valid choices are quick, full"),
+        (
+            {"only": ["rotations"]},
+            "`rotations` is not one of the checks: valid choices are angular_momentum",
+        ),
+        ({"dtype": "half"}, "`dtype` is 'half': valid choices are float32, float64"),
+        ({"temperature": -1}, "`temperature` is -1: expected K, above 0"),
+        ({"structures": None}, "does not say which species it knows"),
+        ({"structures": []}, "`structures` is empty"),
+        ({"structures": Atoms()}, "holds no atoms"),
+        ({"structures": Atoms("Ar")}, "structure `Ar` is one atom alone"),
+        (
+            {"structures": Atoms("Ar2", [[np.nan, 0, 0], [4, 0, 0]])},
+            "`Ar2` has positions or a cell that are not finite",
+        ),
+        ({"structures": None, "species": ["Og"]}, "no structure is known for the species Og"),
+    ],
+)
 def test_bad_input_is_named(arguments, message):
     arguments = {"structures": laws.cluster(), "level": "quick"} | arguments
     with pytest.raises(ValueError, match=message):
@@ -180,14 +228,18 @@ def command(*arguments):
 
 
 def test_command_prints_a_table():
-    done = command("--calculator", "laws:lennard_jones", "--species", "Ar", "--only", "net_force,rotation")
+    done = command(
+        "--calculator", "laws:lennard_jones", "--species", "Ar", "--only", "net_force,rotation"
+    )
     assert done.exit_code == 0
     assert "net force" in done.output
     assert "4 pass" in done.output
 
 
 def test_command_ends_with_status_1_where_a_check_fails():
-    done = command("--calculator", "laws:windy", "--species", "Ar", "--only", "net_force,permutation", "--json")
+    done = command(
+        "--calculator", "laws:windy", "--species", "Ar", "--only", "net_force,permutation", "--json"
+    )
     found = json.loads(done.stdout)
     assert done.exit_code == 1
     assert not found["passed"]
@@ -197,18 +249,35 @@ def test_command_ends_with_status_1_where_a_check_fails():
 
 def test_command_reads_structures(tmp_path):
     laws.cluster().write(tmp_path / "argon.xyz")
-    done = command("--calculator", "laws:lennard_jones", "--structure", tmp_path / "argon.xyz", "--only", "net_torque",
-                   "--json")
+    done = command(
+        "--calculator",
+        "laws:lennard_jones",
+        "--structure",
+        tmp_path / "argon.xyz",
+        "--only",
+        "net_torque",
+        "--json",
+    )
     assert json.loads(done.stdout)["results"][0]["structure"] == "Ar5"
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ([], "give CALC, or --calculator module:factory"),
-    (["silicon", "--calculator", "laws:lennard_jones"], "give CALC, or --calculator module:factory"),
-    (["--calculator", "laws:lennard_jones"], "give `species` (`--species`)"),
-    (["--calculator", "laws:nothing"], "'laws:nothing'"),
-    (["--calculator", "laws:lennard_jones", "--species", "Ar", "--only", "gravity"], "`gravity` is not one of the checks"),
-    (["--calculator", "laws:lennard_jones", "--structure", "none.xyz"], "none.xyz")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give CALC, or --calculator module:factory"),
+        (
+            ["silicon", "--calculator", "laws:lennard_jones"],
+            "give CALC, or --calculator module:factory",
+        ),
+        (["--calculator", "laws:lennard_jones"], "give `species` (`--species`)"),
+        (["--calculator", "laws:nothing"], "'laws:nothing'"),
+        (
+            ["--calculator", "laws:lennard_jones", "--species", "Ar", "--only", "gravity"],
+            "`gravity` is not one of the checks",
+        ),
+        (["--calculator", "laws:lennard_jones", "--structure", "none.xyz"], "none.xyz"),
+    ],
+)
 def test_bad_input_of_the_command_is_named(arguments, message):
     done = command(*arguments)
     assert isinstance(done.exception, (ValueError, OSError))
@@ -216,15 +285,32 @@ def test_bad_input_of_the_command_is_named(arguments, message):
 
 
 def test_report_is_one_file(tmp_path):
-    command("--calculator", "laws:windy", "--species", "Ar", "--only", "net_force", "--html", tmp_path / "report.html")
+    command(
+        "--calculator",
+        "laws:windy",
+        "--species",
+        "Ar",
+        "--only",
+        "net_force",
+        "--html",
+        tmp_path / "report.html",
+    )
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<td class=\"fail\">fail</td>" in text
+    assert '<td class="fail">fail</td>' in text
     assert "http" not in text
 
 
 def test_report_says_what_a_failure_means(tmp_path):
-    command("--calculator", "laws:windy", "--species", "Ar", "--only", "net_force,permutation", "--html",
-            tmp_path / "new" / "report.html")
+    command(
+        "--calculator",
+        "laws:windy",
+        "--species",
+        "Ar",
+        "--only",
+        "net_force,permutation",
+        "--html",
+        tmp_path / "new" / "report.html",
+    )
     text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert "Where it fails, the whole system accelerates by itself." in text
     assert "two files of the same structure" not in text  # permutation passes
@@ -240,7 +326,9 @@ def test_check_says_what_a_failure_means(name):
 def shipped_copy(folder):
     """A calculator folder with a card."""
     store.save(folder / "tiny", toys.tiny_pet("local"), store.Card(name="tiny", dtype="float64"))
-    (folder / "tiny" / "README.md").write_text("# tiny\n\nA toy.\n\n## Limits\n\nIt knows nothing.\n", encoding="utf-8")
+    (folder / "tiny" / "README.md").write_text(
+        "# tiny\n\nA toy.\n\n## Limits\n\nIt knows nothing.\n", encoding="utf-8"
+    )
     return folder / "tiny"
 
 
@@ -250,7 +338,12 @@ def test_command_writes_the_result_into_the_card(tmp_path):
         command(folder, "--only", only, "--card")
     text = (folder / "README.md").read_text(encoding="utf-8")
     titles = [line for line in text.splitlines() if line.startswith("#")]
-    assert titles == ["# tiny", "## Checks (--only net_force)", "## Checks (--only rotation)", "## Limits"]
+    assert titles == [
+        "# tiny",
+        "## Checks (--only net_force)",
+        "## Checks (--only rotation)",
+        "## Limits",
+    ]
     assert "`ase-pet check tiny --only net_force --card`: 20" in text
     assert "| `net_force` | pass | net force" in text
     assert "| `rotation` | FAIL | energy" in text
@@ -266,7 +359,9 @@ def test_card_of_what_has_none_is_refused_before_the_checks(tmp_path):
 
 def test_report_shows_the_plots_and_no_markup_of_others():
     plot = checks.Plot("time (fs)", "energy (meV)", {"1 fs": ([0, 1], [0, 1])})
-    found = checks.html([checks.Result("nve", "drift", "meV", "pass", 1.0, note="<b>", plot=plot)], "a <calculator>")
+    found = checks.html(
+        [checks.Result("nve", "drift", "meV", "pass", 1.0, note="<b>", plot=plot)], "a <calculator>"
+    )
     assert found.count("data:image/png;base64,") == 1
     assert "<b>" not in found
     assert "a &lt;calculator&gt;" in found

@@ -1,4 +1,7 @@
-"""Thermal conductivity by phono3py, which is optional: those that need it are skipped where it is missing."""
+"""Thermal conductivity by phono3py, which is optional.
+
+Those that need it are skipped where it is missing.
+"""
 
 import json
 import sys
@@ -23,14 +26,20 @@ def copper(structure="fcc", a=3.6):
 @pytest.fixture
 def phono3py():
     """The module; the test is skipped where it is missing."""
-    return pytest.importorskip("phono3py", reason="phono3py, of the extra `conductivity`, is not installed")
+    return pytest.importorskip(
+        "phono3py", reason="phono3py, of the extra `conductivity`, is not installed"
+    )
 
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("phono3py")
 def test_conductivity_has_the_symmetry_of_the_crystal_and_falls_with_the_temperature():
-    found = phonons.conductivity(copper(), (3, 3, 3), mesh=(5, 5, 5), temperatures=(600, 1200), isotopes=False)
-    np.testing.assert_allclose(found.tensors[0], found.mean[0] * np.eye(3), atol=1e-6 * found.mean[0])
+    found = phonons.conductivity(
+        copper(), (3, 3, 3), mesh=(5, 5, 5), temperatures=(600, 1200), isotopes=False
+    )
+    np.testing.assert_allclose(
+        found.tensors[0], found.mean[0] * np.eye(3), atol=1e-6 * found.mean[0]
+    )
     assert abs(found.mean[0] / found.mean[1] - 2) < 0.03  # 1 / T well above the Debye temperature
     assert 1 < found.mean[0] < 100
 
@@ -45,7 +54,9 @@ def test_too_small_a_supercell_is_an_error():
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("phono3py")
 def test_imaginary_modes_have_no_conductivity():
-    with pytest.raises(ValueError, match=r"the crystal has imaginary modes on the mesh, the lowest -"):
+    with pytest.raises(
+        ValueError, match=r"the crystal has imaginary modes on the mesh, the lowest -"
+    ):
         phonons.conductivity(copper("bcc", a=2.87), (2, 2, 2), mesh=(4, 4, 4), relaxed=False)
 
 
@@ -53,15 +64,35 @@ def test_imaginary_modes_have_no_conductivity():
 @pytest.mark.usefixtures("phono3py")
 def test_command_writes_what_phono3py_reads(tmp_path):
     from phono3py import load
+
     ase.io.write(tmp_path / "in.extxyz", bulk("Cu", a=3.59))
-    done = CliRunner().invoke(app, ["conductivity", "--calculator", "ase.calculators.emt:EMT", str(tmp_path / "in.extxyz"),
-                                    "--supercell", "3,3,3", "--mesh", "3,3,3", "--output", str(tmp_path / "out"), "--json"])
+    done = CliRunner().invoke(
+        app,
+        [
+            "conductivity",
+            "--calculator",
+            "ase.calculators.emt:EMT",
+            str(tmp_path / "in.extxyz"),
+            "--supercell",
+            "3,3,3",
+            "--mesh",
+            "3,3,3",
+            "--output",
+            str(tmp_path / "out"),
+            "--json",
+        ],
+    )
     report = json.loads(done.stdout)
     assert report == json.loads((tmp_path / "out" / "conductivity.json").read_text())
-    assert len(load(tmp_path / "out" / "phono3py_params.yaml", produce_fc=False).forces) == report["displaced_supercells"]
+    assert (
+        len(load(tmp_path / "out" / "phono3py_params.yaml", produce_fc=False).forces)
+        == report["displaced_supercells"]
+    )
 
 
 def test_missing_phono3py_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "phono3py", None)
-    with pytest.raises(ValueError, match=r"needs phono3py, of the extra `conductivity` \(pip install"):
+    with pytest.raises(
+        ValueError, match=r"needs phono3py, of the extra `conductivity` \(pip install"
+    ):
         phonons.conductivity(copper())

@@ -1,4 +1,7 @@
-"""Checkpoints converted to calculator folders: the same numbers to the last bit, a card, nothing half-written."""
+"""Checkpoints converted to calculator folders.
+
+The same numbers to the last bit, a card, nothing half-written.
+"""
 
 import hashlib
 import json
@@ -21,16 +24,32 @@ from ase_pet import PETCalculator, __version__, cards, cli, published, store
 DATA = ROOT / "tests" / "data"
 DIRECT = DATA / "pet_direct_heads.ckpt"
 FOREIGN = ("pet_direct_heads.ckpt", "pet_llpr.ckpt", "original_pet", "original_pet_2023")
-SHARED = ("tiny_modern_fixed", "tiny_modern_adaptive_solver", "tiny_modern_adaptive_grid", "tiny_legacy_residual",
-          "tiny_variants_zbl_temp", "tiny_conditioning")
+SHARED = (
+    "tiny_modern_fixed",
+    "tiny_modern_adaptive_solver",
+    "tiny_modern_adaptive_grid",
+    "tiny_legacy_residual",
+    "tiny_variants_zbl_temp",
+    "tiny_conditioning",
+)
 TOYS = {
-    "base": {}, "zbl": SETTINGS["zbl"], "conditioning": SETTINGS["conditioning"], "grid": SETTINGS["grid"],
-    "solver": SETTINGS["solver"], "temperature": SETTINGS["temperature"], "residual": SETTINGS["residual"],
+    "base": {},
+    "zbl": SETTINGS["zbl"],
+    "conditioning": SETTINGS["conditioning"],
+    "grid": SETTINGS["grid"],
+    "solver": SETTINGS["solver"],
+    "temperature": SETTINGS["temperature"],
+    "residual": SETTINGS["residual"],
     "several heads": {"heads": {"energy": 1, "energy/r2scan": 1, "energy/a/b c": 1}},
     "variants only": {"heads": {"energy/b": 1, "energy/a": 1}},
     "unsorted species": {"species": (14, 1, 8, 6)},
 }
-AWKWARD = {1: 0.1 + 0.2, 6: -1e-7 / 3, 8: 1e3 / 7, 14: -138.43260856565664}  # eV: numbers of 17 digits
+AWKWARD = {
+    1: 0.1 + 0.2,
+    6: -1e-7 / 3,
+    8: 1e3 / 7,
+    14: -138.43260856565664,
+}  # eV: numbers of 17 digits
 
 
 def structures(species):
@@ -43,11 +62,20 @@ def structures(species):
 
 
 def results(source, **options):
-    """All arrays that a calculator gives for the structures, with every policy for direct heads that it has."""
+    """All arrays that a calculator gives for the structures.
+
+    With every policy for direct heads that it has.
+    """
     calculator = PETCalculator(source, **options)
-    names = [name for name in calculator.implemented_properties if name not in ("stress", "stress_uncertainty")]
+    names = [
+        name
+        for name in calculator.implemented_properties
+        if name not in ("stress", "stress_uncertainty")
+    ]
     rows = calculator.evaluate(structures(calculator.species), names)
-    rows += calculator.evaluate(structures(calculator.species)[:1], calculator.implemented_properties)
+    rows += calculator.evaluate(
+        structures(calculator.species)[:1], calculator.implemented_properties
+    )
     return [row[name] for row in rows for name in row]
 
 
@@ -55,10 +83,14 @@ def options_of(source):
     """Arguments of the calculators that a checkpoint allows: its variants and direct heads."""
     heads = store.load(source)[0].settings.heads
     variants = [head.partition("/")[2] or None for head in heads if head.split("/")[0] == "energy"]
-    direct = [base for base in ("forces", "stress") if any(head.startswith(f"non_conservative_{base[:5]}")
-                                                           for head in heads)]
-    return ([{"variant": variant} for variant in variants]
-            + [{"non_conservative": base, "variant": variants[0]} for base in direct])
+    direct = [
+        base
+        for base in ("forces", "stress")
+        if any(head.startswith(f"non_conservative_{base[:5]}") for head in heads)
+    ]
+    return [{"variant": variant} for variant in variants] + [
+        {"non_conservative": base, "variant": variants[0]} for base in direct
+    ]
 
 
 def check_same(source, folder, dtypes=("float32", "float64")):
@@ -68,8 +100,13 @@ def check_same(source, folder, dtypes=("float32", "float64")):
         for dtype in dtypes:
             found, expected = (results(each, dtype=dtype, **options) for each in (folder, source))
             assert len(found) == len(expected) > 0
-            assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
-    assert PETCalculator(folder, **options_of(source)[0]).dtype == PETCalculator(source, **options_of(source)[0]).dtype
+            assert all(
+                np.array_equal(one, other) for one, other in zip(found, expected, strict=True)
+            )
+    assert (
+        PETCalculator(folder, **options_of(source)[0]).dtype
+        == PETCalculator(source, **options_of(source)[0]).dtype
+    )
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -87,7 +124,9 @@ def test_conversion_of_reference_checkpoints(name, shared, tmp_path):
 @pytest.mark.parametrize("name", TOYS)
 def test_conversion_of_toys(name, dtype, tmp_path):
     model = tiny_pet(dtype=dtype, **TOYS[name])
-    model.compositions = {head: {z: AWKWARD[z] for z in model.species} for head in model.settings.heads}
+    model.compositions = {
+        head: {z: AWKWARD[z] for z in model.species} for head in model.settings.heads
+    }
     model.scales = {head: 1.0 + 1 / (3 + k) for k, head in enumerate(model.settings.heads)}
     source = metatrain_files.save(tmp_path / "toy.ckpt", metatrain_files.checkpoint(model))
     folder = store.convert(source, tmp_path / "converted")
@@ -102,8 +141,14 @@ def test_conversion_of_toys(name, dtype, tmp_path):
 
 def test_files_and_what_they_say(tmp_path):
     folder = store.convert(DIRECT, tmp_path / "made" / "for me", name="direct")
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "calculator.toml", "weights.safetensors"]
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {DIRECT.stat().st_mode & 0o777}
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "calculator.toml",
+        "weights.safetensors",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        DIRECT.stat().st_mode & 0o777
+    }
     content = tomllib.loads((folder / "calculator.toml").read_text(encoding="utf-8"))
     sha256 = hashlib.sha256(DIRECT.read_bytes()).hexdigest()
     assert content["name"] == "direct"
@@ -112,22 +157,39 @@ def test_files_and_what_they_say(tmp_path):
     assert content["provenance"].items() >= store.load(DIRECT)[1].provenance.items()
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# direct\n")
-    for text in ("| species | H C O Mg Si |", "| cutoff | 7.5 A |", "26,186 parameters", "| precision | float32 |",
-                 "No check was run on this calculator", sha256, __version__, "d_pet: 16", "arxiv.org/abs/2305.19302",
-                 "## Licence\n\n- Not stated in the checkpoint", "## Authors\n\n- Not stated in the checkpoint"):
+    for text in (
+        "| species | H C O Mg Si |",
+        "| cutoff | 7.5 A |",
+        "26,186 parameters",
+        "| precision | float32 |",
+        "No check was run on this calculator",
+        sha256,
+        __version__,
+        "d_pet: 16",
+        "arxiv.org/abs/2305.19302",
+        "## Licence\n\n- Not stated in the checkpoint",
+        "## Authors\n\n- Not stated in the checkpoint",
+    ):
         assert text in card
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["for me"]
 
 
 METADATA = {
-    "name": "Toy [/bold]\x1b[31m", "description": "Two\nlines {braces} | and a pipe", "authors": ["A. Bé", "C."],
-    "references": {"model": ["DOI 1"], "architecture": ["DOI 2", "DOI 3"]}, "license": "MIT", "absent": None,
-    "extra": {"list": [1, 2.5, None], "nested": {"key": "value"}}, "version": 16}
+    "name": "Toy [/bold]\x1b[31m",
+    "description": "Two\nlines {braces} | and a pipe",
+    "authors": ["A. Bé", "C."],
+    "references": {"model": ["DOI 1"], "architecture": ["DOI 2", "DOI 3"]},
+    "license": "MIT",
+    "absent": None,
+    "extra": {"list": [1, 2.5, None], "nested": {"key": "value"}},
+    "version": 16,
+}
 
 
 @pytest.fixture
 def described(monkeypatch):
     """Checkpoints say METADATA of themselves."""
+
     def read(path):
         model = tiny_pet()
         model.metadata = METADATA
@@ -145,15 +207,22 @@ def test_metadata_of_the_checkpoint_are_kept(described, tmp_path):
     assert {key: card.provenance[key] for key in expected} == expected
     assert "absent" not in card.provenance
     text = (tmp_path / "converted" / "README.md").read_text(encoding="utf-8")
-    for part in ("\nTwo lines {braces} | and a pipe\n", "## Authors\n\n- A. Bé\n- C.\n", "## Licence\n\n- MIT\n",
-                 "- model: DOI 1\n- architecture:\n  - DOI 2\n  - DOI 3\n", "- version: 16\n",
-                 "- name: Toy [/bold]?[31m\n"):
+    for part in (
+        "\nTwo lines {braces} | and a pipe\n",
+        "## Authors\n\n- A. Bé\n- C.\n",
+        "## Licence\n\n- MIT\n",
+        "- model: DOI 1\n- architecture:\n  - DOI 2\n  - DOI 3\n",
+        "- version: 16\n",
+        "- name: Toy [/bold]?[31m\n",
+    ):
         assert part in text
 
 
 def run(*arguments):
     """Output of the command, run in this process."""
-    result = typer.testing.CliRunner().invoke(cli.app, list(map(str, arguments)), catch_exceptions=False)
+    result = typer.testing.CliRunner().invoke(
+        cli.app, list(map(str, arguments)), catch_exceptions=False
+    )
     assert result.exit_code == 0
     return result.stdout
 
@@ -168,15 +237,22 @@ def test_info_shows_what_a_checkpoint_says_of_itself(described):
 
 
 def test_lines():
-    assert cards.lines({"a": 1, "b": [1, 2], "c": {"d": "x"}, "e": ["y", "z"], "f": [], "g": ["w"]}) == [
-        "a: 1", "b: 1, 2", "c:", "  d: x", "e:", "  y", "  z", "f: ", "g: w"]
+    assert cards.lines(
+        {"a": 1, "b": [1, 2], "c": {"d": "x"}, "e": ["y", "z"], "f": [], "g": ["w"]}
+    ) == ["a: 1", "b: 1, 2", "c:", "  d: x", "e:", "  y", "  z", "f: ", "g: w"]
 
 
 def test_command(tmp_path):
     assert str(tmp_path / "one" / "weights.safetensors") in run("convert", DIRECT, tmp_path / "one")
     found = json.loads(run("convert", DIRECT, tmp_path / "two", "--name", "second", "--json"))
-    assert found == {"folder": str(tmp_path / "two"), "files": ["README.md", "calculator.toml", "weights.safetensors"]}
-    assert [store.load(tmp_path / name)[1].name for name in ("one", "two")] == ["pet_direct_heads", "second"]
+    assert found == {
+        "folder": str(tmp_path / "two"),
+        "files": ["README.md", "calculator.toml", "weights.safetensors"],
+    }
+    assert [store.load(tmp_path / name)[1].name for name in ("one", "two")] == [
+        "pet_direct_heads",
+        "second",
+    ]
     assert "sha256" in run("info", tmp_path / "two")
 
 
@@ -186,15 +262,20 @@ def test_a_published_checkpoint_says_where_it_came_from(tmp_path, monkeypatch):
     card = store.load(store.convert("pet-mad-s", tmp_path / "converted"))[1]
     assert card.name == "pet-mad-s-v1.5.0"
     assert card.provenance["source"] == {
-        "file": "pet-mad-s-v1.5.0.ckpt", "repository": hub.REPOSITORY, "commit": hub.COMMIT,
-        "sha256": hashlib.sha256(DIRECT.read_bytes()).hexdigest()}
+        "file": "pet-mad-s-v1.5.0.ckpt",
+        "repository": hub.REPOSITORY,
+        "commit": hub.COMMIT,
+        "sha256": hashlib.sha256(DIRECT.read_bytes()).hexdigest(),
+    }
 
 
 def test_a_folder_is_named_and_hashed_file_by_file(tmp_path):
     card = store.load(store.convert(DATA / "original_pet", tmp_path / "converted"))[1]
     assert card.name == "original_pet"
     assert card.provenance["source"]["sha256"] == {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (DATA / "original_pet").iterdir()}
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (DATA / "original_pet").iterdir()
+    }
 
 
 def test_an_empty_folder_may_be_there(tmp_path):
@@ -208,11 +289,31 @@ def occupied(folder):
 
 
 REFUSED = {
-    "a folder in use": (occupied, DIRECT, ValueError, "`.*target` exists: give the name of a new folder, or delete it"),
+    "a folder in use": (
+        occupied,
+        DIRECT,
+        ValueError,
+        "`.*target` exists: give the name of a new folder, or delete it",
+    ),
     "a file": (Path.touch, DIRECT, ValueError, "`.*target` exists"),
-    "no checkpoint": (lambda folder: None, DATA / "pet_direct_heads.npz", ValueError, "nor a checkpoint that can be"),
-    "no such name": (lambda folder: None, "pet-mda-s", FileNotFoundError, "`pet-mda-s` is neither a path nor"),
-    "a calculator": (lambda folder: None, "silicon", ValueError, "`.*silicon` is a calculator folder already"),
+    "no checkpoint": (
+        lambda folder: None,
+        DATA / "pet_direct_heads.npz",
+        ValueError,
+        "nor a checkpoint that can be",
+    ),
+    "no such name": (
+        lambda folder: None,
+        "pet-mda-s",
+        FileNotFoundError,
+        "`pet-mda-s` is neither a path nor",
+    ),
+    "a calculator": (
+        lambda folder: None,
+        "silicon",
+        ValueError,
+        "`.*silicon` is a calculator folder already",
+    ),
 }
 
 
@@ -238,7 +339,10 @@ def test_a_conversion_that_fails_leaves_nothing(step, tmp_path, monkeypatch):
 
 
 def lossy(change):
-    """A model with something that a calculator folder has no place for, as readers would return it."""
+    """A model with something that a calculator folder has no place for.
+
+    As readers would return it.
+    """
     model = tiny_pet()
     change(model)
     return model
@@ -254,7 +358,10 @@ LOSSES = {
 @pytest.mark.parametrize("what", LOSSES)
 def test_a_model_that_a_folder_cannot_hold_is_refused(what, tmp_path, monkeypatch):
     monkeypatch.setattr(store.formats, "read", lambda path: lossy(LOSSES[what]))
-    with pytest.raises(ValueError, match=f"a calculator folder cannot hold this model: .*{what}.* came back different"):
+    with pytest.raises(
+        ValueError,
+        match=f"a calculator folder cannot hold this model: .*{what}.* came back different",
+    ):
         store.convert(DIRECT, tmp_path / "target")
     assert list(tmp_path.iterdir()) == []
 
@@ -272,8 +379,13 @@ def test_no_permission_is_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_converted_calculator_runs_by_itself(tmp_path):
-    """Without the checkpoint, in the precision of its weights, and with a copy of the weights of its own."""
-    source = metatrain_files.save(tmp_path / "toy.ckpt", metatrain_files.checkpoint(tiny_pet(dtype=torch.float64)))
+    """Without the checkpoint, in the precision of its weights.
+
+    And with a copy of the weights of its own.
+    """
+    source = metatrain_files.save(
+        tmp_path / "toy.ckpt", metatrain_files.checkpoint(tiny_pet(dtype=torch.float64))
+    )
     expected = [PETCalculator(source).get_forces(make()) for make in (silicon, ethanol)]
     store.convert(source, tmp_path / "converted")
     source.unlink()

@@ -39,7 +39,9 @@ def shifted(atoms, by):
 def test_dipole_is_the_sum_of_the_vectors_of_the_atoms(dtype):
     model = tiny_pet(heads=HEADS)
     found = dipole(ethanol(), dtype=str(dtype).removeprefix("torch."))
-    expected = model.predict(local_toys.batch([ethanol()], model.cutoff), ("dipole",))["dipole"].sum(0)
+    expected = model.predict(local_toys.batch([ethanol()], model.cutoff), ("dipole",))[
+        "dipole"
+    ].sum(0)
     assert (found.shape, found.dtype) == ((3,), np.float64)
     assert worst(found, expected.detach()) < TOLERANCES[dtype]["same"]
 
@@ -61,7 +63,9 @@ def test_dipoles_of_distant_molecules_add_up():
 def test_dipoles_of_a_batch_are_those_of_single_molecules():
     frames = [ethanol(), molecule("CH3OH"), Atoms("O"), molecule("CO")]
     rows = PETCalculator(tiny_pet(heads=HEADS)).evaluate(frames, ("dipole",))
-    assert worst([row["dipole"] for row in rows], [dipole(atoms) for atoms in frames]) < EXACT["same"]
+    assert (
+        worst([row["dipole"] for row in rows], [dipole(atoms) for atoms in frames]) < EXACT["same"]
+    )
 
 
 def test_a_box_without_periodicity_changes_nothing():
@@ -73,12 +77,16 @@ def test_a_box_without_periodicity_changes_nothing():
 # What is refused
 
 
-@pytest.mark.parametrize("pbc", [(True, False, False), (False, True, False), (False, False, True), True])
+@pytest.mark.parametrize(
+    "pbc", [(True, False, False), (False, True, False), (False, False, True), True]
+)
 def test_structures_with_a_periodic_direction_are_refused(pbc):
     atoms = ethanol()
     atoms.center(vacuum=6)
     atoms.pbc = pbc
-    with pytest.raises(PropertyNotImplementedError, match="without periodic directions: this one is periodic"):
+    with pytest.raises(
+        PropertyNotImplementedError, match="without periodic directions: this one is periodic"
+    ):
         dipole(atoms)
     assert np.isfinite(atoms.get_potential_energy())
 
@@ -101,18 +109,24 @@ def test_charged_molecules_are_refused():
 def test_models_without_the_head_have_no_dipole(heads):
     calc = PETCalculator(tiny_pet(heads=heads))
     assert "dipole" not in calc.implemented_properties
-    with pytest.raises(PropertyNotImplementedError, match="dipole: this calculator gives energies, energy"):
+    with pytest.raises(
+        PropertyNotImplementedError, match="dipole: this calculator gives energies, energy"
+    ):
         calc.get_property("dipole", ethanol())
 
 
 # One run of the model
 
 
-@pytest.mark.parametrize("names", [("energy", "dipole"), ("dipole",), ("forces", "dipole"), ("dipole", "forces")])
+@pytest.mark.parametrize(
+    "names", [("energy", "dipole"), ("dipole",), ("forces", "dipole"), ("dipole", "forces")]
+)
 def test_one_run_gives_everything(names, monkeypatch):
     calc = PETCalculator(tiny_pet(heads=HEADS))
     calls, predict = [], calc.model.predict
-    monkeypatch.setattr(calc.model, "predict", lambda graph, heads: calls.append(heads) or predict(graph, heads))
+    monkeypatch.setattr(
+        calc.model, "predict", lambda graph, heads: calls.append(heads) or predict(graph, heads)
+    )
     calc.calculate(ethanol(), names)
     assert calls == [("energy", "dipole")]
     alone = PETCalculator(tiny_pet(heads=HEADS))
@@ -122,18 +136,32 @@ def test_one_run_gives_everything(names, monkeypatch):
 
 def test_dipole_comes_with_uncertainties_and_with_direct_forces():
     heads = {**HEADS, "non_conservative_forces": 3}
-    calc = PETCalculator(tiny_pet(heads=heads, uncertainties={"energy": 4}), non_conservative="forces")
+    calc = PETCalculator(
+        tiny_pet(heads=heads, uncertainties={"energy": 4}), non_conservative="forces"
+    )
     calc.calculate(ethanol(), ("dipole", "forces", "energy_uncertainty"))
-    assert worst(calc.results["dipole"], calc.model.predict(
-        local_toys.batch([ethanol()], calc.cutoff), ("dipole",))["dipole"].sum(0)) < EXACT["same"]
+    assert (
+        worst(
+            calc.results["dipole"],
+            calc.model.predict(local_toys.batch([ethanol()], calc.cutoff), ("dipole",))[
+                "dipole"
+            ].sum(0),
+        )
+        < EXACT["same"]
+    )
 
 
 def test_dipole_survives_the_calculator_folder(tmp_path):
     model = tiny_pet(heads=HEADS)
     model.scales = {"dipole": 0.2}
     store.save(tmp_path / "toy", model, store.Card("toy", dtype="float64"))
-    assert worst(PETCalculator(tmp_path / "toy").get_property("dipole", ethanol()),
-                 PETCalculator(model).get_property("dipole", ethanol())) < EXACT["same"]
+    assert (
+        worst(
+            PETCalculator(tmp_path / "toy").get_property("dipole", ethanol()),
+            PETCalculator(model).get_property("dipole", ethanol()),
+        )
+        < EXACT["same"]
+    )
 
 
 # Symmetrised models
@@ -143,7 +171,9 @@ CUBE = rotations.with_inversion(rotations.octahedral())[[5, 17, 33]]
 
 
 @pytest.mark.parametrize("name", ["ethanol", "chiral", "water", "CO2 165"])
-@pytest.mark.parametrize(("symmetrise", "turns"), [("ecse", TURNS), ("group:O", CUBE), ("none", TURNS)])
+@pytest.mark.parametrize(
+    ("symmetrise", "turns"), [("ecse", TURNS), ("group:O", CUBE), ("none", TURNS)]
+)
 def test_dipoles_of_symmetrised_models_turn_with_the_molecule(name, symmetrise, turns):
     calc = PETCalculator(local_toys.local_pet(heads=HEADS), symmetrise=symmetrise)
     atoms = local_toys.STRUCTURES[name]()
@@ -156,17 +186,24 @@ def test_dipoles_of_symmetrised_models_turn_with_the_molecule(name, symmetrise, 
 @pytest.mark.parametrize("name", ["CO2", "C2H2", "N2", "C6H6", "CH4", "C2H4"])
 def test_molecules_whose_symmetry_allows_no_dipole_have_none(name):
     model = local_toys.local_pet(heads=HEADS)
-    plain, symmetrised = (np.linalg.norm(PETCalculator(model, symmetrise=kind).get_property("dipole", molecule(name)))
-                          for kind in ("none", "ecse"))
+    plain, symmetrised = (
+        np.linalg.norm(PETCalculator(model, symmetrise=kind).get_property("dipole", molecule(name)))
+        for kind in ("none", "ecse")
+    )
     assert symmetrised < 1e-11 * plain
 
 
 def test_dipoles_of_straight_molecules_lie_on_their_axis():
-    calc, atoms = PETCalculator(local_toys.local_pet(heads=HEADS), symmetrise="ecse"), molecule("HCN")
+    calc, atoms = (
+        PETCalculator(local_toys.local_pet(heads=HEADS), symmetrise="ecse"),
+        molecule("HCN"),
+    )
     atoms.rotate(50, (1, 2, 3))
     axis = atoms.positions[2] - atoms.positions[0]
     found = calc.get_property("dipole", atoms)
-    assert np.linalg.norm(np.cross(found, axis)) < 1e-12 * np.linalg.norm(found) * np.linalg.norm(axis)
+    assert np.linalg.norm(np.cross(found, axis)) < 1e-12 * np.linalg.norm(found) * np.linalg.norm(
+        axis
+    )
     assert np.linalg.norm(found) > 0.1
 
 
@@ -209,7 +246,7 @@ def waters(count=20):
         atoms = molecule("H2O")
         atoms.positions += generator.normal(0, 0.1, (3, 3))
         vector = np.array([CHARGES[z] for z in atoms.numbers]) @ atoms.positions
-        energy = sum((atoms.get_distance(0, hydrogen) - 1)**2 for hydrogen in (1, 2))
+        energy = sum((atoms.get_distance(0, hydrogen) - 1) ** 2 for hydrogen in (1, 2))
         atoms.calc = SinglePointCalculator(atoms, energy=energy, dipole=vector)
         atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
         found.append(atoms)
@@ -219,26 +256,40 @@ def waters(count=20):
 @pytest.fixture
 def recipe(tmp_path):
     """Function that writes a recipe and its data, and returns its path."""
+
     def write(frames, heads="{energy = 1, dipole = 3}", loss="dipole = 1.0", epochs=2):
         ase.io.write(tmp_path / "water.extxyz", frames)
         path = tmp_path / "recipe.toml"
         path.write_text(RECIPE.format(heads=heads, loss=loss, epochs=epochs))
         return path
+
     return write
 
 
 class Charges(torch.nn.Module):
-    """Covariant model: energies of springs and dipoles of fixed charges, shared between the atoms of a bond."""
+    """Covariant model.
+
+    Energies of springs and dipoles of fixed charges, shared between the atoms of a bond.
+    """
 
     cutoff, species, composition, energy_head = 4.0, (1, 8), {}, "energy"
 
     def predict(self, graph, names):
-        charges = graph.pair_vectors.new_tensor([0, *[CHARGES.get(z, 0) for z in range(1, 9)]])[graph.numbers]
-        spread = charges[graph.pair_neighbour] - charges[graph.pair_centre]  # of a neutral molecule of n atoms
+        charges = graph.pair_vectors.new_tensor([0, *[CHARGES.get(z, 0) for z in range(1, 9)]])[
+            graph.numbers
+        ]
+        spread = (
+            charges[graph.pair_neighbour] - charges[graph.pair_centre]
+        )  # of a neutral molecule of n atoms
         atoms = torch.bincount(graph.structure)[graph.structure[graph.pair_centre]]
         zeros = graph.pair_vectors.new_zeros(graph.n_atoms, 3)
-        vectors = zeros.index_add(0, graph.pair_centre, graph.pair_vectors * (spread / atoms)[:, None])
-        return {"energy": vectors.new_zeros(graph.n_atoms, 1) + 0 * graph.pair_vectors.sum(), "dipole": vectors}
+        vectors = zeros.index_add(
+            0, graph.pair_centre, graph.pair_vectors * (spread / atoms)[:, None]
+        )
+        return {
+            "energy": vectors.new_zeros(graph.n_atoms, 1) + 0 * graph.pair_vectors.sum(),
+            "dipole": vectors,
+        }
 
 
 def test_labels_turn_with_the_molecule():
@@ -251,16 +302,26 @@ def test_labels_turn_with_the_molecule():
 
 
 def test_training_lowers_the_errors_of_dipoles(recipe, tmp_path):
-    metrics = train(recipe(waters(), loss="dipole = 1.0\nenergy = 0.1\nforces = 0.0", epochs=50), tmp_path / "run")
+    metrics = train(
+        recipe(waters(), loss="dipole = 1.0\nenergy = 0.1\nforces = 0.0", epochs=50),
+        tmp_path / "run",
+    )
     for split in ("train", "test"):
         assert metrics[split]["dipole"]["rmse"] < 0.5 * metrics[split]["dipole"]["rms"]
-    calc, frames = PETCalculator(tmp_path / "run"), [atoms for atoms in waters() if atoms.info["split"] == "test"]
-    errors = [row["dipole"] - atoms.get_dipole_moment()
-              for row, atoms in zip(calc.evaluate(frames, ("dipole",)), frames, strict=True)]
+    calc, frames = (
+        PETCalculator(tmp_path / "run"),
+        [atoms for atoms in waters() if atoms.info["split"] == "test"],
+    )
+    errors = [
+        row["dipole"] - atoms.get_dipole_moment()
+        for row, atoms in zip(calc.evaluate(frames, ("dipole",)), frames, strict=True)
+    ]
     found = metrics["test"]["dipole"]  # of labels with 8 digits
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(found["rmse"], rel=1e-5)
     assert np.mean(np.abs(errors)) == pytest.approx(found["mae"], rel=1e-5)
-    assert "dipole components RMSE / MAE (e A) | (D)" in (tmp_path / "run" / "README.md").read_text()
+    assert (
+        "dipole components RMSE / MAE (e A) | (D)" in (tmp_path / "run" / "README.md").read_text()
+    )
 
 
 def test_molecules_without_a_dipole_are_used_for_their_energies(recipe, tmp_path):
@@ -276,9 +337,14 @@ def test_only_known_dipoles_count():
     samples = [data._sample(atoms, (1, 8), 4.0, "", dipole=True) for atoms in waters(4)]
     samples[1].dipole[:] = np.nan
     model, weights = tiny_pet(heads=HEADS), Loss(energy=0, forces=0, stress=0, dipole=1, huber=100)
-    batches = [data.collate(chosen, torch.float64, "cpu") for chosen in (samples, [samples[0], *samples[2:]])]
-    known, part = (loop.losses(loop._evaluation(model, batch, training=True), batch, {"dipole": 0.5}, weights)
-                   for batch in batches)
+    batches = [
+        data.collate(chosen, torch.float64, "cpu")
+        for chosen in (samples, [samples[0], *samples[2:]])
+    ]
+    known, part = (
+        loop.losses(loop._evaluation(model, batch, training=True), batch, {"dipole": 0.5}, weights)
+        for batch in batches
+    )
     assert known.item() == pytest.approx(part.item(), rel=1e-12)
     known.backward()
     assert model.node_last_layers["dipole"][0].weight.grad.isfinite().all()
@@ -290,11 +356,17 @@ def test_labels_are_left_alone_where_no_dipole_is_trained(recipe, tmp_path):
     assert "(D)" not in report.errors_table(metrics)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"heads": "{energy = 1}"}, r"`dipole` is 1.0, but the model has no such head: heads = {energy = 1, dipole = 3}"),
-    ({"loss": ""}, "`dipole` is 0.0: expected more than 0, as the model has a head for it"),
-    ({"heads": "{energy = 1, dipole = 1}"}, "`heads.dipole` is 1: expected 3 components"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"heads": "{energy = 1}"},
+            r"`dipole` is 1.0, but the model has no such head: heads = {energy = 1, dipole = 3}",
+        ),
+        ({"loss": ""}, "`dipole` is 0.0: expected more than 0, as the model has a head for it"),
+        ({"heads": "{energy = 1, dipole = 1}"}, "`heads.dipole` is 1: expected 3 components"),
+    ],
+)
 def test_recipes_that_would_not_train_dipoles_are_refused(recipe, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         train(recipe(waters(), **changes), tmp_path / "run")
@@ -304,7 +376,10 @@ def test_labels_without_a_meaning_are_refused(recipe, tmp_path):
     frames = waters()
     frames[2].set_cell([9, 9, 9])
     frames[2].pbc = [True, False, False]
-    with pytest.raises(ValueError, match="structure 2: `dipole` of a periodic structure: expected neutral molecules"):
+    with pytest.raises(
+        ValueError,
+        match="structure 2: `dipole` of a periodic structure: expected neutral molecules",
+    ):
         train(recipe(frames), tmp_path / "run")
     frames = waters()
     frames[4].info["charge"] = -1

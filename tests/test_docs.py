@@ -20,33 +20,57 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 EXAMPLES = sorted((ROOT / "md_examples").glob("*.py"))
 SMALL = {
-    "00_first_energy": [], "01_nve_energy_conservation": ["--steps", "20"], "02_phonon_bands": ["--supercell", "2"],
-    "03_angular_momentum": ["--steps", "10"], "04_nvt": ["--time", "0.1", "--thermostats", "bussi"],
+    "00_first_energy": [],
+    "01_nve_energy_conservation": ["--steps", "20"],
+    "02_phonon_bands": ["--supercell", "2"],
+    "03_angular_momentum": ["--steps", "10"],
+    "04_nvt": ["--time", "0.1", "--thermostats", "bussi"],
     "05_npt_thermal_expansion": ["--time", "0.2", "--temperatures", "300", "900", "--repeats", "1"],
-    "06_phonons": ["--supercell", "2", "--mesh", "4"], "07_relaxation_with_cell": ["--points", "5"],
-    "08_vacancy": ["--repeats", "1"], "09_check_any_calculator": ["--only", "gradients", "permutation"],
+    "06_phonons": ["--supercell", "2", "--mesh", "4"],
+    "07_relaxation_with_cell": ["--points", "5"],
+    "08_vacancy": ["--repeats", "1"],
+    "09_check_any_calculator": ["--only", "gradients", "permutation"],
     "10_train_a_potential": ["--structures", "5", "--epochs", "2", "--steps", "5"],
-    "11_symmetrised_against_plain": ["--angles", "3"]}
+    "11_symmetrised_against_plain": ["--angles", "3"],
+}
 WRITTEN = {
     "00_first_energy": ["first_energy.json"],
     "01_nve_energy_conservation": ["energy_conservation.png", "nve.json", "nve.traj"],
     "02_phonon_bands": ["phonon_bands.png", "phonons.yaml"],
     "03_angular_momentum": ["angular_momentum.json", "angular_momentum.png", "ethanol.traj"],
     "04_nvt": ["nvt.json", "nvt.png", "nvt_bussi"],
-    "05_npt_thermal_expansion": ["npt_300K", "npt_900K", "thermal_expansion.json", "thermal_expansion.png"],
-    "06_phonons": ["band.yaml", "phonons.json", "phonons.png", "phonopy_params.yaml", "structure.extxyz",
-                   "thermal_properties.yaml", "total_dos.dat"],
+    "05_npt_thermal_expansion": [
+        "npt_300K",
+        "npt_900K",
+        "thermal_expansion.json",
+        "thermal_expansion.png",
+    ],
+    "06_phonons": [
+        "band.yaml",
+        "phonons.json",
+        "phonons.png",
+        "phonopy_params.yaml",
+        "structure.extxyz",
+        "thermal_properties.yaml",
+        "total_dos.dat",
+    ],
     "07_relaxation_with_cell": ["elasticity.json", "relaxed.extxyz"],
     "08_vacancy": ["vacancy.json"],
     "09_check_any_calculator": ["checks_emt.html"],
     "10_train_a_potential": ["copper", "copper.extxyz", "copper.toml"],
-    "11_symmetrised_against_plain": ["turned.json", "turned.png"]}
+    "11_symmetrised_against_plain": ["turned.json", "turned.png"],
+}
 
-needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+needs_silicon = pytest.mark.skipif(
+    "silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet"
+)
 
 
 def blocks(page, language):
-    """Code blocks of a page, each moved down so that line numbers in errors are those of the page."""
+    """Code blocks of a page.
+
+    Each moved down so that line numbers in errors are those of the page.
+    """
     text = page.read_text(encoding="utf-8")
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return ["\n" * text.count("\n", 0, match.start(1)) + match[1] for match in found]
@@ -74,7 +98,11 @@ def test_recipes_are_valid(page, tmp_path):
 
 def test_every_key_of_a_recipe_is_explained():
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    keys = {field.name for field in dataclasses.fields(recipe.Recipe)} - {"folder", "loss", "optimiser"}
+    keys = {field.name for field in dataclasses.fields(recipe.Recipe)} - {
+        "folder",
+        "loss",
+        "optimiser",
+    }
     for table in ("data", "loss", "optimiser"):
         kind = getattr(recipe, table.capitalize())
         keys |= {f"{table}.{field.name}" for field in dataclasses.fields(kind)}
@@ -86,7 +114,9 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     inside = [link for link in links if not link.startswith("https://")]
     waiting = [] if "silicon" in shipped() else ["calculators/silicon/README.md"]
-    assert [link for link in inside if link not in waiting and not (page.parent / link).exists()] == []
+    assert [
+        link for link in inside if link not in waiting and not (page.parent / link).exists()
+    ] == []
 
 
 def test_shipped_calculators_stand_in_the_clone():

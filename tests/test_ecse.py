@@ -23,11 +23,29 @@ from ase_pet.symmetrisers._readings import Reading
 NETWORK = local_pet()
 MODELS = {"ecse": ecse.wrap(NETWORK), "ecse:so3": ecse.wrap(NETWORK, "so3")}
 
-NO_LINEAR_FACTOR = ecse.Settings(width=0.3, beta=7.0, sine=0.25, sine_width=0.1, linear_factor=False, least_weight=0.8)
-SETTINGS = {f"{name}_{group}": replace(settings, parity=group == "o3") for group in ("so3", "o3")
-            for name, settings in (("d050", ecse.Settings()), ("d030_nolin", NO_LINEAR_FACTOR))}
-REFERENCES = ("ch4", "ethanol", "co2_linear", "co2_bent170", "co2_bent160", "co2_bent155", "n2", "n2_4p3", "n2_4p6",
-              "ohh_crossing", "c_isolated", "si8_periodic", "water8")
+NO_LINEAR_FACTOR = ecse.Settings(
+    width=0.3, beta=7.0, sine=0.25, sine_width=0.1, linear_factor=False, least_weight=0.8
+)
+SETTINGS = {
+    f"{name}_{group}": replace(settings, parity=group == "o3")
+    for group in ("so3", "o3")
+    for name, settings in (("d050", ecse.Settings()), ("d030_nolin", NO_LINEAR_FACTOR))
+}
+REFERENCES = (
+    "ch4",
+    "ethanol",
+    "co2_linear",
+    "co2_bent170",
+    "co2_bent160",
+    "co2_bent155",
+    "n2",
+    "n2_4p3",
+    "n2_4p6",
+    "ohh_crossing",
+    "c_isolated",
+    "si8_periodic",
+    "water8",
+)
 
 
 @functools.cache
@@ -48,12 +66,22 @@ def largest(found, expected):
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_reference_values(shared, name, settings):
-    """Values of a plain evaluation of the equations with the published network; made for this project."""
+    """Values of a plain evaluation of the equations with the published network.
+
+    Made for this project.
+    """
     network, values = reference(shared / "oracles" / "ecse")
-    atoms = Atoms(*(values[f"{name}/{key}"] for key in ("numbers", "positions")), cell=values[f"{name}/cell"],
-                  pbc=values[f"{name}/pbc"])
+    atoms = Atoms(
+        *(values[f"{name}/{key}"] for key in ("numbers", "positions")),
+        cell=values[f"{name}/cell"],
+        pbc=values[f"{name}/pbc"],
+    )
     model = ecse.Model(network, SETTINGS[settings])
-    expected = {key.rpartition("/")[2]: values[key] for key in values if key.startswith(f"{name}/{settings}/")}
+    expected = {
+        key.rpartition("/")[2]: values[key]
+        for key in values
+        if key.startswith(f"{name}/{settings}/")
+    }
     results = evaluate(model, atoms)
     weights = model.describe(results.graph)
     assert largest(results.forces, expected["forces"]) < 1e-11
@@ -91,7 +119,7 @@ def test_there_is_no_net_torque(name, model):
 @pytest.mark.parametrize("name", ["silicon", "ethanol", "water", "CO2 165"])
 def test_the_network_alone_is_not_symmetric(name, generator):
     """What the tests above would show without a symmetriser."""
-    turn, = rotations.random_orthogonal(1, generator).numpy()
+    (turn,) = rotations.random_orthogonal(1, generator).numpy()
     atoms = STRUCTURES[name]()
     results = evaluate(NETWORK, atoms, turned(atoms, turn))
     moment = results.graph.pair_vectors.T @ results.pair_gradient
@@ -111,7 +139,9 @@ def test_float32_is_symmetric_to_its_rounding(name, generator):
 
 
 def test_proper_frames_tell_mirror_images_apart_and_parity_does_not():
-    energies = {name: evaluate(model, chiral(1), chiral(-1)).energy for name, model in MODELS.items()}
+    energies = {
+        name: evaluate(model, chiral(1), chiral(-1)).energy for name, model in MODELS.items()
+    }
     assert largest(energies["ecse"][0], energies["ecse"][1]) < 1e-13
     assert largest(energies["ecse:so3"][0], energies["ecse:so3"][1]) > 1e-4
 
@@ -165,7 +195,9 @@ def test_the_network_never_sees_more_than_a_chunk():
     assert results.forces.isfinite().all()
     weights, edges = model.describe(results.graph), len(results.graph.centre) / 8
     assert max(seen) < 200 + 2 * edges
-    assert len(seen) < 1 + int(weights["environments"].sum()) * (edges + 1) / 200  # each environment once
+    assert (
+        len(seen) < 1 + int(weights["environments"].sum()) * (edges + 1) / 200
+    )  # each environment once
 
 
 def test_many_structures_at_once_are_the_same_as_one_by_one():
@@ -189,7 +221,10 @@ def test_supercell_has_the_same_atomic_energies_and_forces():
     atoms = toys.sheared()
     still = evaluate(MODELS["ecse"], atoms)
     large = evaluate(MODELS["ecse"], make_supercell(atoms, [[1, 1, 0], [0, 2, 1], [0, 0, 1]]))
-    assert worst(large.energies.view(2, 2).sort().values, still.energies.sort().values.expand(2, 2)) < 1e-12
+    assert (
+        worst(large.energies.view(2, 2).sort().values, still.energies.sort().values.expand(2, 2))
+        < 1e-12
+    )
     assert worst(large.energy, 2 * still.energy) < 1e-12
     assert worst(large.virial, 2 * still.virial) < 1e-11
 
@@ -197,17 +232,28 @@ def test_supercell_has_the_same_atomic_energies_and_forces():
 def test_rows_in_the_given_axes_are_the_network_itself():
     """Where all frames are the axes themselves, each term is the plain energy of an atom."""
     graph = batch([STRUCTURES["silicon"](), STRUCTURES["CO2 160"]()], NETWORK.cutoff)
-    (frames, _, rows), = MODELS["ecse:so3"]._survey(graph)
+    ((frames, _, rows),) = MODELS["ecse:so3"]._survey(graph)
     kept = slice(0, len(frames.atom))
-    rows = replace(rows, axes=torch.eye(3, dtype=torch.float64).expand(len(frames.atom), 3, 3), back=rows.back[kept],
-                   start=rows.start[kept], count=rows.count[kept], atom=rows.atom[kept],
-                   weights=torch.ones_like(frames.weights))
+    rows = replace(
+        rows,
+        axes=torch.eye(3, dtype=torch.float64).expand(len(frames.atom), 3, 3),
+        back=rows.back[kept],
+        start=rows.start[kept],
+        count=rows.count[kept],
+        atom=rows.atom[kept],
+        weights=torch.ones_like(frames.weights),
+    )
     found = rows.sums(NETWORK, Reading(), 1000, False)[:, 0]
-    assert worst(found, NETWORK(graph) * torch.bincount(frames.atom, minlength=graph.n_atoms)) < 1e-13
+    assert (
+        worst(found, NETWORK(graph) * torch.bincount(frames.atom, minlength=graph.n_atoms)) < 1e-13
+    )
 
 
 def test_repulsion_of_nuclei_is_left_as_it_is():
-    """Up to the rounding of its constants to float32, whose last digit depends on the order of the two nuclei."""
+    """Up to the rounding of its constants to float32.
+
+    Whose last digit depends on the order of the two nuclei.
+    """
     atoms = STRUCTURES["ethanol"]()
     models = [local_pet(zbl=zbl) for zbl in (False, True)]
     plain = [evaluate(model, atoms).energies for model in models]
@@ -217,7 +263,7 @@ def test_repulsion_of_nuclei_is_left_as_it_is():
 
 def test_charge_and_spin_reach_each_environment(generator):
     model = ecse.wrap(local_pet(system_conditioning=True))
-    turn, = rotations.random_orthogonal(1, generator).numpy()
+    (turn,) = rotations.random_orthogonal(1, generator).numpy()
     neutral, ion = STRUCTURES["ethanol"](), toys.charged(STRUCTURES["ethanol"]())
     energy = evaluate(model, neutral, ion, turned(ion, turn)).energy
     assert largest(energy[0], energy[1]) > 1e-3
@@ -236,7 +282,7 @@ def test_losses_on_forces_reach_the_weights():
         results = Evaluation(ecse.wrap(network), graph, training=True)
         return results.forces.square().sum() + results.energy.square().sum()
 
-    gradient, = torch.autograd.grad(loss(), weight)
+    (gradient,) = torch.autograd.grad(loss(), weight)
     slope = (loss(1e-5) - loss(-2e-5)) / 2e-5
     assert abs(slope - gradient[0, 0]) < 1e-6 * gradient.abs().max()
 
@@ -246,7 +292,12 @@ def test_calculator_takes_it_by_name():
     atoms = STRUCTURES["silicon"]()
     atoms.calc = PETCalculator(local_pet(), symmetrise="ecse")
     assert type(atoms.calc.model) is ecse.Model
-    assert abs(atoms.get_forces()[2, 1] - calculate_numerical_forces(atoms, eps=1e-4, iatoms=[2])[0, 1]) < 1e-6
+    assert (
+        abs(
+            atoms.get_forces()[2, 1] - calculate_numerical_forces(atoms, eps=1e-4, iatoms=[2])[0, 1]
+        )
+        < 1e-6
+    )
     assert np.abs(atoms.get_stress() - calculate_numerical_stress(atoms, eps=1e-5)).max() < 1e-6
     assert worst(atoms.calc.evaluate([atoms])[0]["forces"], atoms.get_forces()) < 1e-12
     assert worst(atoms.calc.hessian(atoms), atoms.calc.hessian(atoms).T) < 1e-12
@@ -256,8 +307,10 @@ def test_calculator_takes_it_by_name():
 def test_float32_calculators_see_float64_vectors(name):
     """Forces of 0.2 eV/A; with vectors in float32 they are off by 2e-7 eV/A."""
     atoms = STRUCTURES["silicon"]()
-    single, double = (PETCalculator(NETWORK, symmetrise=name, dtype=dtype).evaluate([atoms])[0]
-                      for dtype in ("float32", "float64"))
+    single, double = (
+        PETCalculator(NETWORK, symmetrise=name, dtype=dtype).evaluate([atoms])[0]
+        for dtype in ("float32", "float64")
+    )
     assert largest(single["forces"], double["forces"]) < 1.5e-7
     assert largest(single["energy"], double["energy"]) < 1e-7 * len(atoms)
 
@@ -265,8 +318,16 @@ def test_float32_calculators_see_float64_vectors(name):
 def test_a_wrapped_model_answers_as_the_model_does():
     network = local_pet(heads={"energy": 1, "energy/other": 1})
     model = ecse.wrap(network)
-    for name in ("cutoff", "species", "settings", "composition", "compositions", "scales", "exact_second_derivatives",
-                 "exact_geometry"):
+    for name in (
+        "cutoff",
+        "species",
+        "settings",
+        "composition",
+        "compositions",
+        "scales",
+        "exact_second_derivatives",
+        "exact_geometry",
+    ):
         assert getattr(model, name) == getattr(network, name)
     model.energy_head = "energy/other"
     assert network.energy_head == "energy/other"
@@ -282,16 +343,21 @@ def test_residual_says_what_symmetry_lacks():
 def test_arguments_are_checked():
     with pytest.raises(ValueError, match="'ecse:o4': valid choices are ecse, ecse:o3, ecse:so3"):
         symmetrise(NETWORK, "ecse:o4")
-    with pytest.raises(ValueError, match="`width` is 4.0 A: expected less than the cutoff of the model, 4.0 A"):
+    with pytest.raises(
+        ValueError, match="`width` is 4.0 A: expected less than the cutoff of the model, 4.0 A"
+    ):
         ecse.wrap(NETWORK, ecse.Settings(width=4.0))
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"width": 0.0}, "`width` is 0.0: expected a finite number above 0"),
-    ({"beta": float("nan")}, "`beta` is nan"),
-    ({"sine": 0.1}, "`sine` is 0.1: expected `sine_width` .0.15. or more, less than 1"),
-    ({"least_weight": 3.0}, "`least_weight` is 3.0: expected 2 or less"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 0.0}, "`width` is 0.0: expected a finite number above 0"),
+        ({"beta": float("nan")}, "`beta` is nan"),
+        ({"sine": 0.1}, "`sine` is 0.1: expected `sine_width` .0.15. or more, less than 1"),
+        ({"least_weight": 3.0}, "`least_weight` is 3.0: expected 2 or less"),
+    ],
+)
 def test_settings_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         ecse.Settings(**changes)

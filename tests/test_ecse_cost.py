@@ -35,7 +35,10 @@ def counted():
 @pytest.mark.parametrize("name", NAMES)
 def test_cost_is_what_the_network_sees(name, chunk_edges):
     network = counted()
-    model, graph = symmetrise(network, name), batch([STRUCTURES[key]() for key in ("silicon", "water")], 4.0)
+    model, graph = (
+        symmetrise(network, name),
+        batch([STRUCTURES[key]() for key in ("silicon", "water")], 4.0),
+    )
     model.chunk_edges = chunk_edges
     found = cost(model, graph)
     assert network.seen == []
@@ -48,8 +51,17 @@ def test_cost_is_what_the_network_sees(name, chunk_edges):
     assert found["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
 
 
-@pytest.mark.parametrize(("name", "evaluations"), [("none", 1), ("group:O", 48), ("group:I:proper", 60),
-                                                   ("quadrature:3", 150), ("ecse", 2), ("ecse:so3", 2)])
+@pytest.mark.parametrize(
+    ("name", "evaluations"),
+    [
+        ("none", 1),
+        ("group:O", 48),
+        ("group:I:proper", 60),
+        ("quadrature:3", 150),
+        ("ecse", 2),
+        ("ecse:so3", 2),
+    ],
+)
 def test_cost_for_each_atom(name, evaluations):
     """Of a straight molecule, whose atoms have no frames and two lines each."""
     found = cost(symmetrise(local_pet(), name), batch([STRUCTURES["CO2 180"]()], 4.0))
@@ -59,7 +71,10 @@ def test_cost_for_each_atom(name, evaluations):
 
 def test_frames_of_atoms():
     graph = batch([STRUCTURES["fcc"]()], 4.0)
-    found, frames = (cost(ecse.wrap(local_pet()), graph), ecse.wrap(local_pet()).describe(graph)["frames"])
+    found, frames = (
+        cost(ecse.wrap(local_pet()), graph),
+        ecse.wrap(local_pet()).describe(graph)["frames"],
+    )
     assert found["frames_mean"] == frames.double().mean()
     assert found["frames_max"] == frames.max()
     assert found["evaluations_per_atom"] == 2 * found["frames_mean"]
@@ -68,7 +83,9 @@ def test_frames_of_atoms():
 def test_cost_of_a_mean_within_frames_is_a_product():
     graph = batch([STRUCTURES["ethanol"]()], 4.0)
     inner = symmetrise(local_pet(), "group:O:proper")
-    assert cost(ecse.wrap(inner), graph)["ratio"] == pytest.approx(24 * cost(ecse.wrap(local_pet()), graph)["ratio"])
+    assert cost(ecse.wrap(inner), graph)["ratio"] == pytest.approx(
+        24 * cost(ecse.wrap(local_pet()), graph)["ratio"]
+    )
 
 
 def test_an_atom_alone_costs_itself():
@@ -79,24 +96,39 @@ def test_an_atom_alone_costs_itself():
 @pytest.fixture
 def info(tmp_path):
     """`ase-pet info` of a model that passes messages, for a structure."""
-    checkpoint = metatrain_files.save(tmp_path / "toy.ckpt", metatrain_files.checkpoint(toys.tiny_pet()))
+    checkpoint = metatrain_files.save(
+        tmp_path / "toy.ckpt", metatrain_files.checkpoint(toys.tiny_pet())
+    )
 
     def run(atoms, symmetrise):
         atoms.write(tmp_path / "atoms.xyz")
-        arguments = ["info", str(checkpoint), str(tmp_path / "atoms.xyz"), "--symmetrise", symmetrise, "--json"]
+        arguments = [
+            "info",
+            str(checkpoint),
+            str(tmp_path / "atoms.xyz"),
+            "--symmetrise",
+            symmetrise,
+            "--json",
+        ]
         return typer.testing.CliRunner().invoke(cli.app, arguments)
+
     return run
 
 
 def test_info_predicts_before_it_runs(info):
     result = info(STRUCTURES["water"](), "ecse")
     found = json.loads(result.stdout)["structure"]
-    assert result.stderr == (f"predicted: {found['evaluations_per_atom']:.4g} evaluations for each atom, "
-                             f"{found['ratio']:.4g} times the work of the plain model\n")
+    assert (
+        result.stderr
+        == f"predicted: {found['evaluations_per_atom']:.4g} evaluations for each atom, "
+        f"{found['ratio']:.4g} times the work of the plain model\n"
+    )
 
 
 def test_info_predicts_before_it_refuses(info):
     result = info(toys.silicon() * (2, 2, 2), "ecse")
     assert result.stderr.startswith("predicted: ")
-    with pytest.raises(ValueError, match="would take .* times the work .* or ecse:force, which runs it"):
+    with pytest.raises(
+        ValueError, match="would take .* times the work .* or ecse:force, which runs it"
+    ):
         raise result.exception

@@ -1,4 +1,7 @@
-"""The gentle form of ECSE: weights never vanish together, R_in stays inside the cutoff, forces change less."""
+"""The gentle form of ECSE.
+
+Weights never vanish together, R_in stays inside the cutoff, forces change less.
+"""
 
 from dataclasses import replace
 
@@ -6,7 +9,17 @@ import pytest
 import torch
 from ase import Atoms
 from benchmarks.ecse_stiffness import arc, moving, stiffness
-from local_toys import PATHS, STRUCTURES, batch, evaluate, line, local_pet, pieces_that_fail, turned, work_is_missing
+from local_toys import (
+    PATHS,
+    STRUCTURES,
+    batch,
+    evaluate,
+    line,
+    local_pet,
+    pieces_that_fail,
+    turned,
+    work_is_missing,
+)
 from tolerances import worst
 
 import toys
@@ -15,8 +28,12 @@ from ase_pet.symmetrisers import _frames, ecse, symmetrise
 
 NETWORK = local_pet()
 MODEL = ecse.wrap(NETWORK, "gentle")
-FORMS = {"published": ecse.Settings(), "gentle": MODEL.options, "gentle, narrow": ecse.Settings(gentle_width=0.05),
-         "gentle, wide": ecse.Settings(gentle_width=0.9, width=1.0)}
+FORMS = {
+    "published": ecse.Settings(),
+    "gentle": MODEL.options,
+    "gentle, narrow": ecse.Settings(gentle_width=0.05),
+    "gentle, wide": ecse.Settings(gentle_width=0.9, width=1.0),
+}
 # CO2 bends from a line to a right angle; two atoms at 2.7 A are the next pair of the carbon.
 WATCHED = Atoms("COOHN", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0], [0.4, 2.6, 0.5], [-0.3, -1.5, 2.4]])
 ENDS = [-1.16, -0.1, 0], [-0.1, 1.16, 0]
@@ -26,7 +43,9 @@ def environments(generator, count=3000):
     """Edges of atoms with 2 to 7 neighbours at 0.8 to 4 A, which prefer to be on two lines."""
     atom = torch.arange(count).repeat_interleave(torch.randint(2, 8, (count,), generator=generator))
     length = 0.8 + 3.2 * torch.rand(len(atom), generator=generator, dtype=torch.float64)
-    way = torch.randn(len(atom), 3, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 0.3, 0.1])
+    way = torch.randn(len(atom), 3, generator=generator, dtype=torch.float64) * torch.tensor(
+        [1.0, 0.3, 0.1]
+    )
     vectors = length[:, None] * way / way.square().sum(1, keepdim=True).sqrt()
     return _frames.edges(vectors, atom, torch.bincount(atom))
 
@@ -42,22 +61,38 @@ def test_one_good_pair_is_enough_weight(form, generator):
     good = edges.atom[first][_frames._sine(edges, first, second) > settings.sine].unique()
     assert 100 < len(good) < edges.n_atoms
     assert frames.total[good].min() >= 2
-    assert frames.inner_cutoff.max() <= cutoff + _frames.SATURATED * settings.width  # up to where a step is exactly 0
+    assert (
+        frames.inner_cutoff.max() <= cutoff + _frames.SATURATED * settings.width
+    )  # up to where a step is exactly 0
     assert frames.total.min() == 0
 
 
 @pytest.mark.parametrize("form", ["gentle", "gentle, narrow", "gentle, wide"])
 def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
-    """Of many atoms, and of right angles between neighbours at the same distance r, whose v is above r."""
+    """Of many atoms, and of right angles between neighbours at the same distance r.
+
+    Whose v is above r.
+    """
     settings, cutoff = FORMS[form], 4.0
-    assert _frames.inner_cutoff(environments(generator), _frames.outer_cutoff(cutoff, settings), settings).max() <= cutoff
+    assert (
+        _frames.inner_cutoff(
+            environments(generator), _frames.outer_cutoff(cutoff, settings), settings
+        ).max()
+        <= cutoff
+    )
     for r in torch.linspace(1.0, 4.0, 200).tolist():
-        edges = _frames.edges(r * torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.int64), torch.tensor([3]))
+        edges = _frames.edges(
+            r * torch.eye(3, dtype=torch.float64),
+            torch.zeros(3, dtype=torch.int64),
+            torch.tensor([3]),
+        )
         reach = _frames.inner_cutoff(edges, _frames.outer_cutoff(cutoff, settings), settings)
         assert min(r, cutoff - settings.width) < reach <= cutoff
 
 
-@pytest.mark.parametrize("name", ["silicon", "ethanol", "fcc", "chiral", "CO2 180", "CO2 175", "CO2 165", "N2", "atom"])
+@pytest.mark.parametrize(
+    "name", ["silicon", "ethanol", "fcc", "chiral", "CO2 180", "CO2 175", "CO2 165", "N2", "atom"]
+)
 def test_energies_and_forces_turn_with_the_structure(name, generator):
     atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(20, generator)
     still = evaluate(MODEL, atoms)
@@ -72,46 +107,74 @@ def test_nothing_jumps(path):
     assert pieces_that_fail(work_is_missing, ecse.wrap(NETWORK, "gentle:so3"), paths[path]) == 0
 
 
-WAYS = {"watched": (moving(WATCHED, 2, *ENDS), (0.36, 1.27e5, 364)),  # max |dF/dx| in eV/A^2: plain, published, gentle
-        "alone": (arc(WATCHED[:3], 2, 1.16, 180, 100), (0.03, 25.6, 1.28))}
+WAYS = {
+    "watched": (
+        moving(WATCHED, 2, *ENDS),
+        (0.36, 1.27e5, 364),
+    ),  # max |dF/dx| in eV/A^2: plain, published, gentle
+    "alone": (arc(WATCHED[:3], 2, 1.16, 180, 100), (0.03, 25.6, 1.28)),
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_forces_change_less(way):
-    """The carbon's two oxygens leave a line; watched, they are much nearer than what its frames were made of until then."""
+    """The carbon's two oxygens leave a line.
+
+    Watched, they are much nearer than what its frames were made of until then.
+    """
     at, expected = WAYS[way]
 
     def stiffest(model):
         def forces(frames):
             return evaluate(model, *frames).forces.view(len(frames), -1, 3).numpy()
+
         return stiffness(forces, at)[0]
 
-    found = [stiffest(model) for model in (NETWORK, ecse.wrap(NETWORK, "so3"), ecse.wrap(NETWORK, "gentle:so3"))]
+    found = [
+        stiffest(model)
+        for model in (NETWORK, ecse.wrap(NETWORK, "so3"), ecse.wrap(NETWORK, "gentle:so3"))
+    ]
     assert found == pytest.approx(expected, rel=0.1)
     assert found[2] < 0.1 * found[1]
 
 
 def test_what_depends_on_the_first_turn_is_rounding(generator):
-    """Bent by up to 13 degrees, where environments about a line count: few turns do not hide how the line is turned."""
+    """Bent by up to 13 degrees, where environments about a line count.
+
+    Few turns do not hide how the line is turned.
+    """
+
     def change(turns):
         model = ecse.Model(NETWORK, replace(MODEL.options, turns=turns))
-        atoms, elements = STRUCTURES["CO2 170"](), rotations.random_orthogonal(10, torch.Generator().manual_seed(5))
+        atoms, elements = (
+            STRUCTURES["CO2 170"](),
+            rotations.random_orthogonal(10, torch.Generator().manual_seed(5)),
+        )
         energies = evaluate(model, *(turned(atoms, element.numpy()) for element in elements)).energy
         assert 0 < model.describe(batch([atoms], model.cutoff))["auxiliary"][0] < 1
         return float(energies.max() - energies.min())
 
     assert change(8) > 1e-12 > 1e-14 > change(16)
-    with pytest.raises(ValueError, match="`turns` is 4: expected None, or a whole number, 8 or more"):
+    with pytest.raises(
+        ValueError, match="`turns` is 4: expected None, or a whole number, 8 or more"
+    ):
         replace(MODEL.options, turns=4)
 
 
 def test_an_environment_near_a_line_keeps_its_shape():
-    """A network that is invariant gives the same in any axes: near a line the mean is the network itself, not a straight one."""
+    """A network that is invariant gives the same in any axes.
+
+    Near a line the mean is the network itself, not a straight one.
+    """
     atoms = STRUCTURES["CO2 175"]()
-    invariant = ecse.Model(NETWORK, ecse.Settings(**{**ecse.GENTLE, "turns": 64, "least_weight": 2.0}))
+    invariant = ecse.Model(
+        NETWORK, ecse.Settings(**{**ecse.GENTLE, "turns": 64, "least_weight": 2.0})
+    )
     settings = replace(MODEL.options, turns=None)
-    straight, bent = (evaluate(ecse.Model(network, options), atoms).energies for network, options in (
-        (invariant, settings), (invariant, MODEL.options)))
+    straight, bent = (
+        evaluate(ecse.Model(network, options), atoms).energies
+        for network, options in ((invariant, settings), (invariant, MODEL.options))
+    )
     own = evaluate(invariant, atoms).energies
     assert (bent - own).abs().max() < 1e-12 < 1e-6 < (straight - own).abs().max()
 
@@ -120,15 +183,25 @@ def test_words_may_be_combined():
     options = symmetrise(NETWORK, "ecse:gentle:so3").options
     assert (options.gentle_width, options.parity) == (0.35, False)
     assert symmetrise(toys.tiny_pet(), "ecse:force:gentle").options.limit == float("inf")
-    with pytest.raises(ValueError, match="'ecse:gentle:gentle': valid choices are ecse, ecse:o3, ecse:so3, ecse:force, "
-                                         "ecse:gentle, ecse:pruned, and several such as ecse:gentle:so3"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "'ecse:gentle:gentle': valid choices are ecse, ecse:o3, ecse:so3, ecse:force, "
+            "ecse:gentle, ecse:pruned, and several such as ecse:gentle:so3"
+        ),
+    ):
         symmetrise(NETWORK, "ecse:gentle:gentle")
-    with pytest.raises(ValueError, match="`gentle_width` is 0.0: expected a finite number above 0, or None"):
+    with pytest.raises(
+        ValueError, match="`gentle_width` is 0.0: expected a finite number above 0, or None"
+    ):
         ecse.Settings(gentle_width=0.0)
 
 
 def test_models_that_pass_messages_may_be_gentle(generator):
-    model, turn = ecse.wrap(toys.tiny_pet(species=(1, 6, 7, 8, 14)), "gentle"), rotations.random_orthogonal(1, generator)[0]
+    model, turn = (
+        ecse.wrap(toys.tiny_pet(species=(1, 6, 7, 8, 14)), "gentle"),
+        rotations.random_orthogonal(1, generator)[0],
+    )
     atoms = STRUCTURES["chiral"]()
     energy = evaluate(model, atoms, turned(atoms, turn.numpy())).energy
     assert worst(energy[1], energy[0]) < 1e-12

@@ -14,8 +14,11 @@ from ase_pet.symmetrisers import ecse, symmetrise
 
 DIRECT = {"non_conservative_forces": 3, "non_conservative_stress": 9}
 HEADS = {"energy": 1, "charge": 1, "dipole": 3, **DIRECT}
-TURNED = {1: lambda values, turn: values, 3: lambda values, turn: values @ turn.T,
-          9: lambda values, turn: (turn @ values.view(-1, 3, 3) @ turn.T).flatten(1)}  # by number of components
+TURNED = {
+    1: lambda values, turn: values,
+    3: lambda values, turn: values @ turn.T,
+    9: lambda values, turn: (turn @ values.view(-1, 3, 3) @ turn.T).flatten(1),
+}  # by number of components
 NETWORK = local_pet(heads=HEADS)
 PASSING = toys.tiny_pet(heads=HEADS, species=(1, 6, 7, 8, 14)).requires_grad_(False)
 PASSING.scales = {head: 0.01 for head in HEADS}
@@ -24,8 +27,11 @@ NETWORK.scales = NETWORK.scales | {head: 0.01 for head in HEADS if head != "ener
 ALL = rotations.random_orthogonal(50, torch.Generator().manual_seed(3))
 PROPER = ALL * torch.linalg.det(ALL)[:, None, None]
 OCTAHEDRAL = rotations.with_inversion(rotations.octahedral())
-SYMMETRIC = {"ecse": (ecse.wrap(NETWORK), ALL), "ecse:so3": (ecse.wrap(NETWORK, "so3"), PROPER),
-             "group:O": (symmetrise(PASSING, "group:O"), OCTAHEDRAL)}
+SYMMETRIC = {
+    "ecse": (ecse.wrap(NETWORK), ALL),
+    "ecse:so3": (ecse.wrap(NETWORK, "so3"), PROPER),
+    "group:O": (symmetrise(PASSING, "group:O"), OCTAHEDRAL),
+}
 
 
 def predicted(model, *structures, names=tuple(HEADS)):
@@ -46,9 +52,14 @@ def differences(found, expected):
 def test_vectors_and_tensors_of_each_atom_turn_with_the_structure(model, name):
     model, turns = SYMMETRIC[model]
     atoms = STRUCTURES[name]()
-    still, found = predicted(model, atoms), predicted(model, *(turned(atoms, turn.numpy()) for turn in turns))
-    expected = {head: torch.cat([TURNED[HEADS[head]](values, turn) for turn in turns])
-                for head, values in still.items()}
+    still, found = (
+        predicted(model, atoms),
+        predicted(model, *(turned(atoms, turn.numpy()) for turn in turns)),
+    )
+    expected = {
+        head: torch.cat([TURNED[HEADS[head]](values, turn) for turn in turns])
+        for head, values in still.items()
+    }
     assert max(differences(found, expected).values()) < 1e-12
 
 
@@ -63,15 +74,22 @@ def test_the_network_alone_does_not_turn_its_heads(name):
 
 @pytest.mark.parametrize("name", ["silicon", "ethanol"])
 def test_heads_are_means_over_frames(name):
-    """The network runs on the structure turned into each frame, as a whole; no atom here needs a line."""
+    """The network runs on the structure turned into each frame, as a whole.
+
+    No atom here needs a line.
+    """
     atoms, (model, _) = STRUCTURES[name](), SYMMETRIC["ecse:so3"]
-    (frames, auxiliary, _), = model._survey(batch([atoms], model.cutoff))
+    ((frames, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
     runs = [predicted(NETWORK, turned(atoms, axes.T.numpy())) for axes in frames.axes]
-    expected = {head: torch.zeros(len(atoms), components, dtype=torch.float64) for head, components in HEADS.items()}
-    for run, axes, weight, atom in zip(runs, frames.axes, frames.weights / frames.total[frames.atom], frames.atom,
-                                       strict=True):
+    expected = {
+        head: torch.zeros(len(atoms), components, dtype=torch.float64)
+        for head, components in HEADS.items()
+    }
+    for run, axes, weight, atom in zip(
+        runs, frames.axes, frames.weights / frames.total[frames.atom], frames.atom, strict=True
+    ):
         for head, values in run.items():
-            expected[head][atom] += weight * TURNED[HEADS[head]](values[atom:atom + 1], axes)[0]
+            expected[head][atom] += weight * TURNED[HEADS[head]](values[atom : atom + 1], axes)[0]
     assert auxiliary.max() == 0
     assert max(differences(predicted(model, atoms), expected).values()) < 1e-12
 
@@ -79,8 +97,15 @@ def test_heads_are_means_over_frames(name):
 def test_heads_are_means_over_a_group():
     atoms, (model, turns) = STRUCTURES["ethanol"](), SYMMETRIC["group:O"]
     runs = [predicted(PASSING, turned(atoms, turn.numpy())) for turn in turns]
-    expected = {head: sum(TURNED[components](run[head], turn.T) for run, turn in zip(runs, turns, strict=True)) / 48
-                for head, components in HEADS.items()}
+    expected = {
+        head: (
+            sum(
+                TURNED[components](run[head], turn.T) for run, turn in zip(runs, turns, strict=True)
+            )
+            / 48
+        )
+        for head, components in HEADS.items()
+    }
     assert max(differences(predicted(model, atoms), expected).values()) < 1e-12
 
 
@@ -89,16 +114,32 @@ def test_heads_are_the_same_alone_and_together(model):
     """Energies and forces do not change with what else is read."""
     model, _ = SYMMETRIC[model]
     atoms = STRUCTURES["CO2 160"]()
-    plain, found = evaluate(model, atoms), Evaluation(model, batch([atoms], model.cutoff), heads=("dipole", "charge"))
+    plain, found = (
+        evaluate(model, atoms),
+        Evaluation(model, batch([atoms], model.cutoff), heads=("dipole", "charge")),
+    )
     assert worst(found.forces, plain.forces) < 1e-12
     assert worst(found.energies, plain.energies) < 1e-13
-    assert worst(found.moment, predicted(model, atoms, names=("dipole",))["dipole"].sum(0)[None]) < 1e-12
+    assert (
+        worst(found.moment, predicted(model, atoms, names=("dipole",))["dipole"].sum(0)[None])
+        < 1e-12
+    )
 
 
-@pytest.mark.parametrize("path", ["a line bends, an atom watches", "an atom joins a dimer", "a neighbour leaves",
-                                  "a dimer comes apart"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a line bends, an atom watches",
+        "an atom joins a dimer",
+        "a neighbour leaves",
+        "a dimer comes apart",
+    ],
+)
 def test_derivatives_of_heads_are_central_differences(path):
-    """Of random sums of the components of dipoles and direct stresses, along with where lines take over from frames."""
+    """Of random sums of the components of dipoles and direct stresses.
+
+    Along with where lines take over from frames.
+    """
     at, way = PATHS[path]
     model, names, h = SYMMETRIC["ecse:so3"][0], ("dipole", "non_conservative_stress"), 1e-5
     points, generator = np.linspace(0.03, 0.97, 9), torch.Generator().manual_seed(5)
@@ -113,17 +154,24 @@ def test_derivatives_of_heads_are_central_differences(path):
     slopes = (8 * (values[:, 2] - values[:, 1]) - (values[:, 3] - values[:, 0])) / (12 * h)
     graph = batch([at(t) for t in points], model.cutoff)
     vectors = graph.pair_vectors.requires_grad_()
-    gradient, = torch.autograd.grad(total(0.0, graph=graph.with_vectors(vectors)).sum(), vectors)
-    moving = (at(1.0).positions - at(0.0).positions).any(1).argmax() + len(weights) * graph.structure
+    (gradient,) = torch.autograd.grad(total(0.0, graph=graph.with_vectors(vectors)).sum(), vectors)
+    moving = (at(1.0).positions - at(0.0).positions).any(1).argmax() + len(
+        weights
+    ) * graph.structure
     sign = (graph.pair_neighbour == moving[graph.pair_neighbour]).double() - (
-        graph.pair_centre == moving[graph.pair_centre]).double()
+        graph.pair_centre == moving[graph.pair_centre]
+    ).double()
     found = torch.zeros(len(points), dtype=torch.float64).index_add(
-        0, graph.structure[graph.pair_centre], sign * (gradient @ torch.tensor(way)))
+        0, graph.structure[graph.pair_centre], sign * (gradient @ torch.tensor(way))
+    )
     assert worst(found, slopes) < 1e-6
 
 
 def test_straight_molecules_have_vectors_along_their_axis():
-    atoms, (model, _) = Atoms("NCO", [[0, 0, 0], [0.4, 0.8, 0.8], [1.0, 2.0, 2.0]]), SYMMETRIC["ecse"]
+    atoms, (model, _) = (
+        Atoms("NCO", [[0, 0, 0], [0.4, 0.8, 0.8], [1.0, 2.0, 2.0]]),
+        SYMMETRIC["ecse"],
+    )
     axis = torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64) / 3
     found = predicted(model, atoms)
     stress = found["non_conservative_stress"].view(-1, 3, 3)
@@ -142,9 +190,14 @@ def test_an_atom_alone_has_no_vectors():
 @pytest.mark.parametrize("model", SYMMETRIC)
 def test_heads_that_are_no_tensors_are_refused(model):
     network = local_pet(heads={"energy": 1, "octupole": 7})
-    with pytest.raises(ValueError, match="head `octupole` has 7 components: expected 1 .a number., 3 .a vector. or 9"):
+    with pytest.raises(
+        ValueError,
+        match="head `octupole` has 7 components: expected 1 .a number., 3 .a vector. or 9",
+    ):
         predicted(symmetrise(network, model), STRUCTURES["atom"](), names=("energy", "octupole"))
-    with pytest.raises(ValueError, match="`dipole` is not a head of this model: valid choices are energy, octupole"):
+    with pytest.raises(
+        ValueError, match="`dipole` is not a head of this model: valid choices are energy, octupole"
+    ):
         predicted(symmetrise(network, model), STRUCTURES["atom"](), names=("dipole",))
 
 
@@ -157,8 +210,10 @@ def test_calculators_give_dipoles_and_direct_forces_that_turn(dtype):
     assert np.abs(second["forces"] - first["forces"] @ turn.T).max() < limit
     assert np.abs(second["dipole"] - turn @ first["dipole"]).max() < limit
     assert np.abs(first["dipole"]).max() > 1e-3
-    first, second = (np.array(found["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]] for found in
-                     calculator.evaluate([crystal, turned(crystal, turn)], ("stress",)))
+    first, second = (
+        np.array(found["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        for found in calculator.evaluate([crystal, turned(crystal, turn)], ("stress",))
+    )
     assert np.abs(second - turn @ first @ turn.T).max() < limit
 
 
@@ -173,6 +228,6 @@ def test_losses_on_dipoles_reach_the_weights():
         results = Evaluation(ecse.wrap(network), graph, training=True, heads=("dipole",))
         return results.forces.square().sum() + results.moment.square().sum()
 
-    gradient, = torch.autograd.grad(loss(), weight)
+    (gradient,) = torch.autograd.grad(loss(), weight)
     slope = (loss(1e-5) - loss(-2e-5)) / 2e-5
     assert abs(slope - gradient[0, 0]) < 1e-6 * gradient.abs().max()

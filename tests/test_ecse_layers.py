@@ -1,4 +1,7 @@
-"""ECSE layer by layer: exact symmetry of messages, smoothness, reach, and training in frames drawn for each layer."""
+"""ECSE layer by layer.
+
+Exact symmetry of messages, smoothness, reach, and training in frames drawn for each layer.
+"""
 
 import argon
 import numpy as np
@@ -7,8 +10,20 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from local_toys import (PATHS, STRUCTURES, batch, chiral, evaluate, line, local_pet, mover, pieces_that_fail, scan,
-                        turned, work_is_missing)
+from local_toys import (
+    PATHS,
+    STRUCTURES,
+    batch,
+    chiral,
+    evaluate,
+    line,
+    local_pet,
+    mover,
+    pieces_that_fail,
+    scan,
+    turned,
+    work_is_missing,
+)
 from test_ecse_messages import chain, original
 from tolerances import worst
 
@@ -34,17 +49,23 @@ MODELS = {name: ecse_layers.wrap(network) for name, network in NETWORKS.items()}
 MODEL = MODELS["residual"]
 
 
-@pytest.mark.parametrize("name", ["silicon", "ethanol", "chiral", "CO2 180", "CO2 160", "N2", "atom"])
+@pytest.mark.parametrize(
+    "name", ["silicon", "ethanol", "chiral", "CO2 180", "CO2 160", "N2", "atom"]
+)
 def test_one_layer_is_ecse(name):
     """With its vectors, which are read in each frame and turned back."""
     network, atoms = local_pet(heads={"energy": 1, "dipole": 3}), STRUCTURES[name]()
-    found, expected = (evaluate(symmetrise(network, kind), atoms) for kind in ("ecse_layers", "ecse"))
+    found, expected = (
+        evaluate(symmetrise(network, kind), atoms) for kind in ("ecse_layers", "ecse")
+    )
     assert (found.forces - expected.forces).abs().max() < 1e-12
     assert (found.energies - expected.energies).abs().max() < 1e-12
     assert (found.moment - expected.moment).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"])
+@pytest.mark.parametrize(
+    "name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_energies_and_forces_turn_with_the_structure(kind, name, generator):
     """20 elements of O(3), half of them improper, as one batch."""
@@ -58,14 +79,18 @@ def test_energies_and_forces_turn_with_the_structure(kind, name, generator):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_network_alone_is_not_symmetric(kind, generator):
-    turn, = rotations.random_orthogonal(1, generator).numpy()
-    energy = evaluate(NETWORKS[kind], STRUCTURES["ethanol"](), turned(STRUCTURES["ethanol"](), turn)).energy
+    (turn,) = rotations.random_orthogonal(1, generator).numpy()
+    energy = evaluate(
+        NETWORKS[kind], STRUCTURES["ethanol"](), turned(STRUCTURES["ethanol"](), turn)
+    ).energy
     assert abs(energy[0] - energy[1]) > 1e-3
 
 
 def test_proper_frames_tell_mirror_images_apart_and_parity_does_not():
-    energies = {name: evaluate(symmetrise(NETWORKS["residual"], name), chiral(1), chiral(-1)).energy
-                for name in ("ecse_layers", "ecse_layers:so3", "ecse_layers:o3")}
+    energies = {
+        name: evaluate(symmetrise(NETWORKS["residual"], name), chiral(1), chiral(-1)).energy
+        for name in ("ecse_layers", "ecse_layers:so3", "ecse_layers:o3")
+    }
     assert abs(energies["ecse_layers"][0] - energies["ecse_layers"][1]) < 1e-13
     assert abs(energies["ecse_layers:so3"][0] - energies["ecse_layers:so3"][1]) > 1e-4
     assert torch.equal(energies["ecse_layers"], energies["ecse_layers:o3"])
@@ -74,7 +99,10 @@ def test_proper_frames_tell_mirror_images_apart_and_parity_does_not():
 @pytest.mark.parametrize("word", ecse_layers.WORDS)
 def test_settings_have_the_words_of_ecse(word, generator):
     turn, atoms = rotations.random_orthogonal(1, generator)[0], STRUCTURES["ethanol"]()
-    turn, model = (turn * torch.linalg.det(turn)).numpy(), symmetrise(NETWORKS["residual"], f"ecse_layers:{word}")
+    turn, model = (
+        (turn * torch.linalg.det(turn)).numpy(),
+        symmetrise(NETWORKS["residual"], f"ecse_layers:{word}"),
+    )
     assert model.options == symmetrise(NETWORKS["residual"], f"ecse:{word}").options
     energy = evaluate(model, atoms, turned(atoms, turn)).energy
     assert abs(energy[0] - energy[1]) < 1e-12
@@ -91,17 +119,35 @@ def test_float32_is_symmetric_to_its_rounding(generator):
 
 
 BENDS = line(Atoms("COO", [[0, 0, 0], [1.16, 0, 0], [0, 0, 0]]), 2, [-1.16, 0, 0], [-1.0, -0.62, 0])
-PASSES = line(Atoms("COOH", [[0, 0, 0], [1.16, 0, 0], [-1.16, 0, 0], [0, 0, 0]]), 3, [3.1, 2.43, 0], [2.43, 3.1, 0])
-WAYS = {"CO2 bends from 180 to 150 degrees": BENDS, "an atom leaves a line": PASSES,
-        **{name: PATHS[name] for name in ("a neighbour leaves", "an atom joins a dimer", "an atom joins at its end",
-                                          "a dimer comes apart", "third atoms come and go")}}
+PASSES = line(
+    Atoms("COOH", [[0, 0, 0], [1.16, 0, 0], [-1.16, 0, 0], [0, 0, 0]]),
+    3,
+    [3.1, 2.43, 0],
+    [2.43, 3.1, 0],
+)
+WAYS = {
+    "CO2 bends from 180 to 150 degrees": BENDS,
+    "an atom leaves a line": PASSES,
+    **{
+        name: PATHS[name]
+        for name in (
+            "a neighbour leaves",
+            "an atom joins a dimer",
+            "an atom joins at its end",
+            "a dimer comes apart",
+            "third atoms come and go",
+        )
+    },
+}
 
 
 @pytest.mark.parametrize("path", WAYS)
 @pytest.mark.parametrize("kind", ["residual", "base"])
 def test_nothing_jumps(kind, path):
     """Where CO2 bends, and where atoms cross R_in, R_out = 3.5 A and the cutoff, 4 A."""
-    assert pieces_that_fail(work_is_missing, ecse_layers.wrap(NETWORKS[kind], "so3"), WAYS[path]) == 0
+    assert (
+        pieces_that_fail(work_is_missing, ecse_layers.wrap(NETWORKS[kind], "so3"), WAYS[path]) == 0
+    )
 
 
 @pytest.mark.parametrize("path", WAYS)
@@ -115,9 +161,18 @@ def test_forces_are_central_differences(path):
 
 
 def test_messages_of_lines_would_jump(monkeypatch):
-    """If they were not faded out with their edges: an atom beyond R_out of CO2 leaves its line at 45 degrees."""
-    monkeypatch.setattr(ecse_layers, "_there", lambda entry, n_entries, factor: torch.ones_like(factor[:len(entry)]))
-    assert pieces_that_fail(work_is_missing, ecse_layers.wrap(NETWORKS["residual"], "so3"), PASSES) > 0
+    """If they were not faded out with their edges.
+
+    An atom beyond R_out of CO2 leaves its line at 45 degrees.
+    """
+    monkeypatch.setattr(
+        ecse_layers,
+        "_there",
+        lambda entry, n_entries, factor: torch.ones_like(factor[: len(entry)]),
+    )
+    assert (
+        pieces_that_fail(work_is_missing, ecse_layers.wrap(NETWORKS["residual"], "so3"), PASSES) > 0
+    )
 
 
 def test_forces_and_stress_of_a_crystal_are_derivatives():
@@ -132,8 +187,10 @@ def test_hessian_is_the_derivative_of_forces(kind):
     """In one chunk, and in several that are evaluated again for each derivative."""
     atoms, model, h = STRUCTURES["CO2 160"](), MODELS[kind], 1e-6
     assert model.exact_second_derivatives
-    found, pieces = (hessian(ecse_layers.Model(NETWORKS[kind], chunk_edges=size), batch([atoms], 4.0)).numpy()
-                     for size in (None, 20))
+    found, pieces = (
+        hessian(ecse_layers.Model(NETWORKS[kind], chunk_edges=size), batch([atoms], 4.0)).numpy()
+        for size in (None, 20)
+    )
     moved = [atoms.copy() for _ in range(18)]
     for k, copy in enumerate(moved):
         copy.positions[k // 6, k // 2 % 3] += h * (2 * (k % 2) - 1)
@@ -154,7 +211,10 @@ class Spy(type(MODEL.model)):
 @pytest.mark.parametrize("kind", KINDS)
 def test_size_of_chunks_changes_rounding_only(kind):
     structures = [STRUCTURES[name]() for name in ("silicon", "CO2 160", "atom", "ethanol")]
-    whole, pieces = (evaluate(ecse_layers.Model(NETWORKS[kind], chunk_edges=size), *structures) for size in (None, 50))
+    whole, pieces = (
+        evaluate(ecse_layers.Model(NETWORKS[kind], chunk_edges=size), *structures)
+        for size in (None, 50)
+    )
     assert worst(pieces.energies, whole.energies) < 1e-13
     assert worst(pieces.forces, whole.forces) < 1e-12
 
@@ -170,8 +230,11 @@ def test_chunks_bound_what_is_seen_and_kept():
         network.seen.clear()
 
         def count(tensor, total=total):
-            total[0] += tensor.numel() * (tensor.ndim == 4)  # of attention: (q k v, atoms and heads, cells, width)
+            total[0] += tensor.numel() * (
+                tensor.ndim == 4
+            )  # of attention: (q k v, atoms and heads, cells, width)
             return tensor
+
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             energies = model(graph)
         kept[size] = total[0]
@@ -204,7 +267,10 @@ def test_order_of_atoms_does_not_matter():
 def test_energy_of_a_distant_molecule_is_added(kind):
     near, far = toys.ethanol(), molecule("CH4")
     far.positions += [40, 0, 0]
-    alone, both = [evaluate(MODELS[kind], atoms) for atoms in (near, far)], evaluate(MODELS[kind], near + far)
+    alone, both = (
+        [evaluate(MODELS[kind], atoms) for atoms in (near, far)],
+        evaluate(MODELS[kind], near + far),
+    )
     assert abs(both.energy - alone[0].energy - alone[1].energy) < 1e-12
     assert (both.forces - torch.cat([one.forces for one in alone])).abs().max() < 1e-12
 
@@ -217,11 +283,14 @@ def test_supercell_has_the_same_energies():
 
 
 def test_energies_reach_as_far_as_the_layers():
-    """Atoms beyond the cutoff act on an energy through messages, those beyond two cutoffs do not."""
+    """Atoms beyond the cutoff act on an energy through messages.
+
+    Those beyond two cutoffs do not.
+    """
     model, atoms = ecse_layers.wrap(passing(cutoff=3.0, cutoff_width=0.5)), chain()
     graph = batch([atoms], 3.0)
     graph = graph.with_vectors(graph.pair_vectors.requires_grad_())
-    slopes, = torch.autograd.grad(model(graph)[0], graph.pair_vectors)
+    (slopes,) = torch.autograd.grad(model(graph)[0], graph.pair_vectors)
     distance = np.linalg.norm(atoms.positions - atoms.positions[0], axis=1)
     acts = np.zeros(len(atoms))
     for ends in (graph.pair_centre, graph.pair_neighbour):
@@ -239,16 +308,21 @@ def test_dipoles_turn_with_the_structure(generator):
 
 
 def test_repulsion_of_nuclei_is_left_as_it_is():
-    """Up to the rounding of its constants to float32, whose last digit depends on the order of the two nuclei."""
+    """Up to the rounding of its constants to float32.
+
+    Whose last digit depends on the order of the two nuclei.
+    """
     atoms, models = STRUCTURES["ethanol"](), [passing(zbl=zbl) for zbl in (False, True)]
-    plain, layered = ([evaluate(symmetrise(model, kind), atoms).energies for model in models]
-                      for kind in ("none", "ecse_layers"))
+    plain, layered = (
+        [evaluate(symmetrise(model, kind), atoms).energies for model in models]
+        for kind in ("none", "ecse_layers")
+    )
     assert worst(layered[1] - layered[0], plain[1] - plain[0]) < 1e-7
 
 
 def test_charge_and_spin_reach_each_environment(generator):
     model = ecse_layers.wrap(passing(system_conditioning=True))
-    turn, = rotations.random_orthogonal(1, generator).numpy()
+    (turn,) = rotations.random_orthogonal(1, generator).numpy()
     neutral, ion = STRUCTURES["ethanol"](), toys.charged(STRUCTURES["ethanol"]())
     energy = evaluate(model, neutral, ion, turned(ion, turn)).energy
     assert abs(energy[0] - energy[1]) > 1e-3
@@ -261,15 +335,28 @@ def test_cost_is_what_each_layer_sees():
     assert cost(MODELS["three message layers"], graph) == cost(ecse.wrap(local_pet()), graph)
 
 
-@pytest.mark.parametrize(("model", "message"), [
-    (lambda: ecse_layers.wrap(passing("grid")), "is for models `pet` with fixed cutoffs"),
-    (lambda: ecse_layers.wrap(original(2)), "is for models `pet` with fixed cutoffs"),
-    (lambda: ecse_layers.wrap(passing(), "force"), "'ecse_layers:force': valid choices are ecse_layers, ecse_layers:o3"),
-    (lambda: ecse_layers.wrap(passing(), "o3:so3"), "valid choices are"),
-    (lambda: ecse_layers.wrap(passing("base", heads={"energy": 1, "dipole": 3})).predict(
-        batch([molecule("H2O")], 4.0), ("dipole",)), "head `dipole` has 3 components, .* 'residual' only"),
-    (lambda: ecse_layers.wrap(passing(uncertainties={"energy": 2})).last_layer(None), "has no uncertainties"),
-])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: ecse_layers.wrap(passing("grid")), "is for models `pet` with fixed cutoffs"),
+        (lambda: ecse_layers.wrap(original(2)), "is for models `pet` with fixed cutoffs"),
+        (
+            lambda: ecse_layers.wrap(passing(), "force"),
+            "'ecse_layers:force': valid choices are ecse_layers, ecse_layers:o3",
+        ),
+        (lambda: ecse_layers.wrap(passing(), "o3:so3"), "valid choices are"),
+        (
+            lambda: ecse_layers.wrap(passing("base", heads={"energy": 1, "dipole": 3})).predict(
+                batch([molecule("H2O")], 4.0), ("dipole",)
+            ),
+            "head `dipole` has 3 components, .* 'residual' only",
+        ),
+        (
+            lambda: ecse_layers.wrap(passing(uncertainties={"energy": 2})).last_layer(None),
+            "has no uncertainties",
+        ),
+    ],
+)
 def test_what_it_is_not_for_is_refused(model, message):
     with pytest.raises(ValueError, match=message):
         model()
@@ -277,13 +364,21 @@ def test_what_it_is_not_for_is_refused(model, message):
 
 def test_one_layer_in_drawn_frames_is_that_of_ecse():
     graph = batch([STRUCTURES["ethanol"](), STRUCTURES["CO2 160"]()], 4.0)
-    energies = [sampled(local_pet(), name, torch.Generator().manual_seed(3))(graph) for name in ("ecse", "ecse_layers")]
+    energies = [
+        sampled(local_pet(), name, torch.Generator().manual_seed(3))(graph)
+        for name in ("ecse", "ecse_layers")
+    ]
     assert worst(energies[1], energies[0]) < 1e-13
 
 
 def test_each_layer_draws_frames_of_its_own():
-    """An oxygen atom with F frames has F energies with one layer, more with two: its messages have as many values."""
-    atoms = Atoms("OHH", [[0, 0, 0], [0.9, 0, 0], [-0.2, 1.0, 0]])  # planar: reflections do not count
+    """An oxygen atom with F frames has F energies with one layer, more with two.
+
+    Its messages have as many values.
+    """
+    atoms = Atoms(
+        "OHH", [[0, 0, 0], [0.9, 0, 0], [-0.2, 1.0, 0]]
+    )  # planar: reflections do not count
     graph, counts = batch([atoms], 4.0), []
     frames = ecse.wrap(local_pet()).describe(graph)["frames"].tolist()
     for network in (local_pet(), passing()):
@@ -295,8 +390,10 @@ def test_each_layer_draws_frames_of_its_own():
 
 def test_draws_turn_with_the_structure(generator):
     atoms, turn = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
-    energies = [sampled(passing(), "ecse_layers", torch.Generator().manual_seed(1))(batch([one], 4.0))
-                for one in (atoms, turned(atoms, turn))]
+    energies = [
+        sampled(passing(), "ecse_layers", torch.Generator().manual_seed(1))(batch([one], 4.0))
+        for one in (atoms, turned(atoms, turn))
+    ]
     assert worst(energies[1], energies[0]) < 1e-12
 
 
@@ -309,6 +406,7 @@ def test_forces_of_a_draw_are_the_derivative_of_its_energy():
         moved.positions[2, 1] += shift
         model.generator.manual_seed(7)
         return evaluation.Evaluation(model, batch([moved], 4.0))
+
     slope = (drawn(h).energy - drawn(-h).energy) / (2 * h)
     assert drawn(0.0).forces[2, 1].item() == pytest.approx(-slope.item(), abs=1e-6)
 
@@ -317,7 +415,10 @@ FRAMES = 'symmetrise = "ecse_layers"\naugmentation = "frames"\n'
 
 
 def test_losses_on_forces_reach_the_weights():
-    """Of the first layer, through messages: dL/dw by central differences, L = sum of squared forces and energies."""
+    """Of the first layer, through messages.
+
+    DL/dw by central differences, L = sum of squared forces and energies.
+    """
     network = passing().requires_grad_(True)
     weight = network.gnn_layers[0].attention_layers[0].attention.input_linear.weight
     graph = batch([STRUCTURES["chiral"]()], 4.0)
@@ -329,7 +430,7 @@ def test_losses_on_forces_reach_the_weights():
         results = evaluation.Evaluation(model, graph, training=True)
         return results.forces.square().sum() + results.energy.square().sum()
 
-    gradient, = torch.autograd.grad(loss(), weight)
+    (gradient,) = torch.autograd.grad(loss(), weight)
     slope = (loss(1e-5) - loss(-2e-5)) / 2e-5
     assert abs(slope - gradient[0, 0]) < 1e-6 * gradient.abs().max()
 
@@ -349,5 +450,8 @@ def test_a_model_is_trained_and_read_back(recipe, tmp_path, generator):
 def test_a_recipe_without_frames_is_refused(recipe, tmp_path):
     path = recipe()
     path.write_text('symmetrise = "ecse_layers"\n' + path.read_text())
-    with pytest.raises(ValueError, match="means nothing for models that were trained without it: expected `augmentation`"):
+    with pytest.raises(
+        ValueError,
+        match="means nothing for models that were trained without it: expected `augmentation`",
+    ):
         train(path, tmp_path / "run")

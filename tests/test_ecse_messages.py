@@ -1,4 +1,7 @@
-"""ECSE of models that pass messages: the field of each atom, exact symmetry, what it costs and when it is refused."""
+"""ECSE of models that pass messages.
+
+The field of each atom, exact symmetry, what it costs and when it is refused.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +9,16 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from local_toys import PATHS, STRUCTURES, batch, evaluate, line, pieces_that_fail, turned, work_is_missing
+from local_toys import (
+    PATHS,
+    STRUCTURES,
+    batch,
+    evaluate,
+    line,
+    pieces_that_fail,
+    turned,
+    work_is_missing,
+)
 from tolerances import worst
 
 import toys
@@ -28,23 +40,35 @@ def passing(name="base", **changes):
 def original(layers):
     """Original PET with random weights."""
     torch.manual_seed(1)
-    settings = original_pet.Settings(species=SPECIES, r_cut=3.0, n_gnn_layers=layers, n_trans_layers=1,
-                                     transformer_d_model=8, transformer_n_head=2, transformer_dim_feedforward=8,
-                                     head_n_neurons=8)
+    settings = original_pet.Settings(
+        species=SPECIES,
+        r_cut=3.0,
+        n_gnn_layers=layers,
+        n_trans_layers=1,
+        transformer_d_model=8,
+        transformer_n_head=2,
+        transformer_dim_feedforward=8,
+        head_n_neurons=8,
+    )
     return original_pet.Model(settings).double().requires_grad_(False)
 
 
 ADAPTIVE = {"num_neighbors_adaptive": 3, "cutoff_width_adaptive": 0.6}
 SHORT = {"cutoff": 3.0, "cutoff_width": 0.5}
 MODELS = {  # model, hops
-    "one layer": (passing(num_gnn_layers=1, **SHORT), 1), "two layers": (passing(**SHORT), 2),
+    "one layer": (passing(num_gnn_layers=1, **SHORT), 1),
+    "two layers": (passing(**SHORT), 2),
     "three layers": (passing(num_gnn_layers=3, **SHORT), 3),
     "residual": (passing("residual", **SHORT), 1),
     "residual, three": (passing("residual", num_gnn_layers=3, **SHORT), 2),
     "solver": (passing("residual", adaptive_cutoff_method="solver", **ADAPTIVE, **SHORT), 2),
     "grid": (passing("base", adaptive_cutoff_method="grid", **ADAPTIVE, **SHORT), 3),
-    "adaptive, one layer": (passing("local", adaptive_cutoff_method="grid", **ADAPTIVE, **SHORT), 1),
-    "original": (original(2), 1), "original, three": (original(3), 2),
+    "adaptive, one layer": (
+        passing("local", adaptive_cutoff_method="grid", **ADAPTIVE, **SHORT),
+        1,
+    ),
+    "original": (original(2), 1),
+    "original, three": (original(3), 2),
 }
 NETWORK = passing()
 MODEL = ecse.wrap(NETWORK)
@@ -98,10 +122,12 @@ def test_clusters_are_small():
     atoms = chain()
     atoms += Atoms(atoms.symbols, atoms.positions + [21.0, 0, 0])
     _, scene = read_from_clusters(model, batch([atoms], model.cutoff), hops)
-    assert scene.n_atoms < 0.5 * len(atoms)**2
+    assert scene.n_atoms < 0.5 * len(atoms) ** 2
 
 
-@pytest.mark.parametrize("name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"])
+@pytest.mark.parametrize(
+    "name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"]
+)
 def test_energies_and_forces_turn_with_the_structure(name, generator):
     """50 elements of O(3); two message-passing layers, one of which is read after an exchange."""
     atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(50, generator)
@@ -115,7 +141,7 @@ def test_energies_and_forces_turn_with_the_structure(name, generator):
 
 
 def test_the_network_alone_is_not_symmetric(generator):
-    turn, = rotations.random_orthogonal(1, generator).numpy()
+    (turn,) = rotations.random_orthogonal(1, generator).numpy()
     results = evaluate(NETWORK, toys.ethanol(), turned(toys.ethanol(), turn))
     assert abs(results.energy[0] - results.energy[1]) > 1e-3
 
@@ -125,19 +151,30 @@ def test_all_kinds_of_models_turn(name, generator):
     model = ecse.wrap(MODELS[name][0], "so3:force")
     turns = rotations.random_orthogonal(5, generator)
     turns = turns * torch.linalg.det(turns)[:, None, None]
-    results = evaluate(model, STRUCTURES["chiral"](), *(turned(STRUCTURES["chiral"](), turn.numpy()) for turn in turns))
+    results = evaluate(
+        model,
+        STRUCTURES["chiral"](),
+        *(turned(STRUCTURES["chiral"](), turn.numpy()) for turn in turns),
+    )
     forces = results.forces.view(6, -1, 3)
     assert worst(results.energy, results.energy[:1].expand(6)) < 1e-12
     assert (forces[1:] @ turns - forces[0]).abs().max() < 1e-10
 
 
 def test_energies_are_means_over_frames():
-    """The network runs on the structure turned into each frame, as a whole; no atom here needs a line."""
+    """The network runs on the structure turned into each frame, as a whole.
+
+    No atom here needs a line.
+    """
     atoms, model = toys.ethanol(), ecse.wrap(NETWORK, "so3")
-    (frames, auxiliary, _), = model._survey(batch([atoms], model.cutoff))
-    energies = NETWORK(batch([turned(atoms, axes.T.numpy()) for axes in frames.axes], model.cutoff)).view(-1, len(atoms))
+    ((frames, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
+    energies = NETWORK(
+        batch([turned(atoms, axes.T.numpy()) for axes in frames.axes], model.cutoff)
+    ).view(-1, len(atoms))
     own = energies[torch.arange(len(frames.atom)), frames.atom] * frames.weights
-    expected = torch.zeros(len(atoms), dtype=torch.float64).index_add(0, frames.atom, own) / frames.total
+    expected = (
+        torch.zeros(len(atoms), dtype=torch.float64).index_add(0, frames.atom, own) / frames.total
+    )
     assert auxiliary.max() == 0
     assert worst(model(batch([atoms], model.cutoff)), expected) < 1e-12
 
@@ -152,7 +189,9 @@ def test_energy_of_a_distant_molecule_is_added():
 
 
 def test_many_structures_at_once_are_the_same_as_one_by_one():
-    structures = [STRUCTURES[name]() for name in ("chiral", "CO2 160", "atom", "N2")] + [toys.sheared()]
+    structures = [STRUCTURES[name]() for name in ("chiral", "CO2 160", "atom", "N2")] + [
+        toys.sheared()
+    ]
     together, alone = evaluate(MODEL, *structures), [evaluate(MODEL, atoms) for atoms in structures]
     assert worst(together.energy, torch.cat([one.energy for one in alone])) < 1e-13
     assert worst(together.forces, torch.cat([one.forces for one in alone])) < 1e-12
@@ -185,14 +224,20 @@ def test_forces_and_stress_of_a_crystal_are_derivatives():
 
 @pytest.mark.parametrize("name", ["chiral", "CO2 180", "CO2 160"])
 def test_forces_and_hessian_are_differences(name):
-    """Of fourth order: weights that change within a few degrees give CO2 at 160 third derivatives of 1e5 eV/A^3."""
+    """Of fourth order.
+
+    Weights that change within a few degrees give CO2 at 160 third derivatives of 1e5 eV/A^3.
+    """
     atoms, model, h = STRUCTURES[name](), ecse.wrap(NETWORK, "so3"), 1e-5
     moved = [atoms.copy() for _ in range(24)]
     for k, copy in enumerate(moved):
         copy.positions[k // 12, k // 4 % 3] += h * (-2, -1, 1, 2)[k % 4]
     results = evaluate(model, *moved)
     stencil = np.array([1, -8, 8, -1]) / (12 * h)
-    slopes = stencil @ results.energy.numpy().reshape(6, 4, 1), stencil @ results.forces.numpy().reshape(6, 4, -1)
+    slopes = (
+        stencil @ results.energy.numpy().reshape(6, 4, 1),
+        stencil @ results.forces.numpy().reshape(6, 4, -1),
+    )
     found = hessian(model, batch([atoms], model.cutoff)).numpy()
     assert worst(-slopes[0][:, 0], evaluate(model, atoms).forces[:2].flatten()) < 1e-8
     assert worst(-slopes[1], found[:6]) < 1e-7
@@ -200,9 +245,19 @@ def test_forces_and_hessian_are_differences(name):
 
 
 JOINS_AT_A_DISTANCE = Atoms("CNOH", [[0, 0, 0], [2.8, 0, 0], [5.7, 0.2, 0], [0, 0, 0]])
-WAYS = {"an atom joins at a distance": line(JOINS_AT_A_DISTANCE, 3, [6.1, 4.1, 0], [6.1, 2.1, 0]),
-        **{name: PATHS[name] for name in ("a neighbour leaves", "an atom joins a dimer", "a line bends",
-                                          "a line bends, an atom watches", "a crystal")}}
+WAYS = {
+    "an atom joins at a distance": line(JOINS_AT_A_DISTANCE, 3, [6.1, 4.1, 0], [6.1, 2.1, 0]),
+    **{
+        name: PATHS[name]
+        for name in (
+            "a neighbour leaves",
+            "an atom joins a dimer",
+            "a line bends",
+            "a line bends, an atom watches",
+            "a crystal",
+        )
+    },
+}
 
 
 @pytest.mark.parametrize("path", WAYS)
@@ -211,7 +266,10 @@ def test_nothing_jumps(path):
 
 
 def test_straight_molecules_are_seen_along_the_axis():
-    """All of HCCCCH, which is longer than an edge, as seen by a network that it lies on the x axis of."""
+    """All of HCCCCH, which is longer than an edge.
+
+    As seen by a network that it lies on the x axis of.
+    """
     lengths = np.cumsum([0.0, 1.06, 1.2, 1.38, 1.2, 1.06])
     atoms = Atoms("HCCCCH", np.outer(lengths, [1.0, 0, 0]))
     reverse = Atoms("HCCCCH", np.outer(-lengths, [1.0, 0, 0]))
@@ -225,8 +283,13 @@ def test_dipoles_turn_and_features_are_means(generator):
     model, turn = ecse.wrap(network, "so3"), rotations.random_orthogonal(1, generator)[0]
     turn, atoms = turn * torch.linalg.det(turn), STRUCTURES["chiral"]()
     first, second = (batch([one], model.cutoff) for one in (atoms, turned(atoms, turn.numpy())))
-    dipoles, features = ([read(graph) for graph in (first, second)] for read in (
-        lambda graph: model.predict(graph, ("dipole",))["dipole"], lambda graph: model.last_layer(graph)[1]))
+    dipoles, features = (
+        [read(graph) for graph in (first, second)]
+        for read in (
+            lambda graph: model.predict(graph, ("dipole",))["dipole"],
+            lambda graph: model.last_layer(graph)[1],
+        )
+    )
     assert worst(dipoles[1], dipoles[0] @ turn.T) < 1e-12
     assert worst(features[1], features[0]) < 1e-12
 
@@ -242,7 +305,10 @@ class Counted(type(NETWORK)):
 def test_cost_is_what_the_network_sees():
     network = Counted(NETWORK.settings).double().requires_grad_(False)
     network.seen = []
-    model, graph = ecse.Model(network, chunk_edges=500), batch([STRUCTURES["chiral"](), toys.sheared()], MODEL.cutoff)
+    model, graph = (
+        ecse.Model(network, chunk_edges=500),
+        batch([STRUCTURES["chiral"](), toys.sheared()], MODEL.cutoff),
+    )
     found = cost(model, graph)
     assert network.seen == []
     model(graph)
@@ -257,8 +323,13 @@ def test_what_costs_too_much_is_refused():
     atoms, options = STRUCTURES["chiral"](), ecse.Settings(limit=50.0)
     graph = batch([atoms], MODEL.cutoff)
     found = cost(MODEL, graph)
-    with pytest.raises(ValueError, match=(f"would take {found['ratio']:.0f} times the work of this model, and its limit is "
-                                          "50 times: .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force")):
+    with pytest.raises(
+        ValueError,
+        match=(
+            f"would take {found['ratio']:.0f} times the work of this model, and its limit is "
+            "50 times: .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
+        ),
+    ):
         ecse.Model(NETWORK, options)(graph)
     assert worst(symmetrise(NETWORK, "ecse:force")(graph), MODEL(graph)) < 1e-14
     with pytest.raises(ValueError, match="`limit` is 0.0"):

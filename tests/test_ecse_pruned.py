@@ -1,8 +1,20 @@
-"""Pruning of frames: fewer of them, weights that never vanish together, energies that stay smooth and symmetric."""
+"""Pruning of frames.
+
+Fewer of them, weights that never vanish together, energies that stay smooth and symmetric.
+"""
 
 import pytest
 import torch
-from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, pieces_that_fail, turned, work_is_missing
+from local_toys import (
+    PATHS,
+    STRUCTURES,
+    batch,
+    evaluate,
+    local_pet,
+    pieces_that_fail,
+    turned,
+    work_is_missing,
+)
 from tolerances import worst
 
 from ase_pet import rotations
@@ -15,7 +27,7 @@ MODEL = symmetrise(NETWORK, "ecse:pruned")
 def weights(name, settings):
     """Frames of a structure, without an evaluation of the network."""
     model = ecse.Model(NETWORK, settings)
-    (frames, _, _), = model._survey(batch([STRUCTURES[name]()], NETWORK.cutoff))
+    ((frames, _, _),) = model._survey(batch([STRUCTURES[name]()], NETWORK.cutoff))
     return frames
 
 
@@ -26,8 +38,10 @@ def test_frames_of_small_weight_leave(name):
     whole, kept = weights(name, ecse.Settings()), weights(name, settings)
     assert len(kept.atom) < len(whole.atom) or name in ("silicon", "fcc")
     n = len(whole.total)
-    largest, still = (frames.weights.new_zeros(n).scatter_reduce(0, frames.atom, frames.weights, "amax")
-                      for frames in (whole, kept))
+    largest, still = (
+        frames.weights.new_zeros(n).scatter_reduce(0, frames.atom, frames.weights, "amax")
+        for frames in (whole, kept)
+    )
     assert torch.equal(largest, still)
     assert (kept.total[whole.total >= 2] >= 2).all()
     assert (kept.total <= whole.total * (1 + 1e-15)).all()
@@ -43,25 +57,37 @@ def test_it_is_off_by_default():
 @pytest.mark.parametrize("name", ["ethanol", "silicon", "CO2 180", "CO2 160", "N2", "atom"])
 def test_energies_and_forces_turn_with_the_structure(name, generator):
     atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(10, generator)
-    still, found = evaluate(MODEL, atoms), evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns))
+    still, found = (
+        evaluate(MODEL, atoms),
+        evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns)),
+    )
     assert worst(found.energies.view(10, -1), still.energies.expand(10, -1)) < 1e-12
     assert (found.forces.view(10, -1, 3) @ turns - still.forces).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("path", ["a neighbour leaves", "an atom joins a dimer", "third atoms come and go", "a line bends"])
+@pytest.mark.parametrize(
+    "path",
+    ["a neighbour leaves", "an atom joins a dimer", "third atoms come and go", "a line bends"],
+)
 def test_nothing_jumps(path):
-    assert pieces_that_fail(work_is_missing, symmetrise(NETWORK, "ecse:so3:pruned"), PATHS[path]) == 0
+    assert (
+        pieces_that_fail(work_is_missing, symmetrise(NETWORK, "ecse:so3:pruned"), PATHS[path]) == 0
+    )
 
 
 def test_bad_settings_are_refused():
     for pruning in (0.0, 0.6, -1.0):
-        with pytest.raises(ValueError, match=f"`pruning` is {pruning}: expected None, or more than 0 and 1 - "):
+        with pytest.raises(
+            ValueError, match=f"`pruning` is {pruning}: expected None, or more than 0 and 1 - "
+        ):
             ecse.Settings(pruning=pruning)
     with pytest.raises(ValueError, match="`pruning_width` is 0.0"):
         ecse.Settings(pruning=0.2, pruning_width=0.0)
 
 
 def test_an_atom_without_pairs_has_no_weight_to_prune():
-    edges = _frames.edges(torch.tensor([[1.0, 0, 0]], dtype=torch.float64), torch.tensor([0]), torch.tensor([1, 0]))
+    edges = _frames.edges(
+        torch.tensor([[1.0, 0, 0]], dtype=torch.float64), torch.tensor([0]), torch.tensor([1, 0])
+    )
     found = _frames.frames(edges, 3.5, ecse.Settings(pruning=0.5))
     assert found.total.tolist() == [0, 0]

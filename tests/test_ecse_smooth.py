@@ -1,12 +1,28 @@
-"""ECSE: energies and forces without jumps, sums over distant parts, and the defects of the published code."""
+"""ECSE.
+
+Energies and forces without jumps, sums over distant parts, and the defects of the published code.
+"""
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from local_toys import (PATHS, STRUCTURES, WATER, around, batch, co2, evaluate, line, local_pet, mover, pieces_that_fail,
-                        scan, work_is_missing)
+from local_toys import (
+    PATHS,
+    STRUCTURES,
+    WATER,
+    around,
+    batch,
+    co2,
+    evaluate,
+    line,
+    local_pet,
+    mover,
+    pieces_that_fail,
+    scan,
+    work_is_missing,
+)
 from tolerances import worst
 
 import toys
@@ -18,7 +34,10 @@ CUTOFF = NETWORK.cutoff
 
 
 def forces_are_uneven(model, path, pieces):
-    """Whether some force in the middle of pieces (n, 2) is not the mean of those at the ends to 1e-4 eV/A."""
+    """Whether some force in the middle of pieces (n.
+
+    2) is not the mean of those at the ends to 1e-4 eV/A.
+    """
     at, _ = path
     points = np.stack([pieces[:, 0], pieces.mean(1), pieces[:, 1]], 1)
     forces = scan(model, points.flatten(), at).forces.numpy().reshape(len(pieces), 3, -1)
@@ -41,19 +60,23 @@ def test_forces_are_central_differences(path):
     assert np.abs(slope + forces @ way).max() < 1e-6
 
 
-@pytest.mark.parametrize("t", [0.0, 1e-300, 1e-8, 0.019999, 0.02, 0.020001, 0.025, 0.5, 0.975, 0.98, 1 - 1e-8, 1.0, 2.0])
+@pytest.mark.parametrize(
+    "t", [0.0, 1e-300, 1e-8, 0.019999, 0.02, 0.020001, 0.025, 0.5, 0.975, 0.98, 1 - 1e-8, 1.0, 2.0]
+)
 def test_steps_have_finite_derivatives_everywhere(t):
     t = torch.tensor(t, dtype=torch.float64, requires_grad=True)
     value = _frames.step(t)
-    slope, = torch.autograd.grad(value, t, create_graph=True)
-    curvature, = torch.autograd.grad(slope, t)
+    (slope,) = torch.autograd.grad(value, t, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope, t)
     assert 0 <= value <= 1
     assert slope.isfinite()
     assert curvature.isfinite()
 
 
 def test_steps_are_flat_at_their_ends_to_the_last_digit():
-    near = torch.tensor([0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True)
+    near = torch.tensor(
+        [0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True
+    )
     value = _frames.step(near)
     assert value.tolist() == [0, 0, 1, 1]
     assert torch.autograd.grad(value.sum(), near)[0].tolist() == [0, 0, 0, 0]
@@ -83,7 +106,10 @@ def test_nothing_jumps_at_the_cutoff_of_the_network():
 
 
 def test_a_pair_within_r_out_always_counts_fully():
-    """The inner cutoff reaches at least D beyond some pair, so the weights of an atom cannot all be small."""
+    """The inner cutoff reaches at least D beyond some pair.
+
+    So the weights of an atom cannot all be small.
+    """
     at, _ = line(WATER, 2, [0, 0.9, 0], [0, CUTOFF - 0.5 - 0.49, 0])
     weights = MODEL.describe(scan(PROPER, np.linspace(0, 1, 200), at).graph)
     assert weights["total"].view(200, 3)[:, 0].min() > 2
@@ -120,7 +146,10 @@ def test_inversion_turns_forces_round():
 
 @pytest.mark.parametrize("angle", [180, 170, 167, 166, 160])
 def test_molecules_without_frames_have_energies(angle):
-    """Defect B6: an error for straight molecules, and a jump at 167 degrees. The straight one is seen as it lies."""
+    """Defect B6: an error for straight molecules, and a jump at 167 degrees.
+
+    The straight one is seen as it lies.
+    """
     straight, bent = evaluate(MODEL, co2(180)), evaluate(MODEL, co2(angle))
     assert (bent.energies - straight.energies).abs().max() < 1.0
     assert bent.forces.isfinite().all()
@@ -139,10 +168,15 @@ def test_straight_molecules_are_seen_along_the_axis():
 
 def test_neighbours_off_the_axis_wait_at_the_cutoff():
     """The one at exactly a right angle, too, where the sign of its cosine is 0."""
-    vectors = torch.tensor([[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64)
+    vectors = torch.tensor(
+        [[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64
+    )
     edges = _frames.edges(vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4]))
     lines = _auxiliary.lines(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
-    straight, bent = (_auxiliary.seen(lines, torch.zeros(4, dtype=torch.int64), vectors, turns) for turns in (None, 16))
+    straight, bent = (
+        _auxiliary.seen(lines, torch.zeros(4, dtype=torch.int64), vectors, turns)
+        for turns in (None, 16)
+    )
     assert straight[:, 0].tolist() == [1.2, -float(edges.lengths[1]), CUTOFF, -CUTOFF]
     assert straight[:, 1:].abs().max() == 0
     assert torch.equal(bent[:2], vectors[:2])  # those near the axis stay where they are
@@ -173,7 +207,10 @@ def test_cost_is_linear_and_weights_are_made_once(monkeypatch):
     results = evaluate(ecse.wrap(NETWORK, "so3"), large)
     assert results.forces.isfinite().all()
     assert len(calls) == len(_fields.neighbours(results.graph, CUTOFF).blocks(0))
-    counts = [int(MODEL.describe(batch([atoms], CUTOFF))["environments"].sum()) for atoms in (small, large)]
+    counts = [
+        int(MODEL.describe(batch([atoms], CUTOFF))["environments"].sum())
+        for atoms in (small, large)
+    ]
     assert counts[1] == 4 * counts[0]
 
 

@@ -1,4 +1,7 @@
-"""Uncertainties of symmetrised models: features of the last layer are means over rotations or frames, as energies are."""
+"""Uncertainties of symmetrised models.
+
+Features of the last layer are means over rotations or frames, as energies are.
+"""
 
 import pytest
 import torch
@@ -20,14 +23,21 @@ def uncertain(model):
     noise = torch.randn(last.factor.shape, generator=generator, dtype=torch.float64)
     last.factor.copy_(noise.tril(-1) / 10 + torch.eye(len(noise)))
     last.multiplier.fill_(0.02)
-    last.ensemble.copy_(0.01 * torch.randn(last.ensemble.shape, generator=generator, dtype=torch.float64))
+    last.ensemble.copy_(
+        0.01 * torch.randn(last.ensemble.shape, generator=generator, dtype=torch.float64)
+    )
     return model.requires_grad_(False)
 
 
 NETWORK = uncertain(local_pet(uncertainties={"energy": MEMBERS}))
 PASSING = uncertain(toys.tiny_pet(uncertainties={"energy": MEMBERS}, species=(1, 6, 7, 8, 14)))
 PASSING.scales = {"energy": 0.01}
-SYMMETRIC = {"ecse": NETWORK, "ecse:so3": NETWORK, "group:O": PASSING, "quadrature:2:proper": PASSING}
+SYMMETRIC = {
+    "ecse": NETWORK,
+    "ecse:so3": NETWORK,
+    "group:O": PASSING,
+    "quadrature:2:proper": PASSING,
+}
 
 
 def features(model, *structures):
@@ -46,12 +56,17 @@ def test_features_are_means_over_rotations(name):
 
 @pytest.mark.parametrize("structure", ["silicon", "ethanol"])
 def test_features_are_means_over_frames(structure):
-    """The network runs on the structure turned into each frame, as a whole; no atom here needs a line."""
+    """The network runs on the structure turned into each frame, as a whole.
+
+    No atom here needs a line.
+    """
     atoms, model = STRUCTURES[structure](), symmetrise(NETWORK, "ecse:so3")
-    (frames, _, _), = model._survey(batch([atoms], model.cutoff))
+    ((frames, _, _),) = model._survey(batch([atoms], model.cutoff))
     runs = [features(NETWORK, turned(atoms, axes.T.numpy()))[1] for axes in frames.axes]
     expected = torch.zeros_like(runs[0])
-    for run, weight, atom in zip(runs, frames.weights / frames.total[frames.atom], frames.atom, strict=True):
+    for run, weight, atom in zip(
+        runs, frames.weights / frames.total[frames.atom], frames.atom, strict=True
+    ):
         expected[atom] += weight * run[atom]
     assert worst(features(model, atoms)[1], expected) < 1e-12
 
@@ -75,10 +90,20 @@ def test_deviations_do_not_change_when_the_structure_turns(generator):
 
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_calculators_give_them(name):
-    """Forces of the members by central differences of their energies, and all in one batch as alone."""
+    """Forces of the members by central differences of their energies.
+
+    And all in one batch as alone.
+    """
     atoms, h = toys.ethanol(), 1e-4
     calculator = PETCalculator(SYMMETRIC[name], symmetrise=name)
-    properties = ("energy", "energy_uncertainty", "energies_uncertainty", "energy_ensemble", "forces_ensemble", "forces")
+    properties = (
+        "energy",
+        "energy_uncertainty",
+        "energies_uncertainty",
+        "energy_ensemble",
+        "forces_ensemble",
+        "forces",
+    )
     found = calculator.evaluate([atoms, STRUCTURES["CO2 160"]()], properties)[0]
     moved = [atoms.copy(), atoms.copy()]
     moved[0].positions[2, 1] += h
@@ -94,27 +119,45 @@ def test_calculators_give_them(name):
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_runs_warn_and_stop(name):
     atoms = STRUCTURES["silicon"]()
-    atoms.calc = PETCalculator(SYMMETRIC[name], symmetrise=name, uncertainty="warn", uncertainty_threshold=1e-4)
+    atoms.calc = PETCalculator(
+        SYMMETRIC[name], symmetrise=name, uncertainty="warn", uncertainty_threshold=1e-4
+    )
     with pytest.warns(UserWarning, match="8 of 8 atoms is uncertain"):
         energy = atoms.get_potential_energy()
-    assert abs(energy - PETCalculator(SYMMETRIC[name], symmetrise=name).get_potential_energy(atoms)) < 1e-11
-    atoms.calc = PETCalculator(SYMMETRIC[name], symmetrise=name, uncertainty="stop", uncertainty_threshold=1e-4)
+    assert (
+        abs(energy - PETCalculator(SYMMETRIC[name], symmetrise=name).get_potential_energy(atoms))
+        < 1e-11
+    )
+    atoms.calc = PETCalculator(
+        SYMMETRIC[name], symmetrise=name, uncertainty="stop", uncertainty_threshold=1e-4
+    )
     with pytest.raises(TooUncertain, match="8 of 8 atoms"):
         atoms.get_forces()
 
 
 def test_chunks_change_rounding_only():
     structures = [STRUCTURES[key]() for key in ("silicon", "CO2 160", "atom")]
-    whole, pieces = (features(ecse.Model(NETWORK, chunk_edges=size), *structures) for size in (None, 50))
+    whole, pieces = (
+        features(ecse.Model(NETWORK, chunk_edges=size), *structures) for size in (None, 50)
+    )
     assert worst(pieces[1], whole[1]) < 1e-13
 
 
-@pytest.mark.parametrize("network", [
-    local_pet(), original_pet.Model(original_pet.Settings(species=(1, 8), n_gnn_layers=1)).requires_grad_(False)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        local_pet(),
+        original_pet.Model(original_pet.Settings(species=(1, 8), n_gnn_layers=1)).requires_grad_(
+            False
+        ),
+    ],
+)
 def test_models_without_have_none(network):
     model = ecse.wrap(network)
     assert model.uncertainty is None
     with pytest.raises(ValueError, match="this model has no uncertainties"):
         model.last_layer(None)
-    assert "energy_uncertainty" not in PETCalculator(network, symmetrise="ecse").implemented_properties
+    assert (
+        "energy_uncertainty" not in PETCalculator(network, symmetrise="ecse").implemented_properties
+    )
     assert "energy_uncertainty" in PETCalculator(NETWORK, symmetrise="ecse").implemented_properties

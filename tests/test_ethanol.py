@@ -1,4 +1,7 @@
-"""The shipped calculator of ethanol: exact symmetry in both dtypes, what its card says, what it refuses."""
+"""The shipped calculator of ethanol.
+
+Exact symmetry in both dtypes, what its card says, what it refuses.
+"""
 
 import ase.io
 import numpy as np
@@ -35,7 +38,10 @@ def test_energy_and_forces_turn_and_reflect_with_the_molecule(calculator, hot):
         copy.positions = copy.positions @ turn.T
     still, *found = calculator.evaluate([hot, *copies], ("energy", "forces"))
     energy = max(abs(one["energy"] - still["energy"]) for one in found)
-    forces = max(np.abs(one["forces"] @ turn - still["forces"]).max() for one, turn in zip(found, TURNS, strict=True))
+    forces = max(
+        np.abs(one["forces"] @ turn - still["forces"]).max()
+        for one, turn in zip(found, TURNS, strict=True)
+    )
     double = calculator.dtype == torch.float64
     assert energy < (1e-12 * abs(still["energy"]) if double else 1e-6 * len(hot))
     assert forces < (1e-10 if double else 1e-4)
@@ -57,17 +63,32 @@ def test_angular_momentum_is_kept(hot):
 
 
 def test_errors_are_those_of_the_card():
-    frames = [atoms for atoms in ase.io.read(FOLDER / "training.extxyz.xz", ":") if atoms.info["split"] == "test"]
+    frames = [
+        atoms
+        for atoms in ase.io.read(FOLDER / "training.extxyz.xz", ":")
+        if atoms.info["split"] == "test"
+    ]
     calculator = PETCalculator("ethanol")
     found = calculator.evaluate(frames, ("energy", "forces"))
     expected = calculator.card.provenance["errors"]["test"]
-    energy = np.mean([abs(one["energy"] - atoms.get_potential_energy()) / len(atoms)
-                      for one, atoms in zip(found, frames, strict=True)])
-    forces = np.mean([np.abs(one["forces"] - atoms.get_forces()).mean() for one, atoms in zip(found, frames, strict=True)])
+    energy = np.mean(
+        [
+            abs(one["energy"] - atoms.get_potential_energy()) / len(atoms)
+            for one, atoms in zip(found, frames, strict=True)
+        ]
+    )
+    forces = np.mean(
+        [
+            np.abs(one["forces"] - atoms.get_forces()).mean()
+            for one, atoms in zip(found, frames, strict=True)
+        ]
+    )
     assert energy == pytest.approx(expected["energy"]["mae"], rel=1e-2)
     assert forces == pytest.approx(expected["forces"]["mae"], rel=1e-3)
 
 
 def test_it_means_nothing_without_its_frames():
-    with pytest.raises(ValueError, match="`ethanol` was trained in the frames of 'ecse' and means nothing outside"):
+    with pytest.raises(
+        ValueError, match="`ethanol` was trained in the frames of 'ecse' and means nothing outside"
+    ):
         PETCalculator("ethanol", symmetrise="none")

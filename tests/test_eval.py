@@ -21,14 +21,21 @@ def calculator():
 
 
 def labelled(calculator, energy=0.0, dipole=0.0):
-    """Two molecules with the calculator's own values as labels, but for these shifts per atom and component."""
+    """Two molecules with the calculator's own values as labels.
+
+    But for these shifts per atom and component.
+    """
     frames = []
     for seed in (1, 2):
         atoms = toys.ethanol()
         atoms.rattle(0.05, seed=seed)
-        found, = calculator.evaluate([atoms], ("energy", "forces", "dipole"))
-        atoms.calc = SinglePointCalculator(atoms, energy=found["energy"] - energy * len(atoms), forces=found["forces"],
-                                           dipole=found["dipole"] - dipole)
+        (found,) = calculator.evaluate([atoms], ("energy", "forces", "dipole"))
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=found["energy"] - energy * len(atoms),
+            forces=found["forces"],
+            dipole=found["dipole"] - dipole,
+        )
         frames.append(atoms)
     return frames
 
@@ -45,7 +52,9 @@ def test_a_constant_shift_is_taken_out(calculator):
     frames = labelled(calculator, energy=0.25)
     assert compare(calculator, frames, shift=True)["energy"]["mae"] == pytest.approx(0.0, abs=1e-9)
     frames[0].calc.results["energy"] -= 0.09
-    assert compare(calculator, frames, shift=True)["energy"]["mae"] == pytest.approx(90 / len(frames[0]) / 2)
+    assert compare(calculator, frames, shift=True)["energy"]["mae"] == pytest.approx(
+        90 / len(frames[0]) / 2
+    )
 
 
 def test_labels_that_a_calculator_cannot_predict_are_left_out(calculator):
@@ -62,7 +71,11 @@ def test_the_command_line_takes_out_the_shift(tmp_path):
     results = {"energy": atoms.get_potential_energy() + 80.0, "forces": atoms.get_forces()}
     atoms.calc = SinglePointCalculator(atoms, **results)
     ase.io.write(tmp_path / "data.extxyz", atoms)
-    outputs = [CliRunner().invoke(app, ["eval", "silicon", str(tmp_path / "data.extxyz"), "--json", *words])
-               for words in ([], ["--shift"])]
+    outputs = [
+        CliRunner().invoke(
+            app, ["eval", "silicon", str(tmp_path / "data.extxyz"), "--json", *words]
+        )
+        for words in ([], ["--shift"])
+    ]
     energies = [float(np.round(json.loads(one.stdout)["energy"]["mae"], 3)) for one in outputs]
     assert energies == [pytest.approx(1e4, rel=1e-3), pytest.approx(0.0, abs=1e-3)]

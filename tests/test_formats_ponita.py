@@ -32,16 +32,21 @@ def grid_of(model):
 
 
 def read(path, *arguments, **options):
-    """A model with frozen weights: products with weights that want a gradient may round otherwise."""
+    """A model with frozen weights.
+
+    Products with weights that want a gradient may round otherwise.
+    """
     return ponita.read(path, *arguments, **options).requires_grad_(False)
 
 
 @pytest.fixture
 def saved(tmp_path):
     """Function that saves a content as a file and returns its path."""
+
     def save(content, name="model.pt"):
         torch.save(content, tmp_path / name)
         return tmp_path / name
+
     return save
 
 
@@ -50,7 +55,16 @@ def test_a_state_dict_gives_the_same_energies(kind, saved):
     model, graph = toy(kind), batch([ethanol()], 100.0 if kind == "no window" else 4.0)
     found = read(saved(state_dict(model)), grid_of(model), SPECIES)
     assert torch.equal(found(graph), model(graph))
-    for name in ("degree", "widening", "num_basis", "num_layers", "multiple_readouts", "cutoff", "cutoff_power", "width"):
+    for name in (
+        "degree",
+        "widening",
+        "num_basis",
+        "num_layers",
+        "multiple_readouts",
+        "cutoff",
+        "cutoff_power",
+        "width",
+    ):
         assert getattr(found.settings, name) == getattr(model.settings, name) or kind == "one layer"
 
 
@@ -59,7 +73,9 @@ def test_lightning_and_averaged_weights(saved):
     plain = read(saved(lightning(state_dict(model)), "last.ckpt"), GRID, SPECIES)
     assert torch.equal(plain(graph), model(graph))
     assert plain.metadata["weights"] == "last"
-    found = read(saved(lightning(state_dict(model), state_dict(averaged)), "ema.ckpt"), GRID, SPECIES)
+    found = read(
+        saved(lightning(state_dict(model), state_dict(averaged)), "ema.ckpt"), GRID, SPECIES
+    )
     assert torch.equal(found(graph), averaged(graph))
     assert found.metadata["weights"] == "averaged (EMA)"
 
@@ -73,7 +89,11 @@ def test_scale_shift_and_inputs(saved):
     total = torch.zeros(2).double().index_add(0, graph.structure, found(graph).double())
     assert (total - (2.5 * expected - 4000.25)).abs().max() < 1e-4
     assert found.settings.orientations == "icosahedral"
-    swapped = read(path, GRID, {8: [0, 1, 0, 0, 0], 6: [0, 0, 0, 1, 0], 1: [1, 0, 0, 0, 0], 14: [0, 0, 0, 0, 1]})
+    swapped = read(
+        path,
+        GRID,
+        {8: [0, 1, 0, 0, 0], 6: [0, 0, 0, 1, 0], 1: [1, 0, 0, 0, 0], 14: [0, 0, 0, 0, 1]},
+    )
     other = ethanol()
     other.numbers[:] = np.array([{6: 8, 8: 6}.get(z, z) for z in other.numbers])
     assert torch.allclose(swapped(batch([other], 4.0)), model(batch([ethanol()], 4.0)), atol=1e-6)
@@ -86,14 +106,19 @@ def test_vector_heads(saved):
     found = read(path, GRID, SPECIES, vector_inputs=2, vector_outputs=2)
     for name, values in model.predict(graph, tuple(model.settings.heads), vectors).items():
         assert torch.equal(found.predict(graph, (name,), vectors)[name], values)
-    with pytest.raises(ValueError, match=r"it has 3 outputs, 1 of them vectors \(`vector_outputs`\): expected one number"):
+    with pytest.raises(
+        ValueError,
+        match=r"it has 3 outputs, 1 of them vectors \(`vector_outputs`\): expected one number",
+    ):
         ponita.read(path, GRID, SPECIES, vector_outputs=1)
 
 
 def test_what_the_file_lacks_is_asked_for(saved):
     """Also where the calculator is given the path alone, whatever the suffix."""
     for path in (saved(state_dict(toy())), saved(lightning(state_dict(toy())), "last.ckpt")):
-        with pytest.raises(ValueError, match=r"`grid` and `species` must be given.*ase_pet.formats.ponita.read") as error:
+        with pytest.raises(
+            ValueError, match=r"`grid` and `species` must be given.*ase_pet.formats.ponita.read"
+        ) as error:
             PETCalculator(path)
         assert str(path) in str(error.value)
     path = saved(state_dict(toy("PNITA")))
@@ -103,17 +128,23 @@ def test_what_the_file_lacks_is_asked_for(saved):
         ponita.read(path, GRID, SPECIES)
 
 
-@pytest.mark.parametrize(("given", "message"), [
-    ({"species": SPECIES[:4]}, r"its atoms have 5 inputs besides 0 vectors \(`vector_inputs`\), but `species` gives 4"),
-    ({"species": []}, r"`species` is \(\): expected different atomic numbers"),
-    ({"species": [1, 1, 6, 8, 14]}, r"`species` is \[1, 1, 6, 8, 14\]: expected different"),
-    ({"vector_inputs": 1}, "its atoms have 4 inputs besides 1 vectors"),
-    ({"grid": 2 * GRID}, "expected unit vectors"),
-    ({"grid": "cubic"}, "`orientations` is 'cubic'"),
-    ({"grid": "given:3"}, "expected unit vectors"),
-    ({"scale": float("nan")}, "`scale` is nan"),
-    ({"multiple_readouts": False}, "it has 2 readouts: `multiple_readouts` is False"),
-])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"species": SPECIES[:4]},
+            r"its atoms have 5 inputs besides 0 vectors \(`vector_inputs`\), but `species` gives 4",
+        ),
+        ({"species": []}, r"`species` is \(\): expected different atomic numbers"),
+        ({"species": [1, 1, 6, 8, 14]}, r"`species` is \[1, 1, 6, 8, 14\]: expected different"),
+        ({"vector_inputs": 1}, "its atoms have 4 inputs besides 1 vectors"),
+        ({"grid": 2 * GRID}, "expected unit vectors"),
+        ({"grid": "cubic"}, "`orientations` is 'cubic'"),
+        ({"grid": "given:3"}, "expected unit vectors"),
+        ({"scale": float("nan")}, "`scale` is nan"),
+        ({"multiple_readouts": False}, "it has 2 readouts: `multiple_readouts` is False"),
+    ],
+)
 def test_what_does_not_fit_is_refused(saved, given, message):
     path = saved(state_dict(toy()))
     with pytest.raises(ValueError, match=message) as error:
@@ -129,22 +160,43 @@ def with_(**changes):
     return lambda state: state | {key.replace("__", "."): value for key, value in changes.items()}
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (without("x_embedder.weight"), "lacks `x_embedder.weight`"),
-    (without("interaction_layers.1.conv.kernel.weight"), "holds the unknown `interaction_layers.1"),
-    (without("interaction_layers.1.norm.bias"), "lacks `interaction_layers.1.norm.bias`"),
-    (without("read_out_layers.1.bias"), "lacks `read_out_layers.1.bias`"),
-    (with_(net__weight=torch.ones(2)), "holds the unknown `net.weight`"),
-    (with_(net__weight="text"), "holds `net.weight`, which is not a tensor"),
-    (with_(basis_fn__1__weight=torch.ones(8, 39)), "its kernels have 39 polynomials of invariants"),
-    (with_(basis_fn__3__weight=torch.ones(6, 9)), r"`basis_fn.3.weight` has shape \(6, 9\): expected \(6, 8\)"),
-    (with_(basis_fn__3__bias=torch.full((6,), torch.inf)), "`basis_fn.3.bias` is not finite"),
-    (with_(basis_fn__3__bias=torch.ones(6).half()), "expected all in float32 or all in float64"),
-    (with_(windowing_fn__p=torch.tensor(2.5)), "`windowing_fn` is not one radius and one whole power"),
-    (with_(windowing_fn__r_max=torch.tensor(-1.0)), "`cutoff` is -1.0"),
-    (lambda state: lightning(state, {**state, "basis_fn.3.bias": torch.ones(7)}), "do not have the shapes of its weights"),
-    (lambda state: [1, 2], "does not hold a table of tensors"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("x_embedder.weight"), "lacks `x_embedder.weight`"),
+        (
+            without("interaction_layers.1.conv.kernel.weight"),
+            "holds the unknown `interaction_layers.1",
+        ),
+        (without("interaction_layers.1.norm.bias"), "lacks `interaction_layers.1.norm.bias`"),
+        (without("read_out_layers.1.bias"), "lacks `read_out_layers.1.bias`"),
+        (with_(net__weight=torch.ones(2)), "holds the unknown `net.weight`"),
+        (with_(net__weight="text"), "holds `net.weight`, which is not a tensor"),
+        (
+            with_(basis_fn__1__weight=torch.ones(8, 39)),
+            "its kernels have 39 polynomials of invariants",
+        ),
+        (
+            with_(basis_fn__3__weight=torch.ones(6, 9)),
+            r"`basis_fn.3.weight` has shape \(6, 9\): expected \(6, 8\)",
+        ),
+        (with_(basis_fn__3__bias=torch.full((6,), torch.inf)), "`basis_fn.3.bias` is not finite"),
+        (
+            with_(basis_fn__3__bias=torch.ones(6).half()),
+            "expected all in float32 or all in float64",
+        ),
+        (
+            with_(windowing_fn__p=torch.tensor(2.5)),
+            "`windowing_fn` is not one radius and one whole power",
+        ),
+        (with_(windowing_fn__r_max=torch.tensor(-1.0)), "`cutoff` is -1.0"),
+        (
+            lambda state: lightning(state, {**state, "basis_fn.3.bias": torch.ones(7)}),
+            "do not have the shapes of its weights",
+        ),
+        (lambda state: [1, 2], "does not hold a table of tensors"),
+    ],
+)
 def test_files_that_are_not_what_they_seem(saved, change, message):
     path = saved(change(state_dict(toy())))
     with pytest.raises(ValueError, match=message) as error:
@@ -165,10 +217,13 @@ def test_nothing_in_a_file_runs(saved, tmp_path):
 
 def test_damaged_files_are_refused_or_read(saved):
     """Cut off, or with one to three bits flipped: never another exception."""
-    path, random = saved(lightning(state_dict(toy()), state_dict(toy(seed=1)))), np.random.default_rng(0)
+    path, random = (
+        saved(lightning(state_dict(toy()), state_dict(toy(seed=1)))),
+        np.random.default_rng(0),
+    )
     data = path.read_bytes()
     for k in range(60):
-        mutant = bytearray(data[:random.integers(1, len(data))] if k % 2 else data)
+        mutant = bytearray(data[: random.integers(1, len(data))] if k % 2 else data)
         for place in random.integers(0, len(mutant), 3 * (1 - k % 2)):
             mutant[place] ^= 1 << int(random.integers(0, 8))
         path.write_bytes(mutant)

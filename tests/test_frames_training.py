@@ -19,11 +19,15 @@ FRAMES = 'symmetrise = "{}"\naugmentation = "frames"\n'
 @pytest.fixture
 def framed(recipe):
     """Function that writes a recipe of a model trained in frames."""
+
     def write(epochs=3, symmetrise="ecse", **options):
         path = recipe(epochs, **options)
-        rarely = path.read_text().replace("[optimiser]\n", f"[optimiser]\nvalidate_every = {max(1, epochs // 3)}\n")
+        rarely = path.read_text().replace(
+            "[optimiser]\n", f"[optimiser]\nvalidate_every = {max(1, epochs // 3)}\n"
+        )
         path.write_text(FRAMES.format(symmetrise) + rarely)
         return path
+
     return write
 
 
@@ -45,8 +49,13 @@ def test_the_mean_of_draws_is_the_mean_over_frames(name):
 @pytest.mark.parametrize("name", ["ethanol", "CO2 160", "CO2 180", "atom"])
 def test_all_frames_drawn_are_the_mean_over_frames(name):
     graph = batch([STRUCTURES[name]()], local_pet().cutoff)
-    all_drawn, exact = (evaluation.Evaluation(model, graph) for model in (
-        sampled(local_pet(), "ecse", torch.Generator(), draws=1000), symmetrise(local_pet(), "ecse")))
+    all_drawn, exact = (
+        evaluation.Evaluation(model, graph)
+        for model in (
+            sampled(local_pet(), "ecse", torch.Generator(), draws=1000),
+            symmetrise(local_pet(), "ecse"),
+        )
+    )
     assert worst(all_drawn.energies, exact.energies) < 1e-13
     assert (all_drawn.forces - exact.forces).abs().max() < 1e-12
 
@@ -63,7 +72,10 @@ def test_energies_of_draws_scatter():
 
 
 def test_draws_turn_with_the_structure(generator):
-    """With the same seed the same frames are drawn, whose order does not change with the orientation."""
+    """With the same seed the same frames are drawn.
+
+    Whose order does not change with the orientation.
+    """
     atoms, turn = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
     first, second = (drawn(batch([one], 4.0), "ecse", 3) for one in (atoms, turned(atoms, turn)))
     assert worst(first, second) < 1e-12
@@ -88,14 +100,19 @@ def test_forces_of_a_draw_are_the_derivative_of_its_energy(draws):
 def test_reflections_are_drawn_with_parity_only():
     """A chiral environment is seen in as many energies as there are frames, or twice as many."""
     graph = batch([STRUCTURES["chiral"]()], 4.0)
-    counts = [len(drawn(graph, name, 300)[:, 0].mul(1e9).round().unique()) for name in ("ecse:so3", "ecse")]
+    counts = [
+        len(drawn(graph, name, 300)[:, 0].mul(1e9).round().unique())
+        for name in ("ecse:so3", "ecse")
+    ]
     assert counts[1] == 2 * counts[0]
 
 
 def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, generator):
     metrics = train(framed(40), tmp_path / "run")
     assert metrics["train"]["forces"]["rmse"] < 0.8 * metrics["train"]["forces"]["rms"]
-    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    history = [
+        json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    ]
     chosen = min(history, key=lambda record: record["score"])["val"]
     for label in ("energy", "forces"):  # weights are chosen by the errors that they have in use
         assert chosen[label]["rmse"] == pytest.approx(metrics["val"][label]["rmse"], rel=1e-5)
@@ -104,28 +121,52 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
     assert isinstance(calculator.model, ecse.Model)
     assert "symmetriser `ecse`" in (tmp_path / "run/README.md").read_text()
     found = calculator.evaluate(frames, ("energy", "forces"))
-    errors = np.concatenate([(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)])
+    errors = np.concatenate(
+        [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)]
+    )
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
-    assert PETCalculator(tmp_path / "run", symmetrise="ecse:so3").card.provenance["augmentation"] == "frames"
+    assert (
+        PETCalculator(tmp_path / "run", symmetrise="ecse:so3").card.provenance["augmentation"]
+        == "frames"
+    )
     for name in ("none", "group:O"):
-        with pytest.raises(ValueError, match=f"`symmetrise` is '{name}', but `argon` was trained in the frames of 'ecse'"):
+        with pytest.raises(
+            ValueError,
+            match=f"`symmetrise` is '{name}', but `argon` was trained in the frames of 'ecse'",
+        ):
             PETCalculator(tmp_path / "run", symmetrise=name)
     turn = rotations.random_orthogonal(1, generator)[0].numpy()
-    energies = [r["energy"] for r in calculator.evaluate([frames[0], turned(frames[0], turn)], ("energy",))]
+    energies = [
+        r["energy"] for r in calculator.evaluate([frames[0], turned(frames[0], turn)], ("energy",))
+    ]
     assert energies[0] == pytest.approx(energies[1], abs=1e-5)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(framed, tmp_path):
-    whole, stopped = ((folder / "weights.safetensors").read_bytes() for folder in whole_and_stopped(framed(3), tmp_path))
+    whole, stopped = (
+        (folder / "weights.safetensors").read_bytes()
+        for folder in whole_and_stopped(framed(3), tmp_path)
+    )
     assert whole == stopped
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ('"frames"', '"mirrors"', "`augmentation` is 'mirrors': valid choices are rotations, frames"),
-    ('symmetrise = "ecse"', 'symmetrise = "group:O"', "means nothing outside the frames of ECSE, but `symmetrise` is 'group:O'"),
-    ('"frames"\n', '"frames"\ndraws = 0\n', "`draws` is 0: expected a whole number above 0"),
-    ('symmetrise = "ecse"\n', "", "`symmetrise` is 'none': expected 'ecse'"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"frames"',
+            '"mirrors"',
+            "`augmentation` is 'mirrors': valid choices are rotations, frames",
+        ),
+        (
+            'symmetrise = "ecse"',
+            'symmetrise = "group:O"',
+            "means nothing outside the frames of ECSE, but `symmetrise` is 'group:O'",
+        ),
+        ('"frames"\n', '"frames"\ndraws = 0\n', "`draws` is 0: expected a whole number above 0"),
+        ('symmetrise = "ecse"\n', "", "`symmetrise` is 'none': expected 'ecse'"),
+    ],
+)
 def test_a_recipe_that_does_not_fit_is_refused(framed, tmp_path, old, new, message):
     path = framed()
     path.write_text(path.read_text().replace(old, new))

@@ -28,12 +28,17 @@ def rows(centres, neighbours, vectors):
 
 
 def both_ways(pairs):
-    return rows(np.concatenate([pairs.centres, pairs.neighbours]), np.concatenate([pairs.neighbours, pairs.centres]),
-                np.concatenate([pairs.vectors, -pairs.vectors]))
+    return rows(
+        np.concatenate([pairs.centres, pairs.neighbours]),
+        np.concatenate([pairs.neighbours, pairs.centres]),
+        np.concatenate([pairs.vectors, -pairs.vectors]),
+    )
 
 
 def brute_force(atoms, cutoff, images):
-    """All edges by a loop over lattice vectors with coefficients up to `images` along periodic directions."""
+    """All edges by a loop over lattice vectors with coefficients up to `images` along periodic
+    directions.
+    """
     ranges = [range(-images, images + 1) if periodic else (0,) for periodic in atoms.pbc]
     found = []
     for shift in np.array(np.meshgrid(*ranges)).reshape(3, -1).T:
@@ -92,10 +97,14 @@ def test_half_list_is_that_of_ase(name):
     np.testing.assert_allclose(both_ways(half(atoms, cutoff)), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["primitive, cutoff of several cells", "sheared primitive", "slab", "molecule"])
+@pytest.mark.parametrize(
+    "name", ["primitive, cutoff of several cells", "sheared primitive", "slab", "molecule"]
+)
 def test_half_list_is_that_of_brute_force(name):
     make, cutoff = CASES[name]
-    np.testing.assert_allclose(both_ways(half(make(), cutoff)), brute_force(make(), cutoff, 9), atol=1e-6)
+    np.testing.assert_allclose(
+        both_ways(half(make(), cutoff)), brute_force(make(), cutoff, 9), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("pbc", EVERY_PBC)
@@ -103,7 +112,9 @@ def test_half_list_is_that_of_brute_force(name):
 def test_every_pbc_is_that_of_ase(make, pbc):
     atoms = make()
     atoms.pbc = pbc
-    np.testing.assert_allclose(both_ways(half(atoms, 5.0)), rows(*neighbor_list("ijD", atoms, 5.0)), atol=1e-6)
+    np.testing.assert_allclose(
+        both_ways(half(atoms, 5.0)), rows(*neighbor_list("ijD", atoms, 5.0)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("pbc", EVERY_PBC)
@@ -126,7 +137,9 @@ def test_atoms_many_cells_away(cells):
     np.testing.assert_allclose(both_ways(pairs), expected, atol=rounding)
 
 
-@pytest.mark.parametrize("distance, count", [(3.999999, 1), (4.000001, 0), (50.0, 0), (1e7, 0), (1.9e9, 0)])
+@pytest.mark.parametrize(
+    "distance, count", [(3.999999, 1), (4.000001, 0), (50.0, 0), (1e7, 0), (1.9e9, 0)]
+)
 def test_dimer_at_and_beyond_the_cutoff(distance, count):
     assert len(half(Atoms("Si2", [[0, 0, 0], [distance / 2, 0, 0]]), 2.0).centres) == count
 
@@ -138,20 +151,26 @@ def test_isolated_atom_has_no_edges():
 
 @pytest.mark.parametrize("pbc", [False, (True, False, False), True])
 def test_very_sparse_cluster(pbc):
-    """Dimers on a line of 1e6 A: neither a hang nor bins that fill the memory, and no pair is lost."""
+    """Dimers on a line of 1e6 A.
+
+    Neither a hang nor bins that fill the memory, and no pair is lost.
+    """
     places = np.cumsum(np.random.default_rng(0).uniform(10, 4e4, size=50))
     positions = np.repeat(places, 2)[:, None] * [1.0, 0.3, 0.1]
     positions[1::2] += 1.0
     atoms = Atoms("Si100", positions, cell=[3e6, 2e6, 2e6], pbc=pbc)
     pairs = half(atoms, 5.0)
     assert sorted(zip(pairs.centres.tolist(), pairs.neighbours.tolist(), strict=True)) == [
-        (2 * k, 2 * k + 1) for k in range(50)]
+        (2 * k, 2 * k + 1) for k in range(50)
+    ]
 
 
 @pytest.mark.parametrize("length", [60, 1e3, 1e4, 1e6, 1e8])
 @pytest.mark.parametrize("place", [0.0, 0.5, -0.3, 0.99999])
 def test_molecule_across_the_boundary_of_a_large_periodic_cell(length, place):
-    atoms = Atoms("Si3", [[0, 0, 0], [1, 0.5, 0.3], [0, 2, 2]], cell=[length, 2 * length, length], pbc=True)
+    atoms = Atoms(
+        "Si3", [[0, 0, 0], [1, 0.5, 0.3], [0, 2, 2]], cell=[length, 2 * length, length], pbc=True
+    )
     atoms.positions += place * atoms.cell.sum(0) - 0.6
     atoms.positions[1] += atoms.cell[1]
     expected = half(Atoms("Si3", [[0, 0, 0], [1, 0.5, 0.3], [0, 2, 2]]), 4.0)
@@ -163,7 +182,9 @@ def test_long_cell_filled_with_atoms_keeps_its_periodicity():
     atoms = make_supercell(bulk("Si", cubic=True), np.diag([60, 1, 1]))
     atoms.rattle(0.05, seed=0)
     assert atoms.cell.lengths()[0] > 50 * 5.0
-    np.testing.assert_allclose(both_ways(half(atoms, 5.0)), rows(*neighbor_list("ijD", atoms, 5.0)), atol=1e-6)
+    np.testing.assert_allclose(
+        both_ways(half(atoms, 5.0)), rows(*neighbor_list("ijD", atoms, 5.0)), atol=1e-6
+    )
 
 
 def test_half_list_has_each_pair_once():
@@ -187,7 +208,10 @@ def test_reverse_of_an_edge_is_a_roll_by_half():
 
 
 def test_vectors_are_made_in_float64():
-    """A shift by 1e5 A costs nothing in a float32 model, because differences are taken before the cast."""
+    """A shift by 1e5 A costs nothing in a float32 model.
+
+    Because differences are taken before the cast.
+    """
     atoms = silicon()
     atoms.positions = np.round(atoms.positions * 1024) / 1024  # exact also after the shift
     here = build(atoms, dtype=torch.float32).pair_vectors
@@ -211,7 +235,9 @@ def test_batch_offsets_atoms_of_later_structures():
         pairs = half(atoms, 4.0)
         assert (batch.structure[batch.pair_neighbour] == k).tolist() == own.tolist()
         np.testing.assert_array_equal(batch.pair_centre[own].numpy() - first[k], pairs.centres)
-        np.testing.assert_array_equal(batch.pair_neighbour[own].numpy() - first[k], pairs.neighbours)
+        np.testing.assert_array_equal(
+            batch.pair_neighbour[own].numpy() - first[k], pairs.neighbours
+        )
         np.testing.assert_array_equal(batch.pair_vectors[own].numpy(), pairs.vectors)
 
 
@@ -223,8 +249,14 @@ def test_batch_carries_charge_and_spin():
     assert batch.spin.tolist() == [1, 3]
 
 
-@pytest.mark.parametrize("cell", [np.zeros((3, 3)), np.diag([3.0, 4.0, 0.0]),
-                                  [[3.1, 0.2, 0.3], [1.7, 3.3, 0.9], [4.8, 3.5, 1.2]]])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        np.zeros((3, 3)),
+        np.diag([3.0, 4.0, 0.0]),
+        [[3.1, 0.2, 0.3], [1.7, 3.3, 0.9], [4.8, 3.5, 1.2]],
+    ],
+)
 def test_flat_cells_have_no_volume(cell):
     assert graph.from_atoms(Atoms("Si", cell=cell)).volume == 0
 
@@ -252,9 +284,16 @@ def nothing(atoms):
     """No event."""
 
 
-@pytest.mark.parametrize("make", [lambda: bulk("Si", cubic=True), lambda: sheared() * (3, 1, 2)], ids=["cubic", "sheared"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: bulk("Si", cubic=True), lambda: sheared() * (3, 1, 2)],
+    ids=["cubic", "sheared"],
+)
 def test_reused_lists_give_what_new_lists_give(make):
-    """300 steps of a random walk; atoms are wrapped, moved by lattice vectors, exchanged, removed and added on the way."""
+    """300 steps of a random walk.
+
+    Atoms are wrapped, moved by lattice vectors, exchanged, removed and added on the way.
+    """
     atoms = make()
     generator = np.random.default_rng(0)
     reusing, searching = (PETCalculator(tiny_pet(), skin=skin) for skin in (1.0, 0.0))
@@ -264,7 +303,9 @@ def test_reused_lists_give_what_new_lists_give(make):
         atoms.positions += 0.03 * generator.normal(size=atoms.positions.shape)
         forces, expected = reusing.get_forces(atoms), searching.get_forces(atoms)
         deviations.append(worst(forces, expected))
-        deviations.append(worst(reusing.get_potential_energy(atoms), searching.get_potential_energy(atoms)))
+        deviations.append(
+            worst(reusing.get_potential_energy(atoms), searching.get_potential_energy(atoms))
+        )
         searches.append(reusing._neighbours.searches)
     assert max(deviations) < TOLERANCES[torch.float64]["same"]
     assert searching._neighbours.searches == 300
@@ -283,23 +324,36 @@ def test_lattice_vectors_need_no_search(make):
     assert verlet.searches == 1
 
 
-@pytest.mark.parametrize("skin, distance, searches", [(1.0, 0.49, 1), (1.0, 0.51, 2), (0.2, 0.11, 2), (0.0, 0.0, 2)])
+@pytest.mark.parametrize(
+    "skin, distance, searches", [(1.0, 0.49, 1), (1.0, 0.51, 2), (0.2, 0.11, 2), (0.0, 0.0, 2)]
+)
 def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches):
     atoms, verlet = silicon(), graph.VerletList(4.0, skin)
     verlet(graph.from_atoms(atoms))
     atoms.positions[5] += distance * np.array([0.6, 0.0, 0.8])
-    np.testing.assert_allclose(both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6)
+    np.testing.assert_allclose(
+        both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6
+    )
     assert verlet.searches == searches
 
 
-@pytest.mark.parametrize("change", [
-    lambda atoms: atoms.set_cell(atoms.cell * 1.001), lambda atoms: atoms.set_cell(atoms.cell * 1.001, scale_atoms=True),
-    lambda atoms: atoms.set_pbc((True, True, False)), lambda atoms: atoms.symbols.__setitem__(0, "C"),
-    lambda atoms: atoms.__delitem__(7), lambda atoms: atoms.append(Atoms("H", [[0.5, 0.5, 0.5]])[0])])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda atoms: atoms.set_cell(atoms.cell * 1.001),
+        lambda atoms: atoms.set_cell(atoms.cell * 1.001, scale_atoms=True),
+        lambda atoms: atoms.set_pbc((True, True, False)),
+        lambda atoms: atoms.symbols.__setitem__(0, "C"),
+        lambda atoms: atoms.__delitem__(7),
+        lambda atoms: atoms.append(Atoms("H", [[0.5, 0.5, 0.5]])[0]),
+    ],
+)
 def test_another_system_is_searched_anew(change):
     """However little its atoms have moved."""
     atoms, verlet = silicon(), graph.VerletList(4.0, 1.0)
     verlet(graph.from_atoms(atoms))
     change(atoms)
-    np.testing.assert_allclose(both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6)
+    np.testing.assert_allclose(
+        both_ways(verlet(graph.from_atoms(atoms))), both_ways(half(atoms, 4.0)), atol=1e-6
+    )
     assert verlet.searches == 2

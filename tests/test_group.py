@@ -11,11 +11,20 @@ from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.symmetrisers import ecse, symmetrise
 
-NAMES = ("group:O", "group:O:proper", "group:I", "group:I:proper", "quadrature:2", "quadrature:2:proper")
+NAMES = (
+    "group:O",
+    "group:O:proper",
+    "group:I",
+    "group:I:proper",
+    "quadrature:2",
+    "quadrature:2:proper",
+)
 SIZES = (48, 24, 120, 60, 36, 18)
 ELEMENTS = {
-    "group:O": rotations.with_inversion(rotations.octahedral()), "group:O:proper": rotations.octahedral(),
-    "group:I": rotations.with_inversion(rotations.icosahedral()), "group:I:proper": rotations.icosahedral(),
+    "group:O": rotations.with_inversion(rotations.octahedral()),
+    "group:O:proper": rotations.octahedral(),
+    "group:I": rotations.with_inversion(rotations.icosahedral()),
+    "group:I:proper": rotations.icosahedral(),
 }
 SCALE = 0.01  # of energies, so that they are about 1 eV per atom
 
@@ -46,7 +55,10 @@ def test_mean_is_that_of_rotated_structures(name, size):
 def test_energies_and_forces_have_the_symmetry_of_the_group(name, structure):
     atoms, turns = STRUCTURES[structure](), ELEMENTS[name][::5]
     model = symmetrise(NETWORK, name)
-    still, results = evaluate(model, atoms), evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns))
+    still, results = (
+        evaluate(model, atoms),
+        evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns)),
+    )
     forces = results.forces.view(len(turns), -1, 3) @ turns
     assert worst(results.energy, still.energy.expand(len(turns))) < 1e-13
     assert worst(forces, still.forces.expand(len(turns), -1, -1)) < 1e-11
@@ -55,14 +67,19 @@ def test_energies_and_forces_have_the_symmetry_of_the_group(name, structure):
 def test_inversion_makes_inverted_structures_equal():
     network, (atoms, other) = passing(species=(1, 6, 7, 8, 14)), (chiral(), chiral())
     other.positions *= -1
-    proper, full = (evaluate(symmetrise(network, name), atoms, other).energy
-                    for name in ("quadrature:2:proper", "quadrature:2"))
+    proper, full = (
+        evaluate(symmetrise(network, name), atoms, other).energy
+        for name in ("quadrature:2:proper", "quadrature:2")
+    )
     assert abs(full[0] - full[1]) < 1e-13
     assert abs(proper[0] - proper[1]) > 1e-5
 
 
 def test_residual_falls_with_the_number_of_rotations():
-    """Of a smooth network, whose weights are small; relative to that of a mean over an inversion only."""
+    """Of a smooth network, whose weights are small.
+
+    Relative to that of a mean over an inversion only.
+    """
     network = passing()
     for parameter in network.parameters():
         parameter.mul_(0.6)
@@ -82,7 +99,10 @@ def test_forces_and_hessian_are_derivatives(structure):
         copy.positions[k // 6, k // 2 % 3] += h * (2 * (k % 2) - 1)
     results = evaluate(model, *moved)
     energy, forces = results.energy.view(6, 2).numpy(), results.forces.numpy().reshape(6, 2, -1)
-    assert worst((energy[:, 0] - energy[:, 1]) / (2 * h), evaluate(model, atoms).forces[:2].flatten()) < 1e-6
+    assert (
+        worst((energy[:, 0] - energy[:, 1]) / (2 * h), evaluate(model, atoms).forces[:2].flatten())
+        < 1e-6
+    )
     assert worst((forces[:, 0] - forces[:, 1]) / (2 * h), found[:6]) < 1e-6
     assert worst(found, found.T) < 1e-12
 
@@ -101,12 +121,22 @@ def test_size_of_chunks_changes_rounding_only(chunk_edges):
 
 
 def test_gradients_of_any_sum_of_atomic_energies_are_exact():
-    """With weights that differ between the atoms of a structure, which the sums of an Evaluation never have."""
-    graph, model = batch([toys.sheared(), toys.ethanol()], NETWORK.cutoff), symmetrise(NETWORK, "group:O:proper")
+    """With weights that differ between the atoms of a structure.
+
+    Which the sums of an Evaluation never have.
+    """
+    graph, model = (
+        batch([toys.sheared(), toys.ethanol()], NETWORK.cutoff),
+        symmetrise(NETWORK, "group:O:proper"),
+    )
     weights = torch.linspace(-1, 2, graph.n_atoms, dtype=torch.float64)
     gradients = []
-    for terms in (lambda graph: model(graph), lambda graph: torch.stack(
-            [NETWORK(graph.with_vectors(graph.pair_vectors @ turn.T)) for turn in model.rotations]).mean(0)):
+    for terms in (
+        lambda graph: model(graph),
+        lambda graph: torch.stack(
+            [NETWORK(graph.with_vectors(graph.pair_vectors @ turn.T)) for turn in model.rotations]
+        ).mean(0),
+    ):
         vectors = graph.pair_vectors.clone().requires_grad_()
         gradients += torch.autograd.grad(terms(graph.with_vectors(vectors)) @ weights, vectors)
     assert worst(*gradients) < 1e-12
@@ -123,7 +153,7 @@ def test_losses_on_forces_reach_the_weights():
         results = Evaluation(symmetrise(network, "group:O:proper"), graph, training=True)
         return results.forces.square().sum() + results.energy.square().sum()
 
-    gradient, = torch.autograd.grad(loss(), weight)
+    (gradient,) = torch.autograd.grad(loss(), weight)
     slope = (loss(1e-5) - loss(-2e-5)) / 2e-5
     assert abs(slope - gradient[0, 0]) < 1e-6 * gradient.abs().max()
 
@@ -151,7 +181,9 @@ def test_frames_of_ecse_can_hold_a_mean_over_a_group():
 def test_float32_has_the_symmetry_of_the_group_to_its_rounding():
     network, atoms = passing(dtype=torch.float32), toys.silicon()
     model, turns = symmetrise(network, "group:O"), ELEMENTS["group:O"][::9]
-    energies = evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns), dtype=torch.float32).energy
+    energies = evaluate(
+        model, *(turned(atoms, turn.numpy()) for turn in turns), dtype=torch.float32
+    ).energy
     assert (energies - energies[0]).abs().max() < 1e-6 * len(atoms)
 
 
@@ -163,15 +195,24 @@ def test_calculator_takes_it_by_name():
     assert np.isfinite(atoms.get_stress()).all()
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("group", "'group:': valid choices are group:O, group:O:proper, group:I, group:I:proper"),
-    ("group:T", "'group:T': valid choices are group:O, "),
-    ("group:O:improper", "'group:O:improper': valid"),
-    ("quadrature", "'quadrature:': expected quadrature:L or quadrature:L:proper with an order L of 1 to 20"),
-    ("quadrature:0", "'quadrature:0': expected"),
-    ("quadrature:21", "'quadrature:21': expected"),
-    ("quadrature:2.5", "'quadrature:2.5': expected"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("group", "'group:': valid choices are group:O, group:O:proper, group:I, group:I:proper"),
+        ("group:T", "'group:T': valid choices are group:O, "),
+        ("group:O:improper", "'group:O:improper': valid"),
+        (
+            "quadrature",
+            (
+                "'quadrature:': expected quadrature:L or quadrature:L:proper with an order L of 1"
+                " to 20"
+            ),
+        ),
+        ("quadrature:0", "'quadrature:0': expected"),
+        ("quadrature:21", "'quadrature:21': expected"),
+        ("quadrature:2.5", "'quadrature:2.5': expected"),
+    ],
+)
 def test_arguments_are_checked(name, message):
     with pytest.raises(ValueError, match=message):
         symmetrise(NETWORK, name)

@@ -1,4 +1,7 @@
-"""Hessians: second derivatives of every kind of model, against differences of forces, and by both ways to them."""
+"""Hessians.
+
+Second derivatives of every kind of model, against differences of forces, and by both ways to them.
+"""
 
 import numpy as np
 import original_pet_files
@@ -46,7 +49,10 @@ def check(calculator, atoms):
     found = calculator.hessian(atoms)
     assert worst(found, differences(calculator, atoms)) < 10 * EXACT["derivative"]
     assert worst(found, found.T) < EXACT["derived"]
-    assert np.abs(found.reshape(-1, len(atoms), 3).sum(1)).max() < EXACT["derived"] * np.abs(found).max()
+    assert (
+        np.abs(found.reshape(-1, len(atoms), 3).sum(1)).max()
+        < EXACT["derived"] * np.abs(found).max()
+    )
 
 
 @pytest.mark.parametrize("structure", ["sheared", "slab"])
@@ -72,7 +78,11 @@ def test_passes_over_neighbours_give_what_passes_over_atoms_give(name, structure
 def test_passes_of_a_local_model_are_those_of_its_neighbours(monkeypatch):
     model, atoms = local_pet(), silicon() * (2, 2, 1)
     graph, passes, gradient = batch(model, atoms), [], environments.gradient
-    monkeypatch.setattr(environments, "gradient", lambda *args, **more: (passes.append(1), gradient(*args, **more))[1])
+    monkeypatch.setattr(
+        environments,
+        "gradient",
+        lambda *args, **more: (passes.append(1), gradient(*args, **more))[1],
+    )
     evaluation.hessian(model, graph)
     assert len(passes) == 1 + 3 * int(torch.bincount(graph.centre).max()) < 1 + 3 * len(atoms)
 
@@ -81,19 +91,29 @@ def test_passes_of_a_local_model_are_those_of_its_neighbours(monkeypatch):
 def test_rows_of_some_atoms(name):
     calculator, atoms = PETCalculator(MODELS[name]()), slab()
     whole = calculator.hessian(atoms).reshape(6, 3, 18)
-    assert worst(calculator.hessian(atoms, of=[4, 1]), whole[[4, 1]].reshape(6, 18)) < EXACT["derived"]
+    assert (
+        worst(calculator.hessian(atoms, of=[4, 1]), whole[[4, 1]].reshape(6, 18)) < EXACT["derived"]
+    )
 
 
 def test_isolated_atoms_have_no_curvature():
     calculator = PETCalculator(MODELS["local PET"]())
-    np.testing.assert_array_equal(calculator.hessian(Atoms("SiO", [[0, 0, 0], [0, 0, 9]])), np.zeros((6, 6)))
+    np.testing.assert_array_equal(
+        calculator.hessian(Atoms("SiO", [[0, 0, 0], [0, 0, 9]])), np.zeros((6, 6))
+    )
 
 
 def test_the_solver_is_refused_as_its_second_derivatives_are_wrong():
     model = tiny_pet("solver")
-    with pytest.raises(PropertyNotImplementedError, match="second derivatives of this model are not exact"):
+    with pytest.raises(
+        PropertyNotImplementedError, match="second derivatives of this model are not exact"
+    ):
         PETCalculator(model).hessian(sheared())
-    wrong = type("Wrong", (), {"exact_second_derivatives": True, "__call__": lambda self, graph: model(graph)})()
+    wrong = type(
+        "Wrong",
+        (),
+        {"exact_second_derivatives": True, "__call__": lambda self, graph: model(graph)},
+    )()
     found = evaluation.hessian(wrong, batch(model, sheared())).numpy()
     assert worst(found, differences(PETCalculator(model, skin=0), sheared())) > 1e-4
 
@@ -102,8 +122,14 @@ def moves(atoms, length, count=9):
     """Displacements of some atoms in all directions; none of the first."""
     random = np.random.default_rng(0)
     shifts = random.normal(size=(count, 3))
-    return [(0, np.zeros(3)), *zip(random.integers(len(atoms), size=count),
-                                   length * shifts / np.linalg.norm(shifts, axis=1, keepdims=True), strict=True)]
+    return [
+        (0, np.zeros(3)),
+        *zip(
+            random.integers(len(atoms), size=count),
+            length * shifts / np.linalg.norm(shifts, axis=1, keepdims=True),
+            strict=True,
+        ),
+    ]
 
 
 @pytest.mark.parametrize("batch_atoms", [None, 40])
@@ -119,9 +145,14 @@ def test_forces_of_displaced_copies_are_those_of_whole_structures(name, length, 
 def test_only_environments_that_hold_the_displaced_atom_are_evaluated(monkeypatch):
     model, atoms = local_pet(cutoff=3.0), silicon() * (2, 2, 2)
     seen, forward = [], model.forward
-    monkeypatch.setattr(model, "forward", lambda graph: (seen.append(graph.n_atoms), forward(graph))[1])
+    monkeypatch.setattr(
+        model, "forward", lambda graph: (seen.append(graph.n_atoms), forward(graph))[1]
+    )
     PETCalculator(model).displaced_forces(atoms, moves(atoms, 0.01, 3)[1:])
-    assert seen == [64 + 1, 3 * (1 + 4) + 1]  # at rest; an atom and its four neighbours; one that stands for all neighbours
+    assert seen == [
+        64 + 1,
+        3 * (1 + 4) + 1,
+    ]  # at rest; an atom and its four neighbours; one that stands for all neighbours
 
 
 def test_symmetrised_models_and_small_cells_give_the_same_forces_another_way():
@@ -131,12 +162,20 @@ def test_symmetrised_models_and_small_cells_give_the_same_forces_another_way():
     assert worst(calculator.displaced_forces(atoms, displacements), whole) == 0
 
 
-@pytest.mark.parametrize("displacements", [[(2, [0, 0, 0.1])], [(-1, [0, 0, 0.1])], [(0, [0, 0, np.nan])]])
+@pytest.mark.parametrize(
+    "displacements", [[(2, [0, 0, 0.1])], [(-1, [0, 0, 0.1])], [(0, [0, 0, np.nan])]]
+)
 def test_bad_displacements_are_named(displacements):
-    with pytest.raises(ValueError, match="`displacements`: expected indices from 0 to 1 and finite lengths in A"):
-        PETCalculator(local_pet()).displaced_forces(Atoms("SiO", [[0, 0, 0], [0, 0, 1.5]]), displacements)
+    with pytest.raises(
+        ValueError, match="`displacements`: expected indices from 0 to 1 and finite lengths in A"
+    ):
+        PETCalculator(local_pet()).displaced_forces(
+            Atoms("SiO", [[0, 0, 0], [0, 0, 1.5]]), displacements
+        )
 
 
 def test_no_displacement_brings_atoms_together():
     with pytest.raises(InvalidStructure, match="closer than 0.1 A"):
-        PETCalculator(local_pet()).displaced_forces(Atoms("SiO", [[0, 0, 0], [0, 0, 1.5]]), [(0, [0, 0, 1.45])])
+        PETCalculator(local_pet()).displaced_forces(
+            Atoms("SiO", [[0, 0, 0], [0, 0, 1.5]]), [(0, [0, 0, 1.45])]
+        )

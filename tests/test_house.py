@@ -1,4 +1,7 @@
-"""The house: one direction of imports, budgets, docstrings, plug-in contracts, the list of packages."""
+"""The house.
+
+One direction of imports, budgets, docstrings, plug-in contracts, the list of packages.
+"""
 
 import ast
 import configparser
@@ -16,12 +19,39 @@ PACKAGE = ROOT / "ase_pet"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
 
 # A module imports from its own room and from rooms of earlier lines only.
-ROOMS = (("plugins", "rotations"), ("orientations",), ("graph",), ("layers",), ("models",), ("symmetrisers",),
-         ("environments",), ("evaluation", "uncertainty"), ("outputs",), ("formats",), ("cards", "published"), ("store",),
-         ("arguments",), ("calculator",), ("checks", "md", "phonons"), ("train",), ("cli",), ("__init__", "__main__"))
+ROOMS = (
+    ("plugins", "rotations"),
+    ("orientations",),
+    ("graph",),
+    ("layers",),
+    ("models",),
+    ("symmetrisers",),
+    ("environments",),
+    ("evaluation", "uncertainty"),
+    ("outputs",),
+    ("formats",),
+    ("cards", "published"),
+    ("store",),
+    ("arguments",),
+    ("calculator",),
+    ("checks", "md", "phonons"),
+    ("train",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-ENGINE_FREE = ("plugins", "rotations", "orientations", "graph", "layers", "models", "symmetrisers", "environments",
-               "evaluation", "outputs")
+ENGINE_FREE = (
+    "plugins",
+    "rotations",
+    "orientations",
+    "graph",
+    "layers",
+    "models",
+    "symmetrisers",
+    "environments",
+    "evaluation",
+    "outputs",
+)
 NO_FILES = (*ENGINE_FREE, "arguments", "calculator")
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 40
@@ -52,7 +82,7 @@ def imported(name):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
-            base = package[:len(package) - node.level + 1] if node.level else []
+            base = package[: len(package) - node.level + 1] if node.level else []
             base = [*base, *filter(None, [node.module])]
             names += [".".join([*base, alias.name]) for alias in node.names]
     return names
@@ -67,7 +97,11 @@ def outside_imports(name, module):
 
 
 def functions(name):
-    return [node for node in ast.walk(tree(name)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [
+        node
+        for node in ast.walk(tree(name))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
 
 
 def of_rooms(rooms):
@@ -78,7 +112,9 @@ def of_rooms(rooms):
 def test_imports_come_from_earlier_rooms(name):
     own = room(name)
     parts = [dotted.split(".") for dotted in outside_imports(name, "ase_pet")]
-    rooms = {part[1] if len(part) > 1 and part[1] in LEVEL else "__init__" for part in parts} - {own}
+    rooms = {part[1] if len(part) > 1 and part[1] in LEVEL else "__init__" for part in parts} - {
+        own
+    }
     late = sorted(other for other in rooms if LEVEL[other] >= LEVEL[own])
     assert not late, f"{name} ({own}) imports from {', '.join(late)}"
 
@@ -96,14 +132,19 @@ def test_only_calculator_knows_the_interface_of_ase(name):
 @pytest.mark.parametrize("name", of_rooms(ENGINE_FREE))
 def test_models_know_no_engine(name):
     allowed = {"graph": ["ase.data"]}.get(room(name), [])
-    assert [dotted for dotted in outside_imports(name, "ase")
-            if not any(inside(dotted, module) for module in allowed)] == []
+    assert [
+        dotted
+        for dotted in outside_imports(name, "ase")
+        if not any(inside(dotted, module) for module in allowed)
+    ] == []
 
 
 @pytest.mark.parametrize("name", of_rooms(NO_FILES))
 def test_only_store_and_formats_touch_files(name):
     modules = ("pathlib", "os", "io", "shutil", "tempfile", "zipfile", "pickle", "safetensors")
-    assert [dotted for dotted in imported(name) if any(inside(dotted, module) for module in modules)] == []
+    assert [
+        dotted for dotted in imported(name) if any(inside(dotted, module) for module in modules)
+    ] == []
     assert "open" not in {node.id for node in ast.walk(tree(name)) if isinstance(node, ast.Name)}
 
 
@@ -115,23 +156,31 @@ def test_file_is_short(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_functions_are_short(name):
-    long = [f"{node.name}: {size} lines" for node in functions(name)
-            if (size := node.end_lineno - node.lineno + 1) > MOST_LINES_OF_A_FUNCTION]
+    long = [
+        f"{node.name}: {size} lines"
+        for node in functions(name)
+        if (size := node.end_lineno - node.lineno + 1) > MOST_LINES_OF_A_FUNCTION
+    ]
     assert long == []
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("__main__.py")])
 def test_public_names_have_docstrings(name):
     module = tree(name)
-    public = [node for node in module.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-              and not node.name.startswith("_")]
+    public = [
+        node
+        for node in module.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+    ]
     assert ast.get_docstring(module), f"{name} has no docstring"
     assert [node.name for node in public if not ast.get_docstring(node)] == []
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_nothing_is_left_to_do(name):
-    assert re.findall(r"TO" r"DO|FIX" r"ME|XX" r"X", (ROOT / name).read_text(encoding="utf-8")) == []
+    assert (
+        re.findall(r"TO" r"DO|FIX" r"ME|XX" r"X", (ROOT / name).read_text(encoding="utf-8")) == []
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -178,7 +227,9 @@ def test_check_says_what_it_measures_and_on_what(name):
     assert module.LEVEL in ("quick", "full")
     assert module.STRUCTURES in ("any", "periodic", "free", "pair")
     assert all(isinstance(limit.unit, str) for limit in module.LIMITS.values())
-    assert any(limit.float64 is not None and limit.float32 is not None for limit in module.LIMITS.values())
+    assert any(
+        limit.float64 is not None and limit.float32 is not None for limit in module.LIMITS.values()
+    )
 
 
 def test_every_room_of_the_package_is_known():
@@ -189,12 +240,18 @@ def test_listed_packages_are_all_there_are():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     listed = setup["options"]["packages"].split()
-    on_disk = [".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")]
+    on_disk = [
+        ".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")
+    ]
     assert listed == sorted([*on_disk, "ase_pet.calculators"])
     assert setup["options"]["package_dir"].strip() == "ase_pet.calculators = calculators"
 
 
 def test_calculators_are_flat_data():
-    deep = [path.relative_to(ROOT).as_posix() for path in (ROOT / "calculators").glob("*/*") if path.is_dir()]
+    deep = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "calculators").glob("*/*")
+        if path.is_dir()
+    ]
     code = [path.relative_to(ROOT).as_posix() for path in (ROOT / "calculators").rglob("*.py")]
     assert deep + code == []

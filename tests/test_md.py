@@ -20,7 +20,9 @@ from ase_pet import md
 
 
 def run(atoms, folder, **values):
-    return md.run(atoms, folder, **{"timestep": 5.0, "time": 1.0, "temperature": 60, "interval": 50} | values)
+    return md.run(
+        atoms, folder, **{"timestep": 5.0, "time": 1.0, "temperature": 60, "interval": 50} | values
+    )
 
 
 def copper(repeat=1):
@@ -48,8 +50,15 @@ def test_a_molecule_starts_without_net_momentum_and_rotation(name):
     assert atoms.get_kinetic_energy() > 0
 
 
-@pytest.mark.parametrize(("make", "count"), [
-    (lambda: molecule("H2O"), 3), (lambda: molecule("CO2"), 4), (lambda: molecule("H2"), 1), (springs.cube, 21)])
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda: molecule("H2O"), 3),
+        (lambda: molecule("CO2"), 4),
+        (lambda: molecule("H2"), 1),
+        (springs.cube, 21),
+    ],
+)
 def test_kinetic_energy_is_shared_by_the_freedoms_that_are_left(make, count):
     atoms, rng, energies = make(), np.random.default_rng(1), []
     for _ in range(600):
@@ -75,8 +84,14 @@ def test_freedoms_of_constraints_and_thermostats():
 def test_nve_conserves_energy_to_second_order(tmp_path):
     errors = []
     for timestep in (8.0, 4.0):
-        found = run(springs.cube(), tmp_path / str(timestep), timestep=timestep, time=2.0, thermo_interval=1,
-                    max_temperature=1e4)
+        found = run(
+            springs.cube(),
+            tmp_path / str(timestep),
+            timestep=timestep,
+            time=2.0,
+            thermo_interval=1,
+            max_temperature=1e4,
+        )
         errors.append(found.thermo()["conserved_eV"].std())
     assert 3.4 < errors[0] / errors[1] < 4.6
 
@@ -89,31 +104,49 @@ def test_a_molecule_keeps_its_momenta(tmp_path):
     assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-12
 
 
-# Freedoms in the width of the kinetic energy. Chains need more chaos than eight atoms on springs have: only the mean holds.
+# Freedoms in the width of the kinetic energy. Chains need more chaos than eight atoms on springs
+# have: only the mean holds.
 WIDTHS = {"langevin": 24, "bussi": 21, "nose-hoover": 50}
 
 
 @pytest.mark.parametrize("thermostat", ["langevin", "bussi", "nose-hoover"])
 def test_nvt_has_the_kinetic_energy_of_its_temperature(thermostat, tmp_path):
-    found = run(springs.cube(), tmp_path, ensemble="nvt", thermostat=thermostat, temperature=300, time=15.0,
-                timestep=10.0, thermo_interval=1, thermostat_time=100, interval=1500)
+    found = run(
+        springs.cube(),
+        tmp_path,
+        ensemble="nvt",
+        thermostat=thermostat,
+        temperature=300,
+        time=15.0,
+        timestep=10.0,
+        thermo_interval=1,
+        thermostat_time=100,
+        interval=1500,
+    )
     summary = found.summary()
     assert summary["error_temperature_K"] < 40
-    assert summary["mean_temperature_K"] == pytest.approx(300, abs=4 * summary["error_temperature_K"])
-    wide = WIDTHS[thermostat] * (units.kB * 300)**2 / 2
+    assert summary["mean_temperature_K"] == pytest.approx(
+        300, abs=4 * summary["error_temperature_K"]
+    )
+    wide = WIDTHS[thermostat] * (units.kB * 300) ** 2 / 2
     assert 0.5 < found.thermo()["kinetic_eV"][150:].var() / wide < 1.7
 
 
 @pytest.mark.parametrize("thermostat", ["bussi", "nose-hoover"])
 def test_nvt_conserves_energy_with_that_of_the_thermostat(thermostat, tmp_path):
-    table = run(springs.cube(), tmp_path, ensemble="nvt", thermostat=thermostat, temperature=300, time=2.0).thermo()
+    table = run(
+        springs.cube(), tmp_path, ensemble="nvt", thermostat=thermostat, temperature=300, time=2.0
+    ).thermo()
     assert table["conserved_eV"].std() < 0.03 * table["total_eV"].std()
 
 
 def test_chains_of_a_calculator_without_free_energy_have_no_conserved_energy(tmp_path):
     atoms = springs.cube()
     atoms.calc = laws.Function(atoms.calc.function)
-    assert "conserved_eV" not in run(atoms, tmp_path, ensemble="nvt", thermostat="nose-hoover", time=0.05).thermo()
+    assert (
+        "conserved_eV"
+        not in run(atoms, tmp_path, ensemble="nvt", thermostat="nose-hoover", time=0.05).thermo()
+    )
 
 
 def test_langevin_conserves_nothing(tmp_path):
@@ -125,8 +158,17 @@ def test_langevin_conserves_nothing(tmp_path):
 @pytest.mark.parametrize("barostat", ["isotropic", "full"])
 @pytest.mark.parametrize(("pressure", "sign"), [(4, -1), (-4, 1)])
 def test_npt_moves_towards_its_pressure_and_conserves_energy(barostat, pressure, sign, tmp_path):
-    found = run(copper(), tmp_path, ensemble="npt", barostat=barostat, pressure=pressure, barostat_time=300, time=0.3,
-                timestep=2.0, thermo_interval=1)
+    found = run(
+        copper(),
+        tmp_path,
+        ensemble="npt",
+        barostat=barostat,
+        pressure=pressure,
+        barostat_time=300,
+        time=0.3,
+        timestep=2.0,
+        thermo_interval=1,
+    )
     table = found.thermo()
     assert np.sign(table["volume_A3"][-1] - table["volume_A3"][0]) == sign
     far = np.abs(table["pressure_GPa"] - pressure)
@@ -144,7 +186,9 @@ def test_momenta_may_be_kept(tmp_path):
 
 def test_momenta_may_be_drawn_at_another_temperature(tmp_path):
     cold = run(springs.cube(), tmp_path / "cold", time=0.01).thermo()["temperature_K"][0]
-    hot = run(springs.cube(), tmp_path / "hot", time=0.01, start_temperature=240).thermo()["temperature_K"][0]
+    hot = run(springs.cube(), tmp_path / "hot", time=0.01, start_temperature=240).thermo()[
+        "temperature_K"
+    ][0]
     assert hot == pytest.approx(4 * cold)
 
 
@@ -174,7 +218,10 @@ def test_one_time_step_is_velocity_verlet():
 
 
 def test_right_forces_in_both_places_are_velocity_verlet_of_the_short_step():
-    several, plain = dynamics(4, 5.0, springs.Springs), VelocityVerlet(dynamics(1, 5.0).atoms, 5.0 * units.fs)
+    several, plain = (
+        dynamics(4, 5.0, springs.Springs),
+        VelocityVerlet(dynamics(1, 5.0).atoms, 5.0 * units.fs),
+    )
     several.run(10)
     plain.run(40)
     assert several.get_time() == pytest.approx(plain.get_time())
@@ -220,18 +267,33 @@ def test_multiple_time_steps_take_no_constraints():
 
 
 def test_a_run_of_multiple_time_steps(tmp_path):
-    found = run(springs.cube(), tmp_path, fast=springs.cube(springs.Whirl).calc, multiple=5, time=1.0, timestep=2.0)
+    found = run(
+        springs.cube(),
+        tmp_path,
+        fast=springs.cube(springs.Whirl).calc,
+        multiple=5,
+        time=1.0,
+        timestep=2.0,
+    )
     assert found.steps == 100
     assert found.thermo()["time_ps"][-1] == pytest.approx(1.0)
-    assert tomllib.loads((tmp_path / "settings.toml").read_text())["fast"]["class"] == "springs.Held"
+    assert (
+        tomllib.loads((tmp_path / "settings.toml").read_text())["fast"]["class"] == "springs.Held"
+    )
 
 
 # Outputs
 
 
 def test_frames_and_rows(tmp_path):
-    found = run(copper(), tmp_path, time=0.1, timestep=2.0, interval=20, thermo_interval=25, extxyz=True)
-    frames, table, text = found.frames(), found.thermo(), ase.io.read(tmp_path / "trajectory.extxyz", ":")
+    found = run(
+        copper(), tmp_path, time=0.1, timestep=2.0, interval=20, thermo_interval=25, extxyz=True
+    )
+    frames, table, text = (
+        found.frames(),
+        found.thermo(),
+        ase.io.read(tmp_path / "trajectory.extxyz", ":"),
+    )
     assert [frame.info["step"] for frame in frames] == [0, 20, 40]
     assert frames[1].info["time_ps"] == pytest.approx(0.04)
     assert table["step"].tolist() == [0, 25, 50]
@@ -240,7 +302,12 @@ def test_frames_and_rows(tmp_path):
     assert [len(text), text[2].info["step"]] == [3, 40]
     assert np.abs(text[1].get_forces() - frames[1].get_forces()).max() < 1e-7
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "settings.toml", "state.npz", "thermo.csv", "trajectory.extxyz", "trajectory.traj"]
+        "settings.toml",
+        "state.npz",
+        "thermo.csv",
+        "trajectory.extxyz",
+        "trajectory.traj",
+    ]
 
 
 def test_settings_say_what_the_run_was(tmp_path):
@@ -262,15 +329,25 @@ def test_picture_and_summary(tmp_path):
     assert found.plot() == tmp_path / "thermo.png"
     assert found.plot().stat().st_size > 10000
     assert set(found.summary()) == {
-        "mean_temperature_K", "error_temperature_K", "mean_pressure_GPa", "error_pressure_GPa", "mean_volume_A3",
-        "error_volume_A3", "drift_meV_per_atom_per_ps", "error_drift", "rms_meV_per_atom"}
+        "mean_temperature_K",
+        "error_temperature_K",
+        "mean_pressure_GPa",
+        "error_pressure_GPa",
+        "mean_volume_A3",
+        "error_volume_A3",
+        "drift_meV_per_atom_per_ps",
+        "error_drift",
+        "rms_meV_per_atom",
+    }
     assert found.ns_per_day > 0
 
 
 def test_picture_without_matplotlib(tmp_path, monkeypatch):
     found = run(copper(), tmp_path, time=0.01)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match=r"the plot needs matplotlib.*pip install 'ase-pet\[train\]'"):
+    with pytest.raises(
+        ValueError, match=r"the plot needs matplotlib.*pip install 'ase-pet\[train\]'"
+    ):
         found.plot()
 
 
@@ -302,6 +379,7 @@ class Fails(springs.Springs):
 def raising(error):
     def fail(found):
         raise error
+
     return fail
 
 
@@ -309,11 +387,21 @@ def failing(failure):
     return springs.cube(lambda atoms: Fails(atoms, failure))
 
 
-@pytest.mark.parametrize(("failure", "message"), [
-    (lambda found: found | {"forces": np.full((8, 3), 80.0)}, r"force of 138.564 eV/A, above the limit 100"),
-    (lambda found: found | {"forces": np.full((8, 3), np.nan)}, r"nan.*above the limit"),
-    (lambda found: found | {"energy": np.nan}, r"step \d: the energy is nan"),
-    (raising(ValueError("atoms 3 and 5 are too close")), r"step \d: atoms 3 and 5 are too close")])
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (
+            lambda found: found | {"forces": np.full((8, 3), 80.0)},
+            r"force of 138.564 eV/A, above the limit 100",
+        ),
+        (lambda found: found | {"forces": np.full((8, 3), np.nan)}, r"nan.*above the limit"),
+        (lambda found: found | {"energy": np.nan}, r"step \d: the energy is nan"),
+        (
+            raising(ValueError("atoms 3 and 5 are too close")),
+            r"step \d: atoms 3 and 5 are too close",
+        ),
+    ],
+)
 def test_an_explosion_ends_the_run_and_keeps_the_last_good_structure(failure, message, tmp_path):
     with pytest.raises(md.Exploded, match=message) as raised:
         run(failing(failure), tmp_path, interval=2, checkpoint=100)
@@ -326,7 +414,14 @@ def test_an_explosion_ends_the_run_and_keeps_the_last_good_structure(failure, me
 
 def test_a_run_that_is_too_hot_has_exploded(tmp_path):
     with pytest.raises(md.Exploded, match="temperature of .* K, above the limit 90"):
-        run(springs.cube(), tmp_path, ensemble="nvt", temperature=300, start_temperature=1, max_temperature=90)
+        run(
+            springs.cube(),
+            tmp_path,
+            ensemble="nvt",
+            temperature=300,
+            start_temperature=1,
+            max_temperature=90,
+        )
 
 
 def test_other_errors_of_a_calculator_pass_through(tmp_path):
@@ -347,31 +442,49 @@ def test_a_structure_that_is_refused_leaves_no_trace(tmp_path):
 # Bad input
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"ensemble": "nph"}, "`ensemble` is 'nph': valid choices are nve, nvt, npt"),
-    ({"thermostat": "andersen"}, "`thermostat` is 'andersen': valid choices are langevin, bussi, nose-hoover"),
-    ({"barostat": "shape"}, "`barostat` is 'shape': valid choices are isotropic, full"),
-    ({"momenta": "none"}, "`momenta` is 'none': valid choices are draw, keep"),
-    ({"timestep": 0}, "`timestep` is 0: expected a number above 0"),
-    ({"time": float("nan")}, "`time` is nan: expected a number above 0"),
-    ({"time": 1e-4}, "`time` is 0.0001: expected at least one step of 5 fs"),
-    ({"interval": 0}, "`interval` is 0: expected a whole number, 1 or more"),
-    ({"multiple": 0}, "`multiple` is 0: expected a whole number, 1 or more"),
-    ({"multiple": 2, "ensemble": "nvt"}, "`multiple` is 2, which needs `ensemble` 'nve', got 'nvt'"),
-    ({"multiple": 2}, "`multiple` is 2: above 1 it needs a calculator `fast`"),
-    ({"temperature": 0, "ensemble": "nvt"}, "`temperature` is 0: expected K, above 0"),
-    ({"start_temperature": -1}, "`start_temperature` is -1: expected K, 0 or more, or None"),
-    ({"seed": -1}, "`seed` is -1: expected a whole number"),
-    ({"pressure": "high"}, "`pressure` is 'high': expected a number in GPa"),
-    ({"ensemble": "nvt", "thermostat": "bussi", "start_temperature": 0}, "'bussi' scales velocities, and all are zero"),
-    ({"friction": 1}, "`friction` is not a setting: valid choices are ensemble, temperature, time,")])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ensemble": "nph"}, "`ensemble` is 'nph': valid choices are nve, nvt, npt"),
+        (
+            {"thermostat": "andersen"},
+            "`thermostat` is 'andersen': valid choices are langevin, bussi, nose-hoover",
+        ),
+        ({"barostat": "shape"}, "`barostat` is 'shape': valid choices are isotropic, full"),
+        ({"momenta": "none"}, "`momenta` is 'none': valid choices are draw, keep"),
+        ({"timestep": 0}, "`timestep` is 0: expected a number above 0"),
+        ({"time": float("nan")}, "`time` is nan: expected a number above 0"),
+        ({"time": 1e-4}, "`time` is 0.0001: expected at least one step of 5 fs"),
+        ({"interval": 0}, "`interval` is 0: expected a whole number, 1 or more"),
+        ({"multiple": 0}, "`multiple` is 0: expected a whole number, 1 or more"),
+        (
+            {"multiple": 2, "ensemble": "nvt"},
+            "`multiple` is 2, which needs `ensemble` 'nve', got 'nvt'",
+        ),
+        ({"multiple": 2}, "`multiple` is 2: above 1 it needs a calculator `fast`"),
+        ({"temperature": 0, "ensemble": "nvt"}, "`temperature` is 0: expected K, above 0"),
+        ({"start_temperature": -1}, "`start_temperature` is -1: expected K, 0 or more, or None"),
+        ({"seed": -1}, "`seed` is -1: expected a whole number"),
+        ({"pressure": "high"}, "`pressure` is 'high': expected a number in GPa"),
+        (
+            {"ensemble": "nvt", "thermostat": "bussi", "start_temperature": 0},
+            "'bussi' scales velocities, and all are zero",
+        ),
+        (
+            {"friction": 1},
+            "`friction` is not a setting: valid choices are ensemble, temperature, time,",
+        ),
+    ],
+)
 def test_bad_settings_are_named(values, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(springs.cube(), tmp_path / "run", **values)
 
 
 def test_structures_that_do_not_fit_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"`ensemble` 'npt' needs a cell .* got pbc \[False, False, False\]"):
+    with pytest.raises(
+        ValueError, match=r"`ensemble` 'npt' needs a cell .* got pbc \[False, False, False\]"
+    ):
         run(argon(), tmp_path, ensemble="npt")
     atoms = copper()
     atoms.set_constraint(FixAtoms([0]))
@@ -388,7 +501,10 @@ def test_structures_that_do_not_fit_are_named(tmp_path):
 def test_a_full_disk_is_found_before_the_run(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=12345))
-    with pytest.raises(OSError, match=rf"`output` {tmp_path}: the run will write about \d+ bytes, and 12345 bytes are free"):
+    with pytest.raises(
+        OSError,
+        match=rf"`output` {tmp_path}: the run will write about \d+ bytes, and 12345 bytes are free",
+    ):
         run(copper(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -403,14 +519,18 @@ def test_the_space_is_about_what_a_run_takes(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=f"`output` {tmp_path}/file/run cannot be written: Not a directory"):
+    with pytest.raises(
+        OSError, match=f"`output` {tmp_path}/file/run cannot be written: Not a directory"
+    ):
         run(copper(), tmp_path / "file" / "run")
 
 
 def test_a_run_is_not_overwritten(tmp_path):
     run(springs.cube(), tmp_path, time=0.01)
     before = (tmp_path / "thermo.csv").read_bytes()
-    with pytest.raises(FileExistsError, match=r"holds a run \(settings.toml, .*\): continue it with restart=True"):
+    with pytest.raises(
+        FileExistsError, match=r"holds a run \(settings.toml, .*\): continue it with restart=True"
+    ):
         run(springs.cube(), tmp_path, time=0.01)
     assert (tmp_path / "thermo.csv").read_bytes() == before
 

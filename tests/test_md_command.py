@@ -1,4 +1,7 @@
-"""The command `ase-pet md`: files, summary, restart after SIGKILL, explosions, one line for bad input."""
+"""The command `ase-pet md`.
+
+Files, summary, restart after SIGKILL, explosions, one line for bad input.
+"""
 
 import dataclasses
 import json
@@ -24,7 +27,20 @@ from ase_pet import PETCalculator, cli, md, store
 
 TESTS = Path(__file__).parent
 FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
-RUN = ("--time", 0.5, "--timestep", 5, "--temperature", 600, "--interval", 10, "--thermo-interval", 2, "--checkpoint", 7)
+RUN = (
+    "--time",
+    0.5,
+    "--timestep",
+    5,
+    "--temperature",
+    600,
+    "--interval",
+    10,
+    "--thermo-interval",
+    2,
+    "--checkpoint",
+    7,
+)
 
 
 class Mortal(EMT):
@@ -83,7 +99,9 @@ def last_words(arguments, monkeypatch, capsys):
 
 
 def test_every_setting_is_an_option():
-    shown = {parameter.name for parameter in cli.typer.main.get_command(cli.app).commands["md"].params}
+    shown = {
+        parameter.name for parameter in cli.typer.main.get_command(cli.app).commands["md"].params
+    }
     assert {field.name for field in dataclasses.fields(md.Settings)} <= shown
 
 
@@ -91,8 +109,15 @@ def test_run_leaves_files_and_says_what_it_found(copper, tmp_path):
     done = emt(copper, tmp_path / "run", "--extxyz", "--json")
     assert done.exit_code == 0
     found = json.loads(done.stdout)
-    assert found["files"] == ["md.json", "settings.toml", "state.npz", "thermo.csv", "thermo.png", "trajectory.extxyz",
-                              "trajectory.traj"]
+    assert found["files"] == [
+        "md.json",
+        "settings.toml",
+        "state.npz",
+        "thermo.csv",
+        "thermo.png",
+        "trajectory.extxyz",
+        "trajectory.traj",
+    ]
     assert (found["atoms"], found["steps"], found["settings"]["temperature"]) == (4, 100, 600)
     assert found["ns_per_day"] > 0
     assert 100 < found["means"]["mean_temperature_K"] < 600
@@ -102,20 +127,55 @@ def test_run_leaves_files_and_says_what_it_found(copper, tmp_path):
 
 
 def test_run_is_that_of_python(copper, tmp_path):
-    emt(copper, tmp_path / "command", "--extxyz", "--ensemble", "npt", "--barostat", "full", "--seed", 3)
+    emt(
+        copper,
+        tmp_path / "command",
+        "--extxyz",
+        "--ensemble",
+        "npt",
+        "--barostat",
+        "full",
+        "--seed",
+        3,
+    )
     atoms = ase.io.read(copper)
     atoms.calc = EMT()
-    md.run(atoms, tmp_path / "python", time=0.5, timestep=5.0, temperature=600.0, interval=10, thermo_interval=2, checkpoint=7,
-           extxyz=True, ensemble="npt", barostat="full", seed=3)
-    assert all((tmp_path / "command" / name).read_bytes() == (tmp_path / "python" / name).read_bytes() for name in FILES)
+    md.run(
+        atoms,
+        tmp_path / "python",
+        time=0.5,
+        timestep=5.0,
+        temperature=600.0,
+        interval=10,
+        thermo_interval=2,
+        checkpoint=7,
+        extxyz=True,
+        ensemble="npt",
+        barostat="full",
+        seed=3,
+    )
+    assert all(
+        (tmp_path / "command" / name).read_bytes() == (tmp_path / "python" / name).read_bytes()
+        for name in FILES
+    )
 
 
 def test_summary_is_shown(copper, tmp_path):
     shown = emt(copper, tmp_path / "run").stdout
-    for text in ("nve, 4 atoms, 100 steps", "mean temperature", "mean pressure", "drift of the conserved", "meV/atom/ps",
-                 "ns/day", "thermo.png"):
+    for text in (
+        "nve, 4 atoms, 100 steps",
+        "mean temperature",
+        "mean pressure",
+        "drift of the conserved",
+        "meV/atom/ps",
+        "ns/day",
+        "thermo.png",
+    ):
         assert text in shown
-    assert "no means: thermo.csv has fewer than 20 rows" in emt(copper, tmp_path / "short", "--time", 0.05).stdout
+    assert (
+        "no means: thermo.csv has fewer than 20 rows"
+        in emt(copper, tmp_path / "short", "--time", 0.05).stdout
+    )
 
 
 def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
@@ -123,9 +183,28 @@ def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
     arguments = ("--extxyz", "--ensemble", "nvt", "--start-temperature", "900")
     assert emt(copper, whole, *arguments, calculator="test_md_command:Mortal").exit_code == 0
     killed = subprocess.run(
-        [sys.executable, "-m", "ase_pet", "md", "--calculator", "test_md_command:Mortal", str(copper), "--output", str(stopped),
-         *map(str, RUN), *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "DIES_AT": "60"})
+        [
+            sys.executable,
+            "-m",
+            "ase_pet",
+            "md",
+            "--calculator",
+            "test_md_command:Mortal",
+            str(copper),
+            "--output",
+            str(stopped),
+            *map(str, RUN),
+            *arguments,
+        ],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+            "DIES_AT": "60",
+        },
+    )
     assert killed.returncode == -signal.SIGKILL
     assert md.state.read(stopped)[0]["dynamics nsteps"] < 60
     copper.unlink()  # the run remembers what it began with
@@ -136,10 +215,18 @@ def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
 
 def test_restart_takes_a_longer_time_and_nothing_else(copper, tmp_path):
     emt(copper, tmp_path / "run", "--ensemble", "nvt")
-    assert json.loads(command("--restart", "--output", tmp_path / "run", "--time", 0.6, "--json").stdout)["steps"] == 120
+    assert (
+        json.loads(
+            command("--restart", "--output", tmp_path / "run", "--time", 0.6, "--json").stdout
+        )["steps"]
+        == 120
+    )
     refused = command("--restart", "--output", tmp_path / "run", "--seed", 5).exception
     assert "`seed` is 5, but the run in" in str(refused)
-    assert emt(copper, tmp_path / "run", "--ensemble", "nvt", "--restart", "--time", 0.7).exit_code == 0
+    assert (
+        emt(copper, tmp_path / "run", "--ensemble", "nvt", "--restart", "--time", 0.7).exit_code
+        == 0
+    )
 
 
 def test_restart_begins_what_is_not_there_yet(copper, tmp_path):
@@ -154,13 +241,34 @@ def test_restart_of_a_run_of_python_asks_for_the_calculator(tmp_path):
 
 def test_options_reach_the_calculator(tmp_path):
     silicon().write(tmp_path / "si.extxyz")
-    store.save(tmp_path / "tiny", tiny_pet("local", dtype=torch.float64), store.Card("tiny", dtype="float64"))
-    done = command(tmp_path / "tiny", tmp_path / "si.extxyz", "--output", tmp_path / "run", "--time", 0.003, "--dtype", "float32",
-                   "--device", "cpu", "--symmetrise", "group:O")
+    store.save(
+        tmp_path / "tiny",
+        tiny_pet("local", dtype=torch.float64),
+        store.Card("tiny", dtype="float64"),
+    )
+    done = command(
+        tmp_path / "tiny",
+        tmp_path / "si.extxyz",
+        "--output",
+        tmp_path / "run",
+        "--time",
+        0.003,
+        "--dtype",
+        "float32",
+        "--device",
+        "cpu",
+        "--symmetrise",
+        "group:O",
+    )
     assert done.exit_code == 0
-    parameters = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())["calculator"]["parameters"]
+    parameters = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())["calculator"][
+        "parameters"
+    ]
     assert {name: parameters[name] for name in ("dtype", "device", "symmetrise")} == {
-        "dtype": "'float32'", "device": "'cpu'", "symmetrise": "'group:O'"}
+        "dtype": "'float32'",
+        "device": "'cpu'",
+        "symmetrise": "'group:O'",
+    }
 
 
 def test_multiple_time_steps_with_direct_forces(tmp_path):
@@ -168,24 +276,57 @@ def test_multiple_time_steps_with_direct_forces(tmp_path):
     atoms = silicon()
     atoms.numbers[:] = PETCalculator(checkpoint).species[0]
     atoms.write(tmp_path / "in.extxyz")
-    done = command(checkpoint, tmp_path / "in.extxyz", "--output", tmp_path / "run", "--time", 0.002, "--timestep", 0.1,
-                   "--multiple", 4, "--max-force", 1e6, "--max-temperature", 1e9, "--json")
+    done = command(
+        checkpoint,
+        tmp_path / "in.extxyz",
+        "--output",
+        tmp_path / "run",
+        "--time",
+        0.002,
+        "--timestep",
+        0.1,
+        "--multiple",
+        4,
+        "--max-force",
+        1e6,
+        "--max-temperature",
+        1e9,
+        "--json",
+    )
     assert json.loads(done.stdout)["steps"] == 5
     found = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
-    assert (found["fast"]["parameters"]["non_conservative"], found["calculator"]["parameters"]["non_conservative"]) == (
-        "'forces'", "False")
+    assert (
+        found["fast"]["parameters"]["non_conservative"],
+        found["calculator"]["parameters"]["non_conservative"],
+    ) == ("'forces'", "False")
 
 
 def test_multiple_time_steps_with_a_cheap_calculator(copper, tmp_path):
     run = (copper, tmp_path / "run", "--multiple", 5, "--timestep", 1)
     assert json.loads(emt(*run, "--fast", "test_md_command:Cheap", "--json").stdout)["steps"] == 100
     assert command("--restart", "--output", tmp_path / "run").exit_code == 0
-    assert "give --fast module:factory" in str(emt(copper, tmp_path / "other", "--multiple", 5).exception)
+    assert "give --fast module:factory" in str(
+        emt(copper, tmp_path / "other", "--multiple", 5).exception
+    )
 
 
 def test_an_explosion_is_one_line_and_status_1(copper, tmp_path, monkeypatch, capsys):
-    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run", *RUN,
-                                "--timestep", 50, "--time", 5], monkeypatch, capsys)
+    status, words = last_words(
+        [
+            "--calculator",
+            "ase.calculators.emt:EMT",
+            copper,
+            "--output",
+            tmp_path / "run",
+            *RUN,
+            "--timestep",
+            50,
+            "--time",
+            5,
+        ],
+        monkeypatch,
+        capsys,
+    )
     assert status == 1
     assert words.startswith("ase-pet: step ")
     assert words.count("\n") == 1
@@ -198,8 +339,16 @@ def test_a_model_that_does_not_know_ends_the_run(tmp_path):
     checkpoint = TESTS / "data" / "pet_llpr.ckpt"
     atoms.numbers[:] = PETCalculator(checkpoint).species[0]
     atoms.write(tmp_path / "in.extxyz")
-    done = command(checkpoint, tmp_path / "in.extxyz", "--output", tmp_path / "run", "--uncertainty", "stop",
-                   "--uncertainty-threshold", 1e-9)
+    done = command(
+        checkpoint,
+        tmp_path / "in.extxyz",
+        "--output",
+        tmp_path / "run",
+        "--uncertainty",
+        "stop",
+        "--uncertainty-threshold",
+        1e-9,
+    )
     assert done.exit_code == 1
     assert "is uncertain by more than 1e-09 eV" in done.stderr
 
@@ -210,15 +359,38 @@ def test_ctrl_c_says_how_to_go_on(copper, tmp_path):
     assert f"ase-pet md --restart --output {tmp_path}/run" in done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--ensemble", "nph"], "`ensemble` is 'nph': valid choices are nve, nvt, npt"),
-    (["--timestep", "0"], "`timestep` is 0.0: expected a number above 0"),
-    (["--dtype", "float32"], "`--dtype` is for calculators of this package: expected CALC, not --calculator"),
-    (["--uncertainty-threshold", "1"], "`--uncertainty-threshold` is for calculators of this package"),
-    (["--calculator", "nowhere:make"], "`--calculator` 'nowhere:make': No module named 'nowhere'; expected module:factory")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ensemble", "nph"], "`ensemble` is 'nph': valid choices are nve, nvt, npt"),
+        (["--timestep", "0"], "`timestep` is 0.0: expected a number above 0"),
+        (
+            ["--dtype", "float32"],
+            "`--dtype` is for calculators of this package: expected CALC, not --calculator",
+        ),
+        (
+            ["--uncertainty-threshold", "1"],
+            "`--uncertainty-threshold` is for calculators of this package",
+        ),
+        (
+            ["--calculator", "nowhere:make"],
+            "`--calculator` 'nowhere:make': No module named 'nowhere'; expected module:factory",
+        ),
+    ],
+)
 def test_bad_input_is_one_line(arguments, message, copper, tmp_path, monkeypatch, capsys):
-    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run", *arguments],
-                               monkeypatch, capsys)
+    status, words = last_words(
+        [
+            "--calculator",
+            "ase.calculators.emt:EMT",
+            copper,
+            "--output",
+            tmp_path / "run",
+            *arguments,
+        ],
+        monkeypatch,
+        capsys,
+    )
     assert status == 2
     assert words.startswith(f"ase-pet: {message}")
     assert words.count("\n") == 1
@@ -227,7 +399,9 @@ def test_bad_input_is_one_line(arguments, message, copper, tmp_path, monkeypatch
 
 def test_a_structure_is_asked_for(tmp_path):
     assert "give CALC STRUCTURE" in str(command("silicon", "--output", tmp_path).exception)
-    assert "holds no run to be continued" in str(command("--restart", "--output", tmp_path).exception)
+    assert "holds no run to be continued" in str(
+        command("--restart", "--output", tmp_path).exception
+    )
 
 
 def test_a_run_is_not_overwritten(copper, tmp_path):
@@ -237,13 +411,22 @@ def test_a_run_is_not_overwritten(copper, tmp_path):
 
 def test_disk_and_folder_are_examined_before_the_run(copper, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "file" / "run"],
-                               monkeypatch, capsys)
-    assert (status, words) == (2, f"ase-pet: `output` {tmp_path}/file/run cannot be written: Not a directory\n")
+    status, words = last_words(
+        ["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "file" / "run"],
+        monkeypatch,
+        capsys,
+    )
+    assert (status, words) == (
+        2,
+        f"ase-pet: `output` {tmp_path}/file/run cannot be written: Not a directory\n",
+    )
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=12345))
-    status, words = last_words(["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run"],
-                               monkeypatch, capsys)
+    status, words = last_words(
+        ["--calculator", "ase.calculators.emt:EMT", copper, "--output", tmp_path / "run"],
+        monkeypatch,
+        capsys,
+    )
     assert status == 2
     assert "and 12345 bytes are free there" in words
     assert list((tmp_path / "run").iterdir()) == []

@@ -1,4 +1,7 @@
-"""A run that is stopped at any moment and continued is, byte for byte, the run that nobody touched."""
+"""A run that is stopped at any moment and continued is, byte for byte.
+
+The run that nobody touched.
+"""
 
 import os
 import signal
@@ -53,8 +56,16 @@ def pet():
 
 
 def run(make, folder, **values):
-    values = {"timestep": 5.0, "time": 0.005 * STEPS, "temperature": 300, "interval": 3, "thermo_interval": 2,
-              "checkpoint": 7, "extxyz": True, "max_temperature": 1e6} | values
+    values = {
+        "timestep": 5.0,
+        "time": 0.005 * STEPS,
+        "temperature": 300,
+        "interval": 3,
+        "thermo_interval": 2,
+        "checkpoint": 7,
+        "extxyz": True,
+        "max_temperature": 1e6,
+    } | values
     return md.run(make(), folder, **values)
 
 
@@ -66,6 +77,7 @@ def killed_at(step):
     def kill(now, temperature):
         if now == step:
             raise Kill
+
     return kill
 
 
@@ -141,7 +153,11 @@ def test_what_was_written_after_the_state_is_cut_off(tmp_path):
 
 @pytest.mark.parametrize("frames", [41, 42, 43, 44])
 def test_a_trajectory_may_be_cut_where_its_table_of_frames_grows(frames, tmp_path):
-    values = {"interval": 1, "checkpoint": frames - 1, "time": 0.25}  # 42 frames fill the first table of the format
+    values = {
+        "interval": 1,
+        "checkpoint": frames - 1,
+        "time": 0.25,
+    }  # 42 frames fill the first table of the format
     run(springs.cube, tmp_path / "whole", **values)
     with pytest.raises(Kill):
         run(springs.cube, tmp_path / "stopped", on_step=killed_at(frames + 4), **values)
@@ -163,8 +179,11 @@ tests.run(tests.crystal, tests.Path(sys.argv[1]), ensemble="nvt", restart=True, 
 def test_a_process_that_gets_sigkill_is_continued_by_another(tmp_path):
     run(crystal, tmp_path / "whole", ensemble="nvt")
     for step in (4, 24):
-        done = subprocess.run([sys.executable, "-c", WORKER, str(tmp_path / "stopped"), str(step)],
-                              cwd=Path(__file__).parent, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])})
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, str(tmp_path / "stopped"), str(step)],
+            cwd=Path(__file__).parent,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        )
         assert done.returncode == -signal.SIGKILL
     run(crystal, tmp_path / "stopped", ensemble="nvt", restart=True)
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
@@ -194,7 +213,9 @@ def full_after(calls):
 
 def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
     run(crystal, tmp_path / "long", ensemble="nvt", time=0.21)
-    run(crystal, tmp_path / "short", ensemble="nvt", time=0.14)  # a multiple of the steps between states
+    run(
+        crystal, tmp_path / "short", ensemble="nvt", time=0.14
+    )  # a multiple of the steps between states
     assert run(crystal, tmp_path / "short", ensemble="nvt", time=0.21, restart=True).steps_now == 14
     assert contents(tmp_path / "short") == contents(tmp_path / "long")
 
@@ -208,10 +229,18 @@ def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path):
 
 
 def test_an_explosion_can_be_continued_to_the_same_explosion(tmp_path):
-    values = {"ensemble": "nvt", "start_temperature": 1, "thermostat_time": 2000, "max_temperature": 60, "time": 1.0}
+    values = {
+        "ensemble": "nvt",
+        "start_temperature": 1,
+        "thermostat_time": 2000,
+        "max_temperature": 60,
+        "time": 1.0,
+    }
     messages, good = [], []
     for restart in (False, True):
-        with pytest.raises(md.Exploded, match=r"step \d+: temperature of 6\d.* K, above the limit 60") as raised:
+        with pytest.raises(
+            md.Exploded, match=r"step \d+: temperature of 6\d.* K, above the limit 60"
+        ) as raised:
             run(springs.cube, tmp_path, restart=restart, **values)
         messages.append(str(raised.value))
         good.append((tmp_path / "last_good.traj").read_bytes())
@@ -241,10 +270,14 @@ def stopped(folder, **values):
         run(crystal, folder, on_step=killed_at(20), **values)
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"timestep": 2.0}, "`timestep` is 2.0, but the run in .* has 5.0: only `time` may change"),
-    ({"seed": 3}, "`seed` is 3, but the run in .* has 0"),
-    ({"start_temperature": 100}, "`start_temperature` is 100, but the run in .* has None")])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"timestep": 2.0}, "`timestep` is 2.0, but the run in .* has 5.0: only `time` may change"),
+        ({"seed": 3}, "`seed` is 3, but the run in .* has 0"),
+        ({"start_temperature": 100}, "`start_temperature` is 100, but the run in .* has None"),
+    ],
+)
 def test_other_settings_are_refused(values, message, tmp_path):
     stopped(tmp_path)
     with pytest.raises(ValueError, match=message):
@@ -255,15 +288,24 @@ def test_another_structure_is_refused(tmp_path):
     stopped(tmp_path)
     atoms = crystal()
     atoms.symbols[0] = "Kr"
-    with pytest.raises(ValueError, match="the structure has other numbers than the run to be continued"):
+    with pytest.raises(
+        ValueError, match="the structure has other numbers than the run to be continued"
+    ):
         run(lambda: atoms, tmp_path, restart=True)
 
 
 def test_another_calculator_is_refused(tmp_path):
     stopped(tmp_path)
-    for make, message in ((lambda: springs.Held(springs.Springs(laws.crystal())), "`calculator` is 'springs.Held', but"),
-                          (lambda: LennardJones(sigma=3.3, epsilon=0.0104, rc=7.5, ro=5.0, smooth=True),
-                           "`sigma` of the calculator is '3.3', but .* has '3.4'")):
+    for make, message in (
+        (
+            lambda: springs.Held(springs.Springs(laws.crystal())),
+            "`calculator` is 'springs.Held', but",
+        ),
+        (
+            lambda: LennardJones(sigma=3.3, epsilon=0.0104, rc=7.5, ro=5.0, smooth=True),
+            "`sigma` of the calculator is '3.3', but .* has '3.4'",
+        ),
+    ):
         atoms = laws.crystal()
         atoms.calc = make()
         with pytest.raises(ValueError, match=message):
@@ -273,7 +315,9 @@ def test_another_calculator_is_refused(tmp_path):
 def test_other_cheap_forces_are_refused(tmp_path):
     values = {"multiple": 3, "timestep": 5 / 3}
     run(springs.cube, tmp_path, fast=springs.cube().calc, **values)
-    with pytest.raises(ValueError, match="`fast` is 'ase.calculators.emt.EMT', but .* has 'springs.Held'"):
+    with pytest.raises(
+        ValueError, match="`fast` is 'ase.calculators.emt.EMT', but .* has 'springs.Held'"
+    ):
         run(springs.cube, tmp_path, fast=EMT(), restart=True, **values)
 
 
@@ -299,7 +343,9 @@ def test_a_folder_says_how_its_run_began(tmp_path):
 def test_a_file_that_was_removed_is_named(tmp_path):
     stopped(tmp_path)
     (tmp_path / "trajectory.traj").unlink()
-    with pytest.raises(OSError, match=r"trajectory.traj` has 0 bytes, and had \d+ at the state to be continued"):
+    with pytest.raises(
+        OSError, match=r"trajectory.traj` has 0 bytes, and had \d+ at the state to be continued"
+    ):
         run(crystal, tmp_path, restart=True)
 
 

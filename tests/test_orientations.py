@@ -1,12 +1,25 @@
-"""Grids of orientations: unit vectors, the symmetries that they are said to have, the arrangements that are known."""
+"""Grids of orientations.
+
+Unit vectors, the symmetries that they are said to have, the arrangements that are known.
+"""
 
 import pytest
 import torch
 
 from ase_pet import orientations, rotations
 
-NAMES = ["octahedral", "icosahedral", "dodecahedral", "compound", "fibonacci:1", "fibonacci:64", "repulsion:2",
-         "repulsion:20", "antipodal:2", "antipodal:32"]
+NAMES = [
+    "octahedral",
+    "icosahedral",
+    "dodecahedral",
+    "compound",
+    "fibonacci:1",
+    "fibonacci:64",
+    "repulsion:2",
+    "repulsion:20",
+    "antipodal:2",
+    "antipodal:32",
+]
 POINTS = {"octahedral": 6, "icosahedral": 12, "dodecahedral": 20, "compound": 32}
 
 
@@ -28,32 +41,46 @@ def test_grids_are_different_unit_vectors(name):
 @pytest.mark.parametrize("name", ["icosahedral", "dodecahedral", "compound"])
 def test_icosahedral_grids_map_onto_themselves(name):
     axes = orientations.grid(name)
-    assert max(onto_itself(axes, q) for q in rotations.with_inversion(rotations.icosahedral())) < 1e-14
+    assert (
+        max(onto_itself(axes, q) for q in rotations.with_inversion(rotations.icosahedral())) < 1e-14
+    )
     assert axes.sum(0).abs().max() < 1e-14
     assert (axes.T @ axes / len(axes) - torch.eye(3, dtype=torch.float64) / 3).abs().max() < 1e-15
 
 
 def test_octahedral_grid_maps_onto_itself():
     axes = orientations.grid("octahedral")
-    assert max(onto_itself(axes, q) for q in rotations.with_inversion(rotations.octahedral())) < 1e-15
+    assert (
+        max(onto_itself(axes, q) for q in rotations.with_inversion(rotations.octahedral())) < 1e-15
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_opposite(name):
-    """Where each axis has an opposite its number is known, and it is no partner that is only near."""
+    """Where each axis has an opposite its number is known.
+
+    And it is no partner that is only near.
+    """
     axes = orientations.grid(name)
-    partner, far = orientations.opposite(axes), onto_itself(axes, -torch.eye(3, dtype=torch.float64))
+    partner, far = (
+        orientations.opposite(axes),
+        onto_itself(axes, -torch.eye(3, dtype=torch.float64)),
+    )
     known = name in POINTS or name.startswith("antipodal") or name == "repulsion:2"
     assert known is (far < 1e-7)
     assert (partner is not None) or far > 1e-9
     assert partner is None or torch.allclose(axes[partner], -axes, atol=1e-9)
 
 
-@pytest.mark.parametrize(("n", "energy"), [(2, 0.5), (4, 3.674234614), (6, 9.985281374), (12, 49.165253058),
-                                           (20, 150.881568334)])
+@pytest.mark.parametrize(
+    ("n", "energy"),
+    [(2, 0.5), (4, 3.674234614), (6, 9.985281374), (12, 49.165253058), (20, 150.881568334)],
+)
 def test_repulsion_finds_the_known_minima(n, energy):
     """Energies of Thomson's problem as they are tabulated."""
-    assert float((1 / torch.pdist(orientations.grid(f"repulsion:{n}"))).sum()) == pytest.approx(energy, abs=1e-8)
+    assert float((1 / torch.pdist(orientations.grid(f"repulsion:{n}"))).sum()) == pytest.approx(
+        energy, abs=1e-8
+    )
 
 
 def test_fibonacci_covers_the_sphere():
@@ -66,8 +93,19 @@ def test_given_axes_are_not_numbers_until_they_come():
     assert orientations.grid("given:3").isnan().all()
 
 
-@pytest.mark.parametrize("name", ["cubic", "fibonacci", "fibonacci:0", "repulsion:x", "octahedral:6", "antipodal:7",
-                                  "fibonacci:100000", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cubic",
+        "fibonacci",
+        "fibonacci:0",
+        "repulsion:x",
+        "octahedral:6",
+        "antipodal:7",
+        "fibonacci:100000",
+        "",
+    ],
+)
 def test_unknown_grids_are_refused(name):
     with pytest.raises(ValueError, match="`orientations` is"):
         orientations.grid(name)
@@ -79,11 +117,18 @@ def test_axes_must_be_unit_vectors(axes):
         orientations.checked(axes)
 
 
-@pytest.mark.parametrize("name", ["octahedral", "icosahedral", "compound", "antipodal:14", "fibonacci:9"])
+@pytest.mark.parametrize(
+    "name", ["octahedral", "icosahedral", "compound", "antipodal:14", "fibonacci:9"]
+)
 def test_classes_are_turns_that_make_the_same_grid(name, generator):
     """Against grids compared point by point."""
     axes = orientations.grid(name)
-    turns = torch.cat([rotations.with_inversion(rotations.icosahedral()), rotations.random_orthogonal(10, generator)])
+    turns = torch.cat(
+        [
+            rotations.with_inversion(rotations.icosahedral()),
+            rotations.random_orthogonal(10, generator),
+        ]
+    )
     label, grids = orientations.classes(axes, turns), axes @ turns  # of Q^T o, as rows
     same = (grids[:, None, :, None] - grids[:, None]).abs().amax(-1).amin(-1).amax(-1) < 1e-9
     assert torch.equal(label[:, None] == label, same)

@@ -1,6 +1,8 @@
-"""The original PET against values of its own program, against a plain form of its equations, and in general.
+"""The original PET against values of its own program, against a plain form of its equations, and in
+general.
 
-Values: github.com/spozdn/pet (MIT) at commit ff66e8f, and at 8a4525a (June 2023) for `original_pet_2023`.
+Values: github.com/spozdn/pet (MIT) at commit ff66e8f, and at 8a4525a (June 2023) for
+`original_pet_2023`.
 """
 
 import copy
@@ -26,7 +28,14 @@ from ase_pet.layers import cutoff
 from ase_pet.models.original_pet import Model, Settings
 
 DATA = ROOT / "tests" / "data"
-ORACLES = ("average_bonds", "blend_mish_linear", "default_like", "no_central_token", "only_length", "preln")
+ORACLES = (
+    "average_bonds",
+    "blend_mish_linear",
+    "default_like",
+    "no_central_token",
+    "only_length",
+    "preln",
+)
 EXACT = TOLERANCES[torch.float64]
 ENERGY_IN_FLOAT32, FORCES_IN_FLOAT32 = 5e-6, 1e-4  # relative; eV/A
 every_setting = pytest.mark.parametrize("name", SETTINGS)
@@ -41,7 +50,9 @@ class Oracle:
         self.names = list(dict.fromkeys(key.split("/")[0] for key in self.values))
 
     def atoms(self, name):
-        return Atoms(**{key: self.values[f"{name}/{key}"] for key in ("numbers", "positions", "cell", "pbc")})
+        return Atoms(
+            **{key: self.values[f"{name}/{key}"] for key in ("numbers", "positions", "cell", "pbc")}
+        )
 
     def has(self, field):
         return [name for name in self.names if f"{name}/{field}" in self.values]
@@ -50,20 +61,27 @@ class Oracle:
 def check(found, expected, limit=EXACT["derived"]):
     """Numbers agree relative to max(1, largest expected one)."""
     expected = np.asarray(expected)
-    assert np.abs(np.asarray(found).reshape(expected.shape) - expected).max() <= limit * max(1, np.abs(expected).max())
+    assert np.abs(np.asarray(found).reshape(expected.shape) - expected).max() <= limit * max(
+        1, np.abs(expected).max()
+    )
 
 
 def check_values(calculator, oracle, fields):
     """fields {property: field of the oracle} agree in all structures that have them."""
     for key, field in fields.items():
         for name in oracle.has(field):
-            check(calculator.evaluate([oracle.atoms(name)], (key,))[0][key], oracle.values[f"{name}/{field}"])
+            check(
+                calculator.evaluate([oracle.atoms(name)], (key,))[0][key],
+                oracle.values[f"{name}/{field}"],
+            )
 
 
 def check_oracle(folder):
     """All that a folder of the current program has values of."""
     oracle, calculator = Oracle(folder / "reference.npz"), PETCalculator(folder, dtype="float64")
-    check_values(calculator, oracle, {"energy": "energy", "forces": "forces", "stress": "stress_voigt"})
+    check_values(
+        calculator, oracle, {"energy": "energy", "forces": "forces", "stress": "stress_voigt"}
+    )
     assert len(oracle.has("stress_voigt")) > 1
     for name in oracle.names:
         evaluation = evaluated(calculator.model, oracle.atoms(name))
@@ -105,7 +123,10 @@ def test_oracle_in_float32(name, shared):
 
 
 def test_values_of_2023():
-    """A flat file of settings, no prefix, bond energies without cutoff function, means by number of neighbours."""
+    """A flat file of settings, no prefix, bond energies without cutoff function.
+
+    Means by number of neighbours.
+    """
     calculator = PETCalculator(DATA / "original_pet_2023", dtype="float64")
     oracle = Oracle(DATA / "original_pet_2023" / "reference.npz")
     assert not calculator.model.settings.weigh_bonds
@@ -128,7 +149,11 @@ def test_values_with_the_step_as_cutoff(shared):
     assert calculator.model.local
     oracle = Oracle(folder / "ecse_reference.npz")
     assert len(oracle.names) == 13
-    check_values(calculator, oracle, {"energy": "y0/energy", "forces": "y0/forces", "energies": "y0/atomic_energies"})
+    check_values(
+        calculator,
+        oracle,
+        {"energy": "y0/energy", "forces": "y0/forces", "energies": "y0/atomic_energies"},
+    )
 
 
 # A plain form of the equations
@@ -141,19 +166,28 @@ def plain_energies(model, atoms):
     vectors, n_pairs = pairs.edge_vectors, len(pairs.pair_vectors)
     lengths = vectors.norm(dim=1)
     f = cutoff.FUNCTIONS[settings.cutoff_function](lengths, settings.r_cut, settings.cutoff_delta)
-    seen = {True: [lengths[:, None]], False: [vectors, lengths[:, None]][:1 + settings.use_length]}
+    seen = {True: [lengths[:, None]], False: [vectors, lengths[:, None]][: 1 + settings.use_length]}
     geometry = torch.cat(seen[settings.use_only_length], 1)
-    message, total = model.embedding.weight[rows[neighbour]], torch.zeros(len(atoms), dtype=torch.float64)
+    message, total = (
+        model.embedding.weight[rows[neighbour]],
+        torch.zeros(len(atoms), dtype=torch.float64),
+    )
     for index, layer in enumerate(model.gnn_layers):
         parts = [plain_embedding(layer, geometry), *plain_species(layer, rows[neighbour]), message]
         tokens, out = layer.compress(torch.cat(parts, 1)), torch.zeros_like(message)
         for i in range(len(atoms)):
             mine = torch.nonzero(centre == i)[:, 0]
-            central = [] if layer.central_embedder is None else [layer.central_embedder.weight[rows[i]][None]]
+            central = (
+                []
+                if layer.central_embedder is None
+                else [layer.central_embedder.weight[rows[i]][None]]
+            )
             weight = torch.cat([torch.ones(len(central)), f[mine]])
             block = plain_transformer(layer, torch.cat([*central, tokens[mine]]), weight, settings)
-            out[mine] = block[len(central):]
-            total[i] += plain_readout(model, index, block[:len(central)], block[len(central):], f[mine], lengths[mine])
+            out[mine] = block[len(central) :]
+            total[i] += plain_readout(
+                model, index, block[: len(central)], block[len(central) :], f[mine], lengths[mine]
+            )
         message = settings.residual_factor * (message + out.roll(n_pairs, 0))
     return total
 
@@ -168,16 +202,23 @@ def plain_species(layer, neighbour_rows):
 
 
 def plain_transformer(layer, x, weight, settings):
-    """Tokens (t, d) of one atom after attention among them, keys weighted by their cutoff factors after the softmax."""
+    """Tokens (t, d) of one atom after attention among them.
+
+    Keys weighted by their cutoff factors after the softmax.
+    """
+
     def attention(block, x):
         shape = len(x), 3, settings.transformer_n_head, -1
         q, k, v = block.attention.input_linear(x).view(shape).permute(1, 2, 0, 3)
-        a = torch.softmax(q @ k.mT / q.shape[-1]**0.5, -1) * weight
+        a = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) * weight
         a = a / (a.sum(-1, keepdim=True) + 1e-15)
         return block.attention.output_linear((a @ v).transpose(0, 1).reshape(len(x), -1))
 
     for block in layer.transformer_layers:
-        steps = {"PostLN": lambda x, f, norm: norm(x + f(x)), "PreLN": lambda x, f, norm: x + f(norm(x))}
+        steps = {
+            "PostLN": lambda x, f, norm: norm(x + f(x)),
+            "PreLN": lambda x, f, norm: x + f(norm(x)),
+        }
         step = steps[settings.transformer_type]
         x = step(x, lambda x, block=block: attention(block, x), block.norm_attention)
         x = step(x, block.mlp, block.norm_mlp)
@@ -190,7 +231,9 @@ def plain_readout(model, index, central, edges, f, lengths):
     inside = (lengths < settings.r_cut).double()
     counted = {True: f, False: inside}[settings.weigh_bonds]
     number = counted.sum() if len(counted) else torch.tensor(1.0)
-    pooled = (f[:, None] * edges).sum(0, keepdim=True) / {True: number, False: 1}[settings.average_pooling]
+    pooled = (f[:, None] * edges).sum(0, keepdim=True) / {True: number, False: 1}[
+        settings.average_pooling
+    ]
     energy = model.heads[model.energy_head][index](central if len(central) else pooled).sum()
     if not settings.use_bond_energies:
         return energy
@@ -227,7 +270,9 @@ def one_headed(name, **changes):
 def test_stress_is_the_derivative_of_the_energy(name):
     atoms = STRUCTURES["sheared"]()
     atoms.calc = PETCalculator(one_headed(name), skin=0)
-    assert worst(atoms.get_stress(), calculate_numerical_stress(atoms, eps=1e-6)) < EXACT["derivative"]
+    assert (
+        worst(atoms.get_stress(), calculate_numerical_stress(atoms, eps=1e-6)) < EXACT["derivative"]
+    )
 
 
 @pytest.mark.parametrize("name", ["base", "step", "no tokens", "activation, blend", "PreLN"])
@@ -245,11 +290,16 @@ def test_second_derivatives(name):
     assert worst(found, found.T) < EXACT["derived"]
 
 
-@pytest.mark.parametrize("name", ["base", "no tokens", "mean pooling", "activation, blend", "linear", "means of 2023"])
+@pytest.mark.parametrize(
+    "name", ["base", "no tokens", "mean pooling", "activation, blend", "linear", "means of 2023"]
+)
 def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
     model, step = one_headed(name), 1e-6
     generator = torch.Generator().manual_seed(7)
-    along = [torch.randn(parameter.shape, generator=generator, dtype=torch.float64) for parameter in model.parameters()]
+    along = [
+        torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        for parameter in model.parameters()
+    ]
 
     def loss(model):
         result = evaluated(model, silicon(), slab(), training=True)
@@ -263,8 +313,11 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
         return loss(other).item()
 
     gradients = torch.autograd.grad(loss(model), tuple(model.parameters()), allow_unused=True)
-    found = sum((gradient * change).sum().item() for gradient, change in zip(gradients, along, strict=True)
-                if gradient is not None)
+    found = sum(
+        (gradient * change).sum().item()
+        for gradient, change in zip(gradients, along, strict=True)
+        if gradient is not None
+    )
     assert worst(found, (moved(1) - moved(-1)) / (2 * step)) < EXACT["derivative"]
 
 
@@ -274,7 +327,10 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
 @every_setting
 def test_a_batch_gives_what_its_structures_give_alone(name):
     calculator = PETCalculator(one_headed(name))
-    structures = [make() for make in STRUCTURES.values()] + [Atoms("O"), Atoms("CO", [(0, 0, 0), (0, 0, 9)])]
+    structures = [make() for make in STRUCTURES.values()] + [
+        Atoms("O"),
+        Atoms("CO", [(0, 0, 0), (0, 0, 9)]),
+    ]
     together = calculator.evaluate(structures)
     for atoms, found in zip(structures, together, strict=True):
         alone = calculator.evaluate([atoms])[0]
@@ -284,9 +340,16 @@ def test_a_batch_gives_what_its_structures_give_alone(name):
 
 @every_setting
 def test_atoms_without_neighbours(name):
-    """Alone, beside an atom that is too far away, or in a molecule's company: the energy is the same, forces vanish."""
+    """Alone, beside an atom that is too far away, or in a molecule's company.
+
+    The energy is the same, forces vanish.
+    """
     calculator = PETCalculator(one_headed(name))
-    lone, dimer, crowd = Atoms("O"), Atoms("OO", [(0, 0, 0), (0, 0, 4.5)]), ethanol() + Atoms("O", [(30, 0, 0)])
+    lone, dimer, crowd = (
+        Atoms("O"),
+        Atoms("OO", [(0, 0, 0), (0, 0, 4.5)]),
+        ethanol() + Atoms("O", [(30, 0, 0)]),
+    )
     found = calculator.evaluate([lone, dimer, crowd], ("energy", "energies", "forces"))
     expected = found[0]["energy"]
     assert np.isfinite(expected)
@@ -295,7 +358,9 @@ def test_atoms_without_neighbours(name):
     assert [not np.any(result["forces"][-1]) for result in found] == [True, True, True]
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if "mean" not in name and "2023" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in SETTINGS if "mean" not in name and "2023" not in name]
+)
 def test_the_energy_is_continuous_where_the_last_neighbour_leaves(name):
     calculator = PETCalculator(one_headed(name))
     dimers = [Atoms("CO", [(0, 0, 0), (0, 0, distance)]) for distance in (3.99999, 4.00001)]
@@ -335,8 +400,13 @@ def test_local_models_need_only_their_own_edges(name):
     """Environments as one-sided edges give the energies; a model that needs more says so."""
     model = tiny(name).requires_grad_(False)
     pairs = built(slab(), model=model)
-    alone = replace(pairs, pair_centre=pairs.centre, pair_neighbour=pairs.neighbour, pair_vectors=pairs.edge_vectors,
-                    one_sided=True)
+    alone = replace(
+        pairs,
+        pair_centre=pairs.centre,
+        pair_neighbour=pairs.neighbour,
+        pair_vectors=pairs.edge_vectors,
+        one_sided=True,
+    )
     difference = (model(pairs) - model(alone)).abs().max().item() if model.local else 1.0
     assert model.local == (model.settings.n_gnn_layers == 1) == (difference < EXACT["derived"])
 
@@ -348,14 +418,26 @@ def test_scales_multiply_what_heads_give():
     assert worst((model(pairs) / plain).detach(), [3.0, *[2.0] * 8]) < EXACT["derived"]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"cutoff_function": "box"}, "`cutoff_function` is 'box': valid choices are bump, cosine, step"),
-    ({"activation": "relu"}, "`activation` is 'relu': valid choices are silu, mish"),
-    ({"compress_mode": "none"}, "`compress_mode` is 'none': valid choices are mlp, linear"),
-    ({"transformer_type": "RMS"}, "`transformer_type` is 'RMS': valid choices are PostLN, PreLN"),
-    ({"transformer_n_head": 3}, "`transformer_d_model` 128 must be a multiple of `transformer_n_head` 3"),
-    ({"use_length": False, "use_only_length": True}, "nothing is left to see of an edge"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"cutoff_function": "box"},
+            "`cutoff_function` is 'box': valid choices are bump, cosine, step",
+        ),
+        ({"activation": "relu"}, "`activation` is 'relu': valid choices are silu, mish"),
+        ({"compress_mode": "none"}, "`compress_mode` is 'none': valid choices are mlp, linear"),
+        (
+            {"transformer_type": "RMS"},
+            "`transformer_type` is 'RMS': valid choices are PostLN, PreLN",
+        ),
+        (
+            {"transformer_n_head": 3},
+            "`transformer_d_model` 128 must be a multiple of `transformer_n_head` 3",
+        ),
+        ({"use_length": False, "use_only_length": True}, "nothing is left to see of an edge"),
+    ],
+)
 def test_settings_that_make_no_model(changes, message):
     with pytest.raises(ValueError, match=message):
         Settings(species=(14,), **changes)
@@ -368,8 +450,16 @@ def test_step_is_the_function_of_the_paper():
     distances = torch.linspace(2.01, 4.99, 400, dtype=torch.float64)
     t = ((5.0 - distances) / 2.5).clamp(max=1 - 1e-9)
     y = 2 * t - 1
-    assert worst(cutoff.step(distances, 5.0, 2.5), (1 - torch.tanh(1 / (y + 1) + 1 / (y - 1))) / 2) < EXACT["derived"]
-    assert cutoff.step(torch.tensor([0.1, 2.5, 5.0, 7.0]), 5.0, 2.5).tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert (
+        worst(cutoff.step(distances, 5.0, 2.5), (1 - torch.tanh(1 / (y + 1) + 1 / (y - 1))) / 2)
+        < EXACT["derived"]
+    )
+    assert cutoff.step(torch.tensor([0.1, 2.5, 5.0, 7.0]), 5.0, 2.5).tolist() == [
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+    ]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
@@ -377,7 +467,7 @@ def test_step_has_finite_derivatives_everywhere(dtype):
     distances = torch.linspace(2, 6, 4001, dtype=dtype, requires_grad=True)
     value = cutoff.step(distances, 5.0, 2.0)
     for _ in range(3):
-        value, = torch.autograd.grad(value.sum(), distances, create_graph=True)
+        (value,) = torch.autograd.grad(value.sum(), distances, create_graph=True)
         assert torch.isfinite(value).all()
     assert value[0] == value[-1] == 0
 
@@ -385,7 +475,10 @@ def test_step_has_finite_derivatives_everywhere(dtype):
 def test_the_other_pet_takes_the_step_too():
     atoms = slab()
     atoms.calc = PETCalculator(tiny_pet(cutoff_function="step"), skin=0)
-    assert worst(atoms.get_forces()[[1]], calculate_numerical_forces(atoms, eps=1e-5, iatoms=[1])) < EXACT["derivative"]
+    assert (
+        worst(atoms.get_forces()[[1]], calculate_numerical_forces(atoms, eps=1e-5, iatoms=[1]))
+        < EXACT["derivative"]
+    )
 
 
 # Folders
@@ -394,11 +487,15 @@ def test_the_other_pet_takes_the_step_too():
 def same(first, second, structures=(silicon, ethanol)):
     """Whether two calculators give the same bits."""
     found = [calculator.evaluate([make() for make in structures]) for calculator in (first, second)]
-    return all(one["energy"] == other["energy"] and np.array_equal(one["forces"], other["forces"])
-               for one, other in zip(*found, strict=True))
+    return all(
+        one["energy"] == other["energy"] and np.array_equal(one["forces"], other["forces"])
+        for one, other in zip(*found, strict=True)
+    )
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("step", "bump", "targets")])
+@pytest.mark.parametrize(
+    "name", [name for name in SETTINGS if name not in ("step", "bump", "targets")]
+)
 def test_a_folder_is_read_back(name, tmp_path):
     model = tiny(name)
     state = files.state_dict(model, old=not model.settings.weigh_bonds)
@@ -418,12 +515,20 @@ def test_targets_are_variants(tmp_path):
     with pytest.raises(ValueError, match="`variant` is needed.*: valid choices are '0', '1'"):
         PETCalculator(folder)
     for variant in ("0", "1"):
-        assert same(PETCalculator(folder, variant=variant, dtype="float64"), PETCalculator(model, variant=variant))
-    first, second = (PETCalculator(folder, variant=variant).evaluate([ethanol()])[0]["energy"] for variant in "01")
+        assert same(
+            PETCalculator(folder, variant=variant, dtype="float64"),
+            PETCalculator(model, variant=variant),
+        )
+    first, second = (
+        PETCalculator(folder, variant=variant).evaluate([ethanol()])[0]["energy"]
+        for variant in "01"
+    )
     assert first != second
 
 
-@pytest.mark.parametrize("prefix", ["", "model.", "pet_model.", "model.pet_model.", "module.model.model.pet_model."])
+@pytest.mark.parametrize(
+    "prefix", ["", "model.", "pet_model.", "model.pet_model.", "module.model.model.pet_model."]
+)
 def test_wrappers_around_the_model_are_taken_off(prefix, tmp_path):
     model = tiny("blend")
     folder = files.write(tmp_path / "run", model, state=files.state_dict(model, prefix))
@@ -431,7 +536,11 @@ def test_wrappers_around_the_model_are_taken_off(prefix, tmp_path):
 
 
 def test_missing_hyper_parameters_have_their_defaults(tmp_path):
-    model = Model(Settings(species=(1, 8), transformer_d_model=8, head_n_neurons=8, transformer_dim_feedforward=8))
+    model = Model(
+        Settings(
+            species=(1, 8), transformer_d_model=8, head_n_neurons=8, transformer_dim_feedforward=8
+        )
+    )
     model.compositions = {"energy": {1: 0.0, 8: 1.0}}
     given = {"TRANSFORMER_D_MODEL": 8, "HEAD_N_NEURONS": 8, "TRANSFORMER_DIM_FEEDFORWARD": 8}
     folder = files.write(tmp_path / "run", model, {"ARCHITECTURAL_HYPERS": given})
@@ -442,9 +551,14 @@ def test_missing_hyper_parameters_have_their_defaults(tmp_path):
 
 def test_numbers_and_none_as_yaml_and_as_the_program_read_them(tmp_path):
     model = tiny(r_cut=4.0, cutoff_delta=0.5, residual_factor=0.25)
-    content = yaml.dump(files.hypers(model)).replace("R_CUT: 4.0", "R_CUT: 4").replace(
-        "CUTOFF_DELTA: 0.5", "CUTOFF_DELTA: 5e-1").replace("RESIDUAL_FACTOR: 0.25", "RESIDUAL_FACTOR: .25").replace(
-        "CALCULATION_TYPE: mlip", "CALCULATION_TYPE: None").replace("USE_LENGTH: true", "USE_LENGTH: True")
+    content = (
+        yaml.dump(files.hypers(model))
+        .replace("R_CUT: 4.0", "R_CUT: 4")
+        .replace("CUTOFF_DELTA: 0.5", "CUTOFF_DELTA: 5e-1")
+        .replace("RESIDUAL_FACTOR: 0.25", "RESIDUAL_FACTOR: .25")
+        .replace("CALCULATION_TYPE: mlip", "CALCULATION_TYPE: None")
+        .replace("USE_LENGTH: true", "USE_LENGTH: True")
+    )
     folder = files.write(tmp_path / "run", model)
     (folder / "hypers_used.yaml").write_text(content)
     assert original_pet.read(folder).settings == model.settings
@@ -487,12 +601,18 @@ def test_which_weights_are_read(tmp_path):
     folder = files.write(tmp_path / "run", last, weights="last_model_state_dict")
     assert torch.equal(original_pet.read(folder).embedding.weight, last.embedding.weight)
     files.write(folder, energies, weights="best_val_mae_energies_model_state_dict")
-    with pytest.raises(ValueError, match="there are `best_val_mae_energies_model_state_dict`, `last_model_state_dict`"):
+    with pytest.raises(
+        ValueError,
+        match="there are `best_val_mae_energies_model_state_dict`, `last_model_state_dict`",
+    ):
         original_pet.read(folder)
     files.write(folder, best)
     read = original_pet.read(folder)
     assert torch.equal(read.embedding.weight, best.embedding.weight)
-    assert PETCalculator(folder / "last_model_state_dict").model.metadata["weights"] == "last_model_state_dict"
+    assert (
+        PETCalculator(folder / "last_model_state_dict").model.metadata["weights"]
+        == "last_model_state_dict"
+    )
 
 
 def test_the_checkpoint_of_a_run_is_read_by_its_path(tmp_path):
@@ -503,9 +623,17 @@ def test_the_checkpoint_of_a_run_is_read_by_its_path(tmp_path):
     optimiser.step()
     schedule.step()
     model.requires_grad_(False)
-    folder = files.write(tmp_path / "run", model, weights="checkpoint", state={
-        "model_state_dict": files.state_dict(model), "optim_state_dict": optimiser.state_dict(),
-        "scheduler_state_dict": schedule.state_dict(), "dtype_used": "float32"})
+    folder = files.write(
+        tmp_path / "run",
+        model,
+        weights="checkpoint",
+        state={
+            "model_state_dict": files.state_dict(model),
+            "optim_state_dict": optimiser.state_dict(),
+            "scheduler_state_dict": schedule.state_dict(),
+            "dtype_used": "float32",
+        },
+    )
     assert same(PETCalculator(folder / "checkpoint", dtype="float64"), PETCalculator(model))
     with pytest.raises(ValueError, match="there are no others: give the path of a file of weights"):
         original_pet.read(folder)
@@ -556,4 +684,7 @@ def test_frozen_weights_give_what_free_ones_give():
     """Products of weights are made once where weights are frozen."""
     model = tiny("activation, blend")
     pairs = built(ethanol(), model=model)
-    assert worst(model.requires_grad_(False)(pairs), model.requires_grad_(True)(pairs).detach()) < EXACT["same"]
+    assert (
+        worst(model.requires_grad_(False)(pairs), model.requires_grad_(True)(pairs).detach())
+        < EXACT["same"]
+    )

@@ -16,9 +16,22 @@ from ase_pet import __version__, shipped
 pytestmark = pytest.mark.package
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_SOURCE = (".git", ".venv", "build", "dist", "demo", "runs", "*.egg-info", "__pycache__", ".pytest_cache")
+NOT_SOURCE = (
+    ".git",
+    ".venv",
+    "build",
+    "dist",
+    "demo",
+    "runs",
+    "*.egg-info",
+    "__pycache__",
+    ".pytest_cache",
+)
 IN_WHEEL = ("README.md", "calculator.toml", "weights.safetensors")
-BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
+BUILD = (
+    "import sys; from setuptools import build_meta; print(getattr(build_meta, 'build_' +"
+    " sys.argv[1])(sys.argv[2]))"
+)
 LOOK = """
 import json, ase_pet
 print(json.dumps([ase_pet.__file__, ase_pet.__version__, ase_pet.shipped()]))
@@ -33,9 +46,19 @@ print(atoms.get_potential_energy())
 
 
 def python(*arguments, folder, path=""):
-    """Lines that a fresh interpreter prints, run in a folder with nothing but `path` on PYTHONPATH."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=folder, check=False, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(path)}, stdin=subprocess.DEVNULL)
+    """Lines that a fresh interpreter prints.
+
+    Run in a folder with nothing but `path` on PYTHONPATH.
+    """
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(path)},
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -63,8 +86,20 @@ def archive(request, source, tmp_path_factory):
 def installed(archive, tmp_path_factory):
     """Folder into which the archive was installed, without its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
-    python("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-           "--disable-pip-version-check", "--target", folder, archive, folder=archive.parent)
+    python(
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--disable-pip-version-check",
+        "--target",
+        folder,
+        archive,
+        folder=archive.parent,
+    )
     return folder
 
 
@@ -77,7 +112,10 @@ def members(archive):
 
 
 def test_archive_carries_the_calculators(archive):
-    inside, folder = members(archive), {".whl": "ase_pet/calculators", ".gz": "calculators"}[archive.suffix]
+    inside, folder = (
+        members(archive),
+        {".whl": "ase_pet/calculators", ".gz": "calculators"}[archive.suffix],
+    )
     assert {f"{folder}/{name}/{file}" for name in shipped() for file in IN_WHEEL} <= inside
 
 
@@ -94,8 +132,19 @@ def test_archive_carries_the_code(archive):
 
 def test_sdist_carries_what_a_developer_needs(source, tmp_path):
     inside = members(build("sdist", source, tmp_path))
-    needed = {"Makefile", "constraints.txt", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci/run",
-              "tests/conftest.py", "docs/index.md", "md_examples/02_phonon_bands.py", "calculators/README.md"}
+    needed = {
+        "Makefile",
+        "constraints.txt",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        ".ci/run",
+        "tests/conftest.py",
+        "docs/index.md",
+        "md_examples/02_phonon_bands.py",
+        "calculators/README.md",
+    }
     assert needed - inside == set()
 
 
@@ -110,6 +159,8 @@ def test_command_is_installed(installed):
     assert (installed / "bin" / "ase-pet").is_file()
 
 
-@pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+@pytest.mark.skipif(
+    "silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet"
+)
 def test_installed_calculator_gives_an_energy(installed, tmp_path):
     assert float(python("-c", ENERGY, folder=tmp_path, path=installed)[-1]) < 0

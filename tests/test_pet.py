@@ -68,14 +68,22 @@ def test_stress_is_the_derivative_of_the_energy(name, structure):
 def loss(model, structures, dtype=torch.float64):
     """A number that depends on energies, forces and stress in no special way."""
     result = evaluated(model, *structures, training=True, dtype=dtype)
-    weights = torch.linspace(-1, 1, result.forces.numel(), dtype=torch.float64).view_as(result.forces)
-    return ((result.forces - weights)**2).mean() + (result.interaction**2).mean() + (result.stress**2).sum()
+    weights = torch.linspace(-1, 1, result.forces.numel(), dtype=torch.float64).view_as(
+        result.forces
+    )
+    return (
+        ((result.forces - weights) ** 2).mean()
+        + (result.interaction**2).mean()
+        + (result.stress**2).sum()
+    )
 
 
 def direction(model):
     generator = torch.Generator().manual_seed(7)
-    return [torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.dtype)
-            for parameter in model.parameters()]
+    return [
+        torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.dtype)
+        for parameter in model.parameters()
+    ]
 
 
 def moved(model, along, step):
@@ -88,23 +96,38 @@ def moved(model, along, step):
 
 def slope(model, structures, dtype=torch.float64):
     """Derivative of the loss along `direction`, by automatic differentiation."""
-    gradients = torch.autograd.grad(loss(model, structures, dtype), tuple(model.parameters()), allow_unused=True)
-    return sum((gradient * change).sum().item() for gradient, change in zip(gradients, direction(model), strict=True)
-               if gradient is not None)
+    gradients = torch.autograd.grad(
+        loss(model, structures, dtype), tuple(model.parameters()), allow_unused=True
+    )
+    return sum(
+        (gradient * change).sum().item()
+        for gradient, change in zip(gradients, direction(model), strict=True)
+        if gradient is not None
+    )
 
 
 @every_setting
 def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
     model, structures, step = tiny_pet(name), [charged(silicon()), slab()], 1e-6
     along = direction(model)
-    expected = (loss(moved(model, along, step), structures) - loss(moved(model, along, -step), structures)) / (2 * step)
+    expected = (
+        loss(moved(model, along, step), structures) - loss(moved(model, along, -step), structures)
+    ) / (2 * step)
     assert abs(expected.item()) > 1e-2
     assert worst(slope(model, structures), expected.item()) < EXACT["derivative"]
 
 
-@pytest.mark.parametrize("name, frozen", [
-    *((name, ()) for name in SETTINGS), *(("base", words) for words in (("bias",), ("weight",), ("gnn_layers",))),
-    ("base", ("heads", "last_layers", "combinations")), ("original", ("weight",)), ("original", ("gnn_layers",))], ids=str)
+@pytest.mark.parametrize(
+    "name, frozen",
+    [
+        *((name, ()) for name in SETTINGS),
+        *(("base", words) for words in (("bias",), ("weight",), ("gnn_layers",))),
+        ("base", ("heads", "last_layers", "combinations")),
+        ("original", ("weight",)),
+        ("original", ("gnn_layers",)),
+    ],
+    ids=str,
+)
 def test_each_gradient_of_a_loss_is_the_same_in_float32(name, frozen):
     """In float32 training runs on other kernels; some weights may be frozen, as in fine-tuning."""
     gradients = {}
@@ -112,20 +135,31 @@ def test_each_gradient_of_a_loss_is_the_same_in_float32(name, frozen):
         model = tiny_pet(name, dtype)
         for key, parameter in model.named_parameters():
             parameter.requires_grad_(not any(word in key for word in frozen))
-        free = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
-        found = torch.autograd.grad(loss(model, [silicon(), slab()], dtype), tuple(free.values()), allow_unused=True)
-        gradients[dtype] = {key: gradient for key, gradient in zip(free, found, strict=True) if gradient is not None}
+        free = {
+            key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        found = torch.autograd.grad(
+            loss(model, [silicon(), slab()], dtype), tuple(free.values()), allow_unused=True
+        )
+        gradients[dtype] = {
+            key: gradient for key, gradient in zip(free, found, strict=True) if gradient is not None
+        }
     single, double = (gradients[dtype] for dtype in (torch.float32, torch.float64))
     largest = max(gradient.abs().max().item() for gradient in double.values())
     assert single.keys() == double.keys()
     assert len(single) > 3
-    assert max((single[key].double() - double[key]).abs().max().item() for key in double) / largest < 2e-3
+    assert (
+        max((single[key].double() - double[key]).abs().max().item() for key in double) / largest
+        < 2e-3
+    )
 
 
 @every_setting
 def test_hessian_is_the_derivative_of_the_forces(name):
     atoms, step = charged(sheared()), 1e-5
-    calc = PETCalculator(tiny_pet(name, adaptive_cutoff_method="grid", cutoff_function="bump"), skin=0)
+    calc = PETCalculator(
+        tiny_pet(name, adaptive_cutoff_method="grid", cutoff_function="bump"), skin=0
+    )
     columns = []
     for k in range(atoms.positions.size):
         ends = [atoms.copy(), atoms.copy()]
@@ -145,7 +179,14 @@ def results(atoms, calc, *properties):
 
 @every_setting
 def test_batch_is_single(name):
-    structures = [charged(silicon()), sheared(), Atoms("H"), slab(), charged(ethanol()), Atoms("SiO", [[0, 0, 0], [9, 0, 0]])]
+    structures = [
+        charged(silicon()),
+        sheared(),
+        Atoms("H"),
+        slab(),
+        charged(ethanol()),
+        Atoms("SiO", [[0, 0, 0], [9, 0, 0]]),
+    ]
     calc = PETCalculator(tiny_pet(name), batch_atoms=10**6)
     together = calc.evaluate(structures, ["energy", "energies", "forces"])
     for atoms, found in zip(structures, together, strict=True):
@@ -155,18 +196,30 @@ def test_batch_is_single(name):
         assert np.abs(found["forces"] - expected["forces"]).max() < EXACT["same"] * 100
 
 
-@pytest.mark.parametrize("structure, repeat", [("silicon", np.diag([2, 1, 1])), ("slab", np.diag([2, 2, 1])),
-                                               ("sheared", [[2, 1, 0], [0, 2, 1], [-1, 0, 2]])])
+@pytest.mark.parametrize(
+    "structure, repeat",
+    [
+        ("silicon", np.diag([2, 1, 1])),
+        ("slab", np.diag([2, 2, 1])),
+        ("sheared", [[2, 1, 0], [0, 2, 1], [-1, 0, 2]]),
+    ],
+)
 @every_setting
 def test_supercell_is_several_cells(name, structure, repeat):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     copies = round(abs(np.linalg.det(repeat)))
     large = make_supercell(atoms, repeat)
     assert len(large) == copies * len(atoms)
-    one, many = results(atoms, calc, "energy", "forces", "stress"), results(large, calc, "energy", "forces", "stress")
+    one, many = (
+        results(atoms, calc, "energy", "forces", "stress"),
+        results(large, calc, "energy", "forces", "stress"),
+    )
     assert worst(many["energy"], copies * one["energy"]) < EXACT["derived"]
     assert worst(many["stress"], one["stress"]) < EXACT["derived"]
-    assert worst(sorted(many["forces"][:, 0]), sorted(np.repeat(one["forces"][:, 0], copies))) < EXACT["derived"]
+    assert (
+        worst(sorted(many["forces"][:, 0]), sorted(np.repeat(one["forces"][:, 0], copies)))
+        < EXACT["derived"]
+    )
 
 
 @pytest.mark.parametrize("structure", ["slab", "ethanol"])
@@ -180,8 +233,10 @@ def test_permutation_moves_results_along(name, structure):
     assert worst(there["forces"], here["forces"][order]) < 10 * EXACT["same"]
 
 
-@pytest.mark.parametrize("structure, shift", [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1]),
-                                              ("slab", [-7, 3, 1000])])
+@pytest.mark.parametrize(
+    "structure, shift",
+    [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1]), ("slab", [-7, 3, 1000])],
+)
 @every_setting
 def test_translation_changes_nothing(name, structure, shift):
     atoms, calc = STRUCTURES[structure](), calculator(name)
@@ -217,15 +272,22 @@ def test_atoms_without_neighbours(name):
     apart = results(Atoms("Si2", [[0, 0, 0], [4.000001, 0, 0]]), calc)
     np.testing.assert_array_equal(apart["forces"], np.zeros((2, 3)))
     assert worst(apart["energies"], [alone["energy"]] * 2) < EXACT["same"]
-    assert worst(results(Atoms("Si", cell=[9, 9, 9], pbc=True), calc)["energy"], alone["energy"]) < EXACT["same"]
-    np.testing.assert_array_equal(calc.evaluate([Atoms("Si", cell=[9, 9, 9], pbc=True)], ["stress"])[0]["stress"], np.zeros(6))
+    assert (
+        worst(results(Atoms("Si", cell=[9, 9, 9], pbc=True), calc)["energy"], alone["energy"])
+        < EXACT["same"]
+    )
+    np.testing.assert_array_equal(
+        calc.evaluate([Atoms("Si", cell=[9, 9, 9], pbc=True)], ["stress"])[0]["stress"], np.zeros(6)
+    )
 
 
 @pytest.mark.parametrize("name", ["base", "zbl", "local", "grid"])
 def test_hessian_without_neighbours_is_zero(name):
     calc = calculator(name)
     np.testing.assert_array_equal(calc.hessian(Atoms("Si")), np.zeros((3, 3)))
-    np.testing.assert_array_equal(calc.hessian(Atoms("SiO", [[0, 0, 0], [0, 0, 5]])), np.zeros((6, 6)))
+    np.testing.assert_array_equal(
+        calc.hessian(Atoms("SiO", [[0, 0, 0], [0, 0, 5]])), np.zeros((6, 6))
+    )
 
 
 @pytest.mark.parametrize("depth", [1e-7, 5e-3, 8e-3])
@@ -233,8 +295,14 @@ def test_hessian_without_neighbours_is_zero(name):
 def test_an_atom_that_crosses_the_cutoff_is_not_noticed(name, depth):
     """Up to the depth of 0.008 A below the cutoff the bump function stays below 1e-27."""
     calc = calculator(name, cutoff_function="bump")
-    inside, outside = (Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0, -4.0 + side]]) for side in (depth, -1e-7))
-    assert len(built(inside, model=calc.model).pair_vectors) == len(built(outside, model=calc.model).pair_vectors) + 1
+    inside, outside = (
+        Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0, -4.0 + side]])
+        for side in (depth, -1e-7)
+    )
+    assert (
+        len(built(inside, model=calc.model).pair_vectors)
+        == len(built(outside, model=calc.model).pair_vectors) + 1
+    )
     before, after = results(inside, calc), results(outside, calc)
     assert np.abs(before["energies"] - after["energies"]).max() < EXACT["smooth_energy"]
     assert np.abs(before["forces"] - after["forces"]).max() < EXACT["smooth_force"]
@@ -245,8 +313,13 @@ def test_energy_along_a_path_through_the_cutoff_is_the_work_of_the_forces(name):
     """Whichever edges come and go on the way, at the fixed cutoff or at adaptive ones."""
     calc = calculator(name, cutoff_function="bump")
     heights = np.linspace(3.2, 4.1, 721)
-    found = calc.evaluate([Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0.1, -z]]) for z in heights])
-    energies, along = np.array([one["energy"] for one in found]), np.array([-one["forces"][3, 2] for one in found])
+    found = calc.evaluate(
+        [Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0.1, -z]]) for z in heights]
+    )
+    energies, along = (
+        np.array([one["energy"] for one in found]),
+        np.array([-one["forces"][3, 2] for one in found]),
+    )
     # Simpson's rule over pairs of intervals
     work = -(along[:-2:2] + 4 * along[1:-1:2] + along[2::2]) * (heights[1] - heights[0]) / 3
     changes = np.diff(energies[::2])
@@ -274,14 +347,22 @@ def test_inference_leaves_the_weights_alone():
     calc = PETCalculator(model)
     calc.get_forces(silicon())
     calc.get_stress(silicon())
-    assert all(not parameter.requires_grad and parameter.grad is None for parameter in calc.model.parameters())
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(
+        not parameter.requires_grad and parameter.grad is None
+        for parameter in calc.model.parameters()
+    )
+    assert all(
+        parameter.requires_grad and parameter.grad is None for parameter in model.parameters()
+    )
 
 
 @every_setting
 def test_evaluation_does_not_give_the_weights_gradients(name):
     result = evaluated(tiny_pet(name), silicon())
-    assert not any(value.requires_grad for value in (result.forces, result.stress, result.energies, result.energy))
+    assert not any(
+        value.requires_grad
+        for value in (result.forces, result.stress, result.energies, result.energy)
+    )
 
 
 def test_energy_alone_runs_no_backward(monkeypatch):
@@ -299,7 +380,9 @@ def test_energy_alone_runs_no_backward(monkeypatch):
 
 def test_energy_alone_keeps_no_graph():
     calc, tracked = calculator("base"), []
-    calc.model.register_forward_hook(lambda module, inputs, output: tracked.append(output.requires_grad))
+    calc.model.register_forward_hook(
+        lambda module, inputs, output: tracked.append(output.requires_grad)
+    )
     calc.get_potential_energy(silicon())
     calc.get_forces(silicon())
     assert tracked == [False, True]
@@ -310,7 +393,9 @@ def test_energy_alone_keeps_no_graph():
 
 @every_setting
 def test_float32_is_close_to_float64(name):
-    single, double = (PETCalculator(tiny_pet(name), dtype=dtype) for dtype in ("float32", "float64"))
+    single, double = (
+        PETCalculator(tiny_pet(name), dtype=dtype) for dtype in ("float32", "float64")
+    )
     atoms = charged(silicon())
     properties = ("energy", "energies", "forces", "stress")
     low, high = results(atoms, single, *properties), results(atoms, double, *properties)
@@ -328,13 +413,22 @@ def test_composition_energies_are_added_in_float64():
 
 def test_no_process_wide_state_changes():
     model = tiny_pet()
-    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state().tolist(), torch.get_num_threads()
+    before = (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+    )
     calc = PETCalculator(model, dtype="float64")
     calc.get_forces(silicon())
     calc.get_stress(silicon())
     calc.hessian(sheared())
-    assert (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state().tolist(),
-            torch.get_num_threads()) == before
+    assert (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+    ) == before
 
 
 # Heads
@@ -348,8 +442,14 @@ def test_heads_have_weights_of_their_own():
     values = model.predict(batch, ("energy", "energy/other", "dipole"))
     assert [tuple(value.shape) for value in values.values()] == [(8, 1), (8, 1), (8, 3)]
     main, other = PETCalculator(model), PETCalculator(model, variant="other")
-    assert worst(main.get_property("energies", silicon()), values["energy"][:, 0].detach() + 1) < EXACT["same"]
-    assert worst(other.get_property("energies", silicon()), values["energy/other"][:, 0].detach() - 3) < EXACT["same"]
+    assert (
+        worst(main.get_property("energies", silicon()), values["energy"][:, 0].detach() + 1)
+        < EXACT["same"]
+    )
+    assert (
+        worst(other.get_property("energies", silicon()), values["energy/other"][:, 0].detach() - 3)
+        < EXACT["same"]
+    )
     with pytest.raises(ValueError, match="`variant` is 'third': valid choices are '', 'other'"):
         PETCalculator(model, variant="third")
 
@@ -359,9 +459,13 @@ def test_scales_multiply_before_composition_energies():
     unscaled = model.predict(built(ethanol(), model=model), ("energy", "dipole"))
     model.scales = {"energy": 3.0, "dipole": {1: 1.0, 6: 2.0, 8: 3.0, 14: 4.0}}
     scaled = model.predict(built(ethanol(), model=model), ("energy", "dipole"))
-    by_species = torch.tensor([model.scales["dipole"][z] for z in ethanol().numbers.tolist()], dtype=torch.float64)
+    by_species = torch.tensor(
+        [model.scales["dipole"][z] for z in ethanol().numbers.tolist()], dtype=torch.float64
+    )
     torch.testing.assert_close(scaled["energy"], 3 * unscaled["energy"], rtol=1e-14, atol=0)
-    torch.testing.assert_close(scaled["dipole"], by_species[:, None] * unscaled["dipole"], rtol=1e-14, atol=0)
+    torch.testing.assert_close(
+        scaled["dipole"], by_species[:, None] * unscaled["dipole"], rtol=1e-14, atol=0
+    )
 
 
 @pytest.mark.parametrize("key, values", [("charge", (-10, 0, 10)), ("spin", (1, 2, 10))])
@@ -384,11 +488,15 @@ def test_conditioning_changes_the_energy(key, values):
 @every_dtype
 def test_linear_is_that_of_torch(dtype, rows, bias, trained, strided):
     """Value, gradient and the gradient of a function of the gradient."""
+
     def numbers(function, kind):
         generator = torch.Generator().manual_seed(rows)
         x = torch.randn(rows, 24, generator=generator, dtype=torch.float64).to(kind)
         x = (x[:, ::2] if strided else x[:, :12]).detach().requires_grad_()
-        weight, offset = (torch.randn(shape, generator=generator, dtype=torch.float64).to(kind) for shape in ((5, 12), (5,)))
+        weight, offset = (
+            torch.randn(shape, generator=generator, dtype=torch.float64).to(kind)
+            for shape in ((5, 12), (5,))
+        )
         inputs = {"x": x, "weight": weight, "bias": offset}
         wanted = [inputs[key].requires_grad_() for key in ("x", *trained)]
         y = function(x, weight, offset) if bias else function(x, weight)
@@ -398,7 +506,10 @@ def test_linear_is_that_of_torch(dtype, rows, bias, trained, strided):
 
     found, expected = numbers(linear, dtype), numbers(functional.linear, torch.float64)
     assert len(found) == len(expected)
-    assert max(worst(a, b) for a, b in zip(found, expected, strict=True)) < TOLERANCES[dtype]["derived"]
+    assert (
+        max(worst(a, b) for a, b in zip(found, expected, strict=True))
+        < TOLERANCES[dtype]["derived"]
+    )
 
 
 def test_linear_of_no_rows():
@@ -415,10 +526,15 @@ def swap(parameter):
 
 
 @pytest.mark.parametrize("change", [add, swap])
-@pytest.mark.parametrize("name, dtype", [("base", torch.float32), ("base", torch.float64), ("original", torch.float32)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "name, dtype",
+    [("base", torch.float32), ("base", torch.float64), ("original", torch.float32)],
+    ids=str,
+)
 def test_derived_tensors_follow_the_weights(name, dtype, change):
-    """After every change of one weight the frozen model gives what an unfrozen one with the same weights gives."""
+    """After every change of one weight the frozen model gives what an unfrozen one with the same
+    weights gives.
+    """
     model, unfrozen = tiny_pet(name, dtype).requires_grad_(False), tiny_pet(name, dtype)
     batch = built(ethanol(), model=model, dtype=dtype)
     stale = []
@@ -427,14 +543,19 @@ def test_derived_tensors_follow_the_weights(name, dtype, change):
         change(parameter)
         unfrozen.load_state_dict(model.state_dict())
         after = model(batch)
-        stale += [key] if worst(after, unfrozen(batch).detach()) > TOLERANCES[dtype]["derived"] else []
+        stale += (
+            [key] if worst(after, unfrozen(batch).detach()) > TOLERANCES[dtype]["derived"] else []
+        )
         assert not torch.equal(before, after) or "embedder" in key or key.endswith("bias")
     assert stale == []
 
 
 @every_dtype
 def test_derived_tensors_follow_a_loaded_state(dtype):
-    model, other = tiny_pet(dtype=dtype).requires_grad_(False), tiny_pet(dtype=dtype, seed=1).requires_grad_(False)
+    model, other = (
+        tiny_pet(dtype=dtype).requires_grad_(False),
+        tiny_pet(dtype=dtype, seed=1).requires_grad_(False),
+    )
     batch = built(slab(), model=model, dtype=dtype)
     first = model(batch)
     model.load_state_dict(other.state_dict())
@@ -471,7 +592,9 @@ def test_combination_is_the_mlp_of_both_directions(dtype):
 
 def plain_attention(q, k, v, factors, temperature):
     """Softmax attention of one centre, keys weighted by factors: w = f exp(s) / sum f exp(s)."""
-    scores = torch.exp(torch.einsum("thc,shc->hts", q, k) / (q.shape[-1]**0.5 * temperature)) * factors
+    scores = (
+        torch.exp(torch.einsum("thc,shc->hts", q, k) / (q.shape[-1] ** 0.5 * temperature)) * factors
+    )
     return torch.einsum("hts,shc->thc", scores / scores.sum(-1, keepdim=True), v).flatten(1)
 
 
@@ -482,17 +605,24 @@ def test_ragged_attention_is_plain_attention(temperature):
     n_atoms, heads, width = 5, 2, 3
     centre = torch.tensor([3, 0, 3, 1, 3, 0, 3, 4, 1, 3])
     factors = torch.rand(10, generator=generator, dtype=torch.float64).requires_grad_()
-    qkv = torch.randn(15, 3 * heads * width, generator=generator, dtype=torch.float64).requires_grad_()
+    qkv = torch.randn(
+        15, 3 * heads * width, generator=generator, dtype=torch.float64
+    ).requires_grad_()
     found = ragged.attention(qkv, ragged.layout(centre, n_atoms, factors, heads), temperature)
     expected = torch.zeros_like(found)
     parts = qkv.view(15, 3, heads, width)
     for atom in range(n_atoms):
         tokens = torch.cat([torch.tensor([atom]), n_atoms + torch.nonzero(centre == atom)[:, 0]])
         weights = torch.cat([torch.ones(1, dtype=torch.float64), factors[centre == atom]])
-        expected = expected.index_copy(0, tokens, plain_attention(*parts[tokens].unbind(1), weights, temperature))
+        expected = expected.index_copy(
+            0, tokens, plain_attention(*parts[tokens].unbind(1), weights, temperature)
+        )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     for wanted in (qkv, factors):
-        ours, plain = (torch.autograd.grad(value.sin().sum(), wanted, retain_graph=True)[0] for value in (found, expected))
+        ours, plain = (
+            torch.autograd.grad(value.sin().sum(), wanted, retain_graph=True)[0]
+            for value in (found, expected)
+        )
         torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
 
 
@@ -512,16 +642,22 @@ def test_derivatives_of_ragged_attention():
 
 @pytest.mark.parametrize("centre", [[0, 1, 2, 0, 0], [2, 0, 2, 2, 0]])
 def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
-    """With as many edges at each atom, and not: outputs and first and second derivatives of the other tokens."""
+    """With as many edges at each atom, and not.
+
+    Outputs and first and second derivatives of the other tokens.
+    """
     generator = torch.Generator().manual_seed(0)
-    centre, factors = torch.tensor(centre), torch.tensor([0.3, 0.8, 1.0, 0.0, 0.0], dtype=torch.float64)
+    centre, factors = (
+        torch.tensor(centre),
+        torch.tensor([0.3, 0.8, 1.0, 0.0, 0.0], dtype=torch.float64),
+    )
     qkv = torch.randn(8, 12, generator=generator, dtype=torch.float64)
 
     def derivatives(n_edges):
-        rows = qkv[:3 + n_edges].clone().requires_grad_()
+        rows = qkv[: 3 + n_edges].clone().requires_grad_()
         out = ragged.attention(rows, ragged.layout(centre[:n_edges], 3, factors[:n_edges], 2))[:6]
-        first, = torch.autograd.grad(out.sin().sum(), rows, create_graph=True)
-        second, = torch.autograd.grad(first.square().sum(), rows)
+        (first,) = torch.autograd.grad(out.sin().sum(), rows, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), rows)
         return out, first, second
 
     for few, many in zip(derivatives(3), derivatives(5), strict=True):
@@ -531,8 +667,9 @@ def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
 
 def test_products_with_trainable_weights_have_all_derivatives():
     """First, second and third derivatives in float32, by whatever library, against float64."""
+
     def derivatives(x, weight, bias):
-        loss, found = (linear(x, weight, bias)**3).sum(), []
+        loss, found = (linear(x, weight, bias) ** 3).sum(), []
         for order in range(3):
             found += torch.autograd.grad(loss, (x, weight, bias), create_graph=order < 2)
             loss = sum(gradient.square().sum() for gradient in found[-3:])
@@ -548,7 +685,9 @@ def test_products_with_trainable_weights_have_all_derivatives():
 
 def test_gradient_of_rows_does_not_pay_for_that_of_weights(monkeypatch):
     products, original = [], layers_linear._onednn
-    monkeypatch.setattr(layers_linear, "_onednn", lambda *arguments: products.append(1) or original(*arguments))
+    monkeypatch.setattr(
+        layers_linear, "_onednn", lambda *arguments: products.append(1) or original(*arguments)
+    )
     x, weight = torch.ones(9, 5, requires_grad=True), torch.ones(7, 5, requires_grad=True)
     torch.autograd.grad(linear(x, weight).sum(), x, create_graph=True)
     assert len(products) <= 2  # one forward, one backward, or another library
@@ -560,9 +699,9 @@ def dense_grid(distances, centre, neighbour, n_atoms, reach, target, width):
     values = cutoff.bump(distances[:, None], probes, width)
     counts = torch.zeros(n_atoms, len(probes), dtype=torch.float64)
     counts = counts.index_add(0, centre, values).index_add(0, neighbour, values)
-    excess = counts - target + target * torch.linspace(0, 1, len(probes), dtype=torch.float64)**3
+    excess = counts - target + target * torch.linspace(0, 1, len(probes), dtype=torch.float64) ** 3
     slopes = torch.gradient(excess, dim=-1)[0].abs().clamp_min(1e-12)
-    logits = -0.5 * (excess / slopes)**2
+    logits = -0.5 * (excess / slopes) ** 2
     weights = torch.exp(logits - logits.max())
     return (weights / weights.sum(1, keepdim=True)) @ probes
 
@@ -584,10 +723,14 @@ def test_grid_of_adaptive_cutoffs_is_the_dense_one(make, width, target):
 @pytest.mark.parametrize("offset", [-1e-9, 0.0, 1e-9])
 def test_grid_at_distances_that_are_probes(offset):
     """Pairs exactly on a probe, below the first and above the last one."""
-    distances = torch.tensor([0.2, 0.5, 0.625, 1.0, 2.0, 3.875, 3.95, 4.0], dtype=torch.float64) + offset
+    distances = (
+        torch.tensor([0.2, 0.5, 0.625, 1.0, 2.0, 3.875, 3.95, 4.0], dtype=torch.float64) + offset
+    )
     centre, neighbour = torch.zeros(8, dtype=torch.long), torch.arange(1, 9)
     arguments = (distances, centre, neighbour, 9, 4.0, 3.0, 0.5)
-    torch.testing.assert_close(adaptive.grid(*arguments), dense_grid(*arguments), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        adaptive.grid(*arguments), dense_grid(*arguments), rtol=1e-11, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("target", [4, 8.5, 30])
@@ -597,11 +740,13 @@ def test_solver_of_adaptive_cutoffs_finds_the_root(make, target):
     centre, neighbour = torch.from_numpy(pairs.centres), torch.from_numpy(pairs.neighbours)
     distances = torch.from_numpy(pairs.distances())
     reach = adaptive.solver(distances, centre, neighbour, len(make()), 5.0, target, 1.0)
-    count = target * (reach / 5.0)**3
+    count = target * (reach / 5.0) ** 3
     count = count.index_add(0, centre, cutoff.bump(distances, reach[centre], 1.0))
     count = count.index_add(0, neighbour, cutoff.bump(distances, reach[neighbour], 1.0))
     open_ended = reach < 5.0 - 1e-9
-    torch.testing.assert_close(count[open_ended], torch.full_like(count[open_ended], target), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        count[open_ended], torch.full_like(count[open_ended], target), rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.parametrize("function", cutoff.FUNCTIONS)
@@ -611,11 +756,17 @@ def test_cutoff_functions(function):
     assert (weights[distances <= 3.3] == 1).all()
     assert (weights[distances >= 4.0] == 0).all()
     assert (weights.diff() <= 0).all()
-    assert cutoff.FUNCTIONS[function](torch.tensor([3.65], dtype=torch.float64), 4.0, 0.7).item() == pytest.approx(0.5)
+    assert cutoff.FUNCTIONS[function](
+        torch.tensor([3.65], dtype=torch.float64), 4.0, 0.7
+    ).item() == pytest.approx(0.5)
 
 
 def test_zbl_repels_and_ends_smoothly():
-    """Silicon atoms: the energy at 0.12 A is that of the screened nuclei, and three derivatives vanish at the radii's sum."""
+    """Silicon atoms.
+
+    The energy at 0.12 A is that of the screened nuclei, and three derivatives vanish at the radii's
+    sum.
+    """
     with_, without = (PETCalculator(tiny_pet(zbl=zbl)) for zbl in (True, False))
 
     def energy(distance):
@@ -623,8 +774,12 @@ def test_zbl_repels_and_ends_smoothly():
         return with_.get_potential_energy(atoms) - without.get_potential_energy(atoms)
 
     x = 0.12 * 2 * 14**0.23 / 0.46850
-    screening = (0.18175 * np.exp(-3.1998 * x) + 0.50986 * np.exp(-0.94229 * x) + 0.28022 * np.exp(-0.4029 * x)
-                 + 0.02817 * np.exp(-0.20162 * x))
+    screening = (
+        0.18175 * np.exp(-3.1998 * x)
+        + 0.50986 * np.exp(-0.94229 * x)
+        + 0.28022 * np.exp(-0.4029 * x)
+        + 0.02817 * np.exp(-0.20162 * x)
+    )
     assert energy(0.12) == pytest.approx(14.399645 * 14**2 / 0.12 * screening, rel=2e-3)
     assert energy(1.5) > energy(2.0) > 0
     assert energy(2.219) < 1e-6

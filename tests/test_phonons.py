@@ -1,4 +1,7 @@
-"""Phonons: laws of force constants, roads that must lead to the same frequencies, files that phonopy reads."""
+"""Phonons.
+
+Laws of force constants, roads that must lead to the same frequencies, files that phonopy reads.
+"""
 
 import json
 import subprocess
@@ -18,7 +21,9 @@ from typer.testing import CliRunner
 from ase_pet import PETCalculator, phonons, shipped
 from ase_pet.cli import app
 
-needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+needs_silicon = pytest.mark.skipif(
+    "silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet"
+)
 PHONOPY = "from phonopy.scripts.phonopy_load import run; run()"  # what its command does
 POINTS = [(0, 0, 0), (0.5, 0, 0.5), (0.5, 0.5, 0.5), (0.1, 0.2, 0.35)]
 SMALL = {"mesh": (4, 4, 4), "temperature_max": 2000}
@@ -76,11 +81,14 @@ def test_copper_is_stable(spectrum):
 def test_heat_capacity_is_that_of_dulong_and_petit_in_the_end(spectrum):
     capacity = spectrum.thermal()["heat_capacity"]
     assert capacity[0] == 0
-    assert abs(capacity[-1] - 3 * 8.314 * 63 / 64) < 0.1  # J/K/mol, without the acoustic modes at one of 64 q-points
+    assert (
+        abs(capacity[-1] - 3 * 8.314 * 63 / 64) < 0.1
+    )  # J/K/mol, without the acoustic modes at one of 64 q-points
 
 
 def test_frequencies_are_those_of_pairs_one_by_one(spectrum):
     """EMT has no `evaluate`; the same displacements with it, and phonopy's own steps."""
+
     class Batched(EMT):
         def evaluate(self, structures, properties):
             return [{"forces": self.get_property("forces", atoms)} for atoms in structures]
@@ -98,8 +106,18 @@ def test_longer_supercells_change_little(spectrum):
 
 def test_imaginary_modes_come_first(tmp_path):
     ase.io.write(tmp_path / "bcc.extxyz", bulk("Cu", "bcc", a=2.87))
-    done = command("--calculator", "ase.calculators.emt:EMT", tmp_path / "bcc.extxyz", "--supercell", "3,3,3", "--no-relax",
-                   "--mesh", "4,4,4", "--output", tmp_path / "out")
+    done = command(
+        "--calculator",
+        "ase.calculators.emt:EMT",
+        tmp_path / "bcc.extxyz",
+        "--supercell",
+        "3,3,3",
+        "--no-relax",
+        "--mesh",
+        "4,4,4",
+        "--output",
+        tmp_path / "out",
+    )
     assert done.stdout.startswith("IMAGINARY MODES: ")
     report = json.loads((tmp_path / "out" / "phonons.json").read_text())
     assert report["imaginary"]["lowest"][0]["frequency"] == report["lowest_frequency"] < -1
@@ -114,15 +132,34 @@ def test_plot_says_imaginary_modes():
 def test_plot_joins_the_names_where_the_path_jumps(spectrum):
     bands, states = phonons.plot(spectrum).axes
     assert [label.get_text() for label in bands.get_xticklabels()] == [
-        "$\\Gamma$", "$\\mathrm{X}$", "$\\mathrm{U}$|$\\mathrm{K}$", "$\\Gamma$", "$\\mathrm{L}$", "$\\mathrm{W}$",
-        "$\\mathrm{X}$"]
+        "$\\Gamma$",
+        "$\\mathrm{X}$",
+        "$\\mathrm{U}$|$\\mathrm{K}$",
+        "$\\Gamma$",
+        "$\\mathrm{L}$",
+        "$\\mathrm{W}$",
+        "$\\mathrm{X}$",
+    ]
     assert states.get_xlabel().startswith("states")
 
 
 def test_phonopy_gives_the_same_bands_from_the_folder(folder, spectrum):
     path = "0 0 0 1/2 0 1/2, 1/2 1/2 1/2 1/10 1/5 7/20"
-    subprocess.run([sys.executable, "-c", PHONOPY, "phonopy_params.yaml", "--band", path,
-                    "--band-points", "2"], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PHONOPY,
+            "phonopy_params.yaml",
+            "--band",
+            path,
+            "--band-points",
+            "2",
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     bands = yaml.safe_load((folder / "band.yaml").read_text())["phonon"]
     found = [[mode["frequency"] for mode in point["band"]] for point in bands]
     assert np.abs(np.array(found) - at_points(spectrum)).max() < 1e-6
@@ -130,8 +167,14 @@ def test_phonopy_gives_the_same_bands_from_the_folder(folder, spectrum):
 
 def test_files_are_listed(folder):
     assert {path.name for path in folder.iterdir()} >= {
-        "phonopy_params.yaml", "band.yaml", "total_dos.dat", "thermal_properties.yaml", "phonons.json", "phonons.png",
-        "structure.extxyz"}
+        "phonopy_params.yaml",
+        "band.yaml",
+        "total_dos.dat",
+        "thermal_properties.yaml",
+        "phonons.json",
+        "phonons.png",
+        "structure.extxyz",
+    }
 
 
 @needs_silicon
@@ -161,15 +204,21 @@ def test_a_whole_hessian_serves_as_well_as_its_rows():
     atoms_calc = atoms.calc
     crystals[0].from_hessian(atoms.calc)
     crystals[1].from_hessian(whole)
-    np.testing.assert_allclose(*(crystal.phonopy.force_constants for crystal in crystals), atol=1e-10)
+    np.testing.assert_allclose(
+        *(crystal.phonopy.force_constants for crystal in crystals), atol=1e-10
+    )
 
 
 def test_projection_restores_the_laws():
     crystal = phonons.Crystal(copper(), (2, 2, 2))
     structures = crystal.displaced()
     noise = np.random.default_rng(0).normal(size=(len(structures), 8, 3))
-    crystal.from_forces([structure_noise + EMT().get_property("forces", atoms)
-                         for structure_noise, atoms in zip(1e-3 * noise, structures, strict=True)])
+    crystal.from_forces(
+        [
+            structure_noise + EMT().get_property("forces", atoms)
+            for structure_noise, atoms in zip(1e-3 * noise, structures, strict=True)
+        ]
+    )
     before = crystal.residuals()
     crystal.project("symfc")
     assert max(before["exchange"], before["sum_rule"]) > 1e-2
@@ -188,7 +237,10 @@ def test_supercells_keep_masses_and_moments():
 
 
 def test_forces_are_of_the_bare_structure():
-    """A constraint of the unit cell, such as that of a relaxation, does not act on displaced supercells."""
+    """A constraint of the unit cell, such as that of a relaxation.
+
+    Does not act on displaced supercells.
+    """
     free, fixed = copper(), copper()
     fixed.set_constraint([FixAtoms([0])])
     found = [phonons.run(atoms, (2, 2, 2), relaxed=False, **SMALL) for atoms in (free, fixed)]
@@ -197,7 +249,10 @@ def test_forces_are_of_the_bare_structure():
 
 BAD = {
     "method": ({"method": "dfpt"}, "`method` is 'dfpt': valid choices are displacements, hessian"),
-    "projection": ({"projection": "all"}, "`projection` is 'all': valid choices are symfc, traditional, none"),
+    "projection": (
+        {"projection": "all"},
+        "`projection` is 'all': valid choices are symfc, traditional, none",
+    ),
     "displacement": ({"displacement": 0}, "`displacement` is 0: expected a length"),
     "supercell": ({"supercell": (2, 2, 0)}, r"`supercell` is \(2, 2, 0\): expected three repeats"),
     "no hessian": ({"method": "hessian"}, "EMT has no method of that name"),
@@ -213,9 +268,13 @@ def test_bad_arguments_are_named(name):
         phonons.run(copper(a=3.6), **{"relaxed": False, **arguments})
 
 
-@pytest.mark.parametrize("atoms, message", [
-    (molecule("H2O"), "phonons need three periodic directions"), (Atoms("Cu", cell=3 * [2.0], pbc=True, info={"charge": 1}),
-                                                                  "neutral crystal")])
+@pytest.mark.parametrize(
+    "atoms, message",
+    [
+        (molecule("H2O"), "phonons need three periodic directions"),
+        (Atoms("Cu", cell=3 * [2.0], pbc=True, info={"charge": 1}), "neutral crystal"),
+    ],
+)
 def test_what_has_no_phonons_is_refused(atoms, message):
     atoms.calc = EMT()
     with pytest.raises(ValueError, match=message):

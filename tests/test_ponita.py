@@ -1,4 +1,7 @@
-"""PONITA: derivatives, symmetries that hold exactly, limits, and its fast forms against plain ones."""
+"""PONITA.
+
+Derivatives, symmetries that hold exactly, limits, and its fast forms against plain ones.
+"""
 
 import numpy as np
 import pytest
@@ -74,7 +77,11 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
 
     def loss():
         found = Evaluation(model, graph, training=True)
-        return (found.forces - 1).square().mean() + found.interaction.square().mean() + found.stress.square().sum()
+        return (
+            (found.forces - 1).square().mean()
+            + found.interaction.square().mean()
+            + found.stress.square().sum()
+        )
 
     slopes = torch.autograd.grad(loss(), tuple(model.parameters()), allow_unused=True)
     slope = sum((g * d).sum().item() for g, d in zip(slopes, along, strict=True) if g is not None)
@@ -91,24 +98,45 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
 
 @every_setting
 def test_batch_is_single(name):
-    structures = [silicon(), sheared(), Atoms("H"), slab(), ethanol(), Atoms("SiO", [[0, 0, 0], [9, 0, 0]])]
+    structures = [
+        silicon(),
+        sheared(),
+        Atoms("H"),
+        slab(),
+        ethanol(),
+        Atoms("SiO", [[0, 0, 0], [9, 0, 0]]),
+    ]
     calc = PETCalculator(tiny_ponita(name), batch_atoms=10**6)
-    for atoms, found in zip(structures, calc.evaluate(structures, ["energy", "energies", "forces"]), strict=True):
+    for atoms, found in zip(
+        structures, calc.evaluate(structures, ["energy", "energies", "forces"]), strict=True
+    ):
         expected = results(atoms, calc)
         assert worst(found["energies"], expected["energies"]) < EXACT["same"]
         assert np.abs(found["forces"] - expected["forces"]).max() < EXACT["same"] * 100
 
 
-@pytest.mark.parametrize(("structure", "repeat"), [("silicon", np.diag([2, 1, 1])), ("slab", np.diag([2, 2, 1])),
-                                                   ("sheared", [[2, 1, 0], [0, 2, 1], [-1, 0, 2]])])
+@pytest.mark.parametrize(
+    ("structure", "repeat"),
+    [
+        ("silicon", np.diag([2, 1, 1])),
+        ("slab", np.diag([2, 2, 1])),
+        ("sheared", [[2, 1, 0], [0, 2, 1], [-1, 0, 2]]),
+    ],
+)
 @some_settings
 def test_supercell_is_several_cells(name, structure, repeat):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     copies = round(abs(np.linalg.det(repeat)))
-    one, many = (results(each, calc, "energy", "forces", "stress") for each in (atoms, make_supercell(atoms, repeat)))
+    one, many = (
+        results(each, calc, "energy", "forces", "stress")
+        for each in (atoms, make_supercell(atoms, repeat))
+    )
     assert worst(many["energy"], copies * one["energy"]) < EXACT["derived"]
     assert worst(many["stress"], one["stress"]) < EXACT["derived"]
-    assert worst(sorted(many["forces"][:, 0]), sorted(np.repeat(one["forces"][:, 0], copies))) < EXACT["derived"]
+    assert (
+        worst(sorted(many["forces"][:, 0]), sorted(np.repeat(one["forces"][:, 0], copies)))
+        < EXACT["derived"]
+    )
 
 
 @pytest.mark.parametrize("structure", ["slab", "ethanol"])
@@ -121,7 +149,9 @@ def test_permutation_moves_results_along(name, structure):
     assert worst(there["forces"], here["forces"][order]) < 10 * EXACT["same"]
 
 
-@pytest.mark.parametrize(("structure", "shift"), [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1])])
+@pytest.mark.parametrize(
+    ("structure", "shift"), [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1])]
+)
 @some_settings
 def test_translation_changes_nothing(name, structure, shift):
     atoms, calc = STRUCTURES[structure](), calculator(name)
@@ -162,8 +192,10 @@ def test_dimer_on_an_axis_of_the_grid(name):
 @pytest.mark.parametrize(("name", "depth"), [*((name, 1e-7) for name in SETTINGS), ("bump", 5e-3)])
 def test_an_atom_that_crosses_the_cutoff_is_not_noticed(name, depth):
     calc = calculator(name)
-    inside, outside = (Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0, -4.0 + side]])
-                       for side in (depth, -1e-7))
+    inside, outside = (
+        Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0, -4.0 + side]])
+        for side in (depth, -1e-7)
+    )
     assert len(batch([inside], 4.0).pair_vectors) == len(batch([outside], 4.0).pair_vectors) + 1
     before, after = results(inside, calc), results(outside, calc)
     assert np.abs(before["energies"] - after["energies"]).max() < EXACT["smooth_energy"]
@@ -171,20 +203,28 @@ def test_an_atom_that_crosses_the_cutoff_is_not_noticed(name, depth):
 
 
 def jump(model, angle):
-    """Largest change of a force component in eV/A as a bond goes across an axis of the grid, `angle` on either side."""
+    """Largest change of a force component in eV/A as a bond goes across an axis of the grid.
+
+    `angle` on either side.
+    """
     axis = model.axes[0].numpy()
     across = np.cross(axis, [0.3, 0.5, -0.8])
     across /= np.linalg.norm(across)
     ends = []
     for side in (angle, -angle):
         atoms = ethanol()
-        atoms.positions[1] = atoms.positions[0] + 1.5 * (np.cos(side) * axis + np.sin(side) * across)
+        atoms.positions[1] = atoms.positions[0] + 1.5 * (
+            np.cos(side) * axis + np.sin(side) * across
+        )
         ends.append(evaluate(model, atoms).forces)
     return float((ends[0] - ends[1]).abs().max())
 
 
 def test_forces_do_not_jump_where_a_bond_lies_along_an_axis():
-    """The change vanishes with the angle, a hundred times less for a hundredth of it; with the norm it stays."""
+    """The change vanishes with the angle, a hundred times less for a hundredth of it.
+
+    With the norm it stays.
+    """
     smooth, cusp = tiny_ponita(), tiny_ponita("norm")
     assert 0.005 < jump(smooth, 1e-5) / jump(smooth, 1e-3) < 0.02
     assert jump(cusp, 1e-5) / jump(cusp, 1e-3) > 0.5
@@ -195,7 +235,10 @@ def test_forces_do_not_jump_where_a_bond_lies_along_an_axis():
 def test_local_is_whether_atoms_beyond_the_cutoff_act(name):
     """The third atom is a neighbour of the second only."""
     calc = calculator(name)
-    first = [results(Atoms("SiOC", [[0, 0, 0], [3.0, 0, 0], [5.5, far, 0]]), calc)["energies"][0] for far in (0, 0.4)]
+    first = [
+        results(Atoms("SiOC", [[0, 0, 0], [3.0, 0, 0], [5.5, far, 0]]), calc)["energies"][0]
+        for far in (0, 0.4)
+    ]
     assert calc.model.local is bool(abs(first[0] - first[1]) < 1e-12)
 
 
@@ -224,19 +267,26 @@ def test_invariants_at_the_origin_and_on_an_axis():
     vectors = torch.tensor([[0, 0, 0], [0, 0, 1.5]], dtype=torch.float64, requires_grad=True)
     for softening in (0.0, 0.3):
         found = invariants.invariants(vectors, torch.eye(3, dtype=torch.float64), softening)
-        slope, = torch.autograd.grad(found.sum(), vectors)
+        (slope,) = torch.autograd.grad(found.sum(), vectors)
         assert slope.isfinite().all()
         assert (found[0] == 0).all()
         assert found[1, 2].tolist() == [1.5, 0.0]
 
 
 def test_reverse_edges_by_opposite_axes_are_edges_of_their_own(monkeypatch):
-    """A grid of opposite axes needs half of the kernels; the same grid without that knowledge gives the same."""
+    """A grid of opposite axes needs half of the kernels.
+
+    The same grid without that knowledge gives the same.
+    """
     for name in ("base", "antipodal", "octahedral", "PNITA"):
         model, graph = tiny_ponita(name), batch([slab(), ethanol()], 4.0)
         fast = Evaluation(model, graph)
         kernels, original = [], model.basis.forward
-        monkeypatch.setattr(model.basis, "forward", lambda x, original=original: kernels.append(len(x)) or original(x))
+        monkeypatch.setattr(
+            model.basis,
+            "forward",
+            lambda x, original=original: kernels.append(len(x)) or original(x),
+        )
         model(graph)
         halved = max(kernels)
         monkeypatch.setattr(type(model), "_opposite", lambda self: None)
@@ -285,7 +335,10 @@ def test_axes_stay_in_float64_and_in_the_state():
 
 def test_other_axes():
     model, graph = tiny_ponita(), batch([ethanol()], 4.0)
-    same, finer = model.with_orientations(model.axes.numpy()), model.with_orientations("fibonacci:96")
+    same, finer = (
+        model.with_orientations(model.axes.numpy()),
+        model.with_orientations("fibonacci:96"),
+    )
     assert same.settings.orientations == "given:12"
     assert (finer.axes.shape, finer.settings.orientations) == ((96, 3), "fibonacci:96")
     assert torch.equal(same(graph), model(graph))
@@ -303,15 +356,24 @@ def test_a_model_whose_axes_were_not_given_says_so():
 
 
 def test_vectors_that_are_read_back_are_a_third():
-    """On a grid whose axes add up to an isotropic tensor, mean of (v.o) o is v / 3: vector inputs and outputs agree."""
+    """On a grid whose axes add up to an isotropic tensor, mean of (v.o) o is v / 3.
+
+    Vector inputs and outputs agree.
+    """
     model = tiny_ponita("one layer", heads={"vector": 3}, vector_inputs=1)
-    graph, vectors = batch([ethanol()], 4.0), torch.linspace(-1, 1, 27, dtype=torch.float64).view(9, 1, 3)
+    graph, vectors = (
+        batch([ethanol()], 4.0),
+        torch.linspace(-1, 1, 27, dtype=torch.float64).view(9, 1, 3),
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
         model.vector_embedder.weight[0] = 1
         model.last_layers["vector"][0].weight[0, 0] = 1
-    assert worst(model.predict(graph, ("vector",), vectors)["vector"], vectors[:, 0] / 3) < EXACT["same"]
+    assert (
+        worst(model.predict(graph, ("vector",), vectors)["vector"], vectors[:, 0] / 3)
+        < EXACT["same"]
+    )
     with pytest.raises(ValueError, match=r"`vectors` has shape None: expected \(9, 1, 3\)"):
         model.predict(graph, ("vector",))
 
@@ -325,23 +387,31 @@ def test_models_without_window_are_for_whole_molecules():
         evaluate(model, Atoms("SiO", [[0, 0, 0], [31, 0, 0]])).energy  # noqa: B018
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"cutoff_function": "cosine"}, "`cutoff_function` is 'cosine': valid choices are polynomial, bump, step, none"),
-    ({"cutoff": 0.0}, "`cutoff` is 0.0: expected a finite length"),
-    ({"degree": 0}, "`degree` is 0: expected 1 or more"),
-    ({"softening": -1.0}, "`softening` is -1.0"),
-    ({"orientations": "cubic"}, "`orientations` is 'cubic': valid choices are octahedral"),
-    ({"heads": {"energy": 2}}, r"head `energy` has 2 components: expected 1 \(a number\) or 3"),
-    ({"orientations": "none", "heads": {"dipole": 3}}, "no axes for a vector"),
-    ({"orientations": "none", "vector_inputs": 1}, "`vector_inputs` need axes"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"cutoff_function": "cosine"},
+            "`cutoff_function` is 'cosine': valid choices are polynomial, bump, step, none",
+        ),
+        ({"cutoff": 0.0}, "`cutoff` is 0.0: expected a finite length"),
+        ({"degree": 0}, "`degree` is 0: expected 1 or more"),
+        ({"softening": -1.0}, "`softening` is -1.0"),
+        ({"orientations": "cubic"}, "`orientations` is 'cubic': valid choices are octahedral"),
+        ({"heads": {"energy": 2}}, r"head `energy` has 2 components: expected 1 \(a number\) or 3"),
+        ({"orientations": "none", "heads": {"dipole": 3}}, "no axes for a vector"),
+        ({"orientations": "none", "vector_inputs": 1}, "`vector_inputs` need axes"),
+    ],
+)
 def test_bad_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         ponita.Settings(species=(14,), **changes)
 
 
 def test_unknown_head():
-    with pytest.raises(ValueError, match="`charge` is not a head of this model: valid choices are energy"):
+    with pytest.raises(
+        ValueError, match="`charge` is not a head of this model: valid choices are energy"
+    ):
         tiny_ponita().predict(batch([ethanol()], 4.0), ("charge",))
 
 
@@ -357,7 +427,9 @@ def test_a_calculator_folder_gives_the_same_bits(name, tmp_path):
 
 
 def test_other_axes_are_saved_with_the_weights(tmp_path):
-    model = tiny_ponita().with_orientations(torch.nn.functional.normalize(tiny_ponita().axes + 0.1, dim=1))
+    model = tiny_ponita().with_orientations(
+        torch.nn.functional.normalize(tiny_ponita().axes + 0.1, dim=1)
+    )
     store.save(tmp_path, model, store.Card("test"))
     again, _ = store.load(tmp_path)
     graph = batch([ethanol()], 4.0)
@@ -366,13 +438,18 @@ def test_other_axes_are_saved_with_the_weights(tmp_path):
 
 
 def test_new_models_keep_the_spread_of_features():
-    """Without a scale of their own, convolutions of new weights would be below the eps of LayerNorm."""
+    """Without a scale of their own.
+
+    Convolutions of new weights would be below the eps of LayerNorm.
+    """
     torch.manual_seed(0)
     model = ponita.Model(ponita.Settings(species=(1, 6, 8, 14))).requires_grad_(False)
     found, originals = [], {}
     for layer in model.layers:
         originals[layer] = layer.norm.forward
-        layer.norm.forward = lambda x, layer=layer: found.append(float(x.std())) or originals[layer](x)
+        layer.norm.forward = lambda x, layer=layer: (
+            found.append(float(x.std())) or originals[layer](x)
+        )
     model(batch([silicon(), ethanol()], model.cutoff, torch.float32))
     assert len(found) == 3
     assert 0.1 < min(found) < max(found) < 30
@@ -382,6 +459,8 @@ def test_new_models_keep_the_spread_of_features():
 @every_setting
 def test_cuda_gives_what_the_cpu_gives(name):
     here, there = (PETCalculator(tiny_ponita(name), device=device) for device in ("cpu", "cuda"))
-    for one, other in zip(here.evaluate([silicon(), slab()]), there.evaluate([silicon(), slab()]), strict=True):
+    for one, other in zip(
+        here.evaluate([silicon(), slab()]), there.evaluate([silicon(), slab()]), strict=True
+    ):
         assert worst(other["energy"], one["energy"]) < EXACT["derived"]
         assert worst(other["forces"], one["forces"]) < EXACT["derived"]

@@ -15,14 +15,24 @@ from ase_pet.cli import app
 @pytest.fixture
 def folder(tmp_path):
     """A calculator folder of a small PONITA."""
-    card = store.Card("toy", dtype="float64", shortest_distances={(1, 1): 0.6}, provenance={"data": "none"})
+    card = store.Card(
+        "toy", dtype="float64", shortest_distances={(1, 1): 0.6}, provenance={"data": "none"}
+    )
     store.save(tmp_path / "toy", tiny_ponita(), card)
     return tmp_path / "toy"
 
 
-@pytest.mark.parametrize(("given", "name", "count"), [
-    (14, "antipodal:14", 14), (7, "repulsion:7", 7), (12, "icosahedral", 12), (300, "fibonacci:300", 300),
-    ("dodecahedral", "dodecahedral", 20), ("fibonacci:9", "fibonacci:9", 9)])
+@pytest.mark.parametrize(
+    ("given", "name", "count"),
+    [
+        (14, "antipodal:14", 14),
+        (7, "repulsion:7", 7),
+        (12, "icosahedral", 12),
+        (300, "fibonacci:300", 300),
+        ("dodecahedral", "dodecahedral", 20),
+        ("fibonacci:9", "fibonacci:9", 9),
+    ],
+)
 def test_axes_are_replaced_and_all_else_is_kept(folder, given, name, count):
     plain, calculator = PETCalculator(folder), PETCalculator(folder, orientations=given)
     assert calculator.card == plain.card
@@ -35,7 +45,9 @@ def test_axes_are_replaced_and_all_else_is_kept(folder, given, name, count):
 
 def test_more_axes_are_another_energy(folder):
     atoms = STRUCTURES["ethanol"]()
-    energies = [PETCalculator(folder, orientations=n).get_potential_energy(atoms) for n in (None, 12, 14)]
+    energies = [
+        PETCalculator(folder, orientations=n).get_potential_energy(atoms) for n in (None, 12, 14)
+    ]
     assert energies[0] == energies[1]
     assert abs(energies[2] - energies[0]) > 1e-6
 
@@ -49,9 +61,16 @@ def test_axes_go_through_a_dictionary_and_symmetrisers(folder):
     assert "orientations" not in PETCalculator(folder).todict()
 
 
-@pytest.mark.parametrize(("given", "text"), [
-    (0, "expected a number of points"), (10**6, "expected a number of points"), (True, "expected a number of axes"),
-    (6.0, "expected a number of axes"), ("cubic", "valid choices are octahedral")])
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (0, "expected a number of points"),
+        (10**6, "expected a number of points"),
+        (True, "expected a number of axes"),
+        (6.0, "expected a number of axes"),
+        ("cubic", "valid choices are octahedral"),
+    ],
+)
 def test_bad_axes_are_refused(given, text):
     with pytest.raises(ValueError, match=f"`orientations` is .*{text}"):
         PETCalculator(tiny_ponita(), orientations=given)
@@ -75,7 +94,10 @@ def test_command_line_takes_axes(folder, tmp_path):
     atoms.write(tmp_path / "atoms.xyz")
     found = []
     for given in ("20", "antipodal:20"):
-        answer = CliRunner().invoke(app, ["info", str(folder), str(tmp_path / "atoms.xyz"), "--orientations", given, "--json"])
+        answer = CliRunner().invoke(
+            app,
+            ["info", str(folder), str(tmp_path / "atoms.xyz"), "--orientations", given, "--json"],
+        )
         assert answer.exit_code == 0, answer.output
         found.append(json.loads(answer.stdout)["structure"]["energy"])
     assert found[0] == found[1] != PETCalculator(folder).get_potential_energy(atoms)

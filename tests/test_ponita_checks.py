@@ -1,4 +1,7 @@
-"""The checks of this package on PONITA with settings for dynamics: what passes, and what only symmetrisers make pass."""
+"""The checks of this package on PONITA with settings for dynamics.
+
+What passes, and what only symmetrisers make pass.
+"""
 
 import pytest
 from local_toys import STRUCTURES
@@ -6,15 +9,28 @@ from ponita_toys import tiny_ponita
 
 from ase_pet import PETCalculator, checks
 
-LAWS = ["batch", "cutoff_pair", "cutoff_third_atom", "determinism", "gradients", "lattice", "locality", "net_force",
-        "permutation", "supercell", "translation"]
+LAWS = [
+    "batch",
+    "cutoff_pair",
+    "cutoff_third_atom",
+    "determinism",
+    "gradients",
+    "lattice",
+    "locality",
+    "net_force",
+    "permutation",
+    "supercell",
+    "translation",
+]
 SYMMETRIES = ["inversion", "net_torque", "rotation"]
 
 
 def failed(model, structures, names, **options):
     """Names of the checks that something fails on, of those that must measure something."""
     atoms = {name: STRUCTURES[name]() for name in structures}
-    found = checks.run(PETCalculator(model, dtype="float64", **options), atoms, only=names, dtype="float64")
+    found = checks.run(
+        PETCalculator(model, dtype="float64", **options), atoms, only=names, dtype="float64"
+    )
     assert {result.check for result in found if result.status in ("pass", "fail")} == set(names)
     return {result.check for result in found if result.status == "fail"}
 

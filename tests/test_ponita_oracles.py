@@ -1,4 +1,7 @@
-"""PONITA and PNITA against values of the authors' program: energies, forces, vectors, in float64."""
+"""PONITA and PNITA against values of the authors' program.
+
+Energies, forces, vectors, in float64.
+"""
 
 import numpy as np
 import pytest
@@ -15,12 +18,19 @@ CHARGES = {1: [1.0], 9: [-1.0]}  # of the bodies of the N-body problem, as atoms
 @pytest.fixture
 def reference(shared):
     """Function of a name that gives the model of that name and its reference values."""
+
     def load(name, **options):
         folder = shared / "oracles" / "ponita"
         values = np.load(folder / f"{name}.npz")
-        options = {"species": range(9), "scale": values["hyper/scale"], "shift": values["hyper/shift"], **options}
+        options = {
+            "species": range(9),
+            "scale": values["hyper/scale"],
+            "shift": values["hyper/shift"],
+            **options,
+        }
         grid = values["grid"] if "grid" in values else None
         return ponita.read(folder / f"{name}.pt", grid=grid, **options), values
+
     return load
 
 
@@ -30,7 +40,9 @@ def test_energies_and_forces(reference, name, structure):
     model, values = reference(name)
     atoms = Atoms(values[f"{structure}/numbers"], values[f"{structure}/positions"])
     atoms.calc = PETCalculator(model, dtype="float64")
-    assert atoms.get_potential_energy() == pytest.approx(float(values[f"{structure}/energy"]), abs=1e-10)
+    assert atoms.get_potential_energy() == pytest.approx(
+        float(values[f"{structure}/energy"]), abs=1e-10
+    )
     assert np.abs(atoms.get_forces() - values[f"{structure}/forces"]).max() < 1e-10
 
 
@@ -50,7 +62,13 @@ def test_settings_are_those_of_the_authors(reference, name):
     radius, n_axes = float(values["hyper/radius"]), int(values["hyper/num_ori"])
     assert model.settings.cutoff_function == ("polynomial" if radius > 0 else "none")
     assert model.settings.orientations == (f"given:{n_axes}" if n_axes else "none")
-    assert {key: getattr(model.settings, key) for key in ("width", "num_basis", "num_layers", "degree", "widening")} == {
-        "width": values["hyper/hidden_dim"], "num_basis": values["hyper/basis_dim"],
-        "num_layers": values["hyper/num_layers"], "degree": values["hyper/degree"],
-        "widening": values["hyper/widening_factor"]}
+    assert {
+        key: getattr(model.settings, key)
+        for key in ("width", "num_basis", "num_layers", "degree", "widening")
+    } == {
+        "width": values["hyper/hidden_dim"],
+        "num_basis": values["hyper/basis_dim"],
+        "num_layers": values["hyper/num_layers"],
+        "degree": values["hyper/degree"],
+        "widening": values["hyper/widening_factor"],
+    }

@@ -1,4 +1,7 @@
-"""PONITA under rotations: what is exact on a grid, what symmetrisers make exact, and what remains."""
+"""PONITA under rotations.
+
+What is exact on a grid, what symmetrisers make exact, and what remains.
+"""
 
 import numpy as np
 import pytest
@@ -20,8 +23,10 @@ def changes(model, atoms, turns):
     here = evaluate(model, atoms)
     found = [evaluate(model, turned(atoms, turn)) for turn in turns]
     energies = max(float((one.energies - here.energies).detach().abs().max()) for one in found)
-    forces = max(float((one.forces @ torch.tensor(turn) - here.forces).abs().max())
-                 for one, turn in zip(found, turns, strict=True))
+    forces = max(
+        float((one.forces @ torch.tensor(turn) - here.forces).abs().max())
+        for one, turn in zip(found, turns, strict=True)
+    )
     return energies, forces
 
 
@@ -36,8 +41,11 @@ def test_60_rotations_and_inversion_are_exact(grid, structure):
 
 
 def test_octahedral_grid_is_exact_under_its_group():
-    energies, forces = changes(tiny_ponita("octahedral"), STRUCTURES["ethanol"](),
-                               rotations.with_inversion(rotations.octahedral()).numpy())
+    energies, forces = changes(
+        tiny_ponita("octahedral"),
+        STRUCTURES["ethanol"](),
+        rotations.with_inversion(rotations.octahedral()).numpy(),
+    )
     assert max(energies, forces) < 1e-12
 
 
@@ -67,7 +75,10 @@ def test_pnita_is_exact_and_blind_to_the_hand_of_a_molecule(generator):
 
 
 def test_more_axes_leave_less():
-    """Standard deviation of the energy over orientations, by number of axes, of the same weights."""
+    """Standard deviation of the energy over orientations, by number of axes.
+
+    Of the same weights.
+    """
     graph, model = batch([STRUCTURES["ethanol"]()], 4.0), tiny_ponita()
     left = [residual(model.with_orientations(f"fibonacci:{n}"), graph) for n in (6, 24, 96)]
     assert left[0] > 2 * left[1] > 4 * left[2]
@@ -76,12 +87,22 @@ def test_more_axes_leave_less():
 def residual(model, graph):
     """Standard deviation in eV of the energy over 8 random orientations."""
     turns = rotations.random_orthogonal(8, torch.Generator().manual_seed(0))
-    return float(torch.stack([model(graph.with_vectors(graph.pair_vectors @ turn.T)).sum() for turn in turns]).std())
+    return float(
+        torch.stack(
+            [model(graph.with_vectors(graph.pair_vectors @ turn.T)).sum() for turn in turns]
+        ).std()
+    )
 
 
-@pytest.mark.parametrize(("setting", "name", "turns"), [
-    ("base", "group:O", rotations.octahedral()), ("fibonacci", "group:O", rotations.octahedral()),
-    ("fibonacci", "group:I", rotations.icosahedral()), ("base", "quadrature:2", torch.eye(3)[None])])
+@pytest.mark.parametrize(
+    ("setting", "name", "turns"),
+    [
+        ("base", "group:O", rotations.octahedral()),
+        ("fibonacci", "group:O", rotations.octahedral()),
+        ("fibonacci", "group:I", rotations.icosahedral()),
+        ("base", "quadrature:2", torch.eye(3)[None]),
+    ],
+)
 def test_means_over_rotations(setting, name, turns):
     """Exact under their group, and less remains."""
     model, atoms = tiny_ponita(setting), STRUCTURES["ethanol"]()
@@ -96,12 +117,25 @@ def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
     assert worst(symmetrise(model, "group:I")(graph), model(graph)) < 1e-13
 
 
-@pytest.mark.parametrize(("grid", "group", "evaluations"), [
-    ("icosahedral", "group:I", 1), ("dodecahedral", "group:I", 1), ("compound", "group:I", 1), ("octahedral", "group:O", 1),
-    ("icosahedral", "group:O", 2), ("octahedral", "group:I", 5), ("antipodal:14", "group:I", 60),
-    ("fibonacci:7", "group:I", 120), ("none", "group:I", 1)])
+@pytest.mark.parametrize(
+    ("grid", "group", "evaluations"),
+    [
+        ("icosahedral", "group:I", 1),
+        ("dodecahedral", "group:I", 1),
+        ("compound", "group:I", 1),
+        ("octahedral", "group:O", 1),
+        ("icosahedral", "group:O", 2),
+        ("octahedral", "group:I", 5),
+        ("antipodal:14", "group:I", 60),
+        ("fibonacci:7", "group:I", 120),
+        ("none", "group:I", 1),
+    ],
+)
 def test_symmetries_of_the_grid_cost_no_evaluation(grid, group, evaluations):
-    """Elements of the group that turn the grid into the same are one evaluation; the octahedron has 5 places among them."""
+    """Elements of the group that turn the grid into the same are one evaluation.
+
+    The octahedron has 5 places among them.
+    """
     model, seen = tiny_ponita(orientations=grid), []
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].n_structures))
     symmetrised, graph = symmetrise(model, group), batch([STRUCTURES["ethanol"]()], 4.0)
@@ -112,13 +146,18 @@ def test_symmetries_of_the_grid_cost_no_evaluation(grid, group, evaluations):
 @pytest.mark.parametrize("grid", ["icosahedral", "octahedral"])
 def test_120_elements_are_exact_whatever_is_spared(grid):
     model, atoms = symmetrise(tiny_ponita(orientations=grid), "group:I"), STRUCTURES["ethanol"]()
-    energies, forces = changes(model, atoms, rotations.with_inversion(rotations.icosahedral()).numpy())
+    energies, forces = changes(
+        model, atoms, rotations.with_inversion(rotations.icosahedral()).numpy()
+    )
     assert energies < 1e-13 * float(evaluate(model, atoms).energies.abs().max())
     assert forces < 1e-12
 
 
 def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
-    """The tetrahedral rotations are common to both groups, and a quarter turn makes the rest of those of the cube."""
+    """The tetrahedral rotations are common to both groups.
+
+    And a quarter turn makes the rest of those of the cube.
+    """
     model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
     quarter = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
     two = (model(graph) + model(graph.with_vectors(graph.pair_vectors @ quarter.T))) / 2
@@ -126,7 +165,10 @@ def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
 
 
 def test_mirror_images_of_frames_are_spared_on_grids_that_have_them():
-    """Inversion and a half-turn are symmetries of an icosahedral grid, so that a frame and its mirror image are one."""
+    """Inversion and a half-turn are symmetries of an icosahedral grid.
+
+    So that a frame and its mirror image are one.
+    """
     graph, environments = batch([STRUCTURES["ethanol"]()], 4.0), {}
     for name in ("base", "fibonacci"):
         model = symmetrise(tiny_ponita(name, num_layers=1), "ecse")
@@ -136,7 +178,10 @@ def test_mirror_images_of_frames_are_spared_on_grids_that_have_them():
 
 def test_deep_models_are_refused_with_what_they_would_cost():
     model, atoms = symmetrise(tiny_ponita("three layers"), "ecse"), STRUCTURES["fcc"]() * 3
-    with pytest.raises(ValueError, match="times the work of this model.* turned copies of such a cluster for each atom have"):
+    with pytest.raises(
+        ValueError,
+        match="times the work of this model.* turned copies of such a cluster for each atom have",
+    ):
         evaluate(model, atoms).energies  # noqa: B018
 
 
@@ -163,7 +208,10 @@ def test_ecse_of_two_layers_is_exact_on_clusters(generator):
 
 
 def test_clusters_hold_all_that_an_atom_depends_on():
-    """The energies of a cluster's own atom are those in the whole structure: one more hop changes nothing."""
+    """The energies of a cluster's own atom are those in the whole structure.
+
+    One more hop changes nothing.
+    """
     atoms, model = STRUCTURES["ethanol"](), symmetrise(tiny_ponita(), "ecse:force")
     here = evaluate(model, atoms).energies
     model.hops = 2
@@ -195,7 +243,10 @@ def test_models_of_whole_structures_have_no_environments():
 def test_dipoles_turn_with_the_structure_on_the_grid_and_with_ecse(generator):
     atoms = STRUCTURES["ethanol"]()
     model = tiny_ponita("dipole", num_layers=1)
-    cases = ((model, rotations.icosahedral()[7:9]), (symmetrise(model, "ecse"), rotations.random_orthogonal(3, generator)))
+    cases = (
+        (model, rotations.icosahedral()[7:9]),
+        (symmetrise(model, "ecse"), rotations.random_orthogonal(3, generator)),
+    )
     for case, turns in cases:
         here = Evaluation(case, batch([atoms], 4.0)).moment
         assert here.abs().max() > 1e-3

@@ -37,5 +37,7 @@ def test_training_lowers_the_error_and_the_folder_gives_it_again(ponita_recipe, 
     assert (model.settings.orientations, card.name) == ("octahedral", "argon")
     test = [atoms for atoms in structures() if atoms.info["split"] == "test"]
     found = PETCalculator(tmp_path / "run").evaluate(test)
-    error = np.concatenate([one["forces"] - atoms.get_forces() for one, atoms in zip(found, test, strict=True)])
+    error = np.concatenate(
+        [one["forces"] - atoms.get_forces() for one, atoms in zip(found, test, strict=True)]
+    )
     assert np.sqrt((error**2).mean()) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-3)

@@ -1,6 +1,8 @@
-"""The published PET-MAD 1.5.0 models against the reference predictions of their authors, where the weights are present.
+"""The published PET-MAD 1.5.0 models against the reference predictions of their authors, where the
+weights are present.
 
-Weights: in the cache of the hub (`ase-pet download pet-mad-s-v1.5.0`); structures and values: `../shared`.
+Weights: in the cache of the hub (`ase-pet download pet-mad-s-v1.5.0`); structures and values:
+`../shared`.
 """
 
 import ase.io
@@ -9,9 +11,16 @@ import pytest
 
 from ase_pet import PETCalculator, published
 
-ENERGY, FORCES, STRESS = 1e-4, 1e-3, 5e-4  # eV/atom, eV/A, eV/A^3: a tenth of the tolerance the authors use in float32
-CASES = [("pet-mad-s", "test_mini_pet-mad-s", False), ("pet-mad-xs", "test_mini_pet-mad-xs", False),
-         ("pet-mad-xs", "test_mini_pet-mad-xs_direct", True)]
+ENERGY, FORCES, STRESS = (
+    1e-4,
+    1e-3,
+    5e-4,
+)  # eV/atom, eV/A, eV/A^3: a tenth of the tolerance the authors use in float32
+CASES = [
+    ("pet-mad-s", "test_mini_pet-mad-s", False),
+    ("pet-mad-xs", "test_mini_pet-mad-xs", False),
+    ("pet-mad-xs", "test_mini_pet-mad-xs_direct", True),
+]
 
 
 @pytest.fixture

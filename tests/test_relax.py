@@ -14,16 +14,23 @@ from typer.testing import CliRunner
 from ase_pet import PETCalculator, phonons, shipped
 from ase_pet.cli import app
 
-needs_silicon = pytest.mark.skipif("silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet")
+needs_silicon = pytest.mark.skipif(
+    "silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet"
+)
 CARD = Path(__file__).resolve().parent.parent / "calculators/silicon/README.md"
 
 
 class Biased(EMT):
-    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A, as those of a model that is not invariant do."""
+    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A.
+
+    As those of a model that is not invariant do.
+    """
 
     def calculate(self, *args, **more):
         super().calculate(*args, **more)
-        self.results["forces"] = self.results["forces"] + 0.01 * np.linspace(-1, 1, len(self.atoms))[:, None] * [1, 0, 0]
+        self.results["forces"] = self.results["forces"] + 0.01 * np.linspace(
+            -1, 1, len(self.atoms)
+        )[:, None] * [1, 0, 0]
 
 
 def copper(a=3.55, calculator=EMT, **more):
@@ -90,8 +97,12 @@ def test_too_few_steps_are_an_error():
 
 def test_another_space_group_is_an_error():
     strained = copper(a=3.59)
-    strained.set_cell(strained.cell * [1, 1, 1.01], scale_atoms=True)  # tetragonal; the minimum is cubic
-    with pytest.raises(phonons.NotRelaxed, match=r"space group was I4/mmm \(139\) and is Fm-3m \(225\)"):
+    strained.set_cell(
+        strained.cell * [1, 1, 1.01], scale_atoms=True
+    )  # tetragonal; the minimum is cubic
+    with pytest.raises(
+        phonons.NotRelaxed, match=r"space group was I4/mmm \(139\) and is Fm-3m \(225\)"
+    ):
         phonons.relax(strained)
     assert phonons.relax(strained, symmetry=False).space_group is None
 
@@ -122,7 +133,9 @@ def test_elastic_constants_of_a_cubic_crystal():
     np.testing.assert_allclose(np.diag(c), 3 * [c[0, 0]] + 3 * [c[3, 3]], rtol=1e-5)
     assert abs(found.moduli()["bulk_hill"] - (c[0, 0] + 2 * c[0, 1]) / 3) < 1e-6
     assert found.asymmetry < 0.01
-    assert abs(state.bulk_modulus / found.moduli()["bulk_hill"] - 1) < 0.005  # another road to the same number
+    assert (
+        abs(state.bulk_modulus / found.moduli()["bulk_hill"] - 1) < 0.005
+    )  # another road to the same number
     assert abs(state.volume / at_rest.get_volume() - 1) < 1e-4
 
 
@@ -130,7 +143,9 @@ def test_moduli_of_an_isotropic_material():
     lame, shear = 50.0, 30.0
     constants = np.diag(6 * [shear]) + np.pad(np.full((3, 3), lame) + shear * np.eye(3), (0, 3))
     moduli = phonons.Elasticity(constants, 0.0, 0.0).moduli()
-    assert {round(value, 9) for name, value in moduli.items() if "bulk" in name} == {lame + 2 * shear / 3}
+    assert {round(value, 9) for name, value in moduli.items() if "bulk" in name} == {
+        lame + 2 * shear / 3
+    }
     assert {round(value, 9) for name, value in moduli.items() if "shear" in name} == {shear}
 
 
@@ -147,26 +162,54 @@ def test_equation_of_state_needs_its_minimum():
 def test_elastic_constants_of_silicon_are_those_of_its_card():
     found = phonons.elastic(phonons.relax(silicon()).atoms)
     c, bulk_modulus = found.constants, found.moduli()["bulk_hill"]
-    measured = {"C11": np.diag(c)[:3].mean(), "C12": (c[:3, :3].sum() - np.trace(c[:3, :3])) / 6,
-                "C44": np.diag(c)[3:].mean(), "B": bulk_modulus}
-    quoted = dict(re.findall(r"^\| (B|C11|C12|C44) \(GPa\) \| ([0-9.]+) \|", CARD.read_text(encoding="utf-8"), re.MULTILINE))
+    measured = {
+        "C11": np.diag(c)[:3].mean(),
+        "C12": (c[:3, :3].sum() - np.trace(c[:3, :3])) / 6,
+        "C44": np.diag(c)[3:].mean(),
+        "B": bulk_modulus,
+    }
+    quoted = dict(
+        re.findall(
+            r"^\| (B|C11|C12|C44) \(GPa\) \| ([0-9.]+) \|",
+            CARD.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
     assert len(quoted) == 4
-    assert measured == pytest.approx({name: float(value) for name, value in quoted.items()}, rel=0.005)
+    assert measured == pytest.approx(
+        {name: float(value) for name, value in quoted.items()}, rel=0.005
+    )
 
 
 def test_command_relaxes(tmp_path):
     ase.io.write(tmp_path / "in.extxyz", bulk("Cu", a=3.55))
-    done = command("relax", "--calculator", "ase.calculators.emt:EMT", tmp_path / "in.extxyz", "--output", tmp_path / "out",
-                   "--json")
+    done = command(
+        "relax",
+        "--calculator",
+        "ase.calculators.emt:EMT",
+        tmp_path / "in.extxyz",
+        "--output",
+        tmp_path / "out",
+        "--json",
+    )
     report = json.loads(done.stdout)
     assert report["space_group"] == "Fm-3m (225)"
     assert report == json.loads((tmp_path / "out" / "relax.json").read_text())
-    assert ase.io.read(tmp_path / "out" / "relaxed.extxyz").get_potential_energy() == pytest.approx(report["energy"])
+    assert ase.io.read(tmp_path / "out" / "relaxed.extxyz").get_potential_energy() == pytest.approx(
+        report["energy"]
+    )
 
 
 def test_command_says_the_constants(tmp_path):
     ase.io.write(tmp_path / "in.extxyz", bulk("Cu", a=3.59))
-    done = command("elastic", "--calculator", "ase.calculators.emt:EMT", tmp_path / "in.extxyz", "--output", tmp_path / "out")
+    done = command(
+        "elastic",
+        "--calculator",
+        "ase.calculators.emt:EMT",
+        tmp_path / "in.extxyz",
+        "--output",
+        tmp_path / "out",
+    )
     assert "mechanically stable" in done.stdout
     assert json.loads((tmp_path / "out" / "elastic.json").read_text())["stable"]
 

@@ -14,7 +14,10 @@ GROUPS = {
 
 
 def element(found, group):
-    """Number of the element of the group that each matrix of found is, and how far it is from it."""
+    """Number of the element of the group that each matrix of found is.
+
+    And how far it is from it.
+    """
     distance = (found[:, None] - group[None]).abs().amax((2, 3)).min(1)
     return distance.indices, distance.values.max()
 
@@ -38,7 +41,9 @@ def test_group_is_closed_and_its_elements_differ(name):
 
 @pytest.mark.parametrize("name", ["octahedral", "icosahedral"])
 def test_proper_groups_are_proper(name):
-    assert torch.allclose(torch.linalg.det(GROUPS[name][0]), torch.ones(1, dtype=torch.float64), atol=1e-14)
+    assert torch.allclose(
+        torch.linalg.det(GROUPS[name][0]), torch.ones(1, dtype=torch.float64), atol=1e-14
+    )
 
 
 def test_random_elements_are_orthogonal_and_half_improper(generator):
@@ -50,7 +55,7 @@ def test_random_elements_are_orthogonal_and_half_improper(generator):
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_quadrature_is_made_of_rotations(order):
     points, weights = rotations.quadrature(order)
-    assert points.shape == (order * (2 * order - 1)**2, 3, 3)
+    assert points.shape == (order * (2 * order - 1) ** 2, 3, 3)
     assert weights.shape == (len(points),)
     assert abs(float(weights.sum()) - 1) < 1e-15
     assert (points @ points.mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-15
@@ -59,9 +64,14 @@ def test_quadrature_is_made_of_rotations(order):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_quadrature_is_exact_to_degree_2l_minus_2(order, generator):
-    """The mean of (a.Q b)^k over all rotations is 1/(k + 1) for even k and 0 for odd k, a and b unit vectors."""
+    """The mean of (a.Q b)^k over all rotations is 1/(k + 1) for even k and 0 for odd k.
+
+    A and b unit vectors.
+    """
     points, weights = rotations.quadrature(order)
-    a, b = torch.nn.functional.normalize(torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1)
+    a, b = torch.nn.functional.normalize(
+        torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1
+    )
     degrees = torch.arange(2 * order - 1, dtype=torch.float64)
     means = ((points @ b) @ a)[None].pow(degrees[:, None]) @ weights
     assert (means - (1 - degrees % 2) / (degrees + 1)).abs().max() < 1e-15
@@ -69,7 +79,9 @@ def test_quadrature_is_exact_to_degree_2l_minus_2(order, generator):
 
 @pytest.mark.parametrize(("name", "degree"), [("octahedral", 3), ("icosahedral", 5)])
 def test_group_mean_is_exact_to_its_degree(name, degree, generator):
-    a, b = torch.nn.functional.normalize(torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1)
+    a, b = torch.nn.functional.normalize(
+        torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1
+    )
     degrees = torch.arange(degree + 1, dtype=torch.float64)
     means = ((GROUPS[name][0] @ b) @ a)[None].pow(degrees[:, None]).mean(1)
     assert (means - (1 - degrees % 2) / (degrees + 1)).abs().max() < 1e-15

@@ -19,10 +19,15 @@ def test_two_atoms_alone_pass_the_checks(check):
 
 
 def test_two_atoms_bind_as_pbe_has_them():
-    """3.53 eV at 2.3 A and 0.14 eV at 1.7 A (benchmarks/data/silicon_pairs.py); one atom alone is where the curve ends."""
+    """3.53 eV at 2.3 A and 0.14 eV at 1.7 A (benchmarks/data/silicon_pairs.py).
+
+    One atom alone is where the curve ends.
+    """
     calculator = PETCalculator("silicon", dtype="float64")
     pairs = [Atoms("Si2", [[0, 0, 0], [0, 0, distance]]) for distance in (2.3, 1.7, 5.6)]
-    atom, *energies = (found["energy"] for found in calculator.evaluate([Atoms("Si"), *pairs], ("energy",)))
+    atom, *energies = (
+        found["energy"] for found in calculator.evaluate([Atoms("Si"), *pairs], ("energy",))
+    )
     assert np.array(energies) - 2 * atom == pytest.approx([-3.53, -0.14, 0.0], abs=0.1)
 
 
@@ -30,5 +35,9 @@ def test_pressed_bonds_that_were_held_back():
     held = structures(FOLDER / "held_close.extxyz.xz")
     found = PETCalculator("silicon").evaluate(held, ("energy", "forces"))
     for atoms, results in zip(held, found, strict=True):
-        assert np.abs(results["forces"] - atoms.get_forces()).mean() < 0.03 * np.sqrt(np.mean(atoms.get_forces()**2))
-        assert results["energy"] == pytest.approx(atoms.get_potential_energy(), abs=0.03 * len(atoms))
+        assert np.abs(results["forces"] - atoms.get_forces()).mean() < 0.03 * np.sqrt(
+            np.mean(atoms.get_forces() ** 2)
+        )
+        assert results["energy"] == pytest.approx(
+            atoms.get_potential_energy(), abs=0.03 * len(atoms)
+        )

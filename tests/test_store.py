@@ -12,8 +12,12 @@ from toys import SETTINGS, ethanol, silicon, tiny_pet
 
 from ase_pet import PETCalculator, shipped, store
 
-CARD = store.Card("tiny", dtype="float64", shortest_distances={(1, 14): 0.5, (14, 14): 1.0},
-                  provenance={"code": "none", "errors": {"forces": 0.01}, "note": "Ångström"})
+CARD = store.Card(
+    "tiny",
+    dtype="float64",
+    shortest_distances={(1, 14): 0.5, (14, 14): 1.0},
+    provenance={"code": "none", "errors": {"forces": 0.01}, "note": "Ångström"},
+)
 
 
 @pytest.fixture
@@ -32,12 +36,21 @@ def test_round_trip_is_exact(tmp_path, name, dtype):
     again, card = store.load(tmp_path / "made" / "for me")
     assert card == CARD
     assert again.settings == model.settings
-    assert (again.compositions, again.scales, again.covalent_radii) == (model.compositions, model.scales, model.covalent_radii)
+    assert (again.compositions, again.scales, again.covalent_radii) == (
+        model.compositions,
+        model.scales,
+        model.covalent_radii,
+    )
     state, expected = again.state_dict(), model.state_dict()
     assert state.keys() == expected.keys()
-    assert all(torch.equal(state[key], expected[key]) and state[key].dtype == dtype for key in state)
+    assert all(
+        torch.equal(state[key], expected[key]) and state[key].dtype == dtype for key in state
+    )
     name = str(dtype).removeprefix("torch.")
-    energies = [PETCalculator(source, dtype=name).get_potential_energy(ethanol()) for source in (model, tmp_path / "made" / "for me")]
+    energies = [
+        PETCalculator(source, dtype=name).get_potential_energy(ethanol())
+        for source in (model, tmp_path / "made" / "for me")
+    ]
     assert energies[0] == energies[1]
 
 
@@ -58,13 +71,22 @@ def test_card_content(folder):
     assert content["species"] == ["H", "C", "O", "Si"]
     assert content["cutoff"] == 4.0
     assert content["units"] == {"energy": "eV", "length": "A"}
-    assert content["composition_energies"] == {"energy": {"H": -0.3, "C": 1.7, "O": -2.1, "Si": 0.4}}
+    assert content["composition_energies"] == {
+        "energy": {"H": -0.3, "C": 1.7, "O": -2.1, "Si": 0.4}
+    }
     assert content["shortest_distances"] == {"H-Si": 0.5, "Si-Si": 1.0}
     assert content["provenance"] == CARD.provenance
-    assert content["weights"] == {"file": "weights.safetensors",
-                                  "sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()}
-    assert set(content["settings"]) == {key for key, value in asdict(tiny_pet().settings).items() if value is not None}
-    assert sorted(path.name for path in folder.iterdir()) == ["calculator.toml", "weights.safetensors"]
+    assert content["weights"] == {
+        "file": "weights.safetensors",
+        "sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
+    }
+    assert set(content["settings"]) == {
+        key for key, value in asdict(tiny_pet().settings).items() if value is not None
+    }
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "calculator.toml",
+        "weights.safetensors",
+    ]
 
 
 def test_card_that_cannot_be_written_leaves_nothing(tmp_path):
@@ -99,15 +121,34 @@ def test_a_folder_of_the_same_name_does_not_hide_a_shipped_calculator(shipping):
     assert PETCalculator("silicon").card.name == "silicon"
 
 
-@pytest.mark.parametrize("model, message", [
-    ("silicn", "`silicn` is neither a path nor the name of a calculator; did you mean silicon or silica"),
-    ("Silicon", "did you mean silicon"),
-    ("zzz", "`zzz` is neither a path nor .*; shipped calculators: silica, silicon; published .*`ase-pet list --published`"),
-    ("pet-mda-s", "did you mean pet-mad-s or"),
-    ("PET-MAD-S", "did you mean pet-mad-s or"),
-    ("pet-mad", "did you mean pet-mad-"),
-    ("pet-mad-s-v1.5.0.ckpt", "`pet-mad-s-v1.5.0.ckpt` is neither a path nor .*; did you mean pet-mad-s"),
-    ("runs/none", "`runs/none` is neither a path")])
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (
+            "silicn",
+            (
+                "`silicn` is neither a path nor the name of a calculator; did you mean silicon or"
+                " silica"
+            ),
+        ),
+        ("Silicon", "did you mean silicon"),
+        (
+            "zzz",
+            (
+                "`zzz` is neither a path nor .*; shipped calculators: silica, silicon; published"
+                " .*`ase-pet list --published`"
+            ),
+        ),
+        ("pet-mda-s", "did you mean pet-mad-s or"),
+        ("PET-MAD-S", "did you mean pet-mad-s or"),
+        ("pet-mad", "did you mean pet-mad-"),
+        (
+            "pet-mad-s-v1.5.0.ckpt",
+            "`pet-mad-s-v1.5.0.ckpt` is neither a path nor .*; did you mean pet-mad-s",
+        ),
+        ("runs/none", "`runs/none` is neither a path"),
+    ],
+)
 def test_unknown_name(shipping, model, message):
     with pytest.raises(FileNotFoundError, match=message):
         PETCalculator(model)
@@ -122,12 +163,20 @@ def test_a_checkpoint_is_used_in_the_precision_of_its_weights(tmp_path, dtype):
 
 
 def test_tensors_keep_their_own_precision(tmp_path):
-    """A buffer of float64 beside weights of float32 is not rounded on the way, nor is the reverse."""
+    """A buffer of float64 beside weights of float32 is not rounded on the way.
+
+    Nor is the reverse.
+    """
     model = tiny_pet(dtype=torch.float32)
-    model.gnn_layers[0].compress[0].bias = torch.nn.Parameter(model.gnn_layers[0].compress[0].bias.double() / 3)
+    model.gnn_layers[0].compress[0].bias = torch.nn.Parameter(
+        model.gnn_layers[0].compress[0].bias.double() / 3
+    )
     store.save(tmp_path / "mixed", model, CARD)
     again, expected = store.load(tmp_path / "mixed")[0].state_dict(), model.state_dict()
-    assert all(torch.equal(again[key], expected[key]) and again[key].dtype == expected[key].dtype for key in expected)
+    assert all(
+        torch.equal(again[key], expected[key]) and again[key].dtype == expected[key].dtype
+        for key in expected
+    )
 
 
 def test_tensors_are_aligned(folder):
@@ -145,7 +194,9 @@ def test_every_shipped_calculator_loads():
 
 
 def test_folder_that_is_no_calculator(tmp_path):
-    with pytest.raises(ValueError, match="is not a calculator folder nor a checkpoint that can be read"):
+    with pytest.raises(
+        ValueError, match="is not a calculator folder nor a checkpoint that can be read"
+    ):
         PETCalculator(tmp_path)
 
 
@@ -176,24 +227,75 @@ def no_tensors(folder):
 
 DAMAGE = {
     "no tensors": (no_tensors, "does not describe a calculator: SafetensorError"),
-    "truncated weights": (truncated, "weights.safetensors` is damaged or not the file its card names"),
+    "truncated weights": (
+        truncated,
+        "weights.safetensors` is damaged or not the file its card names",
+    ),
     "flipped bit": (flipped, "weights.safetensors` is damaged or not the file its card names"),
-    "other sha256": (lambda folder: rewritten(folder, 'sha256 = "', 'sha256 = "0'), "is damaged or not the file"),
-    "no toml": (lambda folder: (folder / "calculator.toml").write_text("format = = 1"), "is not a calculator card"),
-    "binary card": (lambda folder: (folder / "calculator.toml").write_bytes(b"\xff\xfe\x00"), "is not a calculator card"),
-    "empty card": (lambda folder: (folder / "calculator.toml").write_text(""), "has format None: this version .* reads 1"),
-    "newer format": (lambda folder: rewritten(folder, "format = 1", "format = 2"), "has format 2: this version .* reads 1"),
-    "lacks entries": (lambda folder: (folder / "calculator.toml").write_text("format = 1\nname = 'x'"), "lacks composition_energies, dtype"),
-    "unknown model": (lambda folder: rewritten(folder, 'model = "pet"', 'model = "os"'), "`os` is not one of the models: valid choices are .*pet"),
-    "path as model": (lambda folder: rewritten(folder, 'model = "pet"', 'model = "../x"'), "is not one of the models"),
-    "unknown setting": (lambda folder: rewritten(folder, "d_head", "d_tail"), "does not describe a calculator.*d_tail"),
-    "other shape": (lambda folder: rewritten(folder, "d_head = 8", "d_head = 9"), "does not describe a calculator"),
-    "unknown choice": (lambda folder: rewritten(folder, '"SwiGLU"', '"Swish"'), "`activation` is 'Swish'"),
-    "no such element": (lambda folder: rewritten(folder, "Si = 0.4", "Sy = 0.4"), "does not describe a calculator.*Sy"),
-    "no table": (lambda folder: rewritten(folder, "[composition_energies.energy]", "[composition_energies]"), "composition energies or scales of C, H, O, Si: the heads of the model are energy"),
-    "unknown dtype": (lambda folder: rewritten(folder, 'dtype = "float64"', 'dtype = "half"'), "`dtype` is 'half'"),
-    "unknown symmetriser": (lambda folder: rewritten(folder, 'symmetrise = "none"', 'symmetrise = "some"'), "`symmetrise` is 'some'"),
-    "no sha256": (lambda folder: rewritten(folder, "sha256", "md5"), "does not describe a calculator.*sha256"),
+    "other sha256": (
+        lambda folder: rewritten(folder, 'sha256 = "', 'sha256 = "0'),
+        "is damaged or not the file",
+    ),
+    "no toml": (
+        lambda folder: (folder / "calculator.toml").write_text("format = = 1"),
+        "is not a calculator card",
+    ),
+    "binary card": (
+        lambda folder: (folder / "calculator.toml").write_bytes(b"\xff\xfe\x00"),
+        "is not a calculator card",
+    ),
+    "empty card": (
+        lambda folder: (folder / "calculator.toml").write_text(""),
+        "has format None: this version .* reads 1",
+    ),
+    "newer format": (
+        lambda folder: rewritten(folder, "format = 1", "format = 2"),
+        "has format 2: this version .* reads 1",
+    ),
+    "lacks entries": (
+        lambda folder: (folder / "calculator.toml").write_text("format = 1\nname = 'x'"),
+        "lacks composition_energies, dtype",
+    ),
+    "unknown model": (
+        lambda folder: rewritten(folder, 'model = "pet"', 'model = "os"'),
+        "`os` is not one of the models: valid choices are .*pet",
+    ),
+    "path as model": (
+        lambda folder: rewritten(folder, 'model = "pet"', 'model = "../x"'),
+        "is not one of the models",
+    ),
+    "unknown setting": (
+        lambda folder: rewritten(folder, "d_head", "d_tail"),
+        "does not describe a calculator.*d_tail",
+    ),
+    "other shape": (
+        lambda folder: rewritten(folder, "d_head = 8", "d_head = 9"),
+        "does not describe a calculator",
+    ),
+    "unknown choice": (
+        lambda folder: rewritten(folder, '"SwiGLU"', '"Swish"'),
+        "`activation` is 'Swish'",
+    ),
+    "no such element": (
+        lambda folder: rewritten(folder, "Si = 0.4", "Sy = 0.4"),
+        "does not describe a calculator.*Sy",
+    ),
+    "no table": (
+        lambda folder: rewritten(folder, "[composition_energies.energy]", "[composition_energies]"),
+        "composition energies or scales of C, H, O, Si: the heads of the model are energy",
+    ),
+    "unknown dtype": (
+        lambda folder: rewritten(folder, 'dtype = "float64"', 'dtype = "half"'),
+        "`dtype` is 'half'",
+    ),
+    "unknown symmetriser": (
+        lambda folder: rewritten(folder, 'symmetrise = "none"', 'symmetrise = "some"'),
+        "`symmetrise` is 'some'",
+    ),
+    "no sha256": (
+        lambda folder: rewritten(folder, "sha256", "md5"),
+        "does not describe a calculator.*sha256",
+    ),
 }
 
 
@@ -208,7 +310,10 @@ def test_damaged_folder(folder, name):
 
 def test_missing_weights(folder):
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="weights.safetensors` is missing: the calculator folder is incomplete"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="weights.safetensors` is missing: the calculator folder is incomplete",
+    ):
         PETCalculator(folder)
 
 

@@ -18,6 +18,7 @@ from ase_pet import PETCalculator, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.train import data, loop, read, run, train
 
+
 @pytest.mark.parametrize("method", ["muon", "adam"])
 def test_training_lowers_the_errors(recipe, tmp_path, method):
     metrics = train(recipe(120, method), tmp_path / "run")
@@ -29,25 +30,45 @@ def test_what_is_written(recipe, tmp_path):
     metrics = train(recipe(), tmp_path / "run")
     folder = tmp_path / "run"
     written = {path.name for path in folder.iterdir()}
-    assert written >= {"README.md", "calculator.toml", "weights.safetensors", "recipe.toml", "metrics.json",
-                       "learning_curve.png", "parity.png", "history.jsonl", "state.pt"}
+    assert written >= {
+        "README.md",
+        "calculator.toml",
+        "weights.safetensors",
+        "recipe.toml",
+        "metrics.json",
+        "learning_curve.png",
+        "parity.png",
+        "history.jsonl",
+        "state.pt",
+    }
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert "Argon for a test." in (folder / "README.md").read_text()
     calculator = PETCalculator(folder)
     frames = [atoms for atoms in structures() if atoms.info["split"] == "test"]
     found = calculator.evaluate(frames, ("energy", "forces"))
-    errors = np.concatenate([(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)])
+    errors = np.concatenate(
+        [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)]
+    )
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
-    energy = [(r["energy"] - a.get_potential_energy()) / 4 for a, r in zip(frames, found, strict=True)]
-    assert np.sqrt(np.mean(np.square(energy))) == pytest.approx(metrics["test"]["energy"]["rmse"], rel=1e-3)
+    energy = [
+        (r["energy"] - a.get_potential_energy()) / 4 for a, r in zip(frames, found, strict=True)
+    ]
+    assert np.sqrt(np.mean(np.square(energy))) == pytest.approx(
+        metrics["test"]["energy"]["rmse"], rel=1e-3
+    )
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
     folders = whole_and_stopped(recipe(4), tmp_path)
     whole, stopped = ((folder / "weights.safetensors").read_bytes() for folder in folders)
     assert whole == stopped
-    histories = [[json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()] for folder in folders]
-    for one, other in zip(*histories, strict=True):  # energies but for the rounding of a least-squares fit
+    histories = [
+        [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        for folder in folders
+    ]
+    for one, other in zip(
+        *histories, strict=True
+    ):  # energies but for the rounding of a least-squares fit
         assert {**one, "val": None, "score": None} == {**other, "val": None, "score": None}
         assert one["score"] == pytest.approx(other["score"], rel=1e-12)
 
@@ -55,13 +76,16 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
 def test_a_killed_process_resumes_to_the_same_weights(recipe, tmp_path):
     path = recipe(6)
     train(path, tmp_path / "whole")
-    code = ("import os, sys; from ase_pet.train import train\n"
-            "train(sys.argv[1], sys.argv[2], on_record=lambda r: r['epoch'] == 3 and os.kill(os.getpid(), 9))")
+    code = (
+        "import os, sys; from ase_pet.train import train\ntrain(sys.argv[1], sys.argv[2],"
+        " on_record=lambda r: r['epoch'] == 3 and os.kill(os.getpid(), 9))"
+    )
     killed = subprocess.run([sys.executable, "-c", code, path, tmp_path / "killed"], timeout=120)
     assert killed.returncode == -9
     train(path, tmp_path / "killed", resume=True)
-    assert (tmp_path / "whole/weights.safetensors").read_bytes() == \
-        (tmp_path / "killed/weights.safetensors").read_bytes()
+    assert (tmp_path / "whole/weights.safetensors").read_bytes() == (
+        tmp_path / "killed/weights.safetensors"
+    ).read_bytes()
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_another_recipe(recipe, tmp_path):
@@ -80,7 +104,8 @@ def test_a_file_listed_twice_counts_twice_in_training_only(recipe, tmp_path):
     path.write_text(path.read_text().replace(name, f"{name}, {name}"))
     twice = data.read(read(path), (18,), 5.0)
     assert {split: len(samples) for split, samples in twice.items()} == {
-        split: len(samples) * (2 if split == "train" else 1) for split, samples in once.items()}
+        split: len(samples) * (2 if split == "train" else 1) for split, samples in once.items()
+    }
 
 
 def test_start_from_another_calculator(recipe, tmp_path):
@@ -101,7 +126,9 @@ def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
     """Settings that hold no weights may differ."""
     train(recipe(), tmp_path / "first")
     second = tmp_path / "second.toml"
-    second.write_text('start = "first"\n' + recipe().read_text().replace("d_head = 8", "d_head = 8\nzbl = true"))
+    second.write_text(
+        'start = "first"\n' + recipe().read_text().replace("d_head = 8", "d_head = 8\nzbl = true")
+    )
     model = run.prepare(read(second), tmp_path, "cpu").model
     first, _ = store.load(tmp_path / "first")
     assert model.settings.zbl and not first.settings.zbl
@@ -110,21 +137,30 @@ def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
 
 
 def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
-    """Labels that are the repulsion and 3 eV an atom leave a composition energy of 3 eV, and nothing else."""
+    """Labels that are the repulsion and 3 eV an atom leave a composition energy of 3 eV.
+
+    And nothing else.
+    """
     path = tmp_path / "repelled.toml"
     path.write_text(recipe().read_text().replace("d_head = 8", "d_head = 8\nzbl = true"))
     trainer = run.prepare(read(path), tmp_path, "cpu")
-    assert trainer.composition[18] == pytest.approx(run.prepare(read(recipe()), tmp_path, "cpu").composition[18], abs=1e-9)
+    assert trainer.composition[18] == pytest.approx(
+        run.prepare(read(recipe()), tmp_path, "cpu").composition[18], abs=1e-9
+    )
     nearer = [atoms for atoms in structures() if atoms.info["split"] == "train"]
     samples = []
     for atoms in nearer:
         atoms.set_cell(0.4 * atoms.cell, scale_atoms=True)
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
         samples.append(data._sample(atoms, (18,), trainer.model.cutoff, ""))
-    repelled = Evaluation(run._Repulsion(trainer.model), data.collate(samples, torch.float64, "cpu").graph)
+    repelled = Evaluation(
+        run._Repulsion(trainer.model), data.collate(samples, torch.float64, "cpu").graph
+    )
     assert repelled.energy.min() > 1
     ends = np.cumsum([len(atoms) for atoms in nearer])
-    for sample, energy, forces in zip(samples, repelled.energy, np.split(repelled.forces.numpy(), ends[:-1]), strict=True):
+    for sample, energy, forces in zip(
+        samples, repelled.energy, np.split(repelled.forces.numpy(), ends[:-1]), strict=True
+    ):
         sample.energy, sample.forces = float(energy) + 3 * len(sample.structure), forces
     left = run._learned(trainer.model, samples)
     assert max(abs(sample.energy - 3 * len(sample.structure)) for sample in left) < 1e-9
@@ -132,7 +168,10 @@ def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
 
 
 def test_targets_turn_with_the_structure():
-    """A rotated batch of a rotation-invariant model has the same errors as the batch that was not rotated."""
+    """A rotated batch of a rotation-invariant model has the same errors as the batch that was
+    not rotated.
+    """
+
     class Springs(torch.nn.Module):
         cutoff, species, composition = 5.0, (18,), {}
 
@@ -147,7 +186,12 @@ def test_targets_turn_with_the_structure():
     errors = []
     for batch in (plain, turned):
         results = Evaluation(Springs(), batch.graph)
-        errors.append([((results.forces - batch.forces)**2).sum(), ((results.virial - batch.virial)**2).sum()])
+        errors.append(
+            [
+                ((results.forces - batch.forces) ** 2).sum(),
+                ((results.virial - batch.virial) ** 2).sum(),
+            ]
+        )
     assert torch.allclose(torch.tensor(errors[0]), torch.tensor(errors[1]), rtol=1e-12)
 
 
@@ -168,18 +212,21 @@ def test_composition_energies_by_least_squares():
     assert found == pytest.approx({1: -3.0, 6: -7.0, 8: -5.0})
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ('model = "pet"', 'model = "pte"', "valid choices are.*pet"),
-    ('model = "pet"', "", "lacks model"),
-    ("cutoff = 5.0", "cutof = 5.0", "unknown key 'cutof'"),
-    ('species = ["Ar"]', 'species = ["Xx"]', "Xx, which is no element"),
-    ('species = ["Ar"]', "", "`species` is missing"),
-    ("epochs = 3", "epochs = 0", "expected more than 0"),
-    ('method = "muon"', 'method = "sgd"', "valid choices are muon, adam"),
-    ("argon.extxyz", "krypton.extxyz", "there is no data file"),
-    ('name = "argon"', "name = argon", "is not TOML"),
-    ("d_pet = 8", "d_pet = 7", "multiple of `num_heads`"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('model = "pet"', 'model = "pte"', "valid choices are.*pet"),
+        ('model = "pet"', "", "lacks model"),
+        ("cutoff = 5.0", "cutof = 5.0", "unknown key 'cutof'"),
+        ('species = ["Ar"]', 'species = ["Xx"]', "Xx, which is no element"),
+        ('species = ["Ar"]', "", "`species` is missing"),
+        ("epochs = 3", "epochs = 0", "expected more than 0"),
+        ('method = "muon"', 'method = "sgd"', "valid choices are muon, adam"),
+        ("argon.extxyz", "krypton.extxyz", "there is no data file"),
+        ('name = "argon"', "name = argon", "is not TOML"),
+        ("d_pet = 8", "d_pet = 7", "multiple of `num_heads`"),
+    ],
+)
 def test_a_bad_recipe_is_one_clear_error(recipe, tmp_path, old, new, message):
     path = recipe()
     path.write_text(path.read_text().replace(old, new))
@@ -208,41 +255,74 @@ def test_the_energy_loss_ignores_composition_energies():
     spreads, weights = {"energy": 1.0, "forces": 1.0, "stress": 1.0}, read_weights()
     torch.manual_seed(0)
     from ase_pet.models import pet
-    model = pet.Model(pet.Settings(species=(18,), cutoff=5.0, d_pet=8, d_node=8, num_heads=2)).double()
+
+    model = pet.Model(
+        pet.Settings(species=(18,), cutoff=5.0, d_pet=8, d_node=8, num_heads=2)
+    ).double()
     values = []
     for shift in (0.0, 11.0):
         batch = data.collate(samples, torch.float64, "cpu")
         batch.energy = batch.energy + shift * batch.n_atoms
-        values.append(loop.losses(Evaluation(model, batch.graph, training=True), batch, spreads, weights).item())
+        values.append(
+            loop.losses(
+                Evaluation(model, batch.graph, training=True), batch, spreads, weights
+            ).item()
+        )
     assert values[0] == pytest.approx(values[1], rel=1e-10)
 
 
 def read_weights():
     from ase_pet.train.recipe import Loss
+
     return Loss(huber=100.0)
 
 
 def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
     path = recipe(1)
     command = [sys.executable, "-m", "ase_pet"]
-    done = subprocess.run([*command, "train", path, "--output", tmp_path / "run", "--json"], capture_output=True,
-                          text=True, timeout=120)
+    done = subprocess.run(
+        [*command, "train", path, "--output", tmp_path / "run", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)
-    done = subprocess.run([*command, "eval", tmp_path / "run", tmp_path / "argon.extxyz", "--split", "test", "--json"],
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [
+            *command,
+            "eval",
+            tmp_path / "run",
+            tmp_path / "argon.extxyz",
+            "--split",
+            "test",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     found = json.loads(done.stdout)
-    assert found["forces"]["rmse"] == pytest.approx(1e3 * metrics["test"]["forces"]["rmse"], rel=1e-4)
+    assert found["forces"]["rmse"] == pytest.approx(
+        1e3 * metrics["test"]["forces"]["rmse"], rel=1e-4
+    )
     shutil.rmtree(tmp_path / "run")
-    done = subprocess.run([*command, "train", tmp_path / "none.toml", "--output", tmp_path / "run"],
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, "train", tmp_path / "none.toml", "--output", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("ase-pet: `")
     assert "Traceback" not in done.stderr
 
 
 def test_a_compressed_file_is_decompressed_once(tmp_path, monkeypatch):
-    """ASE goes back in a file for each structure; in a compressed one that would start from its beginning."""
+    """ASE goes back in a file for each structure.
+
+    In a compressed one that would start from its beginning.
+    """
     frames = [Atoms("Ar", positions=[[k, 0, 0]]) for k in range(3)]
     ase.io.write(tmp_path / "plain.xyz", frames, format="extxyz")
     path = tmp_path / "packed.xyz.xz"

@@ -1,4 +1,7 @@
-"""Uncertainties of checkpoints with the covariance of their last layer: values, policies of a run, what is refused."""
+"""Uncertainties of checkpoints with the covariance of their last layer.
+
+Values, policies of a run, what is refused.
+"""
 
 import copy
 import json
@@ -23,10 +26,19 @@ from ase_pet.formats import metatrain
 from ase_pet.layers.llpr import cholesky
 from ase_pet.store import Card, save
 
-LLPR = ROOT / "tests" / "data" / "pet_llpr"  # random weights; values: metatrain 2026.4.1, upet 0.3.1 (make_pet_llpr.py)
+LLPR = (
+    ROOT / "tests" / "data" / "pet_llpr"
+)  # random weights; values: metatrain 2026.4.1, upet 0.3.1 (make_pet_llpr.py)
 SAME = TOLERANCES[torch.float64]["derived"]
-IN_FLOAT32 = {"energy": 5e-6, "energy_uncertainty": 5e-6, "energies_uncertainty": 5e-6, "energy_ensemble": 5e-6,
-              "forces": 1e-4, "forces_ensemble": 1e-4, "forces_uncertainty": 1e-4}
+IN_FLOAT32 = {
+    "energy": 5e-6,
+    "energy_uncertainty": 5e-6,
+    "energies_uncertainty": 5e-6,
+    "energy_ensemble": 5e-6,
+    "forces": 1e-4,
+    "forces_ensemble": 1e-4,
+    "forces_uncertainty": 1e-4,
+}
 OF_ENSEMBLE = ["energy_ensemble", "forces_ensemble", "forces_uncertainty", "stress_uncertainty"]
 NEW = ["energies_uncertainty", "energy_uncertainty", *OF_ENSEMBLE]
 
@@ -47,12 +59,16 @@ def uncertain(oracle):
 
 
 @pytest.mark.parametrize(("variant", "end"), [(None, ""), ("pbe", "_pbe")])
-@pytest.mark.parametrize(("dtype", "limits"), [("float64", dict.fromkeys(IN_FLOAT32, SAME)), ("float32", IN_FLOAT32)])
+@pytest.mark.parametrize(
+    ("dtype", "limits"), [("float64", dict.fromkeys(IN_FLOAT32, SAME)), ("float32", IN_FLOAT32)]
+)
 def test_values(variant, end, dtype, limits, oracle):
     calculator = PETCalculator(f"{LLPR}.ckpt", dtype=dtype, variant=variant)
     results = calculator.evaluate(oracle.atoms(oracle.names), tuple(limits))
     for name, limit in limits.items():
-        found = deviations([result[name] for result in results], oracle.all(name + end, oracle.names))
+        found = deviations(
+            [result[name] for result in results], oracle.all(name + end, oracle.names)
+        )
         assert max(found) < limit, name
 
 
@@ -62,20 +78,34 @@ def test_values_of_stress(variant, end, oracle):
     results = calculator.evaluate(oracle.atoms(oracle.periodic), ("stress", "stress_uncertainty"))
     assert len(results) == 2
     for name, field in (("stress", "stress_voigt"), ("stress_uncertainty", "stress_uncertainty")):
-        assert max(deviations([r[name] for r in results], oracle.all(field + end, oracle.periodic))) < SAME
+        assert (
+            max(deviations([r[name] for r in results], oracle.all(field + end, oracle.periodic)))
+            < SAME
+        )
 
 
 @pytest.mark.parametrize("name", [f"llpr/model-{rest}" for rest in OLD["llpr"]])
 def test_values_of_old_versions(name, shared):
     folder = shared / "oracles" / "metatrain" / "old"
-    entries = {entry["name"]: entry for entry in json.loads((folder / "old_checkpoints.json").read_text())}
+    entries = {
+        entry["name"]: entry for entry in json.loads((folder / "old_checkpoints.json").read_text())
+    }
     expected = entries[name]
     atoms = Atoms(expected["numbers"], expected["positions"], cell=expected["cell"], pbc=True)
     calculator = PETCalculator(folder / f"{name.replace('/', '_')}.ckpt", dtype="float64")
-    found = calculator.evaluate([atoms], ("energy_uncertainty", "energies_uncertainty", "energy_ensemble"))[0]
+    found = calculator.evaluate(
+        [atoms], ("energy_uncertainty", "energies_uncertainty", "energy_ensemble")
+    )[0]
     fields = ("energy_uncertainty", "energy_uncertainty_atom", "energy_ensemble")
-    assert max(deviations([np.ravel(value) for value in found.values()],
-                          [np.ravel(expected[field]) for field in fields])) < SAME
+    assert (
+        max(
+            deviations(
+                [np.ravel(value) for value in found.values()],
+                [np.ravel(expected[field]) for field in fields],
+            )
+        )
+        < SAME
+    )
 
 
 def test_batch_is_single_and_order_is_kept(oracle, calculator):
@@ -91,21 +121,29 @@ def test_ensemble_of_forces_is_the_derivative_of_that_of_energies(oracle, calcul
     shifted = [atoms.copy(), atoms.copy()]
     shifted[0].positions[2, 1] += step
     shifted[1].positions[2, 1] -= step
-    up, down = (row["energy_ensemble"] for row in calculator.evaluate(shifted, ("energy_ensemble",)))
+    up, down = (
+        row["energy_ensemble"] for row in calculator.evaluate(shifted, ("energy_ensemble",))
+    )
     found = calculator.evaluate([atoms], ("forces_ensemble",))[0]["forces_ensemble"]
     assert worst(found[2, 1], (down - up) / (2 * step)) < 1e-6
 
 
 def test_ensembles_are_centred_on_the_model(oracle, calculator):
-    found = calculator.evaluate([uncertain(oracle)], ("energy", "forces", "energy_ensemble", "forces_ensemble"))[0]
+    found = calculator.evaluate(
+        [uncertain(oracle)], ("energy", "forces", "energy_ensemble", "forces_ensemble")
+    )[0]
     assert abs(found["energy_ensemble"].mean() - found["energy"]) < SAME
     assert worst(found["forces_ensemble"].mean(2), found["forces"]) < SAME
 
 
 def test_the_network_runs_once(oracle, calculator, monkeypatch):
     counted, tokens = [], calculator.model._tokens
-    monkeypatch.setattr(calculator.model, "_tokens", lambda *arguments: counted.append(1) or tokens(*arguments))
-    calculator.evaluate([uncertain(oracle)], ("energy", "forces", "energy_uncertainty", "energies_uncertainty"))
+    monkeypatch.setattr(
+        calculator.model, "_tokens", lambda *arguments: counted.append(1) or tokens(*arguments)
+    )
+    calculator.evaluate(
+        [uncertain(oracle)], ("energy", "forces", "energy_uncertainty", "energies_uncertainty")
+    )
     assert len(counted) == 1
 
 
@@ -126,7 +164,9 @@ def test_results_can_be_written(oracle, calculator, tmp_path):
     write(tmp_path / "atoms.extxyz", atoms)
     with Trajectory(tmp_path / "atoms.traj", "w", atoms) as trajectory:
         trajectory.write()
-    energies = [read(tmp_path / name).get_potential_energy() for name in ("atoms.extxyz", "atoms.traj")]
+    energies = [
+        read(tmp_path / name).get_potential_energy() for name in ("atoms.extxyz", "atoms.traj")
+    ]
     assert worst(np.array(energies), np.full(2, atoms.get_potential_energy())) < 1e-8
 
 
@@ -139,7 +179,9 @@ def test_stress_of_a_molecule_is_refused(oracle, calculator):
 def test_models_without_uncertainties_say_so(name):
     calculator = PETCalculator(tiny_pet())
     assert name not in calculator.implemented_properties
-    with pytest.raises(PropertyNotImplementedError, match=f"{name}: this calculator gives energies, energy, forces"):
+    with pytest.raises(
+        PropertyNotImplementedError, match=f"{name}: this calculator gives energies, energy, forces"
+    ):
         calculator.get_property(name, silicon())
     with pytest.raises(PropertyNotImplementedError, match=name):
         calculator.evaluate([silicon()], (name,))
@@ -177,7 +219,10 @@ def test_policies_are_silent_below_the_threshold(policy, oracle):
 def test_warning_comes_once_until_it_is_over(oracle):
     atoms, single = uncertain(oracle), oracle.atoms(["si_atom"])[0]
     calculator = PETCalculator(f"{LLPR}.ckpt", uncertainty="warn")
-    with pytest.warns(UserWarning, match=r"8 of 8 atoms is uncertain by more than 0.1 eV, .* of atom \d: atoms 0, 1, 2"):
+    with pytest.warns(
+        UserWarning,
+        match=r"8 of 8 atoms is uncertain by more than 0.1 eV, .* of atom \d: atoms 0, 1, 2",
+    ):
         calculator.get_property("energy", atoms)
     atoms.rattle(1e-3, seed=1)
     with warnings.catch_warnings():
@@ -200,19 +245,33 @@ def test_stop_ends_a_run_and_keeps_the_results(oracle):
     assert "forces" in atoms.calc.results
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"uncertainty": "on"}, "`uncertainty` is 'on': valid choices are 'off', 'warn', 'stop'"),
-    ({"uncertainty": "warn", "uncertainty_threshold": 0}, "`uncertainty_threshold` is 0: expected an energy"),
-    ({"uncertainty": "warn", "uncertainty_threshold": np.nan}, "`uncertainty_threshold` is nan"),
-    ({"uncertainty": "warn", "uncertainty_threshold": "0.1"}, "`uncertainty_threshold` is '0.1'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"uncertainty": "on"}, "`uncertainty` is 'on': valid choices are 'off', 'warn', 'stop'"),
+        (
+            {"uncertainty": "warn", "uncertainty_threshold": 0},
+            "`uncertainty_threshold` is 0: expected an energy",
+        ),
+        (
+            {"uncertainty": "warn", "uncertainty_threshold": np.nan},
+            "`uncertainty_threshold` is nan",
+        ),
+        (
+            {"uncertainty": "warn", "uncertainty_threshold": "0.1"},
+            "`uncertainty_threshold` is '0.1'",
+        ),
+    ],
+)
 def test_bad_policies(arguments, message):
     with pytest.raises(ValueError, match=message):
         PETCalculator(f"{LLPR}.ckpt", **arguments)
 
 
 def test_a_policy_needs_uncertainties():
-    with pytest.raises(ValueError, match="`uncertainty` is 'stop', but this model has no uncertainties"):
+    with pytest.raises(
+        ValueError, match="`uncertainty` is 'stop', but this model has no uncertainties"
+    ):
         PETCalculator(tiny_pet(), uncertainty="stop")
 
 
@@ -220,8 +279,11 @@ def test_copies_keep_policy_and_uncertainties(oracle):
     calculator = PETCalculator(f"{LLPR}.ckpt", uncertainty="stop", uncertainty_threshold=50.0)
     atoms = uncertain(oracle)
     expected = calculator.get_property("energy_uncertainty", atoms)
-    for other in (copy.deepcopy(calculator), pickle.loads(pickle.dumps(calculator)),
-                  PETCalculator.fromdict(calculator.todict())):
+    for other in (
+        copy.deepcopy(calculator),
+        pickle.loads(pickle.dumps(calculator)),
+        PETCalculator.fromdict(calculator.todict()),
+    ):
         assert other.parameters["uncertainty"] == "stop"
         assert other.get_property("energy_uncertainty", atoms) == expected
 
@@ -230,9 +292,17 @@ def test_a_calculator_folder_keeps_them_bit_by_bit(oracle, tmp_path):
     model = metatrain.read(f"{LLPR}.ckpt")
     save(tmp_path / "folder", model, Card(name="llpr"))
     names = ("energy", "forces", *NEW[:-1])
-    first, second = (PETCalculator(each, dtype="float64", variant="pbe").evaluate(oracle.atoms(oracle.names), names)
-                     for each in (model, tmp_path / "folder"))
-    assert all(np.array_equal(one[name], two[name]) for one, two in zip(first, second, strict=True) for name in names)
+    first, second = (
+        PETCalculator(each, dtype="float64", variant="pbe").evaluate(
+            oracle.atoms(oracle.names), names
+        )
+        for each in (model, tmp_path / "folder")
+    )
+    assert all(
+        np.array_equal(one[name], two[name])
+        for one, two in zip(first, second, strict=True)
+        for name in names
+    )
 
 
 def test_cholesky_adds_the_smallest_regulariser():
@@ -257,33 +327,62 @@ def wrapper(**changes):
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_layout_of_each_version(version, tmp_path):
     model = tiny_pet("residual", uncertainties={"energy": 4})
-    read_back = metatrain.read(metatrain_files.save(tmp_path / "model.ckpt", metatrain_files.wrapper(model, version)))
-    expected, found = (PETCalculator(each, dtype="float64").evaluate([silicon()], tuple(NEW))[0]
-                       for each in (model, read_back))
+    read_back = metatrain.read(
+        metatrain_files.save(tmp_path / "model.ckpt", metatrain_files.wrapper(model, version))
+    )
+    expected, found = (
+        PETCalculator(each, dtype="float64").evaluate([silicon()], tuple(NEW))[0]
+        for each in (model, read_back)
+    )
     assert all(worst(found[name], expected[name]) < 1e-9 for name in NEW)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"model_ckpt_version": 5}, "`model_ckpt_version` of the LLPR wrapper: versions 1 to 4"),
-    ({"wrapped_model_checkpoint": None}, "`wrapped_model_checkpoint` of the LLPR wrapper is missing"),
-    ({"model_state_dict": None}, "`model_state_dict` of the LLPR wrapper is missing"),
-    ({"model_state_dict": {"cholesky_energy_uncertainty": 1.0}}, "which is not a tensor"),
-    ({"metadata": "text"}, "`metadata` is not described"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_ckpt_version": 5}, "`model_ckpt_version` of the LLPR wrapper: versions 1 to 4"),
+        (
+            {"wrapped_model_checkpoint": None},
+            "`wrapped_model_checkpoint` of the LLPR wrapper is missing",
+        ),
+        ({"model_state_dict": None}, "`model_state_dict` of the LLPR wrapper is missing"),
+        ({"model_state_dict": {"cholesky_energy_uncertainty": 1.0}}, "which is not a tensor"),
+        ({"metadata": "text"}, "`metadata` is not described"),
+    ],
+)
 def test_damaged_wrappers(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         metatrain.read(metatrain_files.save(tmp_path / "model.ckpt", wrapper(**change)))
 
 
-@pytest.mark.parametrize(("name", "change", "message"), [
-    ("cholesky_energy_uncertainty", lambda tensor: tensor[:3], "`cholesky_energy_uncertainty` is .* expected floating"),
-    ("cholesky_energy_uncertainty", lambda tensor: tensor * torch.nan, "`cholesky_energy_uncertainty` is not finite"),
-    ("cholesky_energy_uncertainty", lambda tensor: -tensor, "is not positive"),
-    ("multiplier_energy_uncertainty", lambda tensor: -tensor, "is not positive"),
-    ("multiplier_energy_uncertainty", lambda tensor: tensor.repeat(2), "`multiplier_energy_uncertainty` is"),
-    ("covariance_energy_uncertainty", lambda tensor: tensor.int(), "is torch.int32 of shape"),
-    ("llpr_ensemble_layers.energy.weight", lambda tensor: tensor[:, 1:], "expected floating point, any x"),
-])
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "cholesky_energy_uncertainty",
+            lambda tensor: tensor[:3],
+            "`cholesky_energy_uncertainty` is .* expected floating",
+        ),
+        (
+            "cholesky_energy_uncertainty",
+            lambda tensor: tensor * torch.nan,
+            "`cholesky_energy_uncertainty` is not finite",
+        ),
+        ("cholesky_energy_uncertainty", lambda tensor: -tensor, "is not positive"),
+        ("multiplier_energy_uncertainty", lambda tensor: -tensor, "is not positive"),
+        (
+            "multiplier_energy_uncertainty",
+            lambda tensor: tensor.repeat(2),
+            "`multiplier_energy_uncertainty` is",
+        ),
+        ("covariance_energy_uncertainty", lambda tensor: tensor.int(), "is torch.int32 of shape"),
+        (
+            "llpr_ensemble_layers.energy.weight",
+            lambda tensor: tensor[:, 1:],
+            "expected floating point, any x",
+        ),
+    ],
+)
 def test_damaged_tensors(name, change, message, tmp_path):
     content = wrapper()
     content["model_state_dict"][name] = change(content["model_state_dict"][name]).contiguous()
@@ -294,7 +393,9 @@ def test_damaged_tensors(name, change, message, tmp_path):
 def test_missing_tensors(tmp_path):
     content = wrapper()
     del content["model_state_dict"]["multiplier_energy_uncertainty"]
-    with pytest.raises(ValueError, match="`multiplier_energy_uncertainty` of the LLPR wrapper is missing"):
+    with pytest.raises(
+        ValueError, match="`multiplier_energy_uncertainty` of the LLPR wrapper is missing"
+    ):
         metatrain.read(metatrain_files.save(tmp_path / "model.ckpt", content))
 
 

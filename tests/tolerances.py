@@ -1,4 +1,7 @@
-"""How well numbers must agree: one table for each precision, relative to the largest number compared unless said."""
+"""How well numbers must agree.
+
+One table for each precision, relative to the largest number compared unless said.
+"""
 
 import numpy as np
 import torch

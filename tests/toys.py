@@ -10,10 +10,26 @@ from ase.build import bulk, molecule
 from ase_pet.models import pet
 
 BASE = pet.Settings(
-    species=(1, 6, 8, 14), cutoff=4.0, cutoff_width=0.8, cutoff_width_adaptive=0.8, d_pet=8, d_node=12, d_head=8,
-    d_feedforward=8, num_heads=2, num_attention_layers=1, num_gnn_layers=2)
-ORIGINAL = {"transformer_type": "PostLN", "normalization": "LayerNorm", "activation": "SiLU", "d_node": 8,
-            "featurizer_type": "residual", "cutoff_function": "cosine"}
+    species=(1, 6, 8, 14),
+    cutoff=4.0,
+    cutoff_width=0.8,
+    cutoff_width_adaptive=0.8,
+    d_pet=8,
+    d_node=12,
+    d_head=8,
+    d_feedforward=8,
+    num_heads=2,
+    num_attention_layers=1,
+    num_gnn_layers=2,
+)
+ORIGINAL = {
+    "transformer_type": "PostLN",
+    "normalization": "LayerNorm",
+    "activation": "SiLU",
+    "d_node": 8,
+    "featurizer_type": "residual",
+    "cutoff_function": "cosine",
+}
 SETTINGS = {
     "base": {},
     "PostLN": {"transformer_type": "PostLN"},
@@ -40,7 +56,10 @@ COMPOSITION = {1: -0.3, 6: 1.7, 8: -2.1, 14: 0.4}  # eV
 
 
 def tiny_pet(name="base", dtype=torch.float64, seed=0, **changes):
-    """PET of a few hundred weights, all of them random, also those that are zero or one at the start of training."""
+    """PET of a few hundred weights, all of them random.
+
+    Also those that are zero or one at the start of training.
+    """
     model = pet.Model(replace(BASE, **{**SETTINGS[name], **changes})).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -60,7 +79,10 @@ def silicon(seed=1):
 
 
 def sheared(seed=2):
-    """2 atoms in a left-handed, strongly sheared cell, much smaller than the cutoff, partly outside of it."""
+    """2 atoms in a left-handed, strongly sheared cell, much smaller than the cutoff.
+
+    Partly outside of it.
+    """
     atoms = bulk("Si")
     atoms.rattle(0.15, seed=seed)
     atoms.set_cell(np.array([[1, 2, 0], [0, 0, 1], [0, 1, 1]]) @ atoms.cell)
@@ -72,8 +94,12 @@ def slab(seed=3):
     """6 atoms of two species, periodic in two directions, with vacuum in the third."""
     generator = np.random.default_rng(seed)
     lattice = np.array([[x, y, z] for z in range(3) for x, y in ((0, 0), (1.9, 1.3))]) * [1, 1, 1.7]
-    return Atoms("SiOSiHCO", lattice + 0.2 * generator.normal(size=(6, 3)), cell=[[3.8, 0.4, 0], [0.3, 3.5, 0.1],
-                 [0.5, 0, 15]], pbc=[True, True, False])
+    return Atoms(
+        "SiOSiHCO",
+        lattice + 0.2 * generator.normal(size=(6, 3)),
+        cell=[[3.8, 0.4, 0], [0.3, 3.5, 0.1], [0.5, 0, 15]],
+        pbc=[True, True, False],
+    )
 
 
 def ethanol(seed=4):

@@ -22,7 +22,10 @@ def thermal(subject, atoms, stream=0):
 
 
 def verlet(atoms, step, steps, record):
-    """(m, ...) what `record(atoms)` gives at the start and after each step of velocity Verlet; step in fs."""
+    """(m, ...) what `record(atoms)` gives at the start and after each step of velocity Verlet.
+
+    Step in fs.
+    """
     found = [record(atoms)]
     dynamics = VelocityVerlet(atoms, timestep=step * units.fs)
     for _ in range(steps):
@@ -32,7 +35,10 @@ def verlet(atoms, step, steps, record):
 
 
 def line(times, values, blocks=8):
-    """Slope of a straight line through the values, its standard error by means over blocks, and the rms about it."""
+    """Slope of a straight line through the values, its standard error by means over blocks.
+
+    And the rms about it.
+    """
     slope, offset = np.polyfit(times, values, 1)
     rest = values - slope * times - offset
     means = np.array([block.mean() for block in np.array_split(rest, blocks)])

@@ -1,4 +1,7 @@
-"""Reports of checks: one HTML file with its plots inside, and a table for the card of a calculator."""
+"""Reports of checks.
+
+One HTML file with its plots inside, and a table for the card of a calculator.
+"""
 
 import base64
 import datetime
@@ -33,32 +36,54 @@ limit or not; info: a number without a limit; not applicable: the law says nothi
 
 
 def html(results, title=""):
-    """Text of a page with the verdict, a table of the results, failed checks first, and their plots.
+    """Text of a page with the verdict, a table of the results, failed checks first, and their
+    plots.
 
-    It refers to no other file. results: list of Result. Raises ValueError where matplotlib is missing.
+    It refers to no other file. results: list of Result. Raises ValueError where matplotlib is
+    missing.
     """
     figure, checks = _figure_class(), _by_check(results)
-    order = sorted(checks, key=lambda name: not _failed(checks[name]))  # stable: otherwise as they were run
+    order = sorted(
+        checks, key=lambda name: not _failed(checks[name])
+    )  # stable: otherwise as they were run
     head = "".join(f"<th>{name}</th>" for name in HEAD)
     rows = "\n".join(_law(name, checks[name]) + "".join(map(_row, checks[name])) for name in order)
-    plots = "\n".join(_plot(result, figure) for name in order for result in checks[name] if result.plot is not None)
-    links = "\n".join(f"<a class=\"{_status(checks[name]).split()[0]}\" href=\"#{escape(name)}\">{escape(name)}</a>"
-                      for name in order)
-    shown = f"<h2>Plots</h2>\n<div class=\"plots\">{plots}</div>\n" if plots else ""
-    return (f"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>checks of {escape(title)}</title>"
-            f"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><style>{STYLE}</style></head>\n"
-            f"<body><h1>Checks of {escape(title)}</h1>\n{_verdict(results, checks)}\n<nav>{links}</nav>\n"
-            f"<p>{escape(READING)}</p>\n<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}\n</tbody></table>\n{shown}"
-            f"<p class=\"made\">{escape(made(results))}</p>\n</body></html>\n")
+    plots = "\n".join(
+        _plot(result, figure)
+        for name in order
+        for result in checks[name]
+        if result.plot is not None
+    )
+    links = "\n".join(
+        f'<a class="{_status(checks[name]).split()[0]}" href="#{escape(name)}">{escape(name)}</a>'
+        for name in order
+    )
+    shown = f'<h2>Plots</h2>\n<div class="plots">{plots}</div>\n' if plots else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>checks of'
+        f' {escape(title)}</title><meta name="viewport" content="width=device-width,'
+        f' initial-scale=1"><style>{STYLE}</style></head>\n<body><h1>Checks of'
+        f" {escape(title)}</h1>\n{_verdict(results, checks)}\n<nav>{links}</nav>\n<p>{escape(READING)}</p>\n<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}\n</tbody></table>\n{shown}<p"
+        f' class="made">{escape(made(results))}</p>\n</body></html>\n'
+    )
 
 
 def markdown(results):
-    """Table for the card of a calculator: a row for each check, its failed quantities, or all of them where none failed."""
+    """Table for the card of a calculator.
+
+    A row for each check, its failed quantities, or all of them where none failed.
+    """
     rows = []
     for name, found in _by_check(results).items():
         status = _status(found)
-        told = [result for result in found if result.status == status] if status == "fail" else found
-        values = "; ".join(_words(result) for result in told) if status != "not applicable" else found[0].note
+        told = (
+            [result for result in found if result.status == status] if status == "fail" else found
+        )
+        values = (
+            "; ".join(_words(result) for result in told)
+            if status != "not applicable"
+            else found[0].note
+        )
         values = values.replace("|", "\\|")
         rows.append(f"| `{name}` | {'FAIL' if status == 'fail' else status} | {values} |")
     table = ["| check | result | values (limits) |", "|---|---|---|", *rows]
@@ -70,8 +95,11 @@ def made(results):
     versions = ", ".join(f"{name} {_version(name)}" for name in TOLD)
     limits = " and ".join(sorted({result.dtype for result in results} - {""}))
     date = datetime.datetime.now().astimezone().strftime("%Y-%m-%d")
-    return (f"{date}, {platform.system()} {platform.machine()}, Python {platform.python_version()}; {versions}"
-            f"{f'; limits of {limits}' if limits else ''}; {sum(result.seconds for result in results):.0f} s.")
+    return (
+        f"{date}, {platform.system()} {platform.machine()}, Python {platform.python_version()};"
+        f" {versions}{f'; limits of {limits}' if limits else ''};"
+        f" {sum(result.seconds for result in results):.0f} s."
+    )
 
 
 def _by_check(results):
@@ -98,11 +126,20 @@ def _counts(results):
 
 
 def _verdict(results, checks):
-    failed, numbers = [name for name, found in checks.items() if _failed(found)], escape(_counts(results))
-    text = f"{len(failed)} of {len(checks)} checks failed" if failed else f"None of {len(checks)} checks failed"
+    failed, numbers = (
+        [name for name, found in checks.items() if _failed(found)],
+        escape(_counts(results)),
+    )
+    text = (
+        f"{len(failed)} of {len(checks)} checks failed"
+        if failed
+        else f"None of {len(checks)} checks failed"
+    )
     limits = ", ".join(sorted({result.dtype for result in results} - {""}))
-    return (f"<p class=\"verdict {'fail' if failed else 'pass'}\">{text}</p><p>Quantities: {numbers}."
-            f"{f' Limits are those of {limits}.' if limits else ''}</p>")
+    return (
+        f'<p class="verdict {"fail" if failed else "pass"}">{text}</p><p>Quantities: {numbers}.'
+        f"{f' Limits are those of {limits}.' if limits else ''}</p>"
+    )
 
 
 def _words(result):
@@ -122,27 +159,42 @@ def _version(name):
 
 
 def _law(name, results):
-    """Row above the quantities of a check: its law, its name and, where it failed, what that means for a user."""
+    """Row above the quantities of a check.
+
+    Its law, its name and, where it failed, what that means for a user.
+    """
     text = plugins.load(__package__, name).__doc__ if name in plugins.names(__package__) else name
     title, _, law = text.splitlines()[0].partition(":")
-    meaning = text[text.index(PREFIX):].strip() if PREFIX in text and _failed(results) else ""
-    failure = f" <span class=\"failure\">{escape(meaning)}</span>" if meaning else ""
-    return (f"<tr class=\"law\" id=\"{escape(name)}\"><td colspan=\"{len(HEAD)}\"><strong>{escape(title)}</strong>: {escape(law.strip())}"
-            f"{failure}<code>{escape(name)}</code></td></tr>\n")
+    meaning = text[text.index(PREFIX) :].strip() if PREFIX in text and _failed(results) else ""
+    failure = f' <span class="failure">{escape(meaning)}</span>' if meaning else ""
+    return (
+        f'<tr class="law" id="{escape(name)}"><td'
+        f' colspan="{len(HEAD)}"><strong>{escape(title)}</strong>:'
+        f" {escape(law.strip())}{failure}<code>{escape(name)}</code></td></tr>\n"
+    )
 
 
 def _row(result):
-    """Row of one quantity; names of cells are for narrow screens, which have no heads of columns."""
-    cells = [_cell(result.quantity), _cell("" if result.value is None else f"{result.value:.3g}", "number"),
-             _cell(result.range.replace("<=", "≤"), "number", "limit"), _cell(result.unit),
-             _cell(result.status, result.status.split()[0]), _cell(result.structure, name="on"), _cell(result.note)]
-    failed = " class=\"failed\"" if result.status == "fail" else ""
+    """Row of one quantity.
+
+    Names of cells are for narrow screens, which have no heads of columns.
+    """
+    cells = [
+        _cell(result.quantity),
+        _cell("" if result.value is None else f"{result.value:.3g}", "number"),
+        _cell(result.range.replace("<=", "≤"), "number", "limit"),
+        _cell(result.unit),
+        _cell(result.status, result.status.split()[0]),
+        _cell(result.structure, name="on"),
+        _cell(result.note),
+    ]
+    failed = ' class="failed"' if result.status == "fail" else ""
     return f"<tr{failed}>{''.join(cells)}</tr>\n"
 
 
 def _cell(text, kind="", name=""):
     attributes = {"class": kind, "data-name": name if text else ""}
-    inside = "".join(f" {key}=\"{value}\"" for key, value in attributes.items() if value)
+    inside = "".join(f' {key}="{value}"' for key, value in attributes.items() if value)
     return f"<td{inside}>{escape(text)}</td>"
 
 
@@ -150,8 +202,10 @@ def _figure_class():
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ValueError("a report needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
-                         f"{error}") from None
+        raise ValueError(
+            "a report needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
+            f"{error}"
+        ) from None
     return Figure
 
 
@@ -160,10 +214,12 @@ def _plot(result, figure_class):
     axes = figure.add_subplot()
     for name, (x, y) in result.plot.curves.items():
         axes.plot(x, y, label=name)
-    axes.set(xlabel=result.plot.x, ylabel=result.plot.y, title=f"{result.check}: {result.structure}")
+    axes.set(
+        xlabel=result.plot.x, ylabel=result.plot.y, title=f"{result.check}: {result.structure}"
+    )
     axes.legend()
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110)
     picture = base64.b64encode(data.getvalue()).decode("ascii")
     text = escape(f"{result.check}, {result.quantity}, {result.structure}")
-    return f"<figure><img alt=\"{text}\" src=\"data:image/png;base64,{picture}\"></figure>"
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{picture}"></figure>'

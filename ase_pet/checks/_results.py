@@ -10,7 +10,10 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Limit:
-    """Values that pass: from `low` to `float64` or `float32`, by the dtype of the calculator; None: no limit."""
+    """Values that pass: from `low` to `float64` or `float32`, by the dtype of the calculator; None.
+
+    No limit.
+    """
 
     unit: str
     float64: float | None = None
@@ -45,9 +48,12 @@ class Measured:
 class Result:
     """One quantity of one check on the structure where it is worst.
 
-    status: "pass", "fail", "not applicable" (the note says why) or "info" (a number without a limit).
-    value: None where nothing was measured: not applicable, or the calculator failed, with its error in the note.
-    limit: largest value that passes, None for "info"; low: smallest. dtype: precision that the limit is for.
+    status: "pass", "fail", "not applicable" (the note says why) or "info" (a number without a
+    limit).
+    value: None where nothing was measured: not applicable, or the calculator failed, with its error
+    in the note.
+    limit: largest value that passes, None for "info"; low: smallest. dtype: precision that the
+    limit is for.
     structures: number of structures measured.
     """
 
@@ -68,8 +74,10 @@ class Result:
     def as_dict(self):
         """The result for JSON, without its plot; numbers that JSON cannot hold become text."""
         found = {name: value for name, value in vars(self).items() if name != "plot"}
-        return {name: value if not isinstance(value, float) or math.isfinite(value) else str(value)
-                for name, value in found.items()}
+        return {
+            name: value if not isinstance(value, float) or math.isfinite(value) else str(value)
+            for name, value in found.items()
+        }
 
     @property
     def range(self):
@@ -80,7 +88,10 @@ class Result:
 
 
 def status(value, limit, dtype):
-    """"pass", "fail" or "info" of a value; what is not finite fails also where there is no limit."""
+    """ "pass", "fail" or "info" of a value.
+
+    What is not finite fails also where there is no limit.
+    """
     high = limit.high(dtype)
     if not math.isfinite(value):
         return "fail"

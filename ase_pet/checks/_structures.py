@@ -7,10 +7,42 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
-MOLECULES = ("CH3CONH2", "CH3CH2OH", "CH3CH2NH2", "C2H6", "C6H6", "CH3CH2Cl", "CH3SH", "CH4", "H2O2", "H2O", "N2H4", "NH3",
-             "Si2H6", "SiH4", "PH3", "SH2", "HCl", "HF", "CO2", "N2O", "HCN", "CO", "N2", "O2", "F2", "H2")
+MOLECULES = (
+    "CH3CONH2",
+    "CH3CH2OH",
+    "CH3CH2NH2",
+    "C2H6",
+    "C6H6",
+    "CH3CH2Cl",
+    "CH3SH",
+    "CH4",
+    "H2O2",
+    "H2O",
+    "N2H4",
+    "NH3",
+    "Si2H6",
+    "SiH4",
+    "PH3",
+    "SH2",
+    "HCl",
+    "HF",
+    "CO2",
+    "N2O",
+    "HCN",
+    "CO",
+    "N2",
+    "O2",
+    "F2",
+    "H2",
+)
 NOT_CRYSTALS = ("H", "N", "O", "F", "Cl", "Br", "I", "S", "P", "Se")
-REPEATS = {"fcc": (2, 1, 1), "bcc": (2, 2, 1), "hcp": (2, 1, 1), "diamond": (1, 1, 1), "sc": (2, 2, 2)}
+REPEATS = {
+    "fcc": (2, 1, 1),
+    "bcc": (2, 2, 1),
+    "hcp": (2, 1, 1),
+    "diamond": (1, 1, 1),
+    "sc": (2, 2, 2),
+}
 ATOMS_OF_A_CLUSTER = 8
 DISPLACEMENT = 0.05  # A, so that no force is zero by symmetry
 
@@ -29,17 +61,24 @@ def defaults(species):
     if crystal is not None:
         found[f"{crystal.get_chemical_formula(empirical=True)} crystal"] = crystal
     if not found:
-        raise ValueError(f"no structure is known for the species {' '.join(symbols)}: give one with `structures` "
-                         "(`--structure FILE`)")
+        raise ValueError(
+            f"no structure is known for the species {' '.join(symbols)}: give one with `structures`"
+            " (`--structure FILE`)"
+        )
     return found
 
 
 def displaced(atoms, seed):
-    """A copy with each atom moved by 0.05 A rms, without calculator and constraints; two cells of a crystal of one atom."""
+    """A copy with each atom moved by 0.05 A rms, without calculator and constraints.
+
+    Two cells of a crystal of one atom.
+    """
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
     if len(atoms) == 1:  # no force acts on the atom of such a crystal
         atoms = atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc])
-    atoms.positions += DISPLACEMENT * np.random.default_rng([seed, len(atoms)]).normal(size=(len(atoms), 3))
+    atoms.positions += DISPLACEMENT * np.random.default_rng([seed, len(atoms)]).normal(
+        size=(len(atoms), 3)
+    )
     return atoms
 
 
@@ -58,7 +97,9 @@ def cluster(atoms):
     repeated = atoms.repeat([3 if periodic else 1 for periodic in atoms.pbc])
     middle = repeated.positions.mean(axis=0)
     centre = repeated.positions[np.linalg.norm(repeated.positions - middle, axis=1).argmin()]
-    order = np.linalg.norm(repeated.positions - centre, axis=1).argsort(kind="stable")[:ATOMS_OF_A_CLUSTER]
+    order = np.linalg.norm(repeated.positions - centre, axis=1).argsort(kind="stable")[
+        :ATOMS_OF_A_CLUSTER
+    ]
     return Atoms(repeated.numbers[order], repeated.positions[order] - centre, info=atoms.info)
 
 
@@ -73,7 +114,10 @@ def pairs(numbers):
 
 
 def _molecule(symbols):
-    """Name of the first molecule of those that hold most of the species; none of a single species but H, N, O, F."""
+    """Name of the first molecule of those that hold most of the species.
+
+    None of a single species but H, N, O, F.
+    """
     usable = [name for name in MOLECULES if set(molecule(name).symbols) <= set(symbols)]
     return max(usable, key=lambda name: len(set(molecule(name).symbols)), default=None)
 
@@ -82,8 +126,15 @@ def _crystal(symbols):
     solid = [name for name in symbols if name not in NOT_CRYSTALS]
     if len(symbols) == 2 and len(solid) == 1 and "H" not in symbols and "C" not in symbols:
         radii = [covalent_radii[atomic_numbers[name]] for name in symbols]
-        return bulk("".join(sorted(symbols, key=lambda name: name not in solid)), "rocksalt", 2 * sum(radii), cubic=True)
-    if "H" in symbols and "C" in solid and len(solid) == 1:  # organic molecules; diamond is another matter
+        return bulk(
+            "".join(sorted(symbols, key=lambda name: name not in solid)),
+            "rocksalt",
+            2 * sum(radii),
+            cubic=True,
+        )
+    if (
+        "H" in symbols and "C" in solid and len(solid) == 1
+    ):  # organic molecules; diamond is another matter
         return None
     for name in sorted(solid, key=lambda name: name == "C"):
         symmetry = (reference_states[atomic_numbers[name]] or {}).get("symmetry")

@@ -17,7 +17,12 @@ class Subject:
     """
 
     def __init__(self, calculator, *, dtype=None, full=False, temperature=300.0, seed=0):
-        self.calculator, self.full, self.temperature, self.seed = calculator, full, temperature, seed
+        self.calculator, self.full, self.temperature, self.seed = (
+            calculator,
+            full,
+            temperature,
+            seed,
+        )
         self.dtype = dtype or _stated_dtype(calculator)
         self.cutoff = _stated_cutoff(calculator)
 
@@ -28,7 +33,10 @@ class Subject:
 
     @property
     def batched(self):
-        """`evaluate(structures, properties)` of the calculator, None where it has none of this form."""
+        """`evaluate(structures, properties)` of the calculator.
+
+        None where it has none of this form.
+        """
         evaluate = getattr(self.calculator, "evaluate", None)
         if not callable(evaluate) or "properties" not in inspect.signature(evaluate).parameters:
             return None
@@ -59,7 +67,10 @@ class Subject:
         return float(atoms.get_potential_energy()), forces
 
     def find_dtype(self, atoms):
-        """Set the dtype by that of the forces, where nothing states it; float64 where the calculator fails."""
+        """Set the dtype by that of the forces, where nothing states it.
+
+        Float64 where the calculator fails.
+        """
         if self.dtype is None:
             try:
                 single = np.asarray(self.attached(atoms).get_forces()).dtype == np.float32

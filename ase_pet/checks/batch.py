@@ -15,7 +15,10 @@ LIMITS = {
 
 
 def measure(subject, atoms):
-    """Largest difference between `evaluate` of several structures, of different sizes, and single calculations."""
+    """Largest difference between `evaluate` of several structures, of different sizes.
+
+    And single calculations.
+    """
     if subject.batched is None:
         raise NotApplicable("the calculator has no `evaluate(structures, properties)`")
     moved = atoms.copy()
@@ -24,17 +27,24 @@ def measure(subject, atoms):
     rows = subject.batched(structures, ("energy", "forces"))
     single = [subject.energy_forces(structure) for structure in structures]
     pairs = list(zip(rows, single, structures, strict=True))
-    yield Measured("energy", max(1e3 * abs(row["energy"] - energy) / len(one) for row, (energy, _), one in pairs))
-    yield Measured("forces", max(np.abs(row["forces"] - forces).max() for row, (_, forces), _ in pairs))
+    yield Measured(
+        "energy",
+        max(1e3 * abs(row["energy"] - energy) / len(one) for row, (energy, _), one in pairs),
+    )
+    yield Measured(
+        "forces", max(np.abs(row["forces"] - forces).max() for row, (_, forces), _ in pairs)
+    )
 
 
 def broken(calculate):
     """Results that get worse along the batch."""
+
     def wrong(atoms):
         return calculate(atoms)
 
     def evaluate(structures, properties):
         rows = [calculate(atoms) for atoms in structures]
         return [{name: row[name] + 0.01 * k for name in properties} for k, row in enumerate(rows)]
+
     wrong.evaluate = evaluate
     return wrong

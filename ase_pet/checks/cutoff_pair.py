@@ -1,6 +1,8 @@
-"""Cutoff, pair: energy and forces of two atoms do not jump when they move apart, at the cutoff or anywhere else.
+"""Cutoff, pair: energy and forces of two atoms do not jump when they move apart, at the cutoff or
+anywhere else.
 
-Where it fails, each pair that passes the place gains or loses energy: long runs drift, and minima and phonons depend on the side.
+Where it fails, each pair that passes the place gains or loses energy: long runs drift, and minima
+and phonons depend on the side.
 """
 
 import numpy as np
@@ -13,7 +15,10 @@ START = 0.9  # of the sum of the covalent radii
 
 
 def measure(subject, atoms):
-    """Largest jumps between 0.9 of the sum of covalent radii and beyond the cutoff, 12 A where it is not known."""
+    """Largest jumps between 0.9 of the sum of covalent radii and beyond the cutoff.
+
+    12 A where it is not known.
+    """
     bond = atoms.get_distance(0, 1)
     end = FURTHEST if subject.cutoff is None else subject.cutoff + 10 * SPACING
     grid = np.arange(START * bond, end, SPACING) - bond
@@ -32,5 +37,7 @@ def cut(results, atoms):
     distances = np.linalg.norm(vectors, axis=2)
     inside = (distances < 5.0) & (distances > 0)
     pull = np.where(inside, 0.01 / np.where(inside, distances, 1.0), 0.0)
-    return results | {"energy": results["energy"] + 0.005 * inside.sum(),
-                      "forces": results["forces"] + (pull[..., None] * vectors).sum(axis=1)}
+    return results | {
+        "energy": results["energy"] + 0.005 * inside.sum(),
+        "forces": results["forces"] + (pull[..., None] * vectors).sum(axis=1),
+    }

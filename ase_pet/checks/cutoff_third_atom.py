@@ -1,6 +1,8 @@
-"""Cutoff, third atom: energy and forces of a group of atoms do not jump when one more leaves their range.
+"""Cutoff, third atom: energy and forces of a group of atoms do not jump when one more leaves their
+range.
 
-Where it fails, each neighbour that enters or leaves brings energy or takes it away: long runs drift.
+Where it fails, each neighbour that enters or leaves brings energy or takes it away: long runs
+drift.
 """
 
 import numpy as np
@@ -14,14 +16,25 @@ CROSSINGS = {False: 3, True: 100}
 
 
 def measure(subject, atoms):
-    """Largest jumps while the outermost atom moves away from the middle until it is out of range of all others."""
+    """Largest jumps while the outermost atom moves away from the middle until it is out of range
+    of all others.
+    """
     arms = atoms.positions - atoms.positions.mean(axis=0)
     index = int(np.linalg.norm(arms, axis=1).argmax())
     path = Path(subject, atoms, index, arms[index] + [1e-3, 0, 0])
     reach = subject.cutoff or FURTHEST
-    known = [] if subject.cutoff is None else _crossings(np.delete(atoms.positions, index, axis=0)
-                                                         - atoms.positions[index], path.direction, subject.cutoff)
-    yield from compare(path, np.arange(0.0, reach + 10 * SPACING, SPACING), known[:CROSSINGS[subject.full]])
+    known = (
+        []
+        if subject.cutoff is None
+        else _crossings(
+            np.delete(atoms.positions, index, axis=0) - atoms.positions[index],
+            path.direction,
+            subject.cutoff,
+        )
+    )
+    yield from compare(
+        path, np.arange(0.0, reach + 10 * SPACING, SPACING), known[: CROSSINGS[subject.full]]
+    )
 
 
 def _crossings(vectors, direction, cutoff):

@@ -16,7 +16,10 @@ LIMITS = {
 
 
 def measure(subject, atoms):
-    """Largest difference between evaluations, with other structures in between: slightly moved, strained, a part."""
+    """Largest difference between evaluations, with other structures in between.
+
+    Slightly moved, strained, a part.
+    """
     other = atoms.copy()
     other.positions += 0.1 * subject.generator().normal(size=other.positions.shape)
     strained = atoms.copy()
@@ -40,4 +43,5 @@ def broken(calculate):
     def wrong(atoms):
         calls.append(None)
         return altered(calculate(atoms), 0.01 * len(calls), 0.01 * len(calls))
+
     return wrong

@@ -1,4 +1,5 @@
-"""Inversion and reflection: energy does not change, forces and stress follow; mirror images are equal.
+"""Inversion and reflection: energy does not change, forces and stress follow; mirror images are
+equal.
 
 Where it fails, mirror images of a molecule or a crystal differ in energy.
 """
@@ -17,9 +18,16 @@ def measure(subject, atoms):
 
 
 def broken(calculate):
-    """A term with the sign of the volume that three vectors between atoms span: it tells a molecule from its image."""
+    """A term with the sign of the volume that three vectors between atoms span.
+
+    It tells a molecule from its image.
+    """
+
     def wrong(atoms):
         vectors = atoms.positions[1:4] - atoms.positions[0]
         hand = 0.01 * np.sign(np.linalg.det(vectors))
-        return altered(calculate(atoms), hand, hand * vectors[0], hand * np.array([1, 1, 1, 0, 0, 0]))
+        return altered(
+            calculate(atoms), hand, hand * vectors[0], hand * np.array([1, 1, 1, 0, 0, 0])
+        )
+
     return wrong

@@ -18,7 +18,8 @@ LEAST, MOST, SECONDS = 200, 2500, 300.0  # evaluations of a block, as many as ta
 
 
 def measure(subject, atoms):
-    """Growth of the resident memory: median of four blocks of 2500 evaluations of moving atoms, fewer of slow ones.
+    """Growth of the resident memory: median of four blocks of 2500 evaluations of moving atoms,
+    fewer of slow ones.
 
     A leak is in every block; an allocator comes to rest in the first, as caches fill.
     """
@@ -38,7 +39,11 @@ def measure(subject, atoms):
     count = int(np.clip(SECONDS / BLOCKS * WARM / (time.perf_counter() - start), LEAST, MOST))
     sizes += [evaluate(count) for _ in range(BLOCKS)]
     growth = np.median(np.diff(sizes)) / count
-    yield Measured("growth", max(growth, 0.0), f"{BLOCKS * count} evaluations, {sizes[-1] / 1024:.0f} MB in the end")
+    yield Measured(
+        "growth",
+        max(growth, 0.0),
+        f"{BLOCKS * count} evaluations, {sizes[-1] / 1024:.0f} MB in the end",
+    )
 
 
 def _resident():
@@ -54,4 +59,5 @@ def broken(calculate):
     def wrong(atoms):
         kept.append(np.ones(12800))
         return calculate(atoms)
+
     return wrong

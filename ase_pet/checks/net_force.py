@@ -15,7 +15,11 @@ LIMITS = {"net force": Limit("eV/A", float64=1e-8, float32=1e-4)}
 def measure(subject, atoms):
     """Length of the sum of all forces."""
     forces = subject.forces(atoms)
-    yield Measured("net force", np.linalg.norm(forces.sum(axis=0)), f"largest force {np.abs(forces).max():.3g} eV/A")
+    yield Measured(
+        "net force",
+        np.linalg.norm(forces.sum(axis=0)),
+        f"largest force {np.abs(forces).max():.3g} eV/A",
+    )
 
 
 def broken(calculate):

@@ -17,12 +17,18 @@ def measure(subject, atoms):
     arms = atoms.positions - atoms.positions.mean(axis=0)
     forces = subject.forces(atoms)
     scale = np.linalg.norm(np.cross(arms, forces), axis=1).max()
-    yield Measured("net torque", np.linalg.norm(np.cross(arms, forces).sum(axis=0)), f"largest of an atom {scale:.3g} eV")
+    yield Measured(
+        "net torque",
+        np.linalg.norm(np.cross(arms, forces).sum(axis=0)),
+        f"largest of an atom {scale:.3g} eV",
+    )
 
 
 def broken(calculate):
     """Forces around an axis."""
+
     def wrong(atoms):
         arms = atoms.positions - atoms.positions.mean(axis=0)
         return altered(calculate(atoms), forces=0.01 * np.cross([0, 0, 1], arms))
+
     return wrong

@@ -16,7 +16,10 @@ START, NEAREST, SPACING = 0.7, 0.5, 0.02  # of the sum of the covalent radii, A,
 
 
 def measure(subject, atoms):
-    """Sum of all falls of the energy, and the largest attractive force, on the way from 0.7 covalent bonds to 0.5 A."""
+    """Sum of all falls of the energy, and the largest attractive force.
+
+    On the way from 0.7 covalent bonds to 0.5 A.
+    """
     start = max(START * atoms.get_distance(0, 1), NEAREST + 5 * SPACING)
     structures = []
     distances = np.append(np.arange(start, NEAREST, -SPACING), NEAREST)
@@ -27,12 +30,16 @@ def measure(subject, atoms):
     radial = np.array([pair[1, 2] for pair in forces])
     note = f"force at {NEAREST:g} A: {radial[-1]:.3g} eV/A"
     yield Measured("energy lost", np.maximum(-np.diff(energies), 0).sum(), note)
-    yield Measured("attraction", max(-radial.min(), 0.0), f"strongest at {distances[radial.argmin()]:.2f} A")
+    yield Measured(
+        "attraction", max(-radial.min(), 0.0), f"strongest at {distances[radial.argmin()]:.2f} A"
+    )
 
 
 def broken(calculate):
     """A wall with the wrong sign."""
+
     def wrong(atoms):
         results = calculate(atoms)
         return results | {name: -results[name] for name in ("energy", "forces")}
+
     return wrong

@@ -1,6 +1,7 @@
 """Rotation: energy does not change, forces and stress turn with the structure.
 
-Where it fails, results depend on how a structure lies in space: molecules feel a torque, and degenerate phonons split.
+Where it fails, results depend on how a structure lies in space: molecules feel a torque, and
+degenerate phonons split.
 """
 
 import numpy as np
@@ -20,8 +21,14 @@ def measure(subject, atoms):
 
 def broken(calculate):
     """An energy that depends on the direction of the vector between two atoms."""
+
     def wrong(atoms):
         vector = atoms.positions[1] - atoms.positions[0]
-        return altered(calculate(atoms), 0.01 * vector[2]**2 / (vector @ vector), [0.0, 0.0, 0.01],
-                       np.array([0.01, 0, 0, 0, 0, 0]))
+        return altered(
+            calculate(atoms),
+            0.01 * vector[2] ** 2 / (vector @ vector),
+            [0.0, 0.0, 0.01],
+            np.array([0.01, 0, 0, 0, 0, 0]),
+        )
+
     return wrong

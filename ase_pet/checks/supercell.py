@@ -24,11 +24,15 @@ def measure(subject, atoms):
     yield Measured("energy", max(energies))
     yield Measured("forces", max(errors))
     stress = subject.stress(atoms)
-    yield Measured("stress", max(np.abs(subject.stress(large) - stress).max() for _, large in repeated))
+    yield Measured(
+        "stress", max(np.abs(subject.stress(large) - stress).max() for _, large in repeated)
+    )
 
 
 def broken(calculate):
     """Terms that depend on the number of atoms."""
+
     def wrong(atoms):
         return altered(calculate(atoms), 0.01, 0.01 * len(atoms), 0.01 * len(atoms))
+
     return wrong

@@ -25,7 +25,9 @@ def _shifted(atoms, shift):
 
 def broken(calculate):
     """A field in space."""
+
     def wrong(atoms):
         field = 0.01 * np.sin(atoms.positions)
         return altered(calculate(atoms), field.sum(), field, field.sum() * np.ones(6))
+
     return wrong

@@ -21,40 +21,83 @@ def register(app):
     app.command("check")(check)
 
 
-def check(calc: str = typer.Argument(None, help="name, calculator folder or checkpoint"), calculator: str = CALCULATOR,
-          structure: str = typer.Option(None, "--structure", help="file; each of its structures is used; default: made from "
-                                        "the species of the calculator"),
-          species: str = typer.Option(None, help="such as 'Cu Ni', where the calculator does not say"),
-          full: bool = typer.Option(False, "--full/--quick", help="with long checks, longer runs, all pairs of elements"),
-          only: str = typer.Option(None, help="checks to run, separated by commas"),
-          symmetrise: str = typer.Option(None, help=SYMMETRISE),
-          orientations: str = ORIENTATIONS,
-          dtype: str = typer.Option(None, help="float32 or float64: of CALC; of another calculator, the limits to apply"),
-          temperature: float = typer.Option(300.0, help="K, of the runs of molecular dynamics"),
-          html: Path = typer.Option(None, help="report with plots, one file"),
-          card: bool = typer.Option(False, "--card", help="write the result into the card (README.md) of CALC"),
-          json: bool = JSON):
+def check(
+    calc: str = typer.Argument(None, help="name, calculator folder or checkpoint"),
+    calculator: str = CALCULATOR,
+    structure: str = typer.Option(
+        None,
+        "--structure",
+        help=(
+            "file; each of its structures is used; default: made from the species of the calculator"
+        ),
+    ),
+    species: str = typer.Option(None, help="such as 'Cu Ni', where the calculator does not say"),
+    full: bool = typer.Option(
+        False, "--full/--quick", help="with long checks, longer runs, all pairs of elements"
+    ),
+    only: str = typer.Option(None, help="checks to run, separated by commas"),
+    symmetrise: str = typer.Option(None, help=SYMMETRISE),
+    orientations: str = ORIENTATIONS,
+    dtype: str = typer.Option(
+        None, help="float32 or float64: of CALC; of another calculator, the limits to apply"
+    ),
+    temperature: float = typer.Option(300.0, help="K, of the runs of molecular dynamics"),
+    html: Path = typer.Option(None, help="report with plots, one file"),
+    card: bool = typer.Option(
+        False, "--card", help="write the result into the card (README.md) of CALC"
+    ),
+    json: bool = JSON,
+):
     """Check a calculator against the laws of physics; exit status 1 if a check fails.
 
     What each check measures, and what its failure means: docs/checks.md, or the report of --html.
     """
     _early(calc, calculator, html, card)
-    tested = load(calc, calculator, symmetrise=symmetrise, orientations=grid(orientations),
-                  **({} if calc is None else {"dtype": dtype}))
+    tested = load(
+        calc,
+        calculator,
+        symmetrise=symmetrise,
+        orientations=grid(orientations),
+        **({} if calc is None else {"dtype": dtype}),
+    )
     structures = None if structure is None else read(structure, ":")
     chosen = only.split(",") if only else checks.names("full" if full else "quick")
     symbols = species.replace(",", " ").split() if species else None
-    results = _run(tested, structures, chosen, species=symbols, level="full" if full else "quick", dtype=dtype,
-                   temperature=temperature)
-    options = _options({"--full": full, "--symmetrise": symmetrise, "--orientations": orientations, "--dtype": dtype,
-                        "--structure": structure, "--only": only})
+    results = _run(
+        tested,
+        structures,
+        chosen,
+        species=symbols,
+        level="full" if full else "quick",
+        dtype=dtype,
+        temperature=temperature,
+    )
+    options = _options(
+        {
+            "--full": full,
+            "--symmetrise": symmetrise,
+            "--orientations": orientations,
+            "--dtype": dtype,
+            "--structure": structure,
+            "--only": only,
+        }
+    )
     if html is not None:
-        html.write_text(checks.html(results, f"{calc or calculator} {options}".strip()), encoding="utf-8")
+        html.write_text(
+            checks.html(results, f"{calc or calculator} {options}".strip()), encoding="utf-8"
+        )
     if card:
         store.write_section(calc, *_section(calc, options, results))
     if json:
-        print(json_module.dumps({"calculator": calc or calculator, "passed": _passed(results), "results": [
-            result.as_dict() for result in results]}))
+        print(
+            json_module.dumps(
+                {
+                    "calculator": calc or calculator,
+                    "passed": _passed(results),
+                    "results": [result.as_dict() for result in results],
+                }
+            )
+        )
     else:
         _show(results, f"{calc or calculator} {options}".strip())
     raise typer.Exit(0 if _passed(results) else 1)
@@ -77,7 +120,9 @@ def _early(calc, calculator, html, card):
 
 def _options(given):
     """Text of the options that were given, as on the command line."""
-    return " ".join(name if value is True else f"{name} {value}" for name, value in given.items() if value)
+    return " ".join(
+        name if value is True else f"{name} {value}" for name, value in given.items() if value
+    )
 
 
 def _section(calc, options, results):
@@ -87,7 +132,12 @@ def _section(calc, options, results):
 
 
 def _run(tested, structures, chosen, **options):
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("checks", total=len(chosen))
         started = []
@@ -107,14 +157,26 @@ def _show(results, title):
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    table = Table(*(Column(name, no_wrap=True) for name in ("check", "quantity", "value", "limit", "unit", "")), "note",
-                  title=f"checks of {title}")
+    table = Table(
+        *(
+            Column(name, no_wrap=True)
+            for name in ("check", "quantity", "value", "limit", "unit", "")
+        ),
+        "note",
+        title=f"checks of {title}",
+    )
     last = None
     for result in results:
         value = "" if result.value is None else f"{result.value:.3g}"
-        table.add_row(result.check if result.check != last else "", result.quantity, value, result.range, result.unit,
-                      Text(result.status, style=COLOURS[result.status]),
-                      Text(": ".join(filter(None, (result.structure, result.note)))))
+        table.add_row(
+            result.check if result.check != last else "",
+            result.quantity,
+            value,
+            result.range,
+            result.unit,
+            Text(result.status, style=COLOURS[result.status]),
+            Text(": ".join(filter(None, (result.structure, result.note)))),
+        )
         last = result.check
     console.print(table)
     counts = {kind: sum(result.status == kind for result in results) for kind in COLOURS}

@@ -16,11 +16,20 @@ from ..calculator import PETCalculator
 from ..train.data import structures
 from .checkpoints import list_published
 
-CALCULATOR = typer.Option(None, "--calculator", help="module:factory of any ASE calculator, instead of CALC")
-SYMMETRISE = ("none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I, quadrature:L; default: of the "
-              "card")
-ORIENTATIONS = typer.Option(None, help="axes of a PONITA instead of its own: their number, or the name of a grid; "
-                            "errors on others than in training may be large")
+CALCULATOR = typer.Option(
+    None, "--calculator", help="module:factory of any ASE calculator, instead of CALC"
+)
+SYMMETRISE = (
+    "none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I, quadrature:L;"
+    " default: of the card"
+)
+ORIENTATIONS = typer.Option(
+    None,
+    help=(
+        "axes of a PONITA instead of its own: their number, or the name of a grid; "
+        "errors on others than in training may be large"
+    ),
+)
 JSON = typer.Option(False, "--json", help="print JSON for programs")
 
 
@@ -31,8 +40,14 @@ def register(app):
     app.command("eval")(evaluate)
 
 
-def list_calculators(json: bool = JSON, published: bool = typer.Option(
-        False, "--published", help="the published checkpoints instead: in the cache, and in the repository if online")):
+def list_calculators(
+    json: bool = JSON,
+    published: bool = typer.Option(
+        False,
+        "--published",
+        help="the published checkpoints instead: in the cache, and in the repository if online",
+    ),
+):
     """List the shipped calculators, or the published checkpoints."""
     if published:
         list_published(json)
@@ -43,64 +58,111 @@ def list_calculators(json: bool = JSON, published: bool = typer.Option(
         return
     table = Table("name", "species", "cutoff (A)", "model", "symmetrise", "dtype")
     for row in rows:
-        table.add_row(row["name"], " ".join(row["species"]), f"{row['cutoff']:g}", row["model"], row["symmetrise"],
-                      row["dtype"])
+        table.add_row(
+            row["name"],
+            " ".join(row["species"]),
+            f"{row['cutoff']:g}",
+            row["model"],
+            row["symmetrise"],
+            row["dtype"],
+        )
     Console().print(table)
     print("published checkpoints: ase-pet list --published")
 
 
-def info(calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
-         structure: str = typer.Argument(None, help="file to evaluate once"),
-         symmetrise: str = typer.Option(None, help=SYMMETRISE),
-         variant: str = typer.Option(None, help="energy head of a model with several"), orientations: str = ORIENTATIONS,
-         json: bool = JSON):
-    """Say what a calculator is and, with a structure, its energy, largest force, and what symmetrisation costs."""
+def info(
+    calc: str = typer.Argument(help="name, calculator folder or checkpoint"),
+    structure: str = typer.Argument(None, help="file to evaluate once"),
+    symmetrise: str = typer.Option(None, help=SYMMETRISE),
+    variant: str = typer.Option(None, help="energy head of a model with several"),
+    orientations: str = ORIENTATIONS,
+    json: bool = JSON,
+):
+    """Say what a calculator is and, with a structure, its energy, largest force.
+
+    And what symmetrisation costs.
+    """
     model, card = store.load(calc)
-    content = {"name": card.name} | _summary((model, card)) | {
-        "heads": list(getattr(model.settings, "heads", {"energy": 1})),
-        "parameters": sum(p.numel() for p in model.parameters()), "provenance": card.provenance}
+    content = (
+        {"name": card.name}
+        | _summary((model, card))
+        | {
+            "heads": list(getattr(model.settings, "heads", {"energy": 1})),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "provenance": card.provenance,
+        }
+    )
     if structure:
-        content["structure"] = _evaluated(read(structure, -1), PETCalculator(
-            calc, symmetrise=symmetrise, variant=variant, orientations=grid(orientations)))
+        content["structure"] = _evaluated(
+            read(structure, -1),
+            PETCalculator(
+                calc, symmetrise=symmetrise, variant=variant, orientations=grid(orientations)
+            ),
+        )
     if json:
         print(json_module.dumps(content, default=str))  # a card may hold dates
         return
     table = Table(show_header=False)
     for key, value in content.items():
-        table.add_row(key, Text(", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value)),
-                                overflow="fold"))
+        table.add_row(
+            key,
+            Text(
+                ", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value)),
+                overflow="fold",
+            ),
+        )
     Console().print(table)
 
 
 def _evaluated(atoms, calculator):
-    """What `info` says of a structure; the cost comes first, as it is predicted before anything runs."""
+    """What `info` says of a structure.
+
+    The cost comes first, as it is predicted before anything runs.
+    """
     cost = calculator.cost(atoms)
     if cost:
-        typer.echo(f"predicted: {cost['evaluations_per_atom']:.4g} evaluations for each atom, {cost['ratio']:.4g} times the "
-                   "work of the plain model", err=True)
+        typer.echo(
+            f"predicted: {cost['evaluations_per_atom']:.4g} evaluations for each atom,"
+            f" {cost['ratio']:.4g} times the work of the plain model",
+            err=True,
+        )
     found = {"formula": str(atoms.symbols), "atoms": len(atoms)} | cost
     start = time.perf_counter()
     atoms.calc = calculator
-    return found | {"energy": atoms.get_potential_energy(),
-                    "largest_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
-                    "seconds": round(time.perf_counter() - start, 3)}
+    return found | {
+        "energy": atoms.get_potential_energy(),
+        "largest_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
 
 
-def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None), calculator: str = CALCULATOR,
-             split: str = typer.Option(None, help="only structures whose info['split'] is this"),
-             symmetrise: str = typer.Option(None, help="as in `info`"),
-             shift: bool = typer.Option(False, "--shift", help="take out the mean error of the energies per atom"),
-             orientations: str = ORIENTATIONS,
-             json: bool = JSON):
+def evaluate(
+    calc: str = typer.Argument(None),
+    data: str = typer.Argument(None),
+    calculator: str = CALCULATOR,
+    split: str = typer.Option(None, help="only structures whose info['split'] is this"),
+    symmetrise: str = typer.Option(None, help="as in `info`"),
+    shift: bool = typer.Option(
+        False, "--shift", help="take out the mean error of the energies per atom"
+    ),
+    orientations: str = ORIENTATIONS,
+    json: bool = JSON,
+):
     """Errors of a calculator against the energies, forces, stresses and dipoles in a data file."""
     if calculator and data is None:
         calc, data = None, calc
     if data is None or (calc is None) == (calculator is None):
         raise ValueError("give CALC DATA, or --calculator module:factory DATA")
-    frames = [atoms for atoms in read(data, ":") if split is None or atoms.info.get("split") == split]
+    frames = [
+        atoms for atoms in read(data, ":") if split is None or atoms.info.get("split") == split
+    ]
     if not frames:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
-    found = compare(load(calc, calculator, symmetrise=symmetrise, orientations=grid(orientations)), frames, shift)
+    found = compare(
+        load(calc, calculator, symmetrise=symmetrise, orientations=grid(orientations)),
+        frames,
+        shift,
+    )
     if json:
         print(json_module.dumps(found))
         return
@@ -111,13 +173,20 @@ def evaluate(calc: str = typer.Argument(None), data: str = typer.Argument(None),
 
 
 def read(path, index):
-    """What ASE reads from a file; raises ValueError or OSError that names the file, whatever ASE stumbled over."""
+    """What ASE reads from a file.
+
+    Raises ValueError or OSError that names the file, whatever ASE stumbled over.
+    """
     try:
         return structures(path, index)
     except Exception as error:  # readers of some hundred formats, each with errors of its own
-        if isinstance(error, OSError) and error.errno:  # the system's own: no such file, no permission
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # the system's own: no such file, no permission
             raise
-        raise ValueError(f"`{path}` cannot be read as structures: {type(error).__name__}: {error}") from None
+        raise ValueError(
+            f"`{path}` cannot be read as structures: {type(error).__name__}: {error}"
+        ) from None
 
 
 def grid(text):
@@ -126,23 +195,33 @@ def grid(text):
 
 
 def load(calc, calculator, **options):
-    """The calculator named by CALC with options of PETCalculator, or made by `module:factory`, which takes none."""
+    """The calculator named by CALC with options of PETCalculator, or made by `module:factory`.
+
+    Which takes none.
+    """
     if calculator is None:
         return PETCalculator(calc, **options)
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ValueError(f"`--{given[0].replace('_', '-')}` is for calculators of this package: expected CALC, not --calculator")
+        raise ValueError(
+            f"`--{given[0].replace('_', '-')}` is for calculators of this package: expected CALC,"
+            " not --calculator"
+        )
     module, _, factory = calculator.partition(":")
     try:
         return getattr(importlib.import_module(module), factory)()
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"`--calculator` {calculator!r}: {error}; expected module:factory") from None
+        raise ValueError(
+            f"`--calculator` {calculator!r}: {error}; expected module:factory"
+        ) from None
 
 
 def compare(calc, frames, shift=False):
-    """{name: {rmse, mae, rms, unit}} of a calculator against labelled Atoms; energies per atom in meV.
+    """{name: {rmse, mae, rms, unit}} of a calculator against labelled Atoms; energies per atom in
+    meV.
 
-    shift: take the mean error of the energies per atom out of them. A label without a counterpart is not compared.
+    shift: take the mean error of the energies per atom out of them. A label without a counterpart
+    is not compared.
     """
     pairs = {"energy": [], "forces": [], "stress": [], "dipole": []}
     for atoms in frames:
@@ -155,11 +234,17 @@ def compare(calc, frames, shift=False):
             scale = 1e3 / len(atoms)
             pairs["energy"].append((scale * labels["energy"], scale * trial.get_potential_energy()))
         if "stress" in labels:
-            pairs["stress"].append((160.21766208 * labels["stress"], 160.21766208 * trial.get_stress()))
+            pairs["stress"].append(
+                (160.21766208 * labels["stress"], 160.21766208 * trial.get_stress())
+            )
         if "dipole" in labels and "dipole" in getattr(calc, "implemented_properties", ()):
             pairs["dipole"].append((labels["dipole"], trial.get_dipole_moment()))
     units = {"energy": "meV/atom", "forces": "meV/A", "stress": "GPa", "dipole": "e A"}
-    return {name: _errors(values, units[name], shift and name == "energy") for name, values in pairs.items() if values}
+    return {
+        name: _errors(values, units[name], shift and name == "energy")
+        for name, values in pairs.items()
+        if values
+    }
 
 
 def _errors(values, unit, shift):
@@ -167,11 +252,20 @@ def _errors(values, unit, shift):
     difference = found - reference
     if shift:
         difference -= difference.mean()
-    return {"rmse": float(np.sqrt(np.mean(difference**2))), "mae": float(np.mean(np.abs(difference))),
-            "rms": float(np.sqrt(np.mean(reference**2))), "unit": unit}
+    return {
+        "rmse": float(np.sqrt(np.mean(difference**2))),
+        "mae": float(np.mean(np.abs(difference))),
+        "rms": float(np.sqrt(np.mean(reference**2))),
+        "unit": unit,
+    }
 
 
 def _summary(loaded):
     model, card = loaded
-    return {"species": [chemical_symbols[z] for z in model.species], "cutoff": model.cutoff,
-            "model": type(model).__module__.rsplit(".", 1)[-1], "symmetrise": card.symmetrise, "dtype": card.dtype}
+    return {
+        "species": [chemical_symbols[z] for z in model.species],
+        "cutoff": model.cutoff,
+        "model": type(model).__module__.rsplit(".", 1)[-1],
+        "symmetrise": card.symmetrise,
+        "dtype": card.dtype,
+    }

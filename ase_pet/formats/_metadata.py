@@ -1,4 +1,7 @@
-"""What a checkpoint of metatrain says about itself: name, description, authors, references, as printable text."""
+"""What a checkpoint of metatrain says about itself.
+
+Name, description, authors, references, as printable text.
+"""
 
 import json
 
@@ -10,9 +13,11 @@ TABLES = ("references", "extra")
 
 
 def read_metadata(content):
-    """{"name", "description": text, "authors": [text], "references": {kind: [text]}, "extra": {key: text}} of a table.
+    """{"name", "description": text, "authors": [text], "references": {kind: [text]}, "extra": {key:
+    text}} of a table.
 
-    What is empty is left out; without metadata the result is empty. Raises ValueError where they are damaged.
+    What is empty is left out; without metadata the result is empty. Raises ValueError where they
+    are damaged.
     """
     found = content.get("metadata")
     match found:
@@ -24,7 +29,10 @@ def read_metadata(content):
 
 
 def merged(outer, inner):
-    """Metadata of a wrapper and of the model inside: the outer text where both have one, the lists of both."""
+    """Metadata of a wrapper and of the model inside.
+
+    The outer text where both have one, the lists of both.
+    """
     authors = list(dict.fromkeys([*outer.get("authors", []), *inner.get("authors", [])]))
     both = {**inner, **outer} | ({"authors": authors} if authors else {})
     references = {kind: list(entries) for kind, entries in inner.get("references", {}).items()}
@@ -52,7 +60,9 @@ def _printable_fields(fields):
         if table and type(table) is not dict:
             raise ValueError(f"`{name}` of `metadata` is not a table")
         if table:
-            found[name] = {_text(key): _entry(name, value) for key, value in list(table.items())[:MOST_ENTRIES]}
+            found[name] = {
+                _text(key): _entry(name, value) for key, value in list(table.items())[:MOST_ENTRIES]
+            }
     return found
 
 
@@ -70,5 +80,7 @@ def _text(value):
     """Text that can be shown on a terminal: no control characters, bounded length."""
     if type(value) is not str:
         raise ValueError("`metadata` holds something that is not a text")
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}"
-                   for letter in value[:MOST_TEXT])
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for letter in value[:MOST_TEXT]
+    )

@@ -12,7 +12,8 @@ LARGEST = 1 << 24  # bytes
 
 
 def read_block(data, name):
-    """(labels, values) of a table with one block of one column: what each row is for (rows,) int, values (rows,) float.
+    """(labels, values) of a table with one block of one column: what each row is for (rows,) int,
+    values (rows,) float.
 
     data: bytes; name: of the table, for messages. Raises ValueError for anything else.
     """
@@ -37,6 +38,9 @@ def read_block(data, name):
 def _column(archive, record, size):
     """(rows,) array of a .npy record."""
     entry = archive.getinfo(record)
-    if entry.compress_type != zipfile.ZIP_STORED or not entry.compress_size == entry.file_size <= size:
+    if (
+        entry.compress_type != zipfile.ZIP_STORED
+        or not entry.compress_size == entry.file_size <= size
+    ):
         raise ValueError(f"record {record} is compressed or claims more bytes than there are")
     return read_column(archive.read(entry), f"record {record}")

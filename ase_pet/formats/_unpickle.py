@@ -1,8 +1,9 @@
 """Pickles read as data: containers, numbers, text, and inert stand-ins for whatever else they name.
 
-A pickle is a program for a small stack machine. The machine here knows the operations that build containers and no
-others. It never imports, looks up or calls what a pickle names: a name must be on a list, and what comes out is a
-stand-in that holds the arguments, or what one of our own functions makes of them. So nothing from a file can run.
+A pickle is a program for a small stack machine. The machine here knows the operations that build
+containers and no others. It never imports, looks up or calls what a pickle names: a name must be on
+a list, and what comes out is a stand-in that holds the arguments, or what one of our own functions
+makes of them. So nothing from a file can run.
 """
 
 import struct
@@ -11,7 +12,10 @@ MOST_OPERATIONS = 2_000_000  # a checkpoint of 10^9 parameters has some 10^5
 
 
 class Inert:
-    """What a pickle names and this package does not have: the name, its arguments and its state, nothing that runs."""
+    """What a pickle names and this package does not have.
+
+    The name, its arguments and its state, nothing that runs.
+    """
 
     __slots__ = ("arguments", "name", "state")
 
@@ -22,29 +26,36 @@ class Inert:
 def unpickle(data, functions, is_inert, persistent):
     """Object that a pickle describes.
 
-    data: bytes; functions {"module.name": function of the arguments}; is_inert(name): whether a name may stand in the
-    pickle without effect; persistent(identifier): the object that lies outside the pickle.
-    Raises ValueError that names what is not admitted, and for damaged data.
+    data: bytes; functions {"module.name": function of the arguments}; is_inert(name): whether a
+    name may stand in the pickle without effect; persistent(identifier): the object that lies
+    outside the pickle. Raises ValueError that names what is not admitted, and for damaged data.
     """
     machine = _Machine(functions, is_inert, persistent)
     place = 0
     try:
         for _ in range(MOST_OPERATIONS):
-            code = data[place:place + 1]
+            code = data[place : place + 1]
             if code and code not in _OPERATIONS:
-                raise ValueError(f"the pickle holds the operation {code!r}, which no checkpoint needs: refused")
+                raise ValueError(
+                    f"the pickle holds the operation {code!r}, which no checkpoint needs: refused"
+                )
             read_argument, act = _OPERATIONS[code]
             argument, place = read_argument(data, place + 1)
             act(machine, argument)
             if machine.stopped:
                 return machine.stack[-1]
     except (IndexError, KeyError, TypeError, struct.error, UnicodeDecodeError) as error:
-        raise ValueError(f"the pickle is damaged at byte {place} ({type(error).__name__})") from None
+        raise ValueError(
+            f"the pickle is damaged at byte {place} ({type(error).__name__})"
+        ) from None
     raise ValueError(f"the pickle has more than {MOST_OPERATIONS} operations: refused")
 
 
 class _Machine:
-    """Stack, marks and memo; each operation below is a function of the machine and the argument in the pickle."""
+    """Stack, marks and memo.
+
+    Each operation below is a function of the machine and the argument in the pickle.
+    """
 
     def __init__(self, functions, is_inert, persistent):
         self.functions, self.is_inert, self.persistent = functions, is_inert, persistent
@@ -64,7 +75,10 @@ class _Machine:
 
     def name(self, name):
         if name not in self.functions and not self.is_inert(name):
-            raise ValueError(f"the file names `{name}`, which is not among the things a checkpoint may hold: refused")
+            raise ValueError(
+                f"the file names `{name}`, which is not among the things a checkpoint may hold:"
+                " refused"
+            )
         self.push(Inert(name))
 
     def construct(self, _):
@@ -75,7 +89,7 @@ class _Machine:
         self.push(make(arguments) if make else Inert(named.name, arguments))
 
     def set_state(self, _):
-        state, = self.pop(1)
+        (state,) = self.pop(1)
         if type(self.stack[-1]) is Inert:
             self.stack[-1].state = state
 
@@ -93,9 +107,14 @@ class _Machine:
         target = self.stack[-1]
         if type(target) not in (dict, Inert) or len(items) % 2:
             raise TypeError
-        if type(target) is dict:  # nested tuples as keys can take forever to hash, and no key that is used is one
-            target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=True)
-                          if type(key) in (str, int))
+        if (
+            type(target) is dict
+        ):  # nested tuples as keys can take forever to hash, and no key that is used is one
+            target.update(
+                (key, value)
+                for key, value in zip(items[::2], items[1::2], strict=True)
+                if type(key) in (str, int)
+            )
 
     def stop(self, _):
         if len(self.stack) != 1:
@@ -108,7 +127,10 @@ def _nothing(data, place):
 
 
 def _number(layout):
-    """Reader of a number of a layout of the module struct: what it reads, and the place behind it."""
+    """Reader of a number of a layout of the module struct.
+
+    What it reads, and the place behind it.
+    """
     form = struct.Struct(layout)
     return lambda data, place: (form.unpack_from(data, place)[0], place + form.size)
 
@@ -116,7 +138,7 @@ def _number(layout):
 def _piece(data, start, length):
     if start + length > len(data):
         raise IndexError
-    return data[start:start + length], start + length
+    return data[start : start + length], start + length
 
 
 def _text(data, place):
@@ -130,14 +152,15 @@ def _long(data, place):
 
 
 def _name(data, place):
-    """"module.name" from two lines."""
-    lines = data[place:place + 1000].split(b"\n", 2)
+    """ "module.name" from two lines."""
+    lines = data[place : place + 1000].split(b"\n", 2)
     if len(lines) < 3:
         raise IndexError
     return f"{lines[0].decode()}.{lines[1].decode()}", place + len(lines[0]) + len(lines[1]) + 2
 
 
-_OPERATIONS = {  # code: (reader of the argument, what to do); the names are those of the module pickletools
+# code: (reader of the argument, what to do); the names are those of the module pickletools
+_OPERATIONS = {
     b"\x80": (_number("<B"), lambda machine, _: None),  # PROTO
     b"(": (_nothing, lambda machine, _: machine.marks.append(len(machine.stack))),  # MARK
     b".": (_nothing, _Machine.stop),  # STOP
@@ -169,5 +192,8 @@ _OPERATIONS = {  # code: (reader of the argument, what to do); the names are tho
     b"R": (_nothing, _Machine.construct),  # REDUCE
     b"\x81": (_nothing, _Machine.construct),  # NEWOBJ
     b"b": (_nothing, _Machine.set_state),  # BUILD
-    b"Q": (_nothing, lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0]))),  # BINPERSID
+    b"Q": (
+        _nothing,
+        lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0])),
+    ),  # BINPERSID
 }

@@ -1,4 +1,5 @@
-"""PET checkpoints of metatrain (`.ckpt`), versions 1 to 16, bare or inside an LLPR uncertainty wrapper.
+"""PET checkpoints of metatrain (`.ckpt`), versions 1 to 16, bare or inside an LLPR uncertainty
+wrapper.
 
 Read with torch alone, and as data: nothing in the file is executed (`_unpickle`, `_archive`).
 """
@@ -16,14 +17,27 @@ from ._state import check_state, renamed, weight_of
 from ._tensor_map import read_block
 from ._unpickle import Inert
 
-COMPONENTS = {"energy": 1, "non_conservative_forces": 3, "non_conservative_force": 3, "non_conservative_stress": 9}
-UNITS = {"length": ("a", ""), "energy": ("ev", ""), "non_conservative_forces": ("ev/a", ""),
-         "non_conservative_force": ("ev/a", ""), "non_conservative_stress": ("ev/a^3", "")}  # one left open means these
+COMPONENTS = {
+    "energy": 1,
+    "non_conservative_forces": 3,
+    "non_conservative_force": 3,
+    "non_conservative_stress": 9,
+}
+UNITS = {
+    "length": ("a", ""),
+    "energy": ("ev", ""),
+    "non_conservative_forces": ("ev/a", ""),
+    "non_conservative_force": ("ev/a", ""),
+    "non_conservative_stress": ("ev/a^3", ""),
+}  # one left open means these
 HEADS = ("node_heads", "edge_heads", "node_last_layers", "edge_last_layers")
 SPECIES = "species_to_species_index"
-IN_FILE = {r"^(gnn_layers\.\d+)\.attention_layers\.": r"\1.trans.layers.", r"^combinations\.(\d+)\.norm\.":
-           r"combination_norms.\1.", r"^combinations\.(\d+)\.mlp\.": r"combination_mlps.\1.",
-           r"^((?:node|edge)_last_layers\.([^.]+)\.\d+)\.": r"\1.\2___0."}  # our names -> those of the file
+IN_FILE = {
+    r"^(gnn_layers\.\d+)\.attention_layers\.": r"\1.trans.layers.",
+    r"^combinations\.(\d+)\.norm\.": r"combination_norms.\1.",
+    r"^combinations\.(\d+)\.mlp\.": r"combination_mlps.\1.",
+    r"^((?:node|edge)_last_layers\.([^.]+)\.\d+)\.": r"\1.\2___0.",
+}  # our names -> those of the file
 
 
 def recognises(path):
@@ -36,18 +50,22 @@ def recognises(path):
 
 
 def read(path):
-    """PET model of a checkpoint, on the CPU in the dtype of its weights, with the weights of the best epoch.
+    """PET model of a checkpoint, on the CPU in the dtype of its weights, with the weights of the
+    best epoch.
 
-    Heads of energies and of direct forces and stress in ASE's units are read, others are left out; `energy_head` is
-    "energy". With an LLPR wrapper around it the energy heads have their `uncertainties`. `metadata` is what the file
-    says about itself. Raises ValueError that names what is damaged, unknown or not served.
+    Heads of energies and of direct forces and stress in ASE's units are read, others are left out;
+    `energy_head` is "energy". With an LLPR wrapper around it the energy heads have their
+    `uncertainties`. `metadata` is what the file says about itself. Raises ValueError that names
+    what is damaged, unknown or not served.
     """
     path = Path(path)
     try:
         with Archive(path) as archive:
             return _read(archive)
     except ValueError as error:
-        raise ValueError(f"`{path}` cannot be read as a PET checkpoint of metatrain: {str(error)[:500]}") from None
+        raise ValueError(
+            f"`{path}` cannot be read as a PET checkpoint of metatrain: {str(error)[:500]}"
+        ) from None
 
 
 def _read(archive):
@@ -55,15 +73,27 @@ def _read(archive):
     if type(content) is not dict:
         raise ValueError("it does not hold a table")
     if content.get("architecture_name") == "llpr":
-        metadata, wrapper = read_metadata(content), {"wrapper": "LLPR", "wrapper_version": _version(content)}
+        metadata, wrapper = (
+            read_metadata(content),
+            {
+                "wrapper": "LLPR",
+                "wrapper_version": _version(content),
+            },
+        )
         content, state = llpr.wrapped(content)
     name = content.get("architecture_name")
     if name != "pet":
         shown = repr(name) if type(name) is str else "missing"
-        raise ValueError(f"`architecture_name` is {shown}: known architectures are 'pet', and 'llpr' around it")
+        raise ValueError(
+            f"`architecture_name` is {shown}: known architectures are 'pet', and 'llpr' around it"
+        )
     model = _model(archive, content, state)
-    model.metadata = {"format": "metatrain PET checkpoint", "version": _version(content), **wrapper,
-                      **merged(metadata, read_metadata(content))}
+    model.metadata = {
+        "format": "metatrain PET checkpoint",
+        "version": _version(content),
+        **wrapper,
+        **merged(metadata, read_metadata(content)),
+    }
     return model
 
 
@@ -80,11 +110,17 @@ def _model(archive, checkpoint, wrapper):
     n_readouts = 1 if hypers["featurizer_type"] == "feedforward" else hypers["num_gnn_layers"]
     found = llpr.read(archive, wrapper, heads, 2 * hypers["d_head"] * n_readouts)
     uncertainties = {head: len(tensors["ensemble"]) for head, tensors in found.items()}
-    with torch.device("meta"):  # nothing is allocated before its shape is known to be that in the file
-        model = pet.Model(pet.Settings(species=species, heads=heads, uncertainties=uncertainties, **hypers))
+    with torch.device(
+        "meta"
+    ):  # nothing is allocated before its shape is known to be that in the file
+        model = pet.Model(
+            pet.Settings(species=species, heads=heads, uncertainties=uncertainties, **hypers)
+        )
     weights = _weights(archive, state, model)
     model.load_state_dict(weights | _flat(found, next(iter(weights.values())).dtype), assign=True)
-    model.compositions = {name: _composition(archive, state, name, species) for name in heads if heads[name] == 1}
+    model.compositions = {
+        name: _composition(archive, state, name, species) for name in heads if heads[name] == 1
+    }
     model.scales = _scales(archive, state, targets, heads, species)
     model.covalent_radii = _radii(archive, state, species) if hypers["zbl"] else {}
     return model
@@ -92,8 +128,11 @@ def _model(archive, checkpoint, wrapper):
 
 def _flat(uncertainties, dtype):
     """State dict of the model's `uncertainties` in the dtype of its weights."""
-    return {f"uncertainties.{head}.{name}": tensor.to(dtype)
-            for head, tensors in uncertainties.items() for name, tensor in tensors.items()}
+    return {
+        f"uncertainties.{head}.{name}": tensor.to(dtype)
+        for head, tensors in uncertainties.items()
+        for name, tensor in tensors.items()
+    }
 
 
 def _targets(checkpoint):
@@ -118,7 +157,10 @@ def _is_unit(quantity, unit):
 
 
 def _heads(targets):
-    """{name: components} of the targets that are served; other targets have heads of their own and act on nothing."""
+    """{name: components} of the targets that are served.
+
+    Other targets have heads of their own and act on nothing.
+    """
     heads = {}
     for name, unit in targets.items():
         base, _, variant = name.partition("/")
@@ -126,11 +168,15 @@ def _heads(targets):
             raise ValueError(f"the unit of `{name}` is not eV: not served")
         if base in COMPONENTS and "." in variant:
             raise ValueError(f"target `{name}` has a dot in its name: not served")
-        variant_of_stress = variant and base == "non_conservative_stress"  # the public software leaves out the volume
+        variant_of_stress = (
+            variant and base == "non_conservative_stress"
+        )  # the public software leaves out the volume
         if base in COMPONENTS and _is_unit(base, unit) and not variant_of_stress:
             heads[name] = COMPONENTS[base]
     if 1 not in heads.values():
-        raise ValueError(f"it has no target `energy`, only {', '.join(f'`{name}`' for name in targets)}")
+        raise ValueError(
+            f"it has no target `energy`, only {', '.join(f'`{name}`' for name in targets)}"
+        )
     return heads
 
 
@@ -153,11 +199,26 @@ def _take(archive, state, name):
 
 
 def _weights(archive, state, model):
-    """State dict of the model from the file, complete and of one dtype; every tensor of the file must have a use."""
-    expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("uncertainties.")}
+    """State dict of the model from the file, complete and of one dtype.
+
+    Every tensor of the file must have a use.
+    """
+    expected = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("uncertainties.")
+    }
     names = {name: renamed(name, IN_FILE) for name in expected}
-    check_state(state, names.values(), lambda name: _has_other_use(name, model.settings), "the model's state")
-    return {name: weight_of(archive, state, names[name], tensor.shape) for name, tensor in expected.items()}
+    check_state(
+        state,
+        names.values(),
+        lambda name: _has_other_use(name, model.settings),
+        "the model's state",
+    )
+    return {
+        name: weight_of(archive, state, names[name], tensor.shape)
+        for name, tensor in expected.items()
+    }
 
 
 def _has_other_use(name, settings):
@@ -165,7 +226,9 @@ def _has_other_use(name, settings):
     first, _, rest = name.partition(".")
     if first in HEADS:
         return not any(rest.startswith(head + ".") for head in settings.heads)
-    additive = ("additive_models.0.", "additive_models.1.") if settings.zbl else ("additive_models.0.",)
+    additive = (
+        ("additive_models.0.", "additive_models.1.") if settings.zbl else ("additive_models.0.",)
+    )
     return name == SPECIES or first == "scaler" or name.startswith(additive)
 
 
@@ -180,13 +243,18 @@ def _composition(archive, state, name, species):
 
 
 def _scales(archive, state, targets, heads, species):
-    """{head: scale}, one number or {Z: number}. Old versions have one tensor, in the order of the targets."""
+    """{head: scale}, one number or {Z: number}.
+
+    Old versions have one tensor, in the order of the targets.
+    """
     if "scaler.scales" not in state:
         return {name: _scale(archive, state, name, species) for name in heads}
     scales = _take(archive, state, "scaler.scales")
     if scales.shape != (len(targets),) or not torch.isfinite(scales).all():
         raise ValueError("`scaler.scales` is not one finite number for each target")
-    return {name: scale for name, scale in zip(targets, scales.tolist(), strict=True) if name in heads}
+    return {
+        name: scale for name, scale in zip(targets, scales.tolist(), strict=True) if name in heads
+    }
 
 
 def _scale(archive, state, name, species):
@@ -195,7 +263,9 @@ def _scale(archive, state, name, species):
         return float(values[0])
     if sorted(labels.tolist()) != list(range(len(species))) or name.split("/")[0] == "energy":
         raise ValueError(f"the scale of `{name}` is neither one number nor one for each species")
-    return {species[row]: value for row, value in zip(labels.tolist(), values.tolist(), strict=True)}
+    return {
+        species[row]: value for row, value in zip(labels.tolist(), values.tolist(), strict=True)
+    }
 
 
 def _block(archive, state, name):
@@ -206,7 +276,10 @@ def _block(archive, state, name):
 
 
 def _radii(archive, state, species):
-    """{Z: A} for ZBL, rounded to float32 as the public implementation does when it casts the model."""
+    """{Z.
+
+    A} for ZBL, rounded to float32 as the public implementation does when it casts the model.
+    """
     radii = _take(archive, state, "additive_models.1.covalent_radii").flatten().tolist()
     rows = _take(archive, state, "additive_models.1.species_to_index").flatten().tolist()
     table = {z: radii[rows[z]] for z in species if z < len(rows) and rows[z] in range(len(radii))}

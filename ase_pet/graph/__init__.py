@@ -4,5 +4,16 @@ from .batch import Graph, build
 from .neighbours import HalfList, VerletList, half_list
 from .structure import CLOSEST, InvalidStructure, Structure, check, check_distances, from_atoms
 
-__all__ = ["CLOSEST", "Graph", "HalfList", "InvalidStructure", "Structure", "VerletList", "build", "check",
-           "check_distances", "from_atoms", "half_list"]
+__all__ = [
+    "CLOSEST",
+    "Graph",
+    "HalfList",
+    "InvalidStructure",
+    "Structure",
+    "VerletList",
+    "build",
+    "check",
+    "check_distances",
+    "from_atoms",
+    "half_list",
+]

@@ -22,10 +22,11 @@ class Graph:
 
     one_sided                   whether the pairs are edges of their first atom only
 
-    The 2P directed edges are [all pairs; all pairs reversed], so the reverse of an edge is a roll by P. Any engine may
-    fill these arrays from a list of its own: nothing here needs ASE, and atoms that only serve as neighbours are
-    ordinary atoms whose energies are not read. A one-sided graph has the P edges as given: environments of centres, for
-    models whose energies depend on an atom's own edges only.
+    The 2P directed edges are [all pairs; all pairs reversed], so the reverse of an edge is a roll
+    by P. Any engine may fill these arrays from a list of its own: nothing here needs ASE, and atoms
+    that only serve as neighbours are ordinary atoms whose energies are not read. A one-sided graph
+    has the P edges as given: environments of centres, for models whose energies depend on an atom's
+    own edges only.
     """
 
     numbers: torch.Tensor
@@ -47,17 +48,29 @@ class Graph:
     @property
     def centre(self):
         """(2P,) centre i of each directed edge."""
-        return self.pair_centre if self.one_sided else torch.cat([self.pair_centre, self.pair_neighbour])
+        return (
+            self.pair_centre
+            if self.one_sided
+            else torch.cat([self.pair_centre, self.pair_neighbour])
+        )
 
     @property
     def neighbour(self):
         """(2P,) neighbour j of each directed edge."""
-        return self.pair_neighbour if self.one_sided else torch.cat([self.pair_neighbour, self.pair_centre])
+        return (
+            self.pair_neighbour
+            if self.one_sided
+            else torch.cat([self.pair_neighbour, self.pair_centre])
+        )
 
     @property
     def edge_vectors(self):
         """(2P, 3) r_j - r_i of each directed edge."""
-        return self.pair_vectors if self.one_sided else torch.cat([self.pair_vectors, -self.pair_vectors])
+        return (
+            self.pair_vectors
+            if self.one_sided
+            else torch.cat([self.pair_vectors, -self.pair_vectors])
+        )
 
     def per_edge(self, per_pair):
         """(2P, ...) of what is the same for both directions of a pair, (P, ...)."""
@@ -69,29 +82,49 @@ class Graph:
 
     def select(self, keep):
         """The graph of the pairs where keep (P,) is True."""
-        return replace(self, pair_centre=self.pair_centre[keep], pair_neighbour=self.pair_neighbour[keep],
-                       pair_vectors=self.pair_vectors[keep])
+        return replace(
+            self,
+            pair_centre=self.pair_centre[keep],
+            pair_neighbour=self.pair_neighbour[keep],
+            pair_vectors=self.pair_vectors[keep],
+        )
 
     def filled(self, length):
-        """The graph with pairs of atom 0 with itself at `length` (A) added at the end, up to a round number of pairs.
+        """The graph with pairs of atom 0 with itself at `length` (A) added at the end, up to a
+        round number of pairs.
 
-        Beyond the cutoff of a model they count nothing, but they bound the number of different array shapes: in a run or
-        in training the number of pairs changes at each step, and a library that makes a kernel for each shape (oneDNN)
-        spends 15-20 % of the time on that. At most 1/16 of the pairs is added, or three.
+        Beyond the cutoff of a model they count nothing, but they bound the number of different
+        array shapes: in a run or in training the number of pairs changes at each step, and a
+        library that makes a kernel for each shape (oneDNN) spends 15-20 % of the time on that. At
+        most 1/16 of the pairs is added, or three.
         """
         count = len(self.pair_vectors)
-        extra = -count % 2**max(2, count.bit_length() - 5)
+        extra = -count % 2 ** max(2, count.bit_length() - 5)
         atoms = self.pair_centre.new_zeros(extra)
         vectors = self.pair_vectors.new_zeros(extra, 3)
         vectors[:, 0] = length
-        return replace(self, pair_centre=torch.cat([self.pair_centre, atoms]),
-                       pair_neighbour=torch.cat([self.pair_neighbour, atoms]),
-                       pair_vectors=torch.cat([self.pair_vectors, vectors]))
+        return replace(
+            self,
+            pair_centre=torch.cat([self.pair_centre, atoms]),
+            pair_neighbour=torch.cat([self.pair_neighbour, atoms]),
+            pair_vectors=torch.cat([self.pair_vectors, vectors]),
+        )
 
     def to(self, device=None, dtype=None):
         """The graph on another device, its vectors in another dtype."""
-        moved = {name: getattr(self, name).to(device) for name in
-                 ("numbers", "structure", "pair_centre", "pair_neighbour", "volume", "periodic", "charge", "spin")}
+        moved = {
+            name: getattr(self, name).to(device)
+            for name in (
+                "numbers",
+                "structure",
+                "pair_centre",
+                "pair_neighbour",
+                "volume",
+                "periodic",
+                "charge",
+                "spin",
+            )
+        }
         return replace(self, pair_vectors=self.pair_vectors.to(device, dtype), **moved)
 
 
@@ -115,7 +148,9 @@ def build(structures, lists, *, dtype=torch.float64, device="cpu"):
         volume=torch.tensor([structure.volume for structure in structures], dtype=torch.float64),
         periodic=torch.tensor([bool(structure.pbc.any()) for structure in structures]),
         charge=torch.tensor([structure.charge or 0 for structure in structures]),
-        spin=torch.tensor([1 if structure.spin is None else structure.spin for structure in structures]),
+        spin=torch.tensor(
+            [1 if structure.spin is None else structure.spin for structure in structures]
+        ),
     )
     return graph.to(device, dtype)
 

@@ -1,7 +1,7 @@
 """Half neighbour lists by matscipy, and their reuse between the steps of a run.
 
-A half list holds each pair of atoms once: i < j, or i = j with a lexicographically positive shift S (self-images come in
-pairs +S, -S). The edge vector is v = x_j - x_i + S @ cell.
+A half list holds each pair of atoms once: i < j, or i = j with a lexicographically positive shift S
+(self-images come in pairs +S, -S). The edge vector is v = x_j - x_i + S @ cell.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from matscipy.neighbours import neighbour_list
 
 from .structure import check_density
 
-MOST_BINS = 50  # search bins along a non-periodic direction: sparse clusters would otherwise fill the memory with bins
+# search bins along a non-periodic direction: sparse clusters would otherwise fill the memory with
+# bins
+MOST_BINS = 50
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class HalfList:
 
 
 def pairs(structure, cutoff):
-    """Centres, neighbours (P,) and integer shifts (P, 3) of all pairs within `cutoff` (A), each pair once.
+    """Centres, neighbours (P,) and integer shifts (P, 3) of all pairs within `cutoff` (A), each
+    pair once.
 
     Raises InvalidStructure where atoms or cell are so dense that the search would not end.
     """
@@ -36,8 +39,15 @@ def pairs(structure, cutoff):
     periods, pbc = _periods(structure, cutoff)
     wrapped = structure.positions - periods @ structure.cell
     cell, origin = _search_box(structure.cell, pbc, wrapped, cutoff)
-    i, j, shifts = neighbour_list("ijS", cutoff=float(cutoff), positions=wrapped, cell=cell, cell_origin=origin,
-                                  pbc=pbc, numbers=structure.numbers.astype(np.int32))
+    i, j, shifts = neighbour_list(
+        "ijS",
+        cutoff=float(cutoff),
+        positions=wrapped,
+        cell=cell,
+        cell_origin=origin,
+        pbc=pbc,
+        numbers=structure.numbers.astype(np.int32),
+    )
     i, j, shifts = i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
     first = (shifts != 0).argmax(axis=1)
     positive = shifts[np.arange(len(shifts)), first] > 0
@@ -55,8 +65,9 @@ def half_list(structure, cutoff):
 class VerletList:
     """Half lists of one moving structure, searched again only when an atom may have entered.
 
-    Pairs within cutoff + skin are kept. As long as no atom has moved by more than skin / 2 since the search, modulo the
-    lattice, every pair within the cutoff is among them. A change of cell, pbc, species or number of atoms searches anew.
+    Pairs within cutoff + skin are kept. As long as no atom has moved by more than skin / 2 since
+    the search, modulo the lattice, every pair within the cutoff is among them. A change of cell,
+    pbc, species or number of atoms searches anew.
     """
 
     def __init__(self, cutoff, skin):
@@ -77,11 +88,17 @@ class VerletList:
         return _within(i, j, positions, translations, self.cutoff)
 
     def forget(self):
-        """Search anew at the next call: what it gives then depends on that structure alone, to the last bit."""
+        """Search anew at the next call.
+
+        What it gives then depends on that structure alone, to the last bit.
+        """
         self._reference = None
 
     def _unwrapped(self, structure):
-        """Positions moved by lattice vectors next to the reference, None where the list does not hold for them."""
+        """Positions moved by lattice vectors next to the reference.
+
+        None where the list does not hold for them.
+        """
         old = self._reference
         if old is None or self.skin <= 0 or not _same_system(old, structure):
             return None
@@ -96,8 +113,11 @@ class VerletList:
 
 
 def _same_system(old, new):
-    return (np.array_equal(old.numbers, new.numbers) and np.array_equal(old.pbc, new.pbc)
-            and np.array_equal(old.cell, new.cell))
+    return (
+        np.array_equal(old.numbers, new.numbers)
+        and np.array_equal(old.pbc, new.pbc)
+        and np.array_equal(old.cell, new.cell)
+    )
 
 
 def _within(i, j, positions, translations, cutoff):
@@ -109,10 +129,12 @@ def _within(i, j, positions, translations, cutoff):
 
 
 def _periods(structure, cutoff):
-    """Periods (n, 3) by which atoms lie outside the cell, and the directions (3,) to be searched as periodic ones.
+    """Periods (n, 3) by which atoms lie outside the cell, and the directions (3,) to be searched as
+    periodic ones.
 
-    Along a vector of very many search bins whose vacuum is wider than the cutoff no pair crosses the vacuum: the cell is
-    cut open there, in the middle of the vacuum, and the direction is searched as if it were not periodic.
+    Along a vector of very many search bins whose vacuum is wider than the cutoff no pair crosses
+    the vacuum: the cell is cut open there, in the middle of the vacuum, and the direction is
+    searched as if it were not periodic.
     """
     periods, pbc = np.zeros(structure.positions.shape, dtype=np.int64), structure.pbc.copy()
     if not pbc.any():
@@ -120,7 +142,9 @@ def _periods(structure, cutoff):
     dual = np.linalg.pinv(structure.cell[structure.pbc])
     heights = 1 / np.linalg.norm(dual, axis=0)  # distances between lattice planes
     fractional = (structure.positions @ dual).T
-    for row, fractions, height in zip(np.flatnonzero(structure.pbc), fractional, heights, strict=True):
+    for row, fractions, height in zip(
+        np.flatnonzero(structure.pbc), fractional, heights, strict=True
+    ):
         start = 0.0
         if height > MOST_BINS * cutoff:
             gap, middle = _widest_gap(fractions)
@@ -131,7 +155,10 @@ def _periods(structure, cutoff):
 
 
 def _widest_gap(fractions):
-    """Width and middle of the widest gap between fractional coordinates of one direction, modulo 1."""
+    """Width and middle of the widest gap between fractional coordinates of one direction.
+
+    Modulo 1.
+    """
     ordered = np.sort(fractions % 1)
     gaps = np.diff(ordered, append=ordered[0] + 1)
     widest = gaps.argmax()
@@ -141,13 +168,13 @@ def _widest_gap(fractions):
 def _search_box(cell, pbc, positions, cutoff):
     """Cell (3, 3) and origin (3,) for the search of atoms that lie inside the cell.
 
-    Directions that are not periodic get a vector orthogonal to the periodic ones that spans the atoms: what the cell
-    says there has no meaning, and a vacuum would cost search bins.
+    Directions that are not periodic get a vector orthogonal to the periodic ones that spans the
+    atoms: what the cell says there has no meaning, and a vacuum would cost search bins.
     """
     box, origin, free = np.array(cell), np.zeros(3), np.eye(3)
     if pbc.any():
         _, _, axes = np.linalg.svd(cell[pbc])
-        free = axes[pbc.sum():]  # orthonormal complement of the periodic vectors
+        free = axes[pbc.sum() :]  # orthonormal complement of the periodic vectors
     for row, axis in zip(np.flatnonzero(~pbc), free, strict=True):
         along = positions @ axis
         span = min(float(np.ptp(along)) + 1.0, MOST_BINS * cutoff)

@@ -1,1 +1,4 @@
-"""Blocks that models share: cutoff functions, linear maps and norms, attention on ragged neighbourhoods."""
+"""Blocks that models share.
+
+Cutoff functions, linear maps and norms, attention on ragged neighbourhoods.
+"""

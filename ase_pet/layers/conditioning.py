@@ -20,8 +20,16 @@ class Conditioning(nn.Module):
 
     def forward(self, charge, spin):
         if (charge.abs() > self.max_charge).any():
-            raise ValueError(f"`charge` {charge.tolist()}: the model knows -{self.max_charge} to {self.max_charge}")
+            raise ValueError(
+                f"`charge` {charge.tolist()}: the model knows -{self.max_charge} to"
+                f" {self.max_charge}"
+            )
         if ((spin < 1) | (spin > self.max_spin)).any():
-            raise ValueError(f"`spin` {spin.tolist()}: the model knows multiplicities 1 to {self.max_spin}")
-        pair = [self.charge_embedding(charge + self.max_charge), self.spin_multiplicity_embedding(spin - 1)]
+            raise ValueError(
+                f"`spin` {spin.tolist()}: the model knows multiplicities 1 to {self.max_spin}"
+            )
+        pair = [
+            self.charge_embedding(charge + self.max_charge),
+            self.spin_multiplicity_embedding(spin - 1),
+        ]
         return self.project(torch.cat(pair, -1))

@@ -21,9 +21,11 @@ from .linear import Linear, linear
 
 
 class Basis(nn.Module):
-    """Kernel basis gelu(W2 gelu(W1 p(x) + b1) + b2), (..., n_basis) of invariants x (..., n_invariants).
+    """Kernel basis gelu(W2 gelu(W1 p(x) + b1) + b2), (..., n_basis) of invariants x (...,
+    n_invariants).
 
-    p are all monomials up to the degree, those that differ by the order of their factors as often as there are orders.
+    p are all monomials up to the degree, those that differ by the order of their factors as often
+    as there are orders.
     """
 
     def __init__(self, n_invariants, degree, width, n_basis):
@@ -47,7 +49,8 @@ def _monomials(x, degree):
 
 
 class Convolution(nn.Module):
-    """Separable convolution of features (n, O, C); n_basis of the kernel basis in space and among axes.
+    """Separable convolution of features (n, O, C); n_basis of the kernel basis in space and among
+    axes.
 
     oriented: whether there are axes at all; without, O = 1 and nothing happens among them.
     """
@@ -64,7 +67,9 @@ class Convolution(nn.Module):
         found = _gathered(kernel, x, edges.neighbour, edges.centre)
         if edges.opposite is None:
             return found
-        reverse = _gathered(kernel, x.index_select(1, edges.opposite), edges.centre, edges.neighbour)
+        reverse = _gathered(
+            kernel, x.index_select(1, edges.opposite), edges.centre, edges.neighbour
+        )
         return found + reverse.index_select(1, edges.opposite)
 
     def of_itself(self, x, basis):
@@ -78,11 +83,14 @@ class Convolution(nn.Module):
 
     def among_axes(self, y, fibre):
         """(n, O, C) with the kernel (O, O, C), None without axes."""
-        return y + self.bias if fibre is None else torch.einsum("ioc,opc->ipc", y, fibre) + self.bias
+        return (
+            y + self.bias if fibre is None else torch.einsum("ioc,opc->ipc", y, fibre) + self.bias
+        )
 
     @torch.no_grad()
     def calibrate(self, x, basis, own, edges, fibre_basis):
-        """Scale both kernels so that the output has the spread of x: LayerNorm would drown a small one in its eps.
+        """Scale both kernels so that the output has the spread of x: LayerNorm would drown a small
+        one in its eps.
 
         basis, own: of `in_space` and `of_itself`; fibre_basis: of `fibre`, None without axes.
         """
@@ -98,17 +106,27 @@ def _gathered(kernel, x, sender, receiver):
 
 
 class ConvNeXt(nn.Module):
-    """The block; widening: hidden width of its MLP over C; layer_scale: first value of s (C,), None for no s."""
+    """The block; widening: hidden width of its MLP over C; layer_scale.
+
+    First value of s (C,), None for no s.
+    """
 
     def __init__(self, width, n_basis, oriented, widening=4, layer_scale=None):
         super().__init__()
         self.convolution = Convolution(width, n_basis, oriented)
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(Linear(width, widening * width), nn.GELU(), Linear(widening * width, width))
-        self.layer_scale = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
+        self.mlp = nn.Sequential(
+            Linear(width, widening * width), nn.GELU(), Linear(widening * width, width)
+        )
+        self.layer_scale = (
+            None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
+        )
 
     def forward(self, x, y, fibre):
-        """(n, O, C) features after the block, of x before it and y, the convolution of x in space."""
+        """(n, O, C) features after the block, of x before it and y.
+
+        The convolution of x in space.
+        """
         update = self.norm(self.convolution.among_axes(y, fibre))
         update = self.mlp(update.flatten(0, 1)).view_as(x)
         return x + (update if self.layer_scale is None else self.layer_scale * update)

@@ -4,30 +4,34 @@ import torch
 
 
 def bump(distances, cutoff, width):
-    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often differentiable.
+    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often
+    differentiable.
 
-    f = (1 + tanh(1 / tan(pi x))) / 2 with x = (d - cutoff + width) / width in (0, 1). As a sigmoid it has no rounding
-    of 1e-16 at the outer end, where softmax could make that large.
-    distances A; cutoff A, a number or one per distance; width A. Source: metatrain PET (BSD-3), equation only.
+    f = (1 + tanh(1 / tan(pi x))) / 2 with x = (d - cutoff + width) / width in (0, 1). As a sigmoid
+    it has no rounding of 1e-16 at the outer end, where softmax could make that large. distances A;
+    cutoff A, a number or one per distance; width A. Source: metatrain PET (BSD-3), equation only.
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
     return torch.sigmoid(2 / torch.tan(torch.pi * x))
 
 
 def cosine(distances, cutoff, width):
-    """Weight of each distance: half a cosine wave over the width. Only its first derivative is continuous.
+    """Weight of each distance: half a cosine wave over the width. Only its first derivative is
+    continuous.
 
-    Written as sin^2(pi (cutoff - d) / (2 width)), which keeps its relative precision where the weight is small.
+    Written as sin^2(pi (cutoff - d) / (2 width)), which keeps its relative precision where the
+    weight is small.
     """
-    return torch.sin(torch.pi / 2 * ((cutoff - distances) / width).clamp(0, 1))**2
+    return torch.sin(torch.pi / 2 * ((cutoff - distances) / width).clamp(0, 1)) ** 2
 
 
 def step(distances, cutoff, width):
-    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often differentiable.
+    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often
+    differentiable.
 
-    f = (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2 with y = 2 t - 1 and t = (cutoff - d) / width in (0, 1), which is a
-    sigmoid of 1 / x - 1 / (1 - x) with x = 1 - t. Source: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302, the
-    symmetrisation protocol; equation only.
+    f = (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2 with y = 2 t - 1 and t = (cutoff - d) / width in
+    (0, 1), which is a sigmoid of 1 / x - 1 / (1 - x) with x = 1 - t. Source: S. Pozdnyakov and M.
+    Ceriotti, arXiv:2305.19302, the symmetrisation protocol; equation only.
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
     return torch.sigmoid(1 / x - 1 / (1 - x))
@@ -36,15 +40,16 @@ def step(distances, cutoff, width):
 def polynomial(distances, cutoff, power=6):
     """Weight of each distance: 1 at 0, 0 from the cutoff on, with two continuous derivatives there.
 
-    f = 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2) with u = d / cutoff and p the power, written as
-    (1 - u)^3 sum_{k<p} (k+1)(k+2)/2 u^k, which keeps its relative precision where the weight is small.
+    f = 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2) with u = d / cutoff and p the
+    power, written as (1 - u)^3 sum_{k<p} (k+1)(k+2)/2 u^k, which keeps its relative precision where
+    the weight is small.
     Source: J. Gasteiger et al., arXiv:2003.03123, equation only.
     """
     u = (distances / cutoff).clamp(max=1)
     total = torch.zeros_like(u)
     for k in reversed(range(power)):
         total = total * u + (k + 1) * (k + 2) / 2
-    return (1 - u)**3 * total
+    return (1 - u) ** 3 * total
 
 
 FUNCTIONS = {"bump": bump, "cosine": cosine, "step": step}

@@ -1,9 +1,10 @@
 """Linear maps, norms and small MLPs on flat rows, fast on a CPU.
 
-All linear maps of all models go through `linear`. On a CPU in float32 it calls oneDNN, which is as fast as the default
-library on some processors and more than twice as fast on others (AMD Zen 5); frozen weights are packed once for both
-directions, which pays for few rows and wide layers. Elsewhere, and where the operator is missing or wrong, it is
-torch.nn.functional.linear. Derivatives of any order are exact on every path.
+All linear maps of all models go through `linear`. On a CPU in float32 it calls oneDNN, which is as
+fast as the default library on some processors and more than twice as fast on others (AMD Zen 5);
+frozen weights are packed once for both directions, which pays for few rows and wide layers.
+Elsewhere, and where the operator is missing or wrong, it is torch.nn.functional.linear. Derivatives
+of any order are exact on every path.
 """
 
 import functools
@@ -13,7 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-_packed = {}  # id of a frozen weight -> (weak reference, stamp, forward, backward); entries go with their weights
+# id of a frozen weight -> (weak reference, stamp, forward, backward); entries go with their
+# weights
+_packed = {}
 
 
 def linear(x, weight, bias=None):
@@ -26,7 +29,10 @@ def linear(x, weight, bias=None):
 
 
 class _PackedLinear(torch.autograd.Function):
-    """x W^T + b with packed W; its gradient is the same operation with packed W^T, so it has all derivatives."""
+    """x W^T + b with packed W.
+
+    Its gradient is the same operation with packed W^T, so it has all derivatives.
+    """
 
     @staticmethod
     def forward(ctx, x, bias, forward_weight, backward_weight):
@@ -36,11 +42,19 @@ class _PackedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         forward_weight, backward_weight = ctx.weights
-        return _PackedLinear.apply(gradient.contiguous(), None, backward_weight, forward_weight), None, None, None
+        return (
+            _PackedLinear.apply(gradient.contiguous(), None, backward_weight, forward_weight),
+            None,
+            None,
+            None,
+        )
 
 
 class _Product(torch.autograd.Function):
-    """x w + b for x (rows, k), w (k, m), b (m,); its gradients are products again, so it has all derivatives."""
+    """x w + b for x (rows, k), w (k, m), b (m,).
+
+    Its gradients are products again, so it has all derivatives.
+    """
 
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -51,15 +65,21 @@ class _Product(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad
-        # The gradient with respect to positions runs through here too, and must not pay for that of the weights.
+        # The gradient with respect to positions runs through here too, and must not pay for that of
+        # the weights.
         to_weight = to_weight and _runs(ctx.next_functions[1][0])
-        return (_Product.apply(gradient, weight.t(), None) if to_x else None,
-                _transposed_product(x, gradient) if to_weight else None,
-                gradient.sum(0) if to_bias else None)
+        return (
+            _Product.apply(gradient, weight.t(), None) if to_x else None,
+            _transposed_product(x, gradient) if to_weight else None,
+            gradient.sum(0) if to_bias else None,
+        )
 
 
 def _transposed_product(x, y):
-    """x^T y for x (rows, k), y (rows, m). The operator copies its transposed left side, so that is the narrow one."""
+    """x^T y for x (rows, k), y (rows, m).
+
+    The operator copies its transposed left side, so that is the narrow one.
+    """
     if x.shape[1] <= y.shape[1]:
         return _Product.apply(x.t(), y, None)
     return _Product.apply(y.t(), x, None).t()
@@ -85,7 +105,10 @@ def _pack(weight):
 
 
 def _stamp(parameter):
-    """What changes with the numbers of a parameter, unless they are changed in place through `.data`."""
+    """What changes with the numbers of a parameter.
+
+    Unless they are changed in place through `.data`.
+    """
     return parameter.data_ptr(), parameter._version, parameter.dtype
 
 
@@ -102,8 +125,13 @@ def _onednn_works():
     try:
         forward, backward = _reorder(weight)
         y = _onednn(x, forward, None)
-        pairs = [(y, x @ weight.T), (_onednn(x, weight, None), x @ weight.T), (_onednn(y, backward, None), y @ weight),
-                 (_onednn(y, weight.t(), None), y @ weight), (_onednn(x.t(), y.t(), None), x.t() @ y)]
+        pairs = [
+            (y, x @ weight.T),
+            (_onednn(x, weight, None), x @ weight.T),
+            (_onednn(y, backward, None), y @ weight),
+            (_onednn(y, weight.t(), None), y @ weight),
+            (_onednn(x.t(), y.t(), None), x.t() @ y),
+        ]
     except (AttributeError, RuntimeError):
         return False
     return all(torch.allclose(got, expected, atol=1e-5) for got, expected in pairs)
@@ -112,8 +140,9 @@ def _onednn_works():
 def derived(module, name, parameters, build):
     """build(), computed once for as long as the parameters are frozen and unchanged.
 
-    For tensors made from parameters (folded products): in training they are made in each forward pass, so that
-    gradients reach the parameters; in inference they are kept, so that `linear` packs them once.
+    For tensors made from parameters (folded products): in training they are made in each forward
+    pass, so that gradients reach the parameters; in inference they are kept, so that `linear` packs
+    them once.
     """
     if any(parameter.requires_grad for parameter in parameters):
         return build()
@@ -129,7 +158,9 @@ class Linear(nn.Linear):
     """Linear map with bias that uses packed weights where it can."""
 
     def reset_parameters(self):
-        if not self.weight.is_meta:  # random numbers that nobody sees: making them there imports a compiler, in 0.9 s
+        if (
+            not self.weight.is_meta
+        ):  # random numbers that nobody sees: making them there imports a compiler, in 0.9 s
             super().reset_parameters()
 
     def forward(self, x):
@@ -175,5 +206,9 @@ def head(width, hidden):
 
 
 FEEDFORWARD = {"SwiGLU": SwiGLU, "SiLU": SiLU}
-# With torch's default, the eps of the dtype, a model would be another function in float32 than in float64.
-NORMS = {"RMSNorm": functools.partial(nn.RMSNorm, eps=torch.finfo(torch.float64).eps), "LayerNorm": nn.LayerNorm}
+# With torch's default, the eps of the dtype, a model would be another function in float32 than in
+# float64.
+NORMS = {
+    "RMSNorm": functools.partial(nn.RMSNorm, eps=torch.finfo(torch.float64).eps),
+    "LayerNorm": nn.LayerNorm,
+}

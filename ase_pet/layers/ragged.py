@@ -1,7 +1,8 @@
 """Attention among the neighbours of each atom, stored as flat rows without padding.
 
-A token array has one row per atom (its central token) followed by one row per directed edge. Everything but the
-attention itself works on these rows; only q k^T, softmax and p v see the padded arrangement of T cells per atom.
+A token array has one row per atom (its central token) followed by one row per directed edge.
+Everything but the attention itself works on these rows; only q k^T, softmax and p v see the padded
+arrangement of T cells per atom.
 """
 
 from dataclasses import dataclass, replace
@@ -13,17 +14,21 @@ from torch.autograd.function import once_differentiable
 from .linear import Linear
 
 HOLE = -1e4  # bias of an empty cell: exp(-1e4) is 0 in every dtype
-LEAST = 1e-37  # weight of an edge that just leaves: what softmax makes of it must vanish, float32 must hold it
+# weight of an edge that just leaves: what softmax makes of it must vanish, float32 must hold it
+LEAST = 1e-37
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each token lies in the padded arrangement, one list of indices for each way between the two.
+    """Where each token lies in the padded arrangement, one list of indices for each way between the
+    two.
 
-    qkv (3 n_atoms H T,) row of the (tokens 3 H, c) array for each cell of (3, n_atoms, H, T), qkv_back its inverse;
-    out (n_atoms H T,) row of the (tokens H, c) array for each cell of (n_atoms, H, T), out_back its inverse;
+    qkv (3 n_atoms H T,) row of the (tokens 3 H, c) array for each cell of (3, n_atoms, H, T),
+    qkv_back its inverse; out (n_atoms H T,) row of the (tokens H, c) array for each cell of
+    (n_atoms, H, T), out_back its inverse;
     real (n_atoms H T, 1): 1 where a cell holds a token, 0 where it is empty;
-    bias (n_atoms, T): log of the cutoff weight of each token, 0 for the central one, -1e4 where there is none.
+    bias (n_atoms, T): log of the cutoff weight of each token, 0 for the central one, -1e4 where
+    there is none.
     """
 
     qkv: torch.Tensor
@@ -35,38 +40,61 @@ class Layout:
     n_heads: int
 
     def without_central(self):
-        """The layout in which nobody attends to central tokens. They keep their rows, whose outputs mean nothing."""
-        return replace(self, bias=torch.cat([torch.full_like(self.bias[:, :1], HOLE), self.bias[:, 1:]], 1))
+        """The layout in which nobody attends to central tokens.
+
+        They keep their rows, whose outputs mean nothing.
+        """
+        return replace(
+            self, bias=torch.cat([torch.full_like(self.bias[:, :1], HOLE), self.bias[:, 1:]], 1)
+        )
 
 
 def layout(centre, n_atoms, weight, n_heads):
     """Layout of edges with these centres (n_edges,) and cutoff weights (n_edges,).
 
-    An edge of weight 0 is in nobody's neighbourhood: its token belongs to some empty cell, where nothing acts on it and
-    it acts on nothing.
+    An edge of weight 0 is in nobody's neighbourhood: its token belongs to some empty cell, where
+    nothing acts on it and it acts on nothing.
     """
+
     def count(n):
         return torch.arange(n, device=centre.device)
 
     edge = torch.nonzero(weight.detach())[:, 0]
     counts, slot = _slots(centre[edge], n_atoms)
     least, most = int(counts.min()), int(counts.max())
-    width = 1 + most + int(least == most and len(edge) < len(centre))  # of T cells, one is empty where edges need it
-    atom, slot = torch.cat([count(n_atoms), centre[edge]]), torch.cat([count(n_atoms) * 0, slot + 1])
-    token, cell, n_cells = torch.cat([count(n_atoms), n_atoms + edge]), atom * width + slot, n_atoms * width
+    width = (
+        1 + most + int(least == most and len(edge) < len(centre))
+    )  # of T cells, one is empty where edges need it
+    atom, slot = (
+        torch.cat([count(n_atoms), centre[edge]]),
+        torch.cat([count(n_atoms) * 0, slot + 1]),
+    )
+    token, cell, n_cells = (
+        torch.cat([count(n_atoms), n_atoms + edge]),
+        atom * width + slot,
+        n_atoms * width,
+    )
     tokens = cell.new_zeros(n_cells).index_copy_(0, cell, token).view(n_atoms, 1, width)
     real = weight.new_zeros(n_cells).index_fill_(0, cell, 1.0).view(n_atoms, 1, width)
-    log_weight = torch.cat([weight.new_zeros(n_atoms), weight.index_select(0, edge).clamp_min(LEAST).log()])
+    log_weight = torch.cat(
+        [weight.new_zeros(n_atoms), weight.index_select(0, edge).clamp_min(LEAST).log()]
+    )
     bias = weight.new_full((n_cells,), HOLE).index_copy(0, cell, log_weight)
     empty = int(counts.argmin()) * n_heads * width + 1 + least
-    out_back = cell.new_full((n_atoms + len(centre),), empty).index_copy_(0, token, atom * n_heads * width + slot)
+    out_back = cell.new_full((n_atoms + len(centre),), empty).index_copy_(
+        0, token, atom * n_heads * width + slot
+    )
     out_back = out_back[:, None] + count(n_heads) * width  # (tokens, H)
     head, part = count(n_heads)[:, None], count(3)[:, None, None, None]
     return Layout(
         qkv=((tokens * 3 + part) * n_heads + head).flatten(),
         qkv_back=(out_back[:, None] + count(3)[:, None] * n_heads * n_cells).flatten(),
-        out=(tokens * n_heads + head).flatten(), out_back=out_back.flatten(),
-        real=real.expand(n_atoms, n_heads, width).reshape(-1, 1), bias=bias.view(n_atoms, width), n_heads=n_heads)
+        out=(tokens * n_heads + head).flatten(),
+        out_back=out_back.flatten(),
+        real=real.expand(n_atoms, n_heads, width).reshape(-1, 1),
+        bias=bias.view(n_atoms, width),
+        n_heads=n_heads,
+    )
 
 
 def _slots(centre, n_atoms):
@@ -74,12 +102,17 @@ def _slots(centre, n_atoms):
     counts = torch.bincount(centre, minlength=n_atoms)
     order = torch.argsort(centre, stable=True)
     slot = torch.empty_like(centre)
-    slot[order] = torch.arange(len(centre), device=centre.device) - (counts.cumsum(0) - counts)[centre[order]]
+    slot[order] = (
+        torch.arange(len(centre), device=centre.device) - (counts.cumsum(0) - counts)[centre[order]]
+    )
     return counts, slot
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens (n, d) within neighbourhoods, each key weighted by its cutoff factor."""
+    """Multi-head attention of tokens (n, d) within neighbourhoods.
+
+    Each key weighted by its cutoff factor.
+    """
 
     def __init__(self, d, n_heads, temperature):
         super().__init__()
@@ -92,7 +125,8 @@ class Attention(nn.Module):
 
 
 def attention(qkv, where, temperature=1.0):
-    """(tokens, d) outputs of softmax(q k^T / (sqrt(c) temperature) + log f) v within each neighbourhood.
+    """(tokens, d) outputs of softmax(q k^T / (sqrt(c) temperature) + log f) v within each
+    neighbourhood.
 
     qkv (tokens, 3 d) in the order q, k, v, each of H heads of width c; where: Layout.
     """
@@ -107,7 +141,10 @@ def attention(qkv, where, temperature=1.0):
 
 
 class _Pad(torch.autograd.Function):
-    """Rows into cells, times `real`. The transpose is a gather too, which is much faster than a scatter."""
+    """Rows into cells, times `real`.
+
+    The transpose is a gather too, which is much faster than a scatter.
+    """
 
     @staticmethod
     def forward(ctx, rows, index, back, real):
@@ -134,7 +171,10 @@ class _Unpad(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """o = p v, p = softmax(s), s = scale q k^T + bias, for qkv (3, n_atoms H, T, c) and bias (n_atoms, T)."""
+    """o = p v, p = softmax(s), s = scale q k^T + bias, for qkv (3, n_atoms H, T.
+
+    C) and bias (n_atoms, T).
+    """
 
     @staticmethod
     def forward(ctx, qkv, bias, scale):
@@ -148,15 +188,21 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return *_AttentionGradient.apply(gradient, *ctx.saved_tensors, ctx.scale, ctx.needs_input_grad[1]), None
+        return (
+            *_AttentionGradient.apply(
+                gradient, *ctx.saved_tensors, ctx.scale, ctx.needs_input_grad[1]
+            ),
+            None,
+        )
 
 
 class _AttentionGradient(torch.autograd.Function):
     """Gradients of _Attention with respect to qkv and bias, for the gradient g of o.
 
-    dv = p^T g, ds = p (g v^T - rowsum(p g v^T)), dq = scale ds k, dk = scale ds^T q, dbias = sum of ds over queries
-    and heads. Its own derivative is written out because it takes a third of the passes over (T, T) arrays that
-    automatic differentiation takes. Third derivatives raise an error.
+    dv = p^T g, ds = p (g v^T - rowsum(p g v^T)), dq = scale ds k, dk = scale ds^T q, dbias = sum of
+    ds over queries and heads. Its own derivative is written out because it takes a third of the
+    passes over (T, T) arrays that automatic differentiation takes. Third derivatives raise an
+    error.
     """
 
     @staticmethod
@@ -174,7 +220,10 @@ class _AttentionGradient(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, to_qkv, to_bias):
-        """With t_x the derivative of the loss with respect to x: t_ds first, then g v^T (t_dp), then s."""
+        """With t_x the derivative of the loss with respect to x.
+
+        T_ds first, then g v^T (t_dp), then s.
+        """
         g, (q, k, v), p, ds = ctx.saved_tensors
         scale, (tq, tk, tv) = ctx.scale, to_qkv
         t_ds = torch.bmm(tq, k.mT).baddbmm_(q, tk.mT).mul_(scale)

@@ -1,4 +1,7 @@
-"""Blocks of PET: attention layers on central and edge tokens, and how edges get and combine their tokens."""
+"""Blocks of PET.
+
+Attention layers on central and edge tokens, and how edges get and combine their tokens.
+"""
 
 import torch
 from torch import nn
@@ -11,8 +14,9 @@ from .linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, linear
 class AttentionLayer(nn.Module):
     """One transformer layer on central tokens (n, d_node) and edge tokens (2P, d_pet).
 
-    Where d_node is wider than d_pet the central token enters contracted and its update is expanded, with an MLP of its
-    own. Where they are equal, PreLN replaces the central token: node' = Attn(norm(tokens))_0, without a residual.
+    Where d_node is wider than d_pet the central token enters contracted and its update is expanded,
+    with an MLP of its own. Where they are equal, PreLN replaces the central token: node' =
+    Attn(norm(tokens))_0, without a residual.
     """
 
     def __init__(self, settings):
@@ -46,7 +50,10 @@ class AttentionLayer(nn.Module):
 
 
 class MessageLayer(nn.Module):
-    """One message-passing layer: edge tokens from geometry, neighbour species and messages, then attention."""
+    """One message-passing layer.
+
+    Edge tokens from geometry, neighbour species and messages, then attention.
+    """
 
     def __init__(self, settings, first):
         super().__init__()
@@ -56,10 +63,15 @@ class MessageLayer(nn.Module):
         if not first:
             self.neighbor_embedder = Embedding(len(settings.species), d)
         self.compress = nn.Sequential(Linear((2 if first else 3) * d, d), nn.SiLU(), Linear(d, d))
-        self.attention_layers = nn.ModuleList(AttentionLayer(settings) for _ in range(settings.num_attention_layers))
+        self.attention_layers = nn.ModuleList(
+            AttentionLayer(settings) for _ in range(settings.num_attention_layers)
+        )
 
     def _folded(self, table):
-        """compress.0 after the linear embeddings: weight for geometry (d, 4), row per species, weight for messages."""
+        """compress.0 after the linear embeddings.
+
+        Weight for geometry (d, 4), row per species, weight for messages.
+        """
         d, embed, compress = table.shape[1], self.edge_embedder, self.compress[0]
         blocks = compress.weight.split(d, dim=1)
         rows = table @ blocks[1].T + blocks[0] @ embed.bias + compress.bias
@@ -68,12 +80,16 @@ class MessageLayer(nn.Module):
     def forward(self, node, message, geometry, species, where):
         """Central and edge tokens of this layer.
 
-        message: (2P, d_pet), for the first layer the table (n_species, d_pet) of initial messages by neighbour species;
-        geometry: (2P, 4) edge vectors and lengths in A; species: (2P,) row of each edge's neighbour.
+        message: (2P, d_pet), for the first layer the table (n_species, d_pet) of initial messages
+        by neighbour species;
+        geometry: (2P, 4) edge vectors and lengths in A; species: (2P,) row of each edge's
+        neighbour.
         """
         table = message if self.first else self.neighbor_embedder.weight
         parameters = (table, *self.edge_embedder.parameters(), *self.compress[0].parameters())
-        to_geometry, rows, to_message = derived(self, "folded", parameters, lambda: self._folded(table))
+        to_geometry, rows, to_message = derived(
+            self, "folded", parameters, lambda: self._folded(table)
+        )
         hidden = linear(geometry, to_geometry) + functional.embedding(species, rows)
         if not self.first:
             hidden = hidden + linear(message, to_message)
@@ -86,8 +102,9 @@ class MessageLayer(nn.Module):
 class Combination(nn.Module):
     """MLP of LayerNorm([e_ij, e_ji]), computed on sums and differences of each pair.
 
-    Mean and variance are the same for both directions, so with s = e_ij + e_ji and t = e_ij - e_ji the first linear map
-    is p +- q, p = (Wa + Wb) / 2 (s - 2 mean) / std + b and q = (Wa - Wb) / 2 t / std: half the products.
+    Mean and variance are the same for both directions, so with s = e_ij + e_ji and t = e_ij - e_ji
+    the first linear map is p +- q, p = (Wa + Wb) / 2 (s - 2 mean) / std + b and q = (Wa - Wb) / 2 t
+    / std: half the products.
     """
 
     def __init__(self, d):

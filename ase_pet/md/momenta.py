@@ -8,11 +8,12 @@ FLAT = 1e-9  # of the largest moment of inertia: below it an axis is that of a l
 
 
 def thermalise(atoms, temperature, rng):
-    """Draw momenta of a temperature (K) by the generator `rng`, without net momentum and, for a molecule, rotation.
+    """Draw momenta of a temperature (K) by the generator `rng`, without net momentum and, for a
+    molecule, rotation.
 
-    What is left is the Maxwell-Boltzmann distribution on the remaining degrees of freedom: the mean of the kinetic
-    energy is kT / 2 for each of them (`freedoms`). Atoms with constraints keep the momenta that these allow; nothing is
-    taken out.
+    What is left is the Maxwell-Boltzmann distribution on the remaining degrees of freedom: the mean
+    of the kinetic energy is kT / 2 for each of them (`freedoms`). Atoms with constraints keep the
+    momenta that these allow; nothing is taken out.
     """
     thermalize_momenta(atoms, temperature, rng=rng)
     if atoms.constraints:
@@ -30,8 +31,8 @@ def thermalise(atoms, temperature, rng):
 def freedoms(atoms, thermostat=None):
     """Number of degrees of freedom with kinetic energy kT / 2 each.
 
-    3n less those that constraints take, those of the net momentum and, for a molecule, of the net rotation, which the
-    dynamics conserves. Langevin dynamics gives them kinetic energy too.
+    3n less those that constraints take, those of the net momentum and, for a molecule, of the net
+    rotation, which the dynamics conserves. Langevin dynamics gives them kinetic energy too.
     """
     count = atoms.get_number_of_degrees_of_freedom()
     if atoms.constraints or thermostat == "langevin":
@@ -39,7 +40,12 @@ def freedoms(atoms, thermostat=None):
     if atoms.pbc.any() or len(atoms) == 1:
         return max(count - 3, 1)
     inertia = _inertia(atoms.positions - atoms.get_center_of_mass(), atoms.get_masses()[:, None])
-    return max(count - 3 - np.linalg.matrix_rank(inertia, tol=FLAT * np.abs(inertia).max(), hermitian=True), 1)
+    return max(
+        count
+        - 3
+        - np.linalg.matrix_rank(inertia, tol=FLAT * np.abs(inertia).max(), hermitian=True),
+        1,
+    )
 
 
 def temperature(atoms, count):

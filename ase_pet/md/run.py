@@ -1,4 +1,7 @@
-"""Runs of molecular dynamics with any ASE calculator, into a folder, that can be stopped at any moment and go on."""
+"""Runs of molecular dynamics with any ASE calculator, into a folder.
+
+That can be stopped at any moment and go on.
+"""
 
 import dataclasses
 import math
@@ -16,16 +19,25 @@ from .outputs import TRAJECTORY, Outputs, check_space, prepare, space
 from .settings import Settings, settings
 
 LAST_GOOD = "last_good.traj"
-ADVICE = "try a shorter `timestep`, relax the structure first, or examine the calculator with `ase-pet check`"
+ADVICE = (
+    "try a shorter `timestep`, relax the structure first, or examine the calculator with `ase-pet"
+    " check`"
+)
 
 
 class Exploded(RuntimeError):
-    """A run went where forces mean nothing: temperature or a force above a limit, or numbers that are not finite."""
+    """A run went where forces mean nothing.
+
+    Temperature or a force above a limit, or numbers that are not finite.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a run left: its folder, settings, steps in all and in this call, and the wall time of this call in s."""
+    """What a run left.
+
+    Its folder, settings, steps in all and in this call, and the wall time of this call in s.
+    """
 
     folder: Path
     settings: Settings
@@ -49,26 +61,36 @@ class Result:
         return ase.io.read(self.folder / TRAJECTORY, ":")
 
     def summary(self):
-        """{name: value}: means with standard errors, and drift of the conserved energy; `ase_pet.md.summary`."""
+        """{name: value}: means with standard errors, and drift of the conserved energy.
+
+        `ase_pet.md.summary`.
+        """
         return thermo.summary(self.thermo(), self.atoms)
 
     def plot(self):
-        """Path of thermo.png, a picture of thermo.csv; raises ValueError where matplotlib is missing."""
+        """Path of thermo.png, a picture of thermo.csv.
+
+        Raises ValueError where matplotlib is missing.
+        """
         return thermo.plot(self.folder, self.atoms)
 
 
 def run(atoms, output, *, restart=False, fast=None, on_step=None, about=None, **values):
-    """Result of molecular dynamics of `atoms` with their calculator, written into the folder `output`.
+    """Result of molecular dynamics of `atoms` with their calculator, written into the folder
+    `output`.
 
-    values: fields of `ase_pet.md.Settings`, such as ensemble="nvt", temperature=300, time=10 (ps), timestep=1 (fs), seed=0.
-    restart: continue what the folder holds, with the same settings but for `time`, the same structure and calculator.
-        The files are then, byte for byte, those of a run that was not stopped. A folder without a run is begun.
+    values: fields of `ase_pet.md.Settings`, such as ensemble="nvt", temperature=300, time=10 (ps),
+    timestep=1 (fs), seed=0.
+    restart: continue what the folder holds, with the same settings but for `time`, the same
+        structure and calculator. The files are then, byte for byte, those of a run that was not
+        stopped. A folder without a run is begun.
     fast: calculator of cheap forces for `multiple` time steps in a step (`MultipleTimeStep`).
     on_step: called as on_step(step, temperature in K) after each step.
     about: {name: table} that settings.toml is to keep beside what it says of the run.
 
-    The atoms are moved. Raises ValueError for bad settings or a structure that does not allow them, FileExistsError for
-    a folder that holds a run, OSError where it cannot be written or its disk is too small; `Exploded` in the run.
+    The atoms are moved. Raises ValueError for bad settings or a structure that does not allow them,
+    FileExistsError for a folder that holds a run, OSError where it cannot be written or its disk is
+    too small; `Exploded` in the run.
     """
     chosen, folder = settings(**values), Path(output)
     if atoms.calc is None:
@@ -89,14 +111,26 @@ def run(atoms, output, *, restart=False, fast=None, on_step=None, about=None, **
         loop.go(outputs)
     finally:
         outputs.close()
-    return Result(folder, chosen, len(atoms), dynamics.nsteps, dynamics.nsteps - done, clock.perf_counter() - begin)
+    return Result(
+        folder,
+        chosen,
+        len(atoms),
+        dynamics.nsteps,
+        dynamics.nsteps - done,
+        clock.perf_counter() - begin,
+    )
 
 
 class _Loop:
     """Steps from a state (None: from the start), and what is written after each of them."""
 
     def __init__(self, dynamics, settings, on_step, state):
-        self.dynamics, self.atoms, self.settings, self.state = dynamics, dynamics.atoms, settings, state
+        self.dynamics, self.atoms, self.settings, self.state = (
+            dynamics,
+            dynamics.atoms,
+            settings,
+            state,
+        )
         self.on_step = on_step or (lambda step, temperature: None)
         self.freedoms = freedoms(self.atoms, thermostat_of(settings))
         if state is not None:
@@ -119,13 +153,19 @@ class _Loop:
     def _examine(self):
         """Raise Exploded, or remember the present structure as good."""
         self.temperature = temperature(self.atoms, self.freedoms)
-        force = np.sqrt((self.atoms.get_forces()**2).sum(axis=1).max())
+        force = np.sqrt((self.atoms.get_forces() ** 2).sum(axis=1).max())
         if not math.isfinite(self.atoms.get_potential_energy()):
-            raise Exploded(f"step {self.dynamics.nsteps}: the energy is {self.atoms.get_potential_energy()}")
-        for value, limit, what in ((force, self.settings.max_force, "force of {:.6g} eV/A"),
-                                   (self.temperature, self.settings.max_temperature, "temperature of {:.6g} K")):
+            raise Exploded(
+                f"step {self.dynamics.nsteps}: the energy is {self.atoms.get_potential_energy()}"
+            )
+        for value, limit, what in (
+            (force, self.settings.max_force, "force of {:.6g} eV/A"),
+            (self.temperature, self.settings.max_temperature, "temperature of {:.6g} K"),
+        ):
             if not value <= limit:  # also where it is not a number
-                raise Exploded(f"step {self.dynamics.nsteps}: {what.format(value)}, above the limit {limit:g}")
+                raise Exploded(
+                    f"step {self.dynamics.nsteps}: {what.format(value)}, above the limit {limit:g}"
+                )
         self.good = self.dynamics.nsteps, self.atoms.copy()
 
     def _step(self):
@@ -136,7 +176,9 @@ class _Loop:
         except OSError:
             raise
         except ValueError as error:  # calculators refuse structures that are no longer any
-            raise Exploded(f"step {self.dynamics.nsteps + 1}: {error}. {self._rescue()}; {ADVICE}") from error
+            raise Exploded(
+                f"step {self.dynamics.nsteps + 1}: {error}. {self._rescue()}; {ADVICE}"
+            ) from error
         except Exploded as error:
             raise Exploded(f"{error}. {self._rescue()}; {ADVICE}") from None
         except Exception as error:

@@ -8,21 +8,30 @@ ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "bussi", "nose-hoover")
 BAROSTATS = ("isotropic", "full")
 MOMENTA = ("draw", "keep")
-CHOICES = {"ensemble": ENSEMBLES, "thermostat": THERMOSTATS, "barostat": BAROSTATS, "momenta": MOMENTA}
+CHOICES = {
+    "ensemble": ENSEMBLES,
+    "thermostat": THERMOSTATS,
+    "barostat": BAROSTATS,
+    "momenta": MOMENTA,
+}
 POSITIVE = ("time", "timestep", "thermostat_time", "barostat_time", "max_temperature", "max_force")
 COUNTS = ("interval", "thermo_interval", "checkpoint", "multiple")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of a run. Raises ValueError that names the setting, what was expected, and the choices."""
+    """Settings of a run.
+
+    Raises ValueError that names the setting, what was expected, and the choices.
+    """
 
     ensemble: str = "nve"  # nve, nvt, npt
     temperature: float = 300.0  # K
     time: float = 1.0  # ps
     timestep: float = 1.0  # fs
     seed: int = 0  # of momenta and thermostat
-    momenta: str = "draw"  # draw: by temperature, with no net momentum and, of molecules, rotation; keep: as given
+    # draw: by temperature, with no net momentum and, of molecules, rotation; keep: as given
+    momenta: str = "draw"
     start_temperature: float | None = None  # K, of the momenta that are drawn; None: temperature
     thermostat: str = "langevin"  # of nvt: langevin, bussi, nose-hoover
     thermostat_time: float = 100.0  # fs; of langevin 1 / friction
@@ -40,21 +49,36 @@ class Settings:
     def __post_init__(self):
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}")
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}"
+                )
         for name in POSITIVE:
             self._require(name, self._is_real(name) and getattr(self, name) > 0, "a number above 0")
         for name in COUNTS:
-            self._require(name, self._is_whole(name) and getattr(self, name) >= 1, "a whole number, 1 or more")
+            self._require(
+                name, self._is_whole(name) and getattr(self, name) >= 1, "a whole number, 1 or more"
+            )
         least = 0 if self.ensemble == "nve" else math.ulp(0.0)
-        self._require("temperature", self._is_real("temperature") and self.temperature >= least, "K, above 0")
-        self._require("seed", self._is_whole("seed") and self.seed >= 0, "a whole number, 0 or more")
+        self._require(
+            "temperature", self._is_real("temperature") and self.temperature >= least, "K, above 0"
+        )
+        self._require(
+            "seed", self._is_whole("seed") and self.seed >= 0, "a whole number, 0 or more"
+        )
         self._require("pressure", self._is_real("pressure"), "a number in GPa")
         if self.start_temperature is not None:
             start = self._is_real("start_temperature") and self.start_temperature >= 0
             self._require("start_temperature", start, "K, 0 or more, or None")
-        self._require("time", self.steps >= 1, f"at least one step of {self.multiple * self.timestep:g} fs, in ps")
+        self._require(
+            "time",
+            self.steps >= 1,
+            f"at least one step of {self.multiple * self.timestep:g} fs, in ps",
+        )
         if self.multiple > 1 and self.ensemble != "nve":
-            raise ValueError(f"`multiple` is {self.multiple}, which needs `ensemble` 'nve', got {self.ensemble!r}")
+            raise ValueError(
+                f"`multiple` is {self.multiple}, which needs `ensemble` 'nve', got"
+                f" {self.ensemble!r}"
+            )
 
     @property
     def steps(self):
@@ -63,7 +87,9 @@ class Settings:
 
     def as_dict(self):
         """{name: value} without what is None."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {
+            name: value for name, value in dataclasses.asdict(self).items() if value is not None
+        }
 
     def _require(self, name, condition, expected):
         if not condition:
@@ -71,10 +97,14 @@ class Settings:
 
     def _is_real(self, name):
         value = getattr(self, name)
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        )
 
     def _is_whole(self, name):
-        return isinstance(getattr(self, name), numbers.Integral) and not isinstance(getattr(self, name), bool)
+        return isinstance(getattr(self, name), numbers.Integral) and not isinstance(
+            getattr(self, name), bool
+        )
 
 
 def settings(**values):

@@ -26,14 +26,22 @@ def has_stress(atoms):
 def row(dynamics, time, freedoms, stress):
     """{column: value} of the present step; time in ps. Columns say their unit."""
     atoms, conserved = dynamics.atoms, conserved_energy(dynamics)
-    found = {"step": dynamics.nsteps, "time_ps": time, "potential_eV": float(atoms.get_potential_energy()),
-             "kinetic_eV": float(atoms.get_kinetic_energy()), "total_eV": float(atoms.get_total_energy())}
+    found = {
+        "step": dynamics.nsteps,
+        "time_ps": time,
+        "potential_eV": float(atoms.get_potential_energy()),
+        "kinetic_eV": float(atoms.get_kinetic_energy()),
+        "total_eV": float(atoms.get_total_energy()),
+    }
     if conserved is not None:
         found["conserved_eV"] = conserved
     found["temperature_K"] = float(temperature(atoms, freedoms))
     if stress:
         pressure = -np.trace(atoms.get_stress(voigt=False, include_ideal_gas=True)) / 3
-        found |= {"pressure_GPa": float(pressure / units.GPa), "volume_A3": float(atoms.get_volume())}
+        found |= {
+            "pressure_GPa": float(pressure / units.GPa),
+            "volume_A3": float(atoms.get_volume()),
+        }
     return found
 
 
@@ -45,10 +53,11 @@ def read(folder):
 
 
 def summary(table, atoms):
-    """Means over a run without its first tenth, their standard errors, and the drift of the conserved energy.
+    """Means over a run without its first tenth, their standard errors, and the drift of the
+    conserved energy.
 
-    table: of `read`; atoms: their number. Standard errors are those of means over ten blocks. Drift in meV/atom/ps.
-    Empty for fewer than twenty rows.
+    table: of `read`; atoms: their number. Standard errors are those of means over ten blocks. Drift
+    in meV/atom/ps. Empty for fewer than twenty rows.
     """
     rows = len(table["step"])
     late = slice(int(SETTLING * rows), None)
@@ -64,21 +73,27 @@ def summary(table, atoms):
         slope, offset = np.polyfit(time, energy, 1)
         rest = energy - slope * time - offset
         error = _error(rest, 2) / time.std()
-        found |= {"drift_meV_per_atom_per_ps": float(slope), "error_drift": float(error),
-                  "rms_meV_per_atom": float(np.sqrt(np.mean(rest**2)))}
+        found |= {
+            "drift_meV_per_atom_per_ps": float(slope),
+            "error_drift": float(error),
+            "rms_meV_per_atom": float(np.sqrt(np.mean(rest**2))),
+        }
     return found
 
 
 def plot(folder, atoms):
-    """Path of a picture of the table in a folder: energies per atom, temperature and, in a cell, pressure.
+    """Path of a picture of the table in a folder: energies per atom, temperature and, in a cell,
+    pressure.
 
     Raises ValueError where matplotlib is missing.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ValueError("the plot needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
-                         f"{error}") from None
+        raise ValueError(
+            "the plot needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
+            f"{error}"
+        ) from None
     table = read(folder)
     time, per_atom = table["time_ps"], 1000 / atoms
     names = [name for name in ("temperature_K", "pressure_GPa", "volume_A3") if name in table]
@@ -86,9 +101,17 @@ def plot(folder, atoms):
     first, second, *others = figure.subplots(2 + len(names), 1, sharex=True)
     conserved = "conserved_eV" if "conserved_eV" in table else "total_eV"
     first.plot(time, per_atom * (table[conserved] - table[conserved][0]), linewidth=0.8)
-    first.set(ylabel=f"{conserved.removesuffix('_eV')} (meV/atom)", title="energies are changes since the start")
+    first.set(
+        ylabel=f"{conserved.removesuffix('_eV')} (meV/atom)",
+        title="energies are changes since the start",
+    )
     for name in ("potential", "kinetic"):
-        second.plot(time, per_atom * (table[f"{name}_eV"] - table[f"{name}_eV"][0]), label=name, linewidth=0.8)
+        second.plot(
+            time,
+            per_atom * (table[f"{name}_eV"] - table[f"{name}_eV"][0]),
+            label=name,
+            linewidth=0.8,
+        )
     second.set(ylabel="energy (meV/atom)")
     second.legend(loc="upper right", ncols=2)
     for axes, name in zip(others, names, strict=True):

@@ -1,17 +1,20 @@
-"""The original PET: attention among the neighbours of each atom, with energies read after each message-passing layer.
+"""The original PET: attention among the neighbours of each atom, with energies read after each
+message-passing layer.
 
-In each layer an edge i -> j gets a token from its vector, the species of j and its message m_ij. The tokens of one
-centre, with or without a central token n_i, attend to each other. What comes out, e_ij, is read as a bond energy and
-sent to the other end, m_ij <- R (m_ij + e_ji); central tokens, or sums of e_ij where a layer has none, are read as
-energies of atoms:
+In each layer an edge i -> j gets a token from its vector, the species of j and its message m_ij.
+The tokens of one centre, with or without a central token n_i, attend to each other. What comes out,
+e_ij, is read as a bond energy and sent to the other end, m_ij <- R (m_ij + e_ji); central tokens,
+or sums of e_ij where a layer has none, are read as energies of atoms:
 
     E_i = sum over layers of  head(n_i or sum_j f_ij e_ij) + sum_j f_ij bond_head(e_ij)
 
-With the cosine as cutoff function f only first derivatives are continuous. Means over neighbours, which take the place
-of these sums where the settings say so, jump where the last neighbour leaves and are zero for an atom without any.
-The program adds 1e-15 to the sum of attention weights, over edges and padding; here there is no padding to attend to.
+With the cosine as cutoff function f only first derivatives are continuous. Means over neighbours,
+which take the place of these sums where the settings say so, jump where the last neighbour leaves
+and are zero for an atom without any. The program adds 1e-15 to the sum of attention weights, over
+edges and padding; here there is no padding to attend to.
 
-Architecture: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302; github.com/spozdn/pet (MIT), equations only.
+Architecture: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302; github.com/spozdn/pet (MIT),
+equations only.
 """
 
 from dataclasses import dataclass, field
@@ -46,28 +49,45 @@ class Settings:
     use_length: bool = True  # an edge is seen as vector and length, else as vector
     use_only_length: bool = False  # an edge is seen as length: energies are invariant to rotations
     r_embedding_activation: bool = False
-    blend_neighbor_species: bool = False  # species of neighbours enter every layer, not only the first
+    blend_neighbor_species: bool = (
+        False  # species of neighbours enter every layer, not only the first
+    )
     add_token_first: bool = True  # central tokens in all layers but the last
     add_token_second: bool = True  # central tokens in the last layer
     use_bond_energies: bool = True
     average_pooling: bool = False  # without central tokens: mean over neighbours, not sum
     average_bond_energies: bool = False
-    weigh_bonds: bool = True  # False, as before April 2024: bond energies without f, means by number of neighbours
+    weigh_bonds: bool = (
+        True  # False, as before April 2024: bond energies without f, means by number of neighbours
+    )
     residual_factor: float = 0.5
-    heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})  # readouts per atom: name -> components
+    heads: dict[str, int] = field(
+        default_factory=lambda: {"energy": 1}
+    )  # readouts per atom: name -> components
 
     def __post_init__(self):
         object.__setattr__(self, "species", tuple(int(z) for z in self.species))
-        choices = {"cutoff_function": cutoff.FUNCTIONS, "activation": ACTIVATIONS, "compress_mode": ("mlp", "linear"),
-                   "transformer_type": ("PostLN", "PreLN")}
+        choices = {
+            "cutoff_function": cutoff.FUNCTIONS,
+            "activation": ACTIVATIONS,
+            "compress_mode": ("mlp", "linear"),
+            "transformer_type": ("PostLN", "PreLN"),
+        }
         for name, valid in choices.items():
             if getattr(self, name) not in valid:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}")
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}"
+                )
         if self.transformer_d_model % self.transformer_n_head:
-            raise ValueError(f"`transformer_d_model` {self.transformer_d_model} must be a multiple of "
-                             f"`transformer_n_head` {self.transformer_n_head}")
+            raise ValueError(
+                f"`transformer_d_model` {self.transformer_d_model} must be a multiple of "
+                f"`transformer_n_head` {self.transformer_n_head}"
+            )
         if self.use_only_length and not self.use_length:
-            raise ValueError("`use_only_length` is True and `use_length` is False: nothing is left to see of an edge")
+            raise ValueError(
+                "`use_only_length` is True and `use_length` is False: nothing is left to see of an"
+                " edge"
+            )
 
     def has_central_tokens(self, layer):
         """Whether atoms have central tokens in a message-passing layer, counted from 0."""
@@ -75,7 +95,10 @@ class Settings:
 
 
 def _mlp(settings, *widths):
-    """Linear maps from width to width with activations between them: maps are entries 0, 2, ... of a Sequential."""
+    """Linear maps from width to width with activations between them: maps are entries 0, 2, ...
+
+    Of a Sequential.
+    """
     layers = [Linear(widths[0], widths[1])]
     for width, following in zip(widths[1:-1], widths[2:], strict=True):
         layers += [ACTIVATIONS[settings.activation](), Linear(width, following)]
@@ -102,7 +125,10 @@ class TransformerLayer(nn.Module):
 
 
 class MessageLayer(nn.Module):
-    """One message-passing layer: edge tokens from geometry, neighbour species and messages, then transformer layers."""
+    """One message-passing layer.
+
+    Edge tokens from geometry, neighbour species and messages, then transformer layers.
+    """
 
     def __init__(self, settings, index):
         super().__init__()
@@ -110,16 +136,27 @@ class MessageLayer(nn.Module):
         n_components = 1 if settings.use_only_length else 3 + settings.use_length
         self.first, self.blended = index == 0, index > 0 and settings.blend_neighbor_species
         self.r_embedding = Linear(n_components, d)
-        self.r_activation = ACTIVATIONS[settings.activation]() if settings.r_embedding_activation else None
-        self.compress = _mlp(settings, (2 + self.blended) * d, *([d, d] if settings.compress_mode == "mlp" else [d]))
+        self.r_activation = (
+            ACTIVATIONS[settings.activation]() if settings.r_embedding_activation else None
+        )
+        self.compress = _mlp(
+            settings, (2 + self.blended) * d, *([d, d] if settings.compress_mode == "mlp" else [d])
+        )
         if self.blended:
             self.neighbor_embedder = Embedding(n_species, d)
-        self.central_embedder = Embedding(n_species, d) if settings.has_central_tokens(index) else None
-        self.transformer_layers = nn.ModuleList(TransformerLayer(settings) for _ in range(settings.n_trans_layers))
+        self.central_embedder = (
+            Embedding(n_species, d) if settings.has_central_tokens(index) else None
+        )
+        self.transformer_layers = nn.ModuleList(
+            TransformerLayer(settings) for _ in range(settings.n_trans_layers)
+        )
         self.final_norm = nn.LayerNorm(d) if settings.transformer_type == "PreLN" else nn.Identity()
 
     def _folded(self, table):
-        """compress.0 after linear embeddings: weight for geometry, bias or a row per species, weight for messages."""
+        """compress.0 after linear embeddings.
+
+        Weight for geometry, bias or a row per species, weight for messages.
+        """
         embed, compress = self.r_embedding, self.compress[0]
         blocks = compress.weight.split(compress.out_features, dim=1)
         to_geometry, rows = blocks[0].contiguous(), compress.bias
@@ -134,7 +171,9 @@ class MessageLayer(nn.Module):
         table = message if self.first else self.neighbor_embedder.weight if self.blended else None
         parameters = (*self.r_embedding.parameters(), *self.compress[0].parameters())
         parameters = parameters if table is None else (*parameters, table)
-        to_geometry, rows, to_message = derived(self, "folded", parameters, lambda: self._folded(table))
+        to_geometry, rows, to_message = derived(
+            self, "folded", parameters, lambda: self._folded(table)
+        )
         if self.r_activation is not None:
             geometry = self.r_activation(self.r_embedding(geometry))
         if table is None:
@@ -146,10 +185,13 @@ class MessageLayer(nn.Module):
         return edge if len(self.compress) == 1 else self.compress[2](self.compress[1](edge))
 
     def forward(self, message, geometry, species, neighbour_species, where):
-        """Central tokens (n_atoms, d), which mean nothing in a layer without them, and edge tokens (2P, d).
+        """Central tokens (n_atoms, d), which mean nothing in a layer without them, and edge tokens
+        (2P, d).
 
-        message: (2P, d), for the first layer the table (n_species, d) of initial messages by neighbour species;
-        geometry: (2P, 1, 3 or 4) edge vectors and lengths in A; species (n_atoms,), neighbour_species (2P,): rows.
+        message: (2P, d), for the first layer the table (n_species, d) of initial messages by
+        neighbour species;
+        geometry: (2P, 1, 3 or 4) edge vectors and lengths in A; species (n_atoms,),
+        neighbour_species (2P,): rows.
         """
         edge = self._embed(message, geometry, neighbour_species)
         if self.central_embedder is None:
@@ -160,14 +202,18 @@ class MessageLayer(nn.Module):
         for layer in self.transformer_layers:
             tokens = layer(tokens, where)
         tokens = self.final_norm(tokens)
-        return tokens[:len(species)], tokens[len(species):]
+        return tokens[: len(species)], tokens[len(species) :]
 
 
 class Model(nn.Module):
-    """Original PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`; `predict` any heads."""
+    """Original PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
+
+    `predict` any heads.
+    """
 
     exact_second_derivatives = True  # where they exist: not at the two ends of the cosine
-    exact_geometry = True  # lengths and cutoff weights in the dtype of the pair vectors, which may be above the weights'
+    # lengths and cutoff weights in the dtype of the pair vectors, which may be above the weights'
+    exact_geometry = True
 
     def __init__(self, settings):
         super().__init__()
@@ -202,10 +248,15 @@ class Model(nn.Module):
         return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
 
     def predict(self, graph, names):
-        """{head: (n_atoms, components)} of the named heads, scaled, without composition energies."""
+        """{head.
+
+        (n_atoms, components)} of the named heads, scaled, without composition energies.
+        """
         settings, graph = self.settings, graph.filled(2 * self.cutoff)
         distances = graph.pair_vectors.square().sum(-1).sqrt()
-        factor = cutoff.FUNCTIONS[settings.cutoff_function](distances, settings.r_cut, settings.cutoff_delta)
+        factor = cutoff.FUNCTIONS[settings.cutoff_function](
+            distances, settings.r_cut, settings.cutoff_delta
+        )
         factor = factor.to(self.embedding.weight.dtype)
         counted = factor if settings.weigh_bonds else (distances < settings.r_cut).to(factor.dtype)
         pool_weight = _weights(graph, factor, counted if settings.average_pooling else None)
@@ -214,10 +265,15 @@ class Model(nn.Module):
         return {name: self._read(name, tokens, graph, bond_weight) for name in names}
 
     def _tokens(self, graph, factor, pool_weight):
-        """Central tokens, or sums of edge tokens where there are none, and edge tokens of each layer."""
+        """Central tokens, or sums of edge tokens where there are none.
+
+        And edge tokens of each layer.
+        """
         settings, rows = self.settings, self.species_rows[graph.numbers]
         geometry, neighbour_rows = self._geometry(graph).to(factor.dtype), rows[graph.neighbour]
-        where = ragged.layout(graph.centre, graph.n_atoms, graph.per_edge(factor), settings.transformer_n_head)
+        where = ragged.layout(
+            graph.centre, graph.n_atoms, graph.per_edge(factor), settings.transformer_n_head
+        )
         alone, message = where.without_central(), self.embedding.weight
         for index, layer in enumerate(self.gnn_layers):
             central = settings.has_central_tokens(index)
@@ -233,10 +289,17 @@ class Model(nn.Module):
         if not self.settings.use_length:
             return graph.edge_vectors
         lengths = graph.per_edge((graph.pair_vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt())
-        return lengths if self.settings.use_only_length else torch.cat([graph.edge_vectors, lengths], -1)
+        return (
+            lengths
+            if self.settings.use_only_length
+            else torch.cat([graph.edge_vectors, lengths], -1)
+        )
 
     def _read(self, name, tokens, graph, bond_weight):
-        """(n_atoms, components) of one head: readouts of atoms and weighted ones of their edges, over all layers."""
+        """(n_atoms, components) of one head.
+
+        Readouts of atoms and weighted ones of their edges, over all layers.
+        """
         total = 0.0
         for index, (node, edge) in enumerate(tokens):
             total = total + self.heads[name][index](node)
@@ -244,7 +307,9 @@ class Model(nn.Module):
                 total = total + _sum(graph, self.bond_heads[name][index](edge) * bond_weight)
         scale = self.scales.get(name, 1.0)
         if isinstance(scale, dict):
-            scale = total.new_tensor([scale[z] for z in self.species])[self.species_rows[graph.numbers]][:, None]
+            scale = total.new_tensor([scale[z] for z in self.species])[
+                self.species_rows[graph.numbers]
+            ][:, None]
         return total * scale
 
 
@@ -254,7 +319,10 @@ def _sum(graph, per_edge):
 
 
 def _weights(graph, per_pair, counted):
-    """(2P, 1) weights of edges in sums over the neighbours of their centres; `counted` (P,) makes means of the sums."""
+    """(2P, 1) weights of edges in sums over the neighbours of their centres.
+
+    `counted` (P,) makes means of the sums.
+    """
     weight = graph.per_edge(per_pair)[:, None]
     if counted is None:
         return weight

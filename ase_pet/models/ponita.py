@@ -1,19 +1,22 @@
 """PONITA: convolutions over positions and orientations, with kernels of invariants.
 
-Each atom carries a feature x_i(o) for each axis o of one grid of directions that all atoms share. A layer convolves in
-space with kernels of the invariants of edge vector and axis (a along it, b across), then among the axes with kernels
-of their cosines (`layers.convnext`). Energies are means over the axes:
+Each atom carries a feature x_i(o) for each axis o of one grid of directions that all atoms share. A
+layer convolves in space with kernels of the invariants of edge vector and axis (a along it, b
+across), then among the axes with kernels of their cosines (`layers.convnext`). Energies are means
+over the axes:
 
-    eps_i = mean over layers l of mean_o (w_l . x_i^l(o) + b_l),     d_i = the same mean of (w_l . x_i^l(o) + b_l) o
+    eps_i = mean over layers l of mean_o (w_l . x_i^l(o) + b_l),     d_i = the same mean of (w_l .
+                                                                     x_i^l(o) + b_l) o
 
-On the continuous sphere that is exactly invariant under O(3); on a grid it is under the symmetries of the grid, and the
-rest falls with the number of axes. Any other grid may take its place (`with_orientations`), but a network that learned on
-few axes is another one on others: measure its errors there.
-PNITA, `orientations` "none", has kernels of the distance alone: invariant, but it sees no angles within a layer.
+On the continuous sphere that is exactly invariant under O(3); on a grid it is under the symmetries
+of the grid, and the rest falls with the number of axes. Any other grid may take its place
+(`with_orientations`), but a network that learned on few axes is another one on others: measure its
+errors there. PNITA, `orientations` "none", has kernels of the distance alone: invariant, but it
+sees no angles within a layer.
 
-Source: E. Bekkers, S. Vadgama, R. Hesselink, P. van der Linden, D. Romero, Fast, Expressive SE(n) Equivariant Networks
-through Weight-Sharing in Position-Orientation Space, ICLR 2024, arXiv:2310.02970. Other than there, by default edges
-leave smoothly, and b is smooth on the axis.
+Source: E. Bekkers, S. Vadgama, R. Hesselink, P. van der Linden, D. Romero, Fast, Expressive SE(n)
+Equivariant Networks through Weight-Sharing in Position-Orientation Space, ICLR 2024,
+arXiv:2310.02970. Other than there, by default edges leave smoothly, and b is smooth on the axis.
 """
 
 import copy
@@ -34,10 +37,16 @@ CHUNK = {"cpu": 2**24, "cuda": 2**27}  # kernel values that are made at once in 
 
 
 class Model(nn.Module):
-    """PONITA. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`; `predict` gives any heads."""
+    """PONITA. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
 
-    exact_geometry = True  # invariants and windows in the dtype of the pair vectors, which may be above the weights'
-    exact_second_derivatives = True  # wherever they exist: without `softening` not where a pair lies along an axis
+    `predict` gives any heads.
+    """
+
+    # invariants and windows in the dtype of the pair vectors, which may be above the weights'
+    exact_geometry = True
+    exact_second_derivatives = (
+        True  # wherever they exist: without `softening` not where a pair lies along an axis
+    )
 
     def __init__(self, settings):
         super().__init__()
@@ -52,11 +61,14 @@ class Model(nn.Module):
         self.basis = Basis(2 if settings.oriented else 1, settings.degree, width, n_basis)
         if settings.oriented:
             self.fibre_basis = Basis(1, settings.degree, width, n_basis)
-        self.layers = nn.ModuleList(ConvNeXt(width, n_basis, settings.oriented, settings.widening,
-                                             settings.layer_scale) for _ in layers)
+        self.layers = nn.ModuleList(
+            ConvNeXt(width, n_basis, settings.oriented, settings.widening, settings.layer_scale)
+            for _ in layers
+        )
         readouts = layers if settings.multiple_readouts else range(1)
-        self.last_layers = nn.ModuleDict({name: nn.ModuleList(Linear(width, 1) for _ in readouts)
-                                          for name in settings.heads})
+        self.last_layers = nn.ModuleDict(
+            {name: nn.ModuleList(Linear(width, 1) for _ in readouts) for name in settings.heads}
+        )
         self.register_buffer("axes", settings.axes())  # (O, 3), kept with the weights
         rows = torch.full((max(settings.species) + 1,), -1, device="cpu")
         for row, number in enumerate(settings.species):
@@ -66,7 +78,10 @@ class Model(nn.Module):
             self._calibrate()
 
     def _apply(self, fn, recurse=True):
-        """As of any module, but the axes stay float64 in every dtype: the symmetry of the grid is as exact as they are."""
+        """As of any module, but the axes stay float64 in every dtype.
+
+        The symmetry of the grid is as exact as they are.
+        """
         axes = self.axes
         super()._apply(fn, recurse)
         self.axes = axes.to(self.axes.device)
@@ -82,22 +97,29 @@ class Model(nn.Module):
         return self.settings.num_layers == 1
 
     def with_orientations(self, axes):
-        """A copy of the model with other axes: name of a grid (`orientations`), number of axes, or unit vectors (O, 3)."""
+        """A copy of the model with other axes.
+
+        Name of a grid (`orientations`), number of axes, or unit vectors (O, 3).
+        """
         if not self.settings.oriented:
             raise ValueError("`orientations`: PNITA has none that could be replaced")
         if isinstance(axes, numbers.Integral):
             axes = orientations.name_of(axes)
         found = orientations.checked(orientations.grid(axes) if isinstance(axes, str) else axes)
         other = copy.deepcopy(self)
-        other.settings = replace(self.settings, orientations=axes if isinstance(axes, str) else f"given:{len(found)}")
+        other.settings = replace(
+            self.settings, orientations=axes if isinstance(axes, str) else f"given:{len(found)}"
+        )
         other.axes = found.to(self.axes.device)
         other.__dict__.pop("_derived", None)  # what was made of other axes
         return other
 
     def same_turns(self, turns):
-        """(n,) classes of orthogonal matrices (n, 3, 3): structures turned by those of a class give the same, turned along.
+        """(n,) classes of orthogonal matrices (n, 3, 3): structures turned by those of a class give
+        the same, turned along.
 
-        A turned structure on the grid is the structure on the grid turned back, and grids may be the same.
+        A turned structure on the grid is the structure on the grid turned back, and grids may be
+        the same.
         """
         return orientations.classes(self.axes, turns.to(self.axes))
 
@@ -107,47 +129,73 @@ class Model(nn.Module):
     def predict(self, graph, names, vectors=None):
         """{head: (n_atoms, components)} of the named heads, scaled, without composition energies.
 
-        vectors: (n_atoms, vector_inputs, 3), inputs of a model with `vector_inputs`. Raises ValueError for structures
-        that a model without window or with a `shift` has no energy of.
+        vectors: (n_atoms, vector_inputs, 3), inputs of a model with `vector_inputs`. Raises
+        ValueError for structures that a model without window or with a `shift` has no energy of.
         """
         self._check(graph, names, vectors)
         x = self._lifted(self.species_rows[graph.numbers], vectors)
         values, readouts = dict.fromkeys(names, 0.0), len(next(iter(self.last_layers.values())))
-        for index, x in enumerate(self._features(x, self._edges(graph)), readouts - len(self.layers)):
+        for index, x in enumerate(
+            self._features(x, self._edges(graph)), readouts - len(self.layers)
+        ):
             for name in names if index >= 0 else ():
-                values[name] = values[name] + self._mean(self.last_layers[name][index](x.flatten(0, 1)), x, name)
+                values[name] = values[name] + self._mean(
+                    self.last_layers[name][index](x.flatten(0, 1)), x, name
+                )
         return {name: self._scaled(name, value / readouts, graph) for name, value in values.items()}
 
     def _check(self, graph, names, vectors):
         settings = self.settings
         unknown = [name for name in names if name not in settings.heads]
         if unknown:
-            raise ValueError(f"`{unknown[0]}` is not a head of this model: valid choices are {', '.join(settings.heads)}")
+            raise ValueError(
+                f"`{unknown[0]}` is not a head of this model: valid choices are"
+                f" {', '.join(settings.heads)}"
+            )
         expected = (graph.n_atoms, settings.vector_inputs, 3)
-        if vectors is None and settings.vector_inputs or vectors is not None and tuple(vectors.shape) != expected:
+        if (
+            vectors is None
+            and settings.vector_inputs
+            or vectors is not None
+            and tuple(vectors.shape) != expected
+        ):
             given = None if vectors is None else tuple(vectors.shape)
             raise ValueError(f"`vectors` has shape {given}: expected {expected}")
         if settings.shift or settings.cutoff_function == "none":
             self._check_whole(graph)
 
     def _check_whole(self, graph):
-        """Refuse environments of single atoms, and without a window structures some of whose pairs are not in the graph."""
+        """Refuse environments of single atoms.
+
+        And without a window structures some of whose pairs are not in the graph.
+        """
         if graph.one_sided:
-            raise ValueError("this model has a `shift` per structure or no window, and no energy of the environment of an "
-                             "atom: use group:O, group:I or quadrature:L")
+            raise ValueError(
+                "this model has a `shift` per structure or no window, and no energy of the"
+                " environment of an atom: use group:O, group:I or quadrature:L"
+            )
         ends = torch.cat([graph.pair_centre, graph.pair_neighbour])
         partners = torch.bincount(ends, minlength=graph.n_atoms)
         others = torch.bincount(graph.structure)[graph.structure] - 1
-        if self.settings.cutoff_function == "none" and (bool(graph.periodic.any()) or not torch.equal(partners, others)):
-            raise ValueError(f"this model has no window and acts between every pair of atoms: it has no energy of periodic "
-                             f"structures, nor of molecules larger than {self.cutoff:g} A")
+        if self.settings.cutoff_function == "none" and (
+            bool(graph.periodic.any()) or not torch.equal(partners, others)
+        ):
+            raise ValueError(
+                "this model has no window and acts between every pair of atoms: it has no energy"
+                f" of periodic structures, nor of molecules larger than {self.cutoff:g} A"
+            )
 
     def _lifted(self, rows, vectors=None):
-        """(n_atoms, O, C) features of rows of the table by species, and of vectors along each axis."""
+        """(n_atoms, O, C) features of rows of the table by species.
+
+        And of vectors along each axis.
+        """
         x = self.node_embedder(rows)[:, None].expand(-1, max(1, len(self.axes)), -1)
         if vectors is None:
             return x
-        along = (vectors.to(self.axes.dtype) @ self.axes.T).mT.to(x.dtype)  # (n_atoms, O, vector_inputs)
+        along = (vectors.to(self.axes.dtype) @ self.axes.T).mT.to(
+            x.dtype
+        )  # (n_atoms, O, vector_inputs)
         return x + self.vector_embedder(along.flatten(0, 1)).view_as(x)
 
     def _edges(self, graph):
@@ -166,14 +214,18 @@ class Model(nn.Module):
         if not self.settings.oriented:
             return torch.zeros(1, dtype=torch.int64, device=self.axes.device)
         if self.axes.isnan().any():
-            raise ValueError(f"this model has no axes yet (`orientations` {self.settings.orientations!r}): load its "
-                             "weights, or choose axes by `with_orientations`")
+            raise ValueError(
+                f"this model has no axes yet (`orientations` {self.settings.orientations!r}): load"
+                " its weights, or choose axes by `with_orientations`"
+            )
         return orientations.opposite(self.axes)
 
     def _features(self, x, edges):
         """Features (n_atoms, O, C) after each layer."""
         pieces, own = self._pieces(edges), self._own_basis()
-        whole = self.basis(edges.invariants) * edges.window[:, None, None] if len(pieces) == 1 else None
+        whole = (
+            self.basis(edges.invariants) * edges.window[:, None, None] if len(pieces) == 1 else None
+        )
         for layer, fibre in zip(self.layers, self._fibres(), strict=True):
             y = layer.convolution.of_itself(x, own)
             if whole is not None:
@@ -185,15 +237,24 @@ class Model(nn.Module):
 
     def _own_basis(self):
         """(1, K) kernel basis of an atom and itself, whose invariants are 0."""
-        return self.basis(self.node_embedder.weight.new_zeros(1, 2 if self.settings.oriented else 1))
+        return self.basis(
+            self.node_embedder.weight.new_zeros(1, 2 if self.settings.oriented else 1)
+        )
 
     def _in_part(self, convolution, x, edges):
-        """What some edges add to the convolution in space; their kernels are made anew for derivatives."""
+        """What some edges add to the convolution in space.
+
+        Their kernels are made anew for derivatives.
+        """
+
         def added(x, found, window):
             return convolution.in_space(x, self.basis(found) * window[:, None, None], edges)
+
         if not torch.is_grad_enabled():
             return added(x, edges.invariants, edges.window)
-        return checkpoint(added, x, edges.invariants, edges.window, use_reentrant=False, preserve_rng_state=False)
+        return checkpoint(
+            added, x, edges.invariants, edges.window, use_reentrant=False, preserve_rng_state=False
+        )
 
     def _pieces(self, edges):
         """Slices of the edges whose kernels are made at once; in training all of them."""
@@ -209,7 +270,9 @@ class Model(nn.Module):
         if not self.settings.oriented:
             return [None] * len(self.layers)
         kernels = [layer.convolution.fibre_kernel.weight for layer in self.layers]
-        return derived(self, "fibres", (self.axes, *self.fibre_basis.parameters(), *kernels), self._made_fibres)
+        return derived(
+            self, "fibres", (self.axes, *self.fibre_basis.parameters(), *kernels), self._made_fibres
+        )
 
     def _made_fibres(self):
         basis = self._basis_among_axes()
@@ -228,22 +291,35 @@ class Model(nn.Module):
     def _scaled(self, name, values, graph):
         scale = self.scales.get(name, 1.0)
         if isinstance(scale, dict):
-            scale = values.new_tensor([scale[z] for z in self.species])[self.species_rows[graph.numbers]][:, None]
+            scale = values.new_tensor([scale[z] for z in self.species])[
+                self.species_rows[graph.numbers]
+            ][:, None]
         values = values * scale
         if self.settings.shift and name == self.energy_head:
             counts = torch.bincount(graph.structure)[graph.structure, None]
-            values = values.double() + self.settings.shift / counts.double()  # float32 would spoil differences
+            values = (
+                values.double() + self.settings.shift / counts.double()
+            )  # float32 would spoil differences
         return values
 
     @torch.no_grad()
     def _calibrate(self):
-        """Scale the first kernels on a gas of 32 atoms of all species; the authors take the first batch of training."""
+        """Scale the first kernels on a gas of 32 atoms of all species.
+
+        The authors take the first batch of training.
+        """
         generator, n = torch.Generator().manual_seed(0), 32
-        places = nn.functional.normalize(torch.randn(n, 3, generator=generator, dtype=torch.float64), dim=1)
-        places *= min(self.cutoff, 5.0) * torch.rand(n, 1, generator=generator, dtype=torch.float64)**(1 / 3)
+        places = nn.functional.normalize(
+            torch.randn(n, 3, generator=generator, dtype=torch.float64), dim=1
+        )
+        places *= min(self.cutoff, 5.0) * torch.rand(
+            n, 1, generator=generator, dtype=torch.float64
+        ) ** (1 / 3)
         centre, neighbour = (~torch.eye(n, dtype=torch.bool)).nonzero().T
         vectors = places[neighbour] - places[centre]
-        edges = invariants.edges(vectors, (centre, neighbour), self.axes, None, self.settings, self._dtype)
+        edges = invariants.edges(
+            vectors, (centre, neighbour), self.axes, None, self.settings, self._dtype
+        )
         x = self._lifted(torch.arange(n) % len(self.species))
         basis, own = edges.window[:, None, None] * self.basis(edges.invariants), self._own_basis()
         for index, layer in enumerate(self.layers):

@@ -1,4 +1,7 @@
-"""Standard deviation of the energy of each atom. They do not add up: neighbouring atoms err together."""
+"""Standard deviation of the energy of each atom. They do not add up.
+
+Neighbouring atoms err together.
+"""
 
 UNIT = "eV"
 GRADIENT = False

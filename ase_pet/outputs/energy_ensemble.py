@@ -1,4 +1,7 @@
-"""Energy of each structure by each member of an ensemble of last layers, centred on the energy of the model."""
+"""Energy of each structure by each member of an ensemble of last layers.
+
+Centred on the energy of the model.
+"""
 
 UNIT = "eV"
 GRADIENT = False

@@ -1,4 +1,7 @@
-"""Standard deviation of the energy of each structure, from the covariance of the last layer (`layers/llpr.py`)."""
+"""Standard deviation of the energy of each structure.
+
+From the covariance of the last layer (`layers/llpr.py`).
+"""
 
 UNIT = "eV"
 GRADIENT = False

@@ -1,4 +1,7 @@
-"""Forces by each member of an ensemble of last layers, centred on the forces of the model. One backward a member."""
+"""Forces by each member of an ensemble of last layers, centred on the forces of the model.
+
+One backward a member.
+"""
 
 UNIT = "eV/A"
 GRADIENT = True

@@ -1,4 +1,7 @@
-"""Standard deviation of each force component over an ensemble of last layers. One backward for each member."""
+"""Standard deviation of each force component over an ensemble of last layers.
+
+One backward for each member.
+"""
 
 UNIT = "eV/A"
 GRADIENT = True

@@ -1,4 +1,7 @@
-"""Energy consistent with the forces; a potential has no electrons at a temperature, so it equals the energy."""
+"""Energy consistent with the forces.
+
+A potential has no electrons at a temperature, so it equals the energy.
+"""
 
 from .energy import GRADIENT, UNIT, compute
 

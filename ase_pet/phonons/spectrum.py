@@ -1,4 +1,7 @@
-"""What force constants say: imaginary modes first, then bands, density of states, thermal properties."""
+"""What force constants say.
+
+Imaginary modes first, then bands, density of states, thermal properties.
+"""
 
 from dataclasses import dataclass, field
 
@@ -14,10 +17,12 @@ KM_PER_S = 0.1  # 1 THz A
 
 @dataclass
 class Spectrum:
-    """Phonons of a crystal whose force constants are set; frequencies in THz, imaginary ones negative.
+    """Phonons of a crystal whose force constants are set; frequencies in THz, imaginary ones
+    negative.
 
-    residuals: {"before": ..., "after": ...} the projection, see `Crystal.residuals`; facts: what else a report tells of
-    how the force constants were made. `compute` fills bands, mesh and thermal properties of `phonopy`.
+    residuals: {"before": ..., "after": ...} the projection, see `Crystal.residuals`; facts: what
+    else a report tells of how the force constants were made. `compute` fills bands, mesh and
+    thermal properties of `phonopy`.
     """
 
     crystal: Crystal
@@ -31,7 +36,8 @@ class Spectrum:
         return self.crystal.phonopy
 
     def compute(self, mesh=(20, 20, 20), temperature_max=1000.0, points=51):
-        """Run bands along the path of seekpath with `points` on the longest line, the mesh of q-points, density of states
+        """Run bands along the path of seekpath with `points` on the longest line, the mesh of
+        q-points, density of states
         and thermal properties up to `temperature_max` (K)."""
         if len(mesh) != 3 or min(mesh) < 1:
             raise ValueError(f"`mesh` is {mesh!r}: expected three numbers of q-points, 1 or more")
@@ -49,12 +55,21 @@ class Spectrum:
         return np.concatenate([values for _, values in self._sampled()])
 
     def imaginary(self):
-        """List of {q, frequency in THz, mode, where} of all modes below -0.05 THz on bands and mesh, the lowest first."""
+        """List of {q, frequency in THz, mode.
+
+        Where} of all modes below -0.05 THz on bands and mesh, the lowest first.
+        """
         names = ["bands"] * len(self.phonopy.band_structure.frequencies) + ["mesh"]
-        found = [{"q": [round(float(x), 6) for x in points[row]], "frequency": float(values[row, mode]), "mode": int(mode),
-                  "where": name}
-                 for name, (points, values) in zip(names, self._sampled(), strict=True)
-                 for row, mode in np.argwhere(values < IMAGINARY)]
+        found = [
+            {
+                "q": [round(float(x), 6) for x in points[row]],
+                "frequency": float(values[row, mode]),
+                "mode": int(mode),
+                "where": name,
+            }
+            for name, (points, values) in zip(names, self._sampled(), strict=True)
+            for row, mode in np.argwhere(values < IMAGINARY)
+        ]
         return sorted(found, key=lambda mode: mode["frequency"])
 
     def fraction_imaginary(self):
@@ -63,25 +78,40 @@ class Spectrum:
         return float(np.average((mesh.frequencies < IMAGINARY).mean(1), weights=mesh.weights))
 
     def thermal(self):
-        """{temperature K, free_energy kJ/mol, entropy J/K/mol, heat_capacity J/K/mol} per mole of primitive cells.
+        """{temperature K, free_energy kJ/mol, entropy J/K/mol, heat_capacity J/K/mol} per mole of
+        primitive cells.
 
         Modes below 0.05 THz are left out: with imaginary ones, these numbers have no meaning.
         """
         found = self.phonopy.thermal_properties
         return {"temperature": np.asarray(found.temperatures).tolist()} | {
-            name: np.asarray(getattr(found, name)).tolist() for name in ("free_energy", "entropy", "heat_capacity")}
+            name: np.asarray(getattr(found, name)).tolist()
+            for name in ("free_energy", "entropy", "heat_capacity")
+        }
 
     def as_dict(self):
         """The report for programs: imaginary modes first."""
         modes, mesh = self.imaginary(), self.phonopy.mesh
         velocity = np.linalg.norm(mesh.group_velocities, axis=-1).max() * KM_PER_S
         return {
-            "imaginary": {"modes": len(modes), "fraction_of_mesh": self.fraction_imaginary(), "lowest": modes[:SHOWN]},
-            "lowest_frequency": float(self.frequencies.min()), "highest_frequency": float(self.frequencies.max()),
-            "residuals": self.residuals, **self.facts, "largest_group_velocity": float(velocity),
-            "relaxation": None if self.relaxation is None else self.relaxation.as_dict(), "thermal": self.thermal()}
+            "imaginary": {
+                "modes": len(modes),
+                "fraction_of_mesh": self.fraction_imaginary(),
+                "lowest": modes[:SHOWN],
+            },
+            "lowest_frequency": float(self.frequencies.min()),
+            "highest_frequency": float(self.frequencies.max()),
+            "residuals": self.residuals,
+            **self.facts,
+            "largest_group_velocity": float(velocity),
+            "relaxation": None if self.relaxation is None else self.relaxation.as_dict(),
+            "thermal": self.thermal(),
+        }
 
     def _sampled(self):
         """(q-points, frequencies) of each line of bands, then of the mesh."""
         bands, mesh = self.phonopy.band_structure, self.phonopy.mesh
-        return [*zip(bands.qpoints, bands.frequencies, strict=True), (mesh.qpoints, mesh.frequencies)]
+        return [
+            *zip(bands.qpoints, bands.frequencies, strict=True),
+            (mesh.qpoints, mesh.frequencies),
+        ]

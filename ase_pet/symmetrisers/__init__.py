@@ -1,7 +1,8 @@
 """Symmetrisers: one file each, with `wrap(model, argument) -> model`.
 
-What comes out honours the model contract, so every output, check and the calculator work on it unchanged. The name in
-`symmetrise=` is the file's name, with an argument after a colon where it takes one: "group:O".
+What comes out honours the model contract, so every output, check and the calculator work on it
+unchanged. The name in `symmetrise=` is the file's name, with an argument after a colon where it
+takes one: "group:O".
 """
 
 from .. import plugins
@@ -10,7 +11,10 @@ from ._sampled import KINDS as DRAWN  # symmetrisers whose frames can be drawn
 
 
 def symmetrise(model, name):
-    """The model, symmetrised as `name` says. Raises ValueError with the valid choices for an unknown name."""
+    """The model, symmetrised as `name` says.
+
+    Raises ValueError with the valid choices for an unknown name.
+    """
     kind, _, argument = name.partition(":")
     known = plugins.names(__name__)
     if kind not in known:
@@ -19,9 +23,10 @@ def symmetrise(model, name):
 
 
 def sampled(model, name, generator, draws=1):
-    """The model as ECSE sees it in training: each environment in some frames, which a torch.Generator draws by weight.
+    """The model as ECSE sees it in training: each environment in some frames, which a
+    torch.Generator draws by weight.
 
-    name: that of the symmetriser in the recipe, such as "ecse", "ecse:so3" or "ecse_layers", which draws anew for each
-    layer.
+    name: that of the symmetriser in the recipe, such as "ecse", "ecse:so3" or "ecse_layers", which
+    draws anew for each layer.
     """
     return DRAWN[name.partition(":")[0]](model, symmetrise(model, name).options, generator, draws)

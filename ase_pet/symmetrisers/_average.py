@@ -1,8 +1,9 @@
 """Means over fixed rotations of the whole structure: E = sum over g of a_g E(Q_g X), of any model.
 
-Vectors and tensors of other heads are turned back, d = sum over g of a_g Q_g^T d(Q_g X). Linear in what the model
-gives: size-extensive, as smooth and conservative as the model itself, without special cases. The result is symmetric
-under the rotations of the set; what remains for others falls with its size.
+Vectors and tensors of other heads are turned back, d = sum over g of a_g Q_g^T d(Q_g X). Linear in
+what the model
+gives: size-extensive, as smooth and conservative as the model itself, without special cases. The
+result is symmetric under the rotations of the set; what remains for others falls with its size.
 """
 
 from dataclasses import replace
@@ -16,9 +17,10 @@ from ._wrapped import Wrapped, classes
 class Model(Wrapped):
     """Any model, averaged over rotations (n, 3, 3) with weights (n,) that add up to 1.
 
-    chunk_edges: edges of rotated copies that the model sees at once, None for a default of the device; one copy of the
-    graph is the least. It bounds memory and changes results by rounding only. Of rotations that the model itself is
-    symmetric under, as a grid of orientations may be, one of each class is evaluated, with the weight of all.
+    chunk_edges: edges of rotated copies that the model sees at once, None for a default of the
+    device; one copy of the graph is the least. It bounds memory and changes results by rounding
+    only. Of rotations that the model itself is symmetric under, as a grid of orientations may be,
+    one of each class is evaluated, with the weight of all.
     """
 
     def __init__(self, model, rotations, weights, chunk_edges=None):
@@ -41,18 +43,33 @@ class Model(Wrapped):
 
     @torch.no_grad()
     def spread(self, graph):
-        """(n_structures,) standard deviations in eV of the energy of the bare model over the rotations of the set."""
-        rotations, weights = self.rotations.to(graph.pair_vectors.device), self.weights.to(graph.pair_vectors.device)
+        """(n_structures,) standard deviations in eV of the energy of the bare model over the
+        rotations of the set.
+        """
+        rotations, weights = (
+            self.rotations.to(graph.pair_vectors.device),
+            self.weights.to(graph.pair_vectors.device),
+        )
         reading = _readings.Reading()
-        energies = torch.cat([self._read(reading, graph, rotations[chunk])[:, :, 0] for chunk in self._pieces(graph)])
-        totals = energies.new_zeros(len(energies), graph.n_structures).index_add(1, graph.structure, energies)
+        energies = torch.cat(
+            [self._read(reading, graph, rotations[chunk])[:, :, 0] for chunk in self._pieces(graph)]
+        )
+        totals = energies.new_zeros(len(energies), graph.n_structures).index_add(
+            1, graph.structure, energies
+        )
         return (weights @ (totals - weights @ totals).square()).sqrt()
 
     def cost(self, graph):
         """What the evaluation of a graph takes, see `_cost.cost`."""
         copies, largest = len(self.rotations), self._pieces(graph)[0]
-        return _cost.summary(graph, copies * graph.n_atoms, copies * graph.n_atoms, copies * len(graph.centre),
-                             min(copies, largest.stop) * len(graph.centre), _cost.cost(self.model, graph)["ratio"])
+        return _cost.summary(
+            graph,
+            copies * graph.n_atoms,
+            copies * graph.n_atoms,
+            copies * len(graph.centre),
+            min(copies, largest.stop) * len(graph.centre),
+            _cost.cost(self.model, graph)["ratio"],
+        )
 
     def _pieces(self, graph):
         """Slices of the rotations that are evaluated at once."""
@@ -69,13 +86,22 @@ class Model(Wrapped):
             return (values + shift).flatten()
 
         turned = graph.pair_vectors.double() @ rotations.mT  # (n_rotations, P, 3)
-        found = reading(self.model, replace(
-            graph, n_structures=copies * graph.n_structures, structure=repeated(graph.structure, graph.n_structures),
-            pair_centre=repeated(graph.pair_centre, graph.n_atoms), volume=graph.volume.repeat(copies),
-            periodic=graph.periodic.repeat(copies),
-            pair_neighbour=repeated(graph.pair_neighbour, graph.n_atoms), numbers=graph.numbers.repeat(copies),
-            charge=graph.charge.repeat(copies), spin=graph.spin.repeat(copies),
-            pair_vectors=turned.to(graph.pair_vectors.dtype).flatten(0, 1)))
+        found = reading(
+            self.model,
+            replace(
+                graph,
+                n_structures=copies * graph.n_structures,
+                structure=repeated(graph.structure, graph.n_structures),
+                pair_centre=repeated(graph.pair_centre, graph.n_atoms),
+                volume=graph.volume.repeat(copies),
+                periodic=graph.periodic.repeat(copies),
+                pair_neighbour=repeated(graph.pair_neighbour, graph.n_atoms),
+                numbers=graph.numbers.repeat(copies),
+                charge=graph.charge.repeat(copies),
+                spin=graph.spin.repeat(copies),
+                pair_vectors=turned.to(graph.pair_vectors.dtype).flatten(0, 1),
+            ),
+        )
         back = rotations.mT.repeat_interleave(graph.n_atoms, 0)
         return reading.turned_back(found, back).view(copies, graph.n_atoms, reading.columns)
 

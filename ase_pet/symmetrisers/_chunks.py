@@ -1,8 +1,9 @@
 """Sums evaluated in pieces: bounded memory, exact derivatives.
 
-A sum of many terms that each need a network is split into parts. Where only the derivative with respect to geometry is
-wanted, each part is differentiated as soon as it is evaluated, and its graph is dropped. Derivatives of derivatives
-evaluate the parts again and keep the graph; so does training, whose weights are no inputs here.
+A sum of many terms that each need a network is split into parts. Where only the derivative with
+respect to geometry is wanted, each part is differentiated as soon as it is evaluated, and its graph
+is dropped. Derivatives of derivatives evaluate the parts again and keep the graph; so does
+training, whose weights are no inputs here.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ EDGES = {"cpu": 8192, "cuda": 262144}  # edges that a model sees at once
 
 @dataclass(frozen=True)
 class Part:
-    """Some terms of a sum: the slice that they read of each input, the slice of results they add to, anything else."""
+    """Some terms of a sum.
+
+    The slice that they read of each input, the slice of results they add to, anything else.
+    """
 
     reads: tuple[slice, ...]
     writes: slice
@@ -23,11 +27,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Sum:
-    """results (size, columns) = sum over parts of function(data, *slices of the inputs), a slice of the results each.
+    """results (size, columns) = sum over parts of function(data, *slices of the inputs), a slice of
+    the results each.
 
-    owners: for each input, the group of results (len(input),) that an element of it acts on, and on no other group;
-    groups (size,): the group of each result. With them one gradient, that of the first column, serves all weightings
-    of it that are the same within each group. Gradients of other columns evaluate the parts again.
+    owners: for each input, the group of results (len(input),) that an element of it acts on, and on
+    no other group;
+    groups (size,): the group of each result. With them one gradient, that of the first column,
+    serves all weightings of it that are the same within each group. Gradients of other columns
+    evaluate the parts again.
     """
 
     function: object
@@ -37,13 +44,23 @@ class Sum:
     columns: int
 
     def __call__(self, inputs, trainable):
-        """(size, columns) results, float64. trainable: whether the function has weights that want a gradient."""
-        if torch.is_grad_enabled() and not trainable and any(value.requires_grad for value in inputs):
+        """(size, columns) results, float64. trainable.
+
+        Whether the function has weights that want a gradient.
+        """
+        if (
+            torch.is_grad_enabled()
+            and not trainable
+            and any(value.requires_grad for value in inputs)
+        ):
             return _Differentiated.apply(self, *inputs)
         return self.evaluate(inputs)
 
     def evaluate(self, inputs):
-        """(size, columns) results by plain automatic differentiation; keeps the graph where gradients are enabled."""
+        """(size, columns) results by plain automatic differentiation.
+
+        Keeps the graph where gradients are enabled.
+        """
         results = inputs[0].new_zeros(len(self.groups), self.columns, dtype=torch.float64)
         for part in self.parts:
             pieces = [value[piece] for value, piece in zip(inputs, part.reads, strict=True)]
@@ -55,7 +72,10 @@ class Sum:
         results = torch.zeros_like(weights)
         gradients = [torch.zeros_like(value) for value in inputs]
         for part in self.parts:
-            pieces = [_leaf(value[piece], keep_graph) for value, piece in zip(inputs, part.reads, strict=True)]
+            pieces = [
+                _leaf(value[piece], keep_graph)
+                for value, piece in zip(inputs, part.reads, strict=True)
+            ]
             with torch.enable_grad():
                 value = self.function(part.data, *pieces)
                 slopes = _slopes(value, pieces, weights[part.writes], keep_graph)
@@ -81,17 +101,26 @@ class _Differentiated(torch.autograd.Function):
     def backward(ctx, weights):
         terms, count = ctx.terms, len(ctx.terms.owners)
         inputs, gradients = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        if not torch.is_grad_enabled() and not weights[:, 1:].any():  # nobody asks for the derivative of this gradient
+        if (
+            not torch.is_grad_enabled() and not weights[:, 1:].any()
+        ):  # nobody asks for the derivative of this gradient
             first = weights[:, 0]
-            of_group = first.new_zeros(int(terms.groups.max()) + 1).index_copy(0, terms.groups, first)
+            of_group = first.new_zeros(int(terms.groups.max()) + 1).index_copy(
+                0, terms.groups, first
+            )
             if torch.equal(of_group[terms.groups], first):
-                return None, *(gradient * _as(gradient, of_group[owner])
-                               for gradient, owner in zip(gradients, terms.owners, strict=True))
+                return None, *(
+                    gradient * _as(gradient, of_group[owner])
+                    for gradient, owner in zip(gradients, terms.owners, strict=True)
+                )
         return None, *terms.differentiate(inputs, weights, keep_graph=torch.is_grad_enabled())[1]
 
 
 def cuts(sizes, budget):
-    """Bounds [0, ..., n] that cut a list of things of these sizes (n,) into runs of about the budget, one at least."""
+    """Bounds [0, ....
+
+    N] that cut a list of things of these sizes (n,) into runs of about the budget, one at least.
+    """
     if not len(sizes):
         return [0]
     run = torch.div(sizes.cumsum(0) - sizes, budget, rounding_mode="floor")
@@ -107,7 +136,9 @@ def _slopes(value, pieces, weights, keep_graph):
     """Gradients of sum(weights * value), zero where the value does not depend on a piece."""
     if not value.requires_grad:
         return [torch.zeros_like(piece) for piece in pieces]
-    return torch.autograd.grad(value, pieces, weights, create_graph=keep_graph, materialize_grads=True)
+    return torch.autograd.grad(
+        value, pieces, weights, create_graph=keep_graph, materialize_grads=True
+    )
 
 
 def _as(like, values):

@@ -1,14 +1,18 @@
-"""What a model must be shown for the energy of one atom: its own edges, or all that messages reach it from.
+"""What a model must be shown for the energy of one atom: its own edges, or all that messages reach
+it from.
 
-Two kinds of fields serve `_rows`, Stars and Clusters, each for the atoms of a block. Both have a table of vectors with
-the entries of one atom after the other:
+Two kinds of fields serve `_rows`, Stars and Clusters, each for the atoms of a block. Both have a
+table of vectors with the entries of one atom after the other:
 
     start, count (n,)      entries of each atom
-    groups (n,)            group of each atom, owner (K,) of each entry: no entry acts on atoms of another group
+    groups (n,)            group of each atom, owner (K,) of each entry: no entry acts on atoms of
+                           another group
     edges_per_entry        directed edges that the model sees for an entry
-    table(vectors)         (K, 3) of the edges of the block, for clusters of all edges, sorted by atom
+    table(vectors)         (K, 3) of the edges of the block, for clusters of all edges, sorted by
+                           atom
     tokens(atom)           central tokens that the model sees for a row of that atom
-    scene(atom, entry, row, seen)   Graph of rows around the atoms (n_rows,), with entries (m,) of the rows (m,) seen
+    scene(atom, entry, row, seen)   Graph of rows around the atoms (n_rows,), with entries (m,) of
+                                    the rows (m,) seen
                            along vectors (m, 3), and the place (n_rows,) of these atoms in it
 """
 
@@ -27,7 +31,8 @@ CHUNK_PAIRS = 2**18  # ordered pairs of neighbours, or entries of clusters, that
 class Neighbours:
     """Directed edges of a graph within the cutoff, sorted by centre.
 
-    index (E,) among the edges of the graph; centre, neighbour (E,) atoms; start, count (n_atoms,) edges of each atom.
+    index (E,) among the edges of the graph; centre, neighbour (E,) atoms; start, count (n_atoms,)
+    edges of each atom.
     """
 
     graph: Graph
@@ -43,12 +48,21 @@ class Neighbours:
         return self.graph.edge_vectors.index_select(0, self.index).double()
 
     def blocks(self, hops):
-        """List of (atoms, edges): slices of all atoms and of their edges, about CHUNK_PAIRS pairs of edges each."""
+        """List of (atoms, edges).
+
+        Slices of all atoms and of their edges, about CHUNK_PAIRS pairs of edges each.
+        """
         sizes = self.count.square() * self.count.clamp_min(1) ** min(hops, 2)
         atoms = _chunks.cuts(sizes + 1, CHUNK_PAIRS)
         edges = torch.cat([self.count.new_zeros(1), self.count.cumsum(0)])[atoms].tolist()
-        return [(slice(*atom), slice(*edge)) for atom, edge in zip(zip(atoms, atoms[1:], strict=False),
-                                                                   zip(edges, edges[1:], strict=False), strict=True)]
+        return [
+            (slice(*atom), slice(*edge))
+            for atom, edge in zip(
+                zip(atoms, atoms[1:], strict=False),
+                zip(edges, edges[1:], strict=False),
+                strict=True,
+            )
+        ]
 
 
 def neighbours(graph, cutoff):
@@ -56,7 +70,9 @@ def neighbours(graph, cutoff):
     index = torch.nonzero(graph.edge_vectors.detach().double().square().sum(-1) < cutoff**2)[:, 0]
     index = index[torch.argsort(graph.centre[index], stable=True)]
     count = torch.bincount(graph.centre[index], minlength=graph.n_atoms)
-    return Neighbours(graph, index, graph.centre[index], graph.neighbour[index], count.cumsum(0) - count, count)
+    return Neighbours(
+        graph, index, graph.centre[index], graph.neighbour[index], count.cumsum(0) - count, count
+    )
 
 
 @dataclass(frozen=True)
@@ -81,10 +97,19 @@ class Stars:
     def scene(self, atom, entry, row, seen):
         """An atom for each row, then one atom for each element among the neighbours."""
         elements, kind = self.numbers.index_select(0, entry).unique(return_inverse=True)
-        numbers, structure = self.graph.numbers[self.atoms][atom], self.graph.structure[self.atoms][atom]
-        graph = replace(self.graph, one_sided=True, pair_centre=row, pair_neighbour=len(atom) + kind,
-                        pair_vectors=seen.to(self.graph.pair_vectors.dtype), numbers=torch.cat([numbers, elements]),
-                        structure=torch.cat([structure, torch.zeros_like(elements)]))
+        numbers, structure = (
+            self.graph.numbers[self.atoms][atom],
+            self.graph.structure[self.atoms][atom],
+        )
+        graph = replace(
+            self.graph,
+            one_sided=True,
+            pair_centre=row,
+            pair_neighbour=len(atom) + kind,
+            pair_vectors=seen.to(self.graph.pair_vectors.dtype),
+            numbers=torch.cat([numbers, elements]),
+            structure=torch.cat([structure, torch.zeros_like(elements)]),
+        )
         return graph, torch.arange(len(atom), device=atom.device)
 
 
@@ -92,17 +117,26 @@ def stars(near, atoms, edges):
     """Stars of a block of Neighbours."""
     count = near.count[atoms]
     groups = torch.arange(near.graph.n_atoms, device=count.device)[atoms]
-    return Stars(graph=near.graph, atoms=atoms, numbers=near.graph.numbers[near.neighbour[edges]],
-                 start=count.cumsum(0) - count, count=count, groups=groups, owner=near.centre[edges])
+    return Stars(
+        graph=near.graph,
+        atoms=atoms,
+        numbers=near.graph.numbers[near.neighbour[edges]],
+        start=count.cumsum(0) - count,
+        count=count,
+        groups=groups,
+        owner=near.centre[edges],
+    )
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Fields of models that pass messages: the pairs of each atom within some hops, and the atoms that they join.
+    """Fields of models that pass messages: the pairs of each atom within some hops, and the atoms
+    that they join.
 
-    edge (K,) of each pair, first and second (K,): its ends among the atoms of the cluster; node (M,) atoms of the
-    graph, one cluster after the other, node_start and node_count (n,); place (n,) of the atom itself in its cluster. An
-    atom and its periodic images are one: they see the same, however the structure is turned.
+    edge (K,) of each pair, first and second (K,): its ends among the atoms of the cluster; node
+    (M,) atoms of the graph, one cluster after the other, node_start and node_count (n,); place (n,)
+    of the atom itself in its cluster. An atom and its periodic images are one: they see the same,
+    however the structure is turned.
     """
 
     graph: Graph
@@ -130,17 +164,27 @@ class Clusters:
         node, _ = ranges(self.node_start[atom], self.node_count[atom])
         before = self.node_count[atom].cumsum(0) - self.node_count[atom]
         node = self.node[node]
-        graph = replace(self.graph, pair_centre=before[row] + self.first[entry],
-                        pair_neighbour=before[row] + self.second[entry], numbers=self.graph.numbers[node],
-                        pair_vectors=seen.to(self.graph.pair_vectors.dtype), structure=self.graph.structure[node])
+        graph = replace(
+            self.graph,
+            pair_centre=before[row] + self.first[entry],
+            pair_neighbour=before[row] + self.second[entry],
+            numbers=self.graph.numbers[node],
+            pair_vectors=seen.to(self.graph.pair_vectors.dtype),
+            structure=self.graph.structure[node],
+        )
         return graph, before + self.place[atom]
 
 
 def clusters(near, atoms, hops):
-    """Clusters of a block of Neighbours: all pairs of the atoms that are no more than `hops` edges away."""
+    """Clusters of a block of Neighbours.
+
+    All pairs of the atoms that are no more than `hops` edges away.
+    """
     graph, n_atoms, n_pairs = near.graph, near.graph.n_atoms, len(near.graph.pair_centre)
     centre = torch.arange(n_atoms, device=near.count.device)[atoms]
-    own = torch.arange(len(centre), device=centre.device) * n_atoms + centre  # cluster * n_atoms + atom
+    own = (
+        torch.arange(len(centre), device=centre.device) * n_atoms + centre
+    )  # cluster * n_atoms + atom
     whole = own
     for _ in range(hops):
         edge, cluster = _edges(near, whole)
@@ -150,15 +194,27 @@ def clusters(near, atoms, hops):
     cluster, pair = pair // max(1, n_pairs), pair % max(1, n_pairs)
     ends = [cluster * n_atoms + end[pair] for end in (graph.pair_centre, graph.pair_neighbour)]
     node = torch.cat([whole, *ends]).unique()
-    count, node_count = (torch.bincount(values, minlength=len(centre)) for values in (cluster, node // n_atoms))
+    count, node_count = (
+        torch.bincount(values, minlength=len(centre)) for values in (cluster, node // n_atoms)
+    )
     node_start = node_count.cumsum(0) - node_count
     first, second = (torch.searchsorted(node, end) - node_start[cluster] for end in ends)
     position = torch.empty(2 * n_pairs, dtype=torch.int64, device=edge.device)
     position[near.index] = torch.arange(len(near.index), device=edge.device)
-    return Clusters(graph=graph, edge=position[pair], first=first, second=second, start=count.cumsum(0) - count,
-                    count=count, node=node % n_atoms, node_start=node_start, node_count=node_count,
-                    place=torch.searchsorted(node, own) - node_start, groups=graph.structure[atoms],
-                    owner=graph.structure[atoms][cluster])
+    return Clusters(
+        graph=graph,
+        edge=position[pair],
+        first=first,
+        second=second,
+        start=count.cumsum(0) - count,
+        count=count,
+        node=node % n_atoms,
+        node_start=node_start,
+        node_count=node_count,
+        place=torch.searchsorted(node, own) - node_start,
+        groups=graph.structure[atoms],
+        owner=graph.structure[atoms][cluster],
+    )
 
 
 def _edges(near, whole):
@@ -171,17 +227,20 @@ def _edges(near, whole):
 def hops(model):
     """How many edges away an atom's energy depends on the edges of atoms; 0 for a local model.
 
-    A token knows the edges of its centre, and each exchange of messages lets it know those of its neighbours. Exchanges
-    are those between layers, and in PET of the type feedforward that after the last layer, too. Where cutoffs adapt,
-    the weight of an edge depends on the edges of both of its ends. Raises ValueError for a model that does not say.
+    A token knows the edges of its centre, and each exchange of messages lets it know those of its
+    neighbours. Exchanges are those between layers, and in PET of the type feedforward that after
+    the last layer, too. Where cutoffs adapt, the weight of an edge depends on the edges of both of
+    its ends. Raises ValueError for a model that does not say.
     """
     if model.local:
         return 0
     settings = model.settings
     layers = getattr(settings, "num_gnn_layers", getattr(settings, "n_gnn_layers", None))
     if layers is None:
-        raise ValueError("`symmetrise` 'ecse': the settings of this model do not say how many message-passing layers "
-                         "it has (`num_gnn_layers`): use group:O, group:I or quadrature:L")
+        raise ValueError(
+            "`symmetrise` 'ecse': the settings of this model do not say how many message-passing"
+            " layers it has (`num_gnn_layers`): use group:O, group:I or quadrature:L"
+        )
     last = getattr(settings, "featurizer_type", "residual") == "feedforward"
     adaptive = getattr(settings, "num_neighbors_adaptive", None) is not None
     return layers - 1 + last + adaptive

@@ -14,9 +14,11 @@ HANDS = ((1.0, 1.0, 1.0), (1.0, -1.0, 1.0))  # signs of the axes of a frame and 
 class Rows:
     """Environments to evaluate, and how much each counts for its atom.
 
-    vectors (m, 3) in A, which rows may share, and source (m,), the entry of the field that each stands for. Of each
-    row: start, count (n_rows,): its vectors; axes (n_rows, 3, 3): the frame in which it is seen, columns e1 e2 e3; back
-    (n_rows, 3, 3): B of `_readings`, which turns back what is read there; atom and weights (n_rows,). All float64.
+    vectors (m, 3) in A, which rows may share, and source (m,), the entry of the field that each
+    stands for. Of each
+    row: start, count (n_rows,): its vectors; axes (n_rows, 3, 3): the frame in which it is seen,
+    columns e1 e2 e3; back (n_rows, 3, 3): B of `_readings`, which turns back what is read there;
+    atom and weights (n_rows,). All float64.
     """
 
     field: _fields.Stars | _fields.Clusters
@@ -35,7 +37,10 @@ class Rows:
         return self.field.edges_per_entry * self.count
 
     def sums(self, model, reading, chunk_edges, trainable):
-        """(n_atoms, columns) sums over the rows of each atom of weight times what is read, turned back."""
+        """(n_atoms, columns) sums over the rows of each atom of weight times what is read.
+
+        Turned back.
+        """
         groups = self.field.groups
 
         def evaluate(chunk, vectors, axes, back, weights):
@@ -44,13 +49,22 @@ class Rows:
             scene, place = self.field.scene(self.atom[chunk], self.source[entry], row, seen)
             found = reading(model, scene).index_select(0, place)
             found = weights[:, None] * reading.turned_back(found, back)
-            return found.new_zeros(len(groups), reading.columns).index_add(0, self.atom[chunk], found)
+            return found.new_zeros(len(groups), reading.columns).index_add(
+                0, self.atom[chunk], found
+            )
 
-        parts = [_chunks.Part((slice(None), chunk, chunk, chunk), slice(None), chunk)
-                 for chunk in self.chunks(chunk_edges)]
+        parts = [
+            _chunks.Part((slice(None), chunk, chunk, chunk), slice(None), chunk)
+            for chunk in self.chunks(chunk_edges)
+        ]
         owner = groups[self.atom]
-        terms = _chunks.Sum(evaluate, parts, (self.field.owner[self.source], owner, owner, owner), groups,
-                            reading.columns)
+        terms = _chunks.Sum(
+            evaluate,
+            parts,
+            (self.field.owner[self.source], owner, owner, owner),
+            groups,
+            reading.columns,
+        )
         return terms((self.vectors, self.axes, self.back, self.weights), trainable)
 
     def chunks(self, chunk_edges):
@@ -60,11 +74,16 @@ class Rows:
 
 
 def rows(field, table, frames, auxiliary, lines, options):
-    """Rows of all environments of the atoms of a field: in each frame, in its mirror image, on lines.
+    """Rows of all environments of the atoms of a field: in each frame, in its mirror image, on
+    lines.
 
-    table (K, 3): vectors of the field; auxiliary (n,): w_aux; options: `parity`, whether mirror images count, `turns`.
+    table (K, 3): vectors of the field; auxiliary (n,): w_aux; options: `parity`, whether mirror
+    images count, `turns`.
     """
-    share, hands = 1 / (frames.total + auxiliary), frames.axes.new_tensor(HANDS[:1 + options.parity])
+    share, hands = (
+        1 / (frames.total + auxiliary),
+        frames.axes.new_tensor(HANDS[: 1 + options.parity]),
+    )
     axes = (frames.axes[:, None] * hands[:, None]).flatten(0, 1)
     weights = (frames.weights * share[frames.atom] / len(hands)).repeat_interleave(len(hands))
     atom = frames.atom.repeat_interleave(len(hands))
@@ -73,9 +92,13 @@ def rows(field, table, frames, auxiliary, lines, options):
     view, straight, back, part = _auxiliary.views(lines, options.turns, hands)
     owner = lines.atom[view]
     return Rows(
-        field=field, vectors=torch.cat([table, _auxiliary.seen(lines, line, table[entry], options.turns)]),
+        field=field,
+        vectors=torch.cat([table, _auxiliary.seen(lines, line, table[entry], options.turns)]),
         source=torch.cat([torch.arange(len(table), device=entry.device), entry]),
         start=torch.cat([field.start[atom], (entries.cumsum(0) - entries)[view] + len(table)]),
-        count=torch.cat([field.count[atom], entries[view]]), axes=torch.cat([axes, straight]),
-        back=torch.cat([axes, back]), atom=torch.cat([atom, owner]),
-        weights=torch.cat([weights, part * lines.weights[view] * (auxiliary * share)[owner]]))
+        count=torch.cat([field.count[atom], entries[view]]),
+        axes=torch.cat([axes, straight]),
+        back=torch.cat([axes, back]),
+        atom=torch.cat([atom, owner]),
+        weights=torch.cat([weights, part * lines.weights[view] * (auxiliary * share)[owner]]),
+    )

@@ -8,15 +8,20 @@ from . import _readings
 
 
 def classes(model, turns):
-    """(n,) classes of orthogonal matrices (n, 3, 3), turned by which a structure gives the same, each its own if unknown."""
+    """(n,) classes of orthogonal matrices (n, 3, 3), turned by which a structure gives the same.
+
+    Each its own if unknown.
+    """
     known = getattr(model, "same_turns", None)
     return torch.arange(len(turns), device=turns.device) if known is None else known(turns)
 
 
 class Wrapped(nn.Module):
-    """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the inner model's.
+    """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the
+    inner model's.
 
-    Everything comes from `mean(graph, reading)`, (n_atoms, columns) float64, which subclasses define.
+    Everything comes from `mean(graph, reading)`, (n_atoms, columns) float64, which subclasses
+    define.
     """
 
     def __init__(self, model):
@@ -27,7 +32,8 @@ class Wrapped(nn.Module):
         return self.mean(graph, _readings.Reading())[:, 0]
 
     def predict(self, graph, names):
-        """{head: (n_atoms, components)} float64 of the named heads: numbers, vectors and tensors are turned back.
+        """{head: (n_atoms, components)} float64 of the named heads: numbers, vectors and tensors
+        are turned back.
 
         Raises ValueError for an unknown head, and for one whose components are not 1, 3 or 9.
         """
@@ -35,12 +41,16 @@ class Wrapped(nn.Module):
         return reading.by_head(self.mean(graph, reading))
 
     def last_layer(self, graph):
-        """Energies (n_atoms,) in eV and means (n_atoms, F) of the features of the last layer, in which they are linear.
+        """Energies (n_atoms,) in eV and means (n_atoms, F) of the features of the last layer, in
+        which they are linear.
 
         Raises ValueError for a model without uncertainties.
         """
         if self.uncertainty is None:
-            raise ValueError("this model has no uncertainties, so nothing says what the features of its last layer are")
+            raise ValueError(
+                "this model has no uncertainties, so nothing says what the features of its last"
+                " layer are"
+            )
         values = self.mean(graph, _readings.Reading(features=len(self.uncertainty.factor)))
         return values[:, 0], values[:, 1:]
 
@@ -82,7 +92,10 @@ class Wrapped(nn.Module):
 
     @property
     def uncertainty(self):
-        """What the model inside has, or None: the covariance is that of its own features in training."""
+        """What the model inside has, or None.
+
+        The covariance is that of its own features in training.
+        """
         return getattr(self.model, "uncertainty", None)
 
     @property
@@ -95,16 +108,23 @@ class Wrapped(nn.Module):
 
     @torch.no_grad()
     def residual(self, graph, orientations=8, seed=0):
-        """(n_structures,) standard deviations in eV of the energy over random orientations: what symmetry still lacks.
+        """(n_structures,) standard deviations in eV of the energy over random orientations: what
+        symmetry still lacks.
 
         orientations: number of elements of O(3), drawn with the seed. Each costs one evaluation.
         """
-        turns = random_orthogonal(orientations, torch.Generator().manual_seed(seed)).to(graph.pair_vectors.device)
+        turns = random_orthogonal(orientations, torch.Generator().manual_seed(seed)).to(
+            graph.pair_vectors.device
+        )
         vectors = graph.pair_vectors.double()
         totals = []
         for turn in turns:
-            energies = self(graph.with_vectors((vectors @ turn.T).to(graph.pair_vectors.dtype))).double()
-            totals.append(energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies))
+            energies = self(
+                graph.with_vectors((vectors @ turn.T).to(graph.pair_vectors.dtype))
+            ).double()
+            totals.append(
+                energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)
+            )
         return torch.stack(totals).std(0, correction=0)
 
     @property

@@ -1,4 +1,7 @@
-"""Training: a recipe and data in, a calculator folder out. `ase-pet train RECIPE.toml` calls `train`."""
+"""Training: a recipe and data in, a calculator folder out.
+
+`ase-pet train RECIPE.toml` calls `train`.
+"""
 
 from .recipe import Recipe, read
 from .run import train

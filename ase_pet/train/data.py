@@ -1,4 +1,7 @@
-"""Training data: structures with reference energies, forces, stresses and dipoles, as batches of rotated graphs."""
+"""Training data.
+
+Structures with reference energies, forces, stresses and dipoles, as batches of rotated graphs.
+"""
 
 import io
 from dataclasses import dataclass
@@ -19,8 +22,8 @@ SPLITS = ("train", "val", "test")
 class Sample:
     """A structure with its labels; what the reference does not give is NaN.
 
-    energy eV, without composition energies once `Dataset` has removed them; forces (n, 3) eV/A; virial (3, 3) eV; dipole (3,)
-    e A, NaN as well where none is trained.
+    energy eV, without composition energies once `Dataset` has removed them; forces (n, 3) eV/A;
+    virial (3, 3) eV; dipole (3,) e A, NaN as well where none is trained.
     """
 
     structure: graph.Structure
@@ -34,7 +37,10 @@ class Sample:
 
 @dataclass
 class Batch:
-    """A Graph and its targets: energy (B,), forces (n, 3), virial (B, 3, 3), dipole (B, 3), n_atoms (B,), all float64."""
+    """A Graph and its targets.
+
+    Energy (B,), forces (n, 3), virial (B, 3, 3), dipole (B, 3), n_atoms (B,), all float64.
+    """
 
     graph: graph.Graph
     energy: torch.Tensor
@@ -45,22 +51,36 @@ class Batch:
 
 
 def read(recipe, species, cutoff):
-    """{split: list of Sample} of the recipe's files. Raises ValueError that names the file and the structure."""
+    """{split: list of Sample} of the recipe's files.
+
+    Raises ValueError that names the file and the structure.
+    """
     splits, seen = {split: [] for split in SPLITS}, set()
     for name, k, atoms, split in _labelled(recipe):
         if split != "train" and (name, k) in seen:
-            continue  # a file that is listed twice counts twice in training, not among what is measured
+            # a file that is listed twice counts twice in training, not among what is measured
+            continue
         seen.add((name, k))
-        splits[split].append(_sample(atoms, species, cutoff, f"`{name}`, structure {k}", recipe.loss.dipole > 0))
+        splits[split].append(
+            _sample(atoms, species, cutoff, f"`{name}`, structure {k}", recipe.loss.dipole > 0)
+        )
     for split in ("train", "val"):
         if not splits[split]:
-            raise ValueError(f"recipe `{recipe.name}`: no structures to {'train on' if split == 'train' else 'choose by'}"
-                             f" (split {split!r})")
-        if recipe.loss.dipole > 0 and not any(np.isfinite(sample.dipole).all() for sample in splits[split]):
-            raise ValueError(f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure of the "
-                             f"split {split!r} has a `dipole`")
+            raise ValueError(
+                f"recipe `{recipe.name}`: no structures to"
+                f" {'train on' if split == 'train' else 'choose by'} (split {split!r})"
+            )
+        if recipe.loss.dipole > 0 and not any(
+            np.isfinite(sample.dipole).all() for sample in splits[split]
+        ):
+            raise ValueError(
+                f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure"
+                f" of the split {split!r} has a `dipole`"
+            )
     if recipe.data.limit is not None:
-        order = np.random.default_rng(recipe.seed).permutation(len(splits["train"]))[:recipe.data.limit]
+        order = np.random.default_rng(recipe.seed).permutation(len(splits["train"]))[
+            : recipe.data.limit
+        ]
         splits["train"] = [splits["train"][k] for k in sorted(order)]
     return splits
 
@@ -74,8 +94,10 @@ def _labelled(recipe):
         for k, atoms in enumerate(_atoms(recipe, name)):
             split = atoms.info.get(recipe.data.split_key)
             if split not in SPLITS:
-                raise ValueError(f"`{name}`, structure {k}: `{recipe.data.split_key}` is {split!r}, expected one of "
-                                 f"{', '.join(SPLITS)}")
+                raise ValueError(
+                    f"`{name}`, structure {k}: `{recipe.data.split_key}` is {split!r}, expected one"
+                    f" of {', '.join(SPLITS)}"
+                )
             yield name, k, atoms, split
 
 
@@ -89,8 +111,8 @@ def _atoms(recipe, name):
 def structures(path, index=":"):
     """What ASE reads from a file, all of its structures by default.
 
-    A compressed file is read whole first: ASE goes back in it for each structure, and would decompress it from its start
-    each time.
+    A compressed file is read whole first: ASE goes back in it for each structure, and would
+    decompress it from its start each time.
     """
     path = Path(path)
     if path.suffix not in (".bz2", ".gz", ".xz"):
@@ -108,13 +130,24 @@ def _sample(atoms, species, cutoff, where, dipole=False):
         raise ValueError(f"{where}: {error}") from None
     labels = atoms.calc.results if atoms.calc is not None else {}
     if "energy" not in labels:
-        raise ValueError(f"{where}: no reference energy (ASE reads it from `energy` in the comment line)")
+        raise ValueError(
+            f"{where}: no reference energy (ASE reads it from `energy` in the comment line)"
+        )
     stress = labels.get("stress")
-    virial = np.full((3, 3), np.nan) if stress is None else _full(np.asarray(stress)) * structure.volume
+    virial = (
+        np.full((3, 3), np.nan) if stress is None else _full(np.asarray(stress)) * structure.volume
+    )
     forces = np.asarray(labels.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
     vector = _dipole(structure, labels, where) if dipole else np.full(3, np.nan)
-    return Sample(structure, graph.half_list(structure, cutoff), float(labels["energy"]), forces, virial, vector,
-                  str(atoms.info.get("config_type", "")))
+    return Sample(
+        structure,
+        graph.half_list(structure, cutoff),
+        float(labels["energy"]),
+        forces,
+        virial,
+        vector,
+        str(atoms.info.get("config_type", "")),
+    )
 
 
 def _dipole(structure, labels, where):
@@ -123,8 +156,10 @@ def _dipole(structure, labels, where):
     if vector.shape != (3,):
         raise ValueError(f"{where}: `dipole` has shape {vector.shape}: expected (3,), in e A")
     if np.isfinite(vector).any() and (structure.pbc.any() or structure.charge):
-        raise ValueError(f"{where}: `dipole` of a {'periodic' if structure.pbc.any() else 'charged'} structure: "
-                         "expected neutral molecules only")
+        raise ValueError(
+            f"{where}: `dipole` of a {'periodic' if structure.pbc.any() else 'charged'} structure: "
+            "expected neutral molecules only"
+        )
     return vector
 
 
@@ -135,14 +170,19 @@ def _full(stress):
 def fit_composition(numbers, energies, species, robust=False):
     """{Z: eV} by least squares of energies (B,) in eV on the numbers of atoms of each species.
 
-    numbers: list of (n,) arrays of atomic numbers. robust: energies far from the rest, beyond the median of the deviations,
-    count linearly (`soft_l1` of scipy).
+    numbers: list of (n,) arrays of atomic numbers. robust: energies far from the rest, beyond the
+    median of the deviations, count linearly (`soft_l1` of scipy).
     """
-    counts, energies = np.array([[np.sum(atoms == z) for z in species] for atoms in numbers], dtype=float), np.asarray(energies)
+    counts, energies = (
+        np.array([[np.sum(atoms == z) for z in species] for atoms in numbers], dtype=float),
+        np.asarray(energies),
+    )
     solution, *_ = np.linalg.lstsq(counts, energies, rcond=None)
     scale = np.median(np.abs(counts @ solution - energies))
     if robust and scale > 0:
-        solution = least_squares(lambda x: counts @ x - energies, solution, loss="soft_l1", f_scale=scale).x
+        solution = least_squares(
+            lambda x: counts @ x - energies, solution, loss="soft_l1", f_scale=scale
+        ).x
     return dict(zip(species, solution.tolist(), strict=True))
 
 
@@ -153,15 +193,23 @@ def remove_composition(samples, composition):
 
 
 def spreads(samples):
-    """Root mean squares over the samples: energy per atom (eV), force components (eV/A), virial per atom (eV), and
+    """Root mean squares over the samples: energy per atom (eV), force components (eV/A), virial per
+    atom (eV), and
     dipole components (e A).
     """
     energy = np.array([sample.energy / len(sample.structure) for sample in samples])
     forces = np.concatenate([sample.forces.ravel() for sample in samples])
     virial = np.concatenate([sample.virial.ravel() / len(sample.structure) for sample in samples])
     dipole = np.concatenate([sample.dipole for sample in samples])
-    return {name: _rms(values) for name, values in
-            (("energy", energy), ("forces", forces), ("stress", virial), ("dipole", dipole))}
+    return {
+        name: _rms(values)
+        for name, values in (
+            ("energy", energy),
+            ("forces", forces),
+            ("stress", virial),
+            ("dipole", dipole),
+        )
+    }
 
 
 def _rms(values):
@@ -184,7 +232,9 @@ def shortest_distances(samples):
 
 def collate(samples, dtype, device, generator=None):
     """Batch of samples; with a generator each structure is turned by a random element of O(3)."""
-    batch = graph.build([s.structure for s in samples], [s.pairs for s in samples], dtype=torch.float64)
+    batch = graph.build(
+        [s.structure for s in samples], [s.pairs for s in samples], dtype=torch.float64
+    )
     forces = torch.from_numpy(np.concatenate([sample.forces for sample in samples]))
     virial = torch.from_numpy(np.stack([sample.virial for sample in samples]))
     dipole = torch.from_numpy(np.stack([sample.dipole for sample in samples]))
@@ -197,4 +247,6 @@ def collate(samples, dtype, device, generator=None):
         dipole = torch.einsum("bij,bj->bi", turn, dipole)
     energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
     n_atoms = torch.tensor([len(sample.structure) for sample in samples], dtype=torch.float64)
-    return Batch(batch.to(device, dtype), *(t.to(device) for t in (energy, forces, virial, dipole, n_atoms)))
+    return Batch(
+        batch.to(device, dtype), *(t.to(device) for t in (energy, forces, virial, dipole, n_atoms))
+    )

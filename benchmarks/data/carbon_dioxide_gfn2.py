@@ -1,10 +1,13 @@
 """Carbon dioxide, GFN2-xTB: molecules that bend through a line, to train a model that knows lines.
 
-    python benchmarks/data/carbon_dioxide_gfn2.py benchmarks/data/carbon_dioxide_gfn2.extxyz       (pip install tblite ase)
+    python benchmarks/data/carbon_dioxide_gfn2.py benchmarks/data/carbon_dioxide_gfn2.extxyz       (pip
+                                                                                                   install
+                                                                                                   tblite
+                                                                                                   ase)
     ase-pet train benchmarks/data/carbon_dioxide_gfn2.toml --output runs/carbon-dioxide
 
-800 molecules with bonds of 1.06 to 1.32 A at 110 to 180 degrees, in random orientations; every tenth is for `val`, every
-tenth for `test`. For benchmarks/ecse_stiffness.py; a minute on one core.
+800 molecules with bonds of 1.06 to 1.32 A at 110 to 180 degrees, in random orientations; every
+tenth is for `val`, every tenth for `test`. For benchmarks/ecse_stiffness.py; a minute on one core.
 """
 
 import sys
@@ -22,9 +25,11 @@ def main():
     """Command line."""
     random, found = np.random.default_rng(SEED), []
     for k in range(COUNT):
-        angle = np.deg2rad(180 - 70 * random.random()**1.5)
+        angle = np.deg2rad(180 - 70 * random.random() ** 1.5)
         first, second = random.uniform(1.06, 1.32, 2)
-        atoms = Atoms("COO", [[0, 0, 0], [first, 0, 0], second * np.array([np.cos(angle), np.sin(angle), 0])])
+        atoms = Atoms(
+            "COO", [[0, 0, 0], [first, 0, 0], second * np.array([np.cos(angle), np.sin(angle), 0])]
+        )
         atoms.rotate(360 * random.random(), random.normal(size=3))
         atoms.calc = TBLite(method="GFN2-xTB", accuracy=0.01, verbosity=0)
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}

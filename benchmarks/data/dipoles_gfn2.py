@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Energies, forces and dipoles of small molecules by GFN2-xTB, to train a model of dipoles.
 
-usage: dipoles_gfn2.py OUT.extxyz [--seed S] | dipoles_gfn2.py --check
-Needs tblite (pip install tblite), in an environment of its own. Molecules of ASE's g2 set: H, C, N, O, neutral, closed
-shells, 2 to 9 atoms. Of each, RUNS Langevin runs at 300 to 600 K from a random orientation, SNAPSHOTS of each. Runs, not
-snapshots, are split: neighbours in time look alike. The molecules in UNSEEN go to OUT_unseen.extxyz and into no split
-that is trained on. Molecules that are in the files are skipped, so that a killed run may be started again; each molecule
-has a seed of its own.
+usage: dipoles_gfn2.py OUT.extxyz [--seed S] | dipoles_gfn2.py --check Needs tblite (pip install
+tblite), in an environment of its own. Molecules of ASE's g2 set: H, C, N, O, neutral, closed
+shells, 2 to 9 atoms. Of each, RUNS Langevin runs at 300 to 600 K from a random orientation,
+SNAPSHOTS of each. Runs, not snapshots, are split: neighbours in time look alike. The molecules in
+UNSEEN go to OUT_unseen.extxyz and into no split that is trained on. Molecules that are in the files
+are skipped, so that a killed run may be started again; each molecule has a seed of its own.
 
---check: dipole against the derivative of the energy with respect to a uniform field, d = -dE/dF, and its direction in
-molecules where it is known.
+--check: dipole against the derivative of the energy with respect to a uniform field, d = -dE/dF,
+and its direction in molecules where it is known.
 """
 
 import argparse
@@ -27,7 +27,10 @@ from tblite.interface import Calculator
 from tblite.library import ffi
 
 METHOD = "GFN2-xTB"
-LEFT_OUT = ("O3", "CH2_s1A1d")  # one determinant does not describe ozone; singlet methylene reacts with anything
+LEFT_OUT = (
+    "O3",
+    "CH2_s1A1d",
+)  # one determinant does not describe ozone; singlet methylene reacts with anything
 UNSEEN = ("CH3OH", "HCOOH", "CH3CN", "CH3CONH2", "H2CCO", "CH2NHCH2")
 RUNS = ("train", "train", "train", "train", "val", "test")
 SNAPSHOTS = 10
@@ -40,13 +43,21 @@ def names():
     for name in g2.names:
         atoms = molecule(name)
         closed = atoms.numbers.sum() % 2 == 0 and not atoms.get_initial_magnetic_moments().any()
-        if closed and 2 <= len(atoms) <= 9 and set(atoms.symbols) <= set("HCNO") and name not in LEFT_OUT:
+        if (
+            closed
+            and 2 <= len(atoms) <= 9
+            and set(atoms.symbols) <= set("HCNO")
+            and name not in LEFT_OUT
+        ):
             found.append(name)
     return sorted(found)
 
 
 def calculator():
-    """GFN2-xTB; `dipole` in its results is in e A, whatever its documentation says (see --check)."""
+    """GFN2-xTB.
+
+    `dipole` in its results is in e A, whatever its documentation says (see --check).
+    """
     return TBLite(method=METHOD, accuracy=0.1, verbosity=0)
 
 
@@ -56,15 +67,29 @@ def snapshots(name, rng, split):
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     atoms.positions = atoms.positions @ turn.T
     atoms.calc = calculator()
-    atoms.set_momenta(rng.normal(size=(len(atoms), 3)) * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None])
-    run = Langevin(atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng, fixcm=False)
+    atoms.set_momenta(
+        rng.normal(size=(len(atoms), 3))
+        * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None]
+    )
+    run = Langevin(
+        atoms,
+        0.5 * units.fs,
+        temperature_K=temperature,
+        friction=0.02 / units.fs,
+        rng=rng,
+        fixcm=False,
+    )
     run.run(EQUILIBRATION)
     for _ in range(SNAPSHOTS):
         run.run(INTERVAL)
         results = atoms.calc.results
         copy = type(atoms)(atoms.symbols, atoms.positions - atoms.get_center_of_mass())
-        copy.calc = SinglePointCalculator(copy, energy=results["energy"], forces=results["forces"].copy(),
-                                          dipole=results["dipole"].copy())
+        copy.calc = SinglePointCalculator(
+            copy,
+            energy=results["energy"],
+            forces=results["forces"].copy(),
+            dipole=results["dipole"].copy(),
+        )
         copy.info.update(config_type=name, split=split, temperature=round(temperature))
         found.append(copy)
     return found
@@ -74,7 +99,12 @@ def generate(out, seed):
     """Append what the files lack, one molecule after the other."""
     out = Path(out)
     unseen = out.with_name(f"{out.stem}_unseen{out.suffix}")
-    done = {atoms.info["config_type"] for path in (out, unseen) if path.exists() for atoms in read(path, ":")}
+    done = {
+        atoms.info["config_type"]
+        for path in (out, unseen)
+        if path.exists()
+        for atoms in read(path, ":")
+    }
     for number, name in enumerate(names()):
         if name in done:
             continue
@@ -97,18 +127,27 @@ def energy(atoms, field):
 
 def check(step=1e-3):
     """Print dipoles, their size in Debye and their difference from -dE/dF."""
-    for name, direction in (("H2O", "from O to H"), ("HF", "from F to H"), ("CO", "from O to C"), ("NH3", "from N to H")):
+    for name, direction in (
+        ("H2O", "from O to H"),
+        ("HF", "from F to H"),
+        ("CO", "from O to C"),
+        ("NH3", "from N to H"),
+    ):
         atoms = molecule(name)
         atoms.rotate(37, (1, 2, 3))
         atoms.calc = TBLite(method=METHOD, accuracy=1e-3, verbosity=0)
         atoms.get_potential_energy()
         dipole = atoms.calc.results["dipole"]
-        slope = [-(energy(atoms, step * e) - energy(atoms, -step * e)) / (2 * step) for e in np.eye(3)]
+        slope = [
+            -(energy(atoms, step * e) - energy(atoms, -step * e)) / (2 * step) for e in np.eye(3)
+        ]
         heavy = atoms.symbols == direction.split()[1]
         axis = atoms.positions[~heavy].mean(0) - atoms.positions[heavy].mean(0)
         along = dipole @ axis / np.linalg.norm(axis) / units.Debye
-        print(f"{name}: dipole {dipole} e A; {along:+.3f} D along the axis {direction}; "
-              f"largest difference from -dE/dF {np.abs(dipole - slope).max():.1e} e A")
+        print(
+            f"{name}: dipole {dipole} e A; {along:+.3f} D along the axis {direction}; "
+            f"largest difference from -dE/dF {np.abs(dipole - slope).max():.1e} e A"
+        )
 
 
 def main():

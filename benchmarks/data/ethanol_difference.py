@@ -1,13 +1,14 @@
-"""Ethanol: few expensive labels and many cheap ones, made into many nearly expensive ones by the difference of both.
+"""Ethanol: few expensive labels and many cheap ones, made into many nearly expensive ones by the
+difference of both.
 
-    python benchmarks/data/ethanol_difference.py difference --cheap GFN2 ... --expensive PBE ... --out OUT
-    ase-pet train benchmarks/data/ethanol_difference.toml --output runs/ethanol-difference
+    python benchmarks/data/ethanol_difference.py difference --cheap GFN2 ... --expensive PBE ...
+    --out OUT ase-pet train benchmarks/data/ethanol_difference.toml --output runs/ethanol-difference
     python benchmarks/data/ethanol_difference.py sum --cheap GFN2 ... --expensive PBE ... --out OUT
 
-difference: energies and forces of PBE minus those of GFN2-xTB, for the structures that have both, with their splits. A
-model learns it from few structures, as it is smaller and smoother than either. sum: GFN2-xTB plus what the model says, for
-the structures for training that PBE has not labelled; `info["labels"]` says that it is no calculation. All are files of
-extended XYZ.
+difference: energies and forces of PBE minus those of GFN2-xTB, for the structures that have both,
+with their splits. A model learns it from few structures, as it is smaller and smoother than either.
+sum: GFN2-xTB plus what the model says, for the structures for training that PBE has not labelled;
+`info["labels"]` says that it is no calculation. All are files of extended XYZ.
 """
 
 import argparse
@@ -35,20 +36,47 @@ def main():
     parser.add_argument("--cheap", nargs="+", required=True)
     parser.add_argument("--expensive", nargs="+", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--calculator", nargs="+", default=["runs/ethanol-difference"], help="of several the mean")
+    parser.add_argument(
+        "--calculator", nargs="+", default=["runs/ethanol-difference"], help="of several the mean"
+    )
     arguments = parser.parse_args()
-    cheap, expensive = ({atoms.info["config_id"]: atoms for name in names for atoms in structures(name)}
-                        for names in (arguments.cheap, arguments.expensive))
+    cheap, expensive = (
+        {atoms.info["config_id"]: atoms for name in names for atoms in structures(name)}
+        for names in (arguments.cheap, arguments.expensive)
+    )
     if arguments.what == "difference":
-        found = [labelled(atoms, atoms.get_potential_energy() - cheap[k].get_potential_energy(),
-                          atoms.get_forces() - cheap[k].get_forces()) for k, atoms in expensive.items()]
+        found = [
+            labelled(
+                atoms,
+                atoms.get_potential_energy() - cheap[k].get_potential_energy(),
+                atoms.get_forces() - cheap[k].get_forces(),
+            )
+            for k, atoms in expensive.items()
+        ]
     else:
-        rest = [atoms for k, atoms in cheap.items() if k not in expensive and atoms.info["split"] == "train"]
-        models = [PETCalculator(name).evaluate(rest, ("energy", "forces")) for name in arguments.calculator]
-        found = [labelled(atoms, *(base + np.mean([one[label] for one in several], axis=0) for label, base in
-                                   (("energy", atoms.get_potential_energy()), ("forces", atoms.get_forces()))),
-                          labels="GFN2-xTB plus a model of the difference to PBE")
-                 for atoms, *several in zip(rest, *models, strict=True)]
+        rest = [
+            atoms
+            for k, atoms in cheap.items()
+            if k not in expensive and atoms.info["split"] == "train"
+        ]
+        models = [
+            PETCalculator(name).evaluate(rest, ("energy", "forces"))
+            for name in arguments.calculator
+        ]
+        found = [
+            labelled(
+                atoms,
+                *(
+                    base + np.mean([one[label] for one in several], axis=0)
+                    for label, base in (
+                        ("energy", atoms.get_potential_energy()),
+                        ("forces", atoms.get_forces()),
+                    )
+                ),
+                labels="GFN2-xTB plus a model of the difference to PBE",
+            )
+            for atoms, *several in zip(rest, *models, strict=True)
+        ]
     write(arguments.out, found, format="extxyz")
     print(f"{len(found)} structures written to {arguments.out}")
 

@@ -1,12 +1,15 @@
-"""Ethanol in the gas phase, GFN2-xTB: trajectories at 300, 500 and 800 K with energies and forces, 2701 structures.
+"""Ethanol in the gas phase, GFN2-xTB: trajectories at 300, 500 and 800 K with energies and forces,
+2701 structures.
 
-    python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz       (pip install tblite ase)
+    python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz       (pip install
+                                                                                     tblite ase)
     python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_hot.extxyz --hot
 
-The minimum; one Langevin trajectory at 500 K, every 12.5 fs, 1800 structures for `train` and 200 for `val`; independent
-ones at 500 K (300), 300 K (200) and 800 K (200), every 25 fs, for `test`. Time step 0.5 fs. Labels are made afresh for each
-structure, so that they do not depend on the run. `info`: config_id, config_type, split. Some minutes on one core. --hot: two
-further trajectories at 800 K for `train`, every 12.5 fs, 700 structures each (every tenth of them is for `val`).
+The minimum; one Langevin trajectory at 500 K, every 12.5 fs, 1800 structures for `train` and 200
+for `val`; independent ones at 500 K (300), 300 K (200) and 800 K (200), every 25 fs, for `test`.
+Time step 0.5 fs. Labels are made afresh for each structure, so that they do not depend on the run.
+`info`: config_id, config_type, split. Some minutes on one core. --hot: two further trajectories at
+800 K for `train`, every 12.5 fs, 700 structures each (every tenth of them is for `val`).
 """
 
 import sys
@@ -23,9 +26,16 @@ from tblite.ase import TBLite
 
 SEED = 20261120
 OPTIONS = {"method": "GFN2-xTB", "accuracy": 0.01, "max_iterations": 500, "verbosity": 0}
-RUNS = [(500, 2000, 25, "train", 1), (500, 300, 50, "test", 10000), (300, 200, 50, "test", 20000),
-        (800, 200, 50, "test", 30000)]
-HOT = [(800, 700, 25, "train", 40000), (800, 700, 25, "train", 50000)]  # temperature (K), structures, steps between them, split, first config_id
+RUNS = [
+    (500, 2000, 25, "train", 1),
+    (500, 300, 50, "test", 10000),
+    (300, 200, 50, "test", 20000),
+    (800, 200, 50, "test", 30000),
+]
+HOT = [
+    (800, 700, 25, "train", 40000),
+    (800, 700, 25, "train", 50000),
+]  # temperature (K), structures, steps between them, split, first config_id
 
 
 def record(path, atoms, kind, split, number):
@@ -45,9 +55,17 @@ def run(path, start, order, temperature, count, steps, split, first):
     random = np.random.default_rng([SEED, order])
     atoms = start.copy()
     atoms.calc = TBLite(**OPTIONS)
-    thermalize_momenta(atoms, temperature_K=2 * temperature, rng=random)  # half of it goes into potential energy
-    dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=random,
-                        fixcm=False)
+    thermalize_momenta(
+        atoms, temperature_K=2 * temperature, rng=random
+    )  # half of it goes into potential energy
+    dynamics = Langevin(
+        atoms,
+        0.5 * units.fs,
+        temperature_K=temperature,
+        friction=0.02 / units.fs,
+        rng=random,
+        fixcm=False,
+    )
     dynamics.run(4000 if split == "train" else 2000)
     for k in range(count):
         dynamics.run(steps)

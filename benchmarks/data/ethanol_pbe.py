@@ -1,13 +1,16 @@
-"""Ethanol, PBE/def2-SVP: energies and forces of structures of benchmarks/data/ethanol_gfn2.py, with PySCF.
+"""Ethanol, PBE/def2-SVP: energies and forces of structures of benchmarks/data/ethanol_gfn2.py, with
+PySCF.
 
-    python benchmarks/data/ethanol_pbe.py GEOMETRIES.extxyz OUT.extxyz [--worker 0/2] [--minutes 60] [--level 4]
-        [--in-order]  (pip install pyscf ase)
+    python benchmarks/data/ethanol_pbe.py GEOMETRIES.extxyz OUT.extxyz [--worker 0/2] [--minutes 60]
+        [--level 4] [--in-order]  (pip install pyscf ase)
 
-RKS, density fitting, grid level 4, 1e-9 Hartree, grid response in the gradient: the level of theory of the revised MD17
-set. Restartable: what OUT holds is skipped, and each worker owns every N-th of the list, which interleaves 950 structures
-for training, 50 for validation and tests at 500 K (200), 300 K (60) and 800 K (60), so that every prefix of it holds all of
-them in proportion. 12 CPU-seconds for each. --level 2: 5 CPU-seconds; on four structures forces changed by 0.4 meV/A (mean of
-the components, at most 2.3) and energies by 0.04 meV, which is enough to train on, not to test. --in-order: all of GEOMETRIES, as they stand there.
+RKS, density fitting, grid level 4, 1e-9 Hartree, grid response in the gradient: the level of theory
+of the revised MD17 set. Restartable: what OUT holds is skipped, and each worker owns every N-th of
+the list, which interleaves 950 structures for training, 50 for validation and tests at 500 K (200),
+300 K (60) and 800 K (60), so that every prefix of it holds all of them in proportion. 12
+CPU-seconds for each. --level 2: 5 CPU-seconds; on four structures forces changed by 0.4 meV/A (mean
+of the components, at most 2.3) and energies by 0.04 meV, which is enough to train on, not to test.
+--in-order: all of GEOMETRIES, as they stand there.
 """
 
 import argparse
@@ -26,8 +29,11 @@ SEED = 20261120
 
 def label(atoms, level=4):
     """Energy (eV) and forces (eV/A), or None where the density does not converge."""
-    molecule = gto.M(atom=list(zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)), basis="def2-svp",
-                     verbose=0)
+    molecule = gto.M(
+        atom=list(zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)),
+        basis="def2-svp",
+        verbose=0,
+    )
     field = dft.RKS(molecule, xc="pbe").density_fit()
     field.grids.level, field.conv_tol = level, 1e-9
     energy = field.kernel()
@@ -64,7 +70,11 @@ def main():
     arguments = parser.parse_args()
     worker, workers = map(int, arguments.worker.split("/"))
     lib.num_threads(1)
-    done = {atoms.info["config_id"] for atoms in read(arguments.out, ":")} if arguments.out.exists() else set()
+    done = (
+        {atoms.info["config_id"] for atoms in read(arguments.out, ":")}
+        if arguments.out.exists()
+        else set()
+    )
     end = time.time() + 60 * arguments.minutes
     structures = read(arguments.geometries, ":")
     for k, atoms in enumerate(structures if arguments.in_order else schedule(structures)):

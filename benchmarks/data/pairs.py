@@ -1,8 +1,10 @@
-"""Two atoms alone, from 0.5 A to the end of their interaction, and structures in which two atoms come as near.
+"""Two atoms alone, from 0.5 A to the end of their interaction, and structures in which two atoms
+come as near.
 
-What keeps atoms from fusing: pair curves of PBE (pyscf, all electrons, unrestricted), continued below the nearest distance by
-the repulsion of nuclei of `zbl = true`, shifted to meet it there; a potential need not be exact where it must only repel. Used
-by silicon_pairs.py and ethanol_pairs.py. Needs pyscf.
+What keeps atoms from fusing: pair curves of PBE (pyscf, all electrons, unrestricted), continued
+below the nearest distance by the repulsion of nuclei of `zbl = true`, shifted to meet it there; a
+potential need not be exact where it must only repel. Used by silicon_pairs.py and ethanol_pairs.py.
+Needs pyscf.
 """
 
 from pathlib import Path
@@ -22,8 +24,12 @@ UNPAIRED = {"H": 1, "C": 2, "O": 2, "Si": 2}  # electrons of one atom
 
 
 def energy(symbols, distance, unpaired, basis, density=None):
-    """Energy in eV of one or two atoms at a distance in A, infinite without convergence, and the density matrix."""
+    """Energy in eV of one or two atoms at a distance in A, infinite without convergence.
+
+    And the density matrix.
+    """
     from pyscf import dft
+
     field = dft.UKS(_molecule(symbols, distance, basis, unpaired), xc="pbe")
     field.grids.level, field.max_cycle, field.conv_tol = 3, 30, 1e-7
     found = field.kernel() if density is None else field.kernel(density)
@@ -35,12 +41,22 @@ def energy(symbols, distance, unpaired, basis, density=None):
 
 def _molecule(symbols, distance, basis, unpaired):
     from pyscf import gto
-    return gto.M(atom=[(symbol, (0, 0, k * distance)) for k, symbol in enumerate(symbols)], basis=basis, spin=unpaired, verbose=0)
+
+    return gto.M(
+        atom=[(symbol, (0, 0, k * distance)) for k, symbol in enumerate(symbols)],
+        basis=basis,
+        spin=unpaired,
+        verbose=0,
+    )
 
 
 def opposite_spins(symbols, distance, basis):
-    """Density matrix of two atoms with opposite spins: a guess for as few unpaired electrons as there can be."""
+    """Density matrix of two atoms with opposite spins.
+
+    A guess for as few unpaired electrons as there can be.
+    """
     from pyscf import dft
+
     molecule = _molecule(symbols, distance, basis, abs(UNPAIRED[symbols[0]] - UNPAIRED[symbols[1]]))
     up, down = np.array(dft.UKS(molecule, xc="pbe").get_init_guess(molecule, "atom"))
     half = molecule.aoslice_by_atom()[0, 3]
@@ -50,10 +66,11 @@ def opposite_spins(symbols, distance, basis):
 
 
 def curve(symbols, grid, basis, atom, path=None):
-    """Energies in eV on a grid in A, rising, of two atoms, less those of the atoms alone (`atom`, eV by symbol).
+    """Energies in eV on a grid in A, rising, of two atoms, less those of the atoms alone (`atom`,
+    eV by symbol).
 
-    The lower of two states: atoms of opposite spins, and parallel ones or as many unpaired electrons as bind. path: where the
-    result is kept; what stands there is read.
+    The lower of two states: atoms of opposite spins, and parallel ones or as many unpaired
+    electrons as bind. path: where the result is kept; what stands there is read.
     """
     if path is not None and Path(path).exists():
         return np.load(path)
@@ -63,7 +80,10 @@ def curve(symbols, grid, basis, atom, path=None):
         values = {}
         for unpaired in (few, few + 2) if distance < FARTHEST_TRIPLET else (few,):
             guess = opposite_spins(symbols, distance, basis) if unpaired == few else None
-            tried = [energy(symbols, distance, unpaired, basis, start) for start in (guess, density.get(unpaired))[:1 + bool(density)]]
+            tried = [
+                energy(symbols, distance, unpaired, basis, start)
+                for start in (guess, density.get(unpaired))[: 1 + bool(density)]
+            ]
             values[unpaired], density[unpaired] = min(tried, key=lambda pair: pair[0])
         found.append(min(values.values()) - apart)
         print(f"{''.join(symbols)} {distance:.2f} A  {found[-1]:9.4f} eV", flush=True)
@@ -73,7 +93,8 @@ def curve(symbols, grid, basis, atom, path=None):
 
 
 class Pair:
-    """Energy in eV and force in eV/A, positive where it repels, of two atoms at distances in A; energies on a grid.
+    """Energy in eV and force in eV/A, positive where it repels, of two atoms at distances in A;
+    energies on a grid.
 
     interpolate: class of scipy.interpolate; PchipInterpolator adds no minima to those of the grid.
     """
@@ -86,7 +107,11 @@ class Pair:
     def energy(self, distance):
         """(n,) of one or n distances."""
         distance = np.atleast_1d(distance)
-        near = self.spline(self.nearest) + self.repulsion(distance) - self.repulsion(np.array([self.nearest]))
+        near = (
+            self.spline(self.nearest)
+            + self.repulsion(distance)
+            - self.repulsion(np.array([self.nearest]))
+        )
         return np.where(distance < self.nearest, near, self.spline(distance))
 
     def force(self, distance):
@@ -96,8 +121,10 @@ class Pair:
     def repulsion(self, distance):
         """(n,) of n distances: what `zbl = true` adds to a model."""
         distance = torch.as_tensor(distance, dtype=torch.float64)
-        z, radii = ([torch.full(distance.shape, float(value), dtype=torch.float64) for value in values]
-                    for values in (self.z, [RADII[z] for z in self.z]))
+        z, radii = (
+            [torch.full(distance.shape, float(value), dtype=torch.float64) for value in values]
+            for values in (self.z, [RADII[z] for z in self.z])
+        )
         return zbl(*z, distance, *radii).numpy()
 
 
@@ -112,12 +139,18 @@ def alone(symbols, pair, distances, apart, first):
     """Two atoms at distances in A; apart: energy in eV of both far away; first: config_id."""
     for number, distance in enumerate(distances, first):
         pull = pair.force(distance)[0]
-        yield labelled(Atoms(symbols, [[0, 0, 0], [0, 0, distance]]), apart + pair.energy(distance)[0],
-                       np.array([[0, 0, -pull], [0, 0, pull]]), "".join(symbols), number)
+        yield labelled(
+            Atoms(symbols, [[0, 0, 0], [0, 0, distance]]),
+            apart + pair.energy(distance)[0],
+            np.array([[0, 0, -pull], [0, 0, pull]]),
+            "".join(symbols),
+            number,
+        )
 
 
 def pressed(atoms, pair, rng, count, nearest=0.5):
-    """(structure, energy, forces) of `count` copies whose atoms `info["pair"]` come nearer still, to `nearest` (A) at least.
+    """(structure, energy, forces) of `count` copies whose atoms `info["pair"]` come nearer still,
+    to `nearest` (A) at least.
 
     Energy and force between the two change as those of two atoms alone do; all other forces stay.
     """
@@ -127,7 +160,11 @@ def pressed(atoms, pair, rng, count, nearest=0.5):
     between = np.outer([-1, 1], vector / length)
     for _ in range(count):
         distance = rng.uniform(min(nearest, length), length)
-        nearer, forces, moved = atoms.copy(), atoms.get_forces().copy(), between * (distance - length) / 2
+        nearer, forces, moved = (
+            atoms.copy(),
+            atoms.get_forces().copy(),
+            between * (distance - length) / 2,
+        )
         nearer.positions[ends] += moved
         others = forces[ends] - between * pair.force(length)
         forces[ends] = others + between * pair.force(distance)

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""PBE reference data of diamond silicon with Quantum ESPRESSO: what `calculators/silicon` was trained on.
+"""PBE reference data of diamond silicon with Quantum ESPRESSO: what `calculators/silicon` was
+trained on.
 
-usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N | --chains N | --close N | --vacuum]
-Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and matscipy. Restartable: configurations
-that are in OUT (by info["config_id"]) are skipped; worker k of N owns the ids with id % N == k, and the list of
-configurations depends on the seed in this file only, so that it can be prolonged. Merge the files of several workers by
-config_id. Splits are part of the data: id % 10 == 7 test, 3 val, else train.
+usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N | --chains N | --close N
+| --vacuum] Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and
+matscipy. Restartable: configurations that are in OUT (by info["config_id"]) are skipped; worker k
+of N owns the ids with id % N == k, and the list of configurations depends on the seed in this file
+only, so that it can be prolonged. Merge the files of several workers by config_id. Splits are part
+of the data: id % 10 == 7 test, 3 val, else train.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from matscipy.calculators.manybody import Manybody
 from matscipy.calculators.manybody.explicit_forms import StillingerWeber
-from matscipy.calculators.manybody.explicit_forms.stillinger_weber import Stillinger_Weber_PRB_31_5262_Si as SW
+from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
+    Stillinger_Weber_PRB_31_5262_Si as SW,
+)
 
 PSEUDO_DIR = os.environ.get("ESPRESSO_PSEUDO", "/usr/share/espresso/pseudo")
 PSEUDO = "Si.pbe-nl-rrkjus_psl.1.0.0.UPF"
@@ -37,8 +41,30 @@ SEED = 20261120
 BLOCKS = 40  # of 12 configurations
 SIZES = [8, 2, 8, 16, 8, 8, 2, 8, 8, 8, 8, 8]  # atoms, within a block
 RATTLED = (0, 3, 4, 9)  # places in a block that are rattled; the others are thermal
-EOS = [5.15, 5.22, 5.29, 5.35, 5.40, 5.43, 5.45, 5.47, 5.49, 5.52, 5.57, 5.63, 5.70, 5.78, 5.88]  # A
-FIRST_EOS, FIRST_BIG, FIRST_CHAIN, FIRST_CLOSE, FIRST_VACUUM = 100000, 200000, 300000, 400000, 500000  # config_id
+EOS = [
+    5.15,
+    5.22,
+    5.29,
+    5.35,
+    5.40,
+    5.43,
+    5.45,
+    5.47,
+    5.49,
+    5.52,
+    5.57,
+    5.63,
+    5.70,
+    5.78,
+    5.88,
+]  # A
+FIRST_EOS, FIRST_BIG, FIRST_CHAIN, FIRST_CLOSE, FIRST_VACUUM = (
+    100000,
+    200000,
+    300000,
+    400000,
+    500000,
+)  # config_id
 CLOSE = (1.35, 1.95)  # A, of a bond pressed together
 VACUUM = [None, 1.6, 2.0, 2.3, 2.8]  # A, distances of two atoms of a triplet; None: one atom
 BOX = 10.0  # A, edge of the periodic cell around them
@@ -48,8 +74,9 @@ PRIMITIVE = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2  # rows, in lattice 
 def folded_kpoints(cell):
     """The shifted 4x4x4 mesh of the cubic 8-atom cell in a cell of fcc vectors: rows (k, weight).
 
-    cell: rows in lattice constants. A shifted Monkhorst-Pack mesh along primitive fcc vectors is not closed under the
-    cubic group: on distorted cells it gives a spurious shear stress of about 0.15 GPa.
+    cell: rows in lattice constants. A shifted Monkhorst-Pack mesh along primitive fcc vectors is
+    not closed under the cubic group: on distorted cells it gives a spurious shear stress of about
+    0.15 GPa.
     """
     found = {}
     for n in itertools.product((-3, -1, 1, 3), repeat=3):
@@ -62,7 +89,10 @@ def folded_kpoints(cell):
 
 
 def kpoints(atoms):
-    """k-points of a cell, all equivalent to one cubic mesh, so that energies per atom are comparable between cells."""
+    """k-points of a cell, all equivalent to one cubic mesh.
+
+    So that energies per atom are comparable between cells.
+    """
     if len(atoms) == 2:
         return folded_kpoints(PRIMITIVE)
     if len(atoms) == 4:
@@ -70,36 +100,60 @@ def kpoints(atoms):
     return {8: (4, 4, 4), 16: (2, 4, 4), 64: (2, 2, 2)}[len(atoms)]
 
 
-# Primitive cells doubled along one vector: the smallest cells that hold phonons of an L point, which no cubic cell of
-# 8 or 16 atoms does.
+# Primitive cells doubled along one vector: the smallest cells that hold phonons of an L point,
+# which no cubic cell of 8 or 16 atoms does.
 CHAINS = [(2, 1, 1), (1, 2, 1), (1, 1, 2)]
 
 
 def scf(atoms):
     """The structure with energy, forces and stress of pw.x; None where the run did not converge."""
     folder = tempfile.mkdtemp(prefix="qe_", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    settings = {"control": {"calculation": "scf", "tprnfor": True, "tstress": True, "pseudo_dir": PSEUDO_DIR,
-                            "outdir": folder, "disk_io": "none"},
-                "system": {"ecutwfc": ECUTWFC, "ecutrho": ECUTRHO},
-                "electrons": {"conv_thr": CONVERGENCE, "mixing_beta": 0.7, "diagonalization": "david"}}
+    settings = {
+        "control": {
+            "calculation": "scf",
+            "tprnfor": True,
+            "tstress": True,
+            "pseudo_dir": PSEUDO_DIR,
+            "outdir": folder,
+            "disk_io": "none",
+        },
+        "system": {"ecutwfc": ECUTWFC, "ecutrho": ECUTRHO},
+        "electrons": {"conv_thr": CONVERGENCE, "mixing_beta": 0.7, "diagonalization": "david"},
+    }
     alone = "unpaired" in atoms.info
     mesh = {"kpts": None} if alone else {"kpts": kpoints(atoms), "koffset": (1, 1, 1)}
     if alone:
-        settings["system"] |= {"nspin": 2, "tot_magnetization": atoms.info["unpaired"], "nosym": True}
-        settings["electrons"] |= {"mixing_beta": 0.3, "conv_thr": 1e-6}  # density gradients of empty space are noisy
+        settings["system"] |= {
+            "nspin": 2,
+            "tot_magnetization": atoms.info["unpaired"],
+            "nosym": True,
+        }
+        settings["electrons"] |= {
+            "mixing_beta": 0.3,
+            "conv_thr": 1e-6,
+        }  # density gradients of empty space are noisy
         atoms.set_initial_magnetic_moments(np.full(len(atoms), 0.5))
     try:
         with open(f"{folder}/pw.in", "w") as file:
-            write_espresso_in(file, atoms, input_data=settings, pseudopotentials={"Si": PSEUDO}, **mesh)
+            write_espresso_in(
+                file, atoms, input_data=settings, pseudopotentials={"Si": PSEUDO}, **mesh
+            )
         with open(f"{folder}/pw.out", "w") as file:
-            subprocess.run(["nice", "-n", "10", "pw.x", "-in", "pw.in"], cwd=folder, stdout=file,
-                           stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            subprocess.run(
+                ["nice", "-n", "10", "pw.x", "-in", "pw.in"],
+                cwd=folder,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
         text = Path(f"{folder}/pw.out").read_text()
         if "convergence has been achieved" not in text or "JOB DONE" not in text:
             return None
         result = read(f"{folder}/pw.out", format="espresso-out")
         spent = re.search(r"PWSCF\s+:\s+(?:(\d+)m)?\s*([\d.]+)s CPU", text)
-        result.info["cpu_s"] = 60 * float(spent.group(1) or 0) + float(spent.group(2)) if spent else -1.0
+        result.info["cpu_s"] = (
+            60 * float(spent.group(1) or 0) + float(spent.group(2)) if spent else -1.0
+        )
         return result
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -113,19 +167,30 @@ def cell(size):
 
 
 def strained(atoms, rng, volume, shear):
-    """The cell with a random shear and a random change of all lengths, both uniform within the limits."""
+    """The cell with a random shear and a random change of all lengths.
+
+    Both uniform within the limits.
+    """
     strain = rng.uniform(-shear, shear, (3, 3))
     strain = (strain + strain.T) / 2
     strain -= np.eye(3) * np.trace(strain) / 3
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) * (1 + rng.uniform(-volume, volume)) + strain), scale_atoms=True)
+    atoms.set_cell(
+        atoms.cell.array @ (np.eye(3) * (1 + rng.uniform(-volume, volume)) + strain),
+        scale_atoms=True,
+    )
     return atoms
 
 
 def thermal(atoms, temperature, rng, steps=400):
-    """A Langevin snapshot of the Stillinger-Weber potential: correlated displacements; the label will be PBE."""
+    """A Langevin snapshot of the Stillinger-Weber potential: correlated displacements.
+
+    The label will be PBE.
+    """
     atoms.calc = Manybody(**StillingerWeber(SW))
     thermalize_momenta(atoms, temperature_K=2 * temperature, rng=rng)
-    Langevin(atoms, 1.5 * units.fs, temperature_K=temperature, friction=0.05 / units.fs, rng=rng).run(steps)
+    Langevin(
+        atoms, 1.5 * units.fs, temperature_K=temperature, friction=0.05 / units.fs, rng=rng
+    ).run(steps)
     atoms.calc = None
     atoms.set_momenta(np.zeros((len(atoms), 3)))
     return atoms
@@ -156,7 +221,9 @@ def configuration(config_id):
         atoms.positions += rng.normal(0, amplitude, (size, 3))
         kind = f"strain+rattle{amplitude}"
     else:
-        temperature = float([300, 600, 900][config_id % 3] if big else rng.choice([150, 300, 600, 1000, 1500]))
+        temperature = float(
+            [300, 600, 900][config_id % 3] if big else rng.choice([150, 300, 600, 1000, 1500])
+        )
         atoms = thermal(strained(atoms, rng, volume * 0.6, shear * 0.6), temperature, rng)
         kind = f"SWMD{int(temperature)}K"
     atoms.wrap()
@@ -187,7 +254,10 @@ def close(rng):
 
 
 def vacuum(distance):
-    """One atom, or two at a distance in A along (111), in an empty box, with two unpaired electrons; and its type."""
+    """One atom, or two at a distance in A along (111), in an empty box.
+
+    With two unpaired electrons; and its type.
+    """
     positions = [[0, 0, 0]] if distance is None else [[0, 0, 0], np.full(3, distance / np.sqrt(3))]
     atoms = Atoms(f"Si{len(positions)}", positions=positions, cell=[BOX] * 3, pbc=True)
     atoms.info["unpaired"] = 2
@@ -197,16 +267,27 @@ def vacuum(distance):
 def jobs(args, worker, workers):
     """Pairs of config_id and a function that makes its structure and type."""
     if args.eos:
-        return [(FIRST_EOS + k, lambda a=a: (bulk("Si", "diamond", a, cubic=True), "Si8_eos"))
-                for k, a in enumerate(EOS)]
-    asked = {FIRST_BIG: args.big, FIRST_CHAIN: args.chains, FIRST_CLOSE: args.close,
-             FIRST_VACUUM: len(VACUUM) * args.vacuum}
-    ids = [k for first, count in asked.items() for k in range(first, first + count)] or range(12 * BLOCKS)
+        return [
+            (FIRST_EOS + k, lambda a=a: (bulk("Si", "diamond", a, cubic=True), "Si8_eos"))
+            for k, a in enumerate(EOS)
+        ]
+    asked = {
+        FIRST_BIG: args.big,
+        FIRST_CHAIN: args.chains,
+        FIRST_CLOSE: args.close,
+        FIRST_VACUUM: len(VACUUM) * args.vacuum,
+    }
+    ids = [k for first, count in asked.items() for k in range(first, first + count)] or range(
+        12 * BLOCKS
+    )
     return [(k, lambda k=k: configuration(k)) for k in ids if k % workers == worker]
 
 
 def split_of(config_id):
-    """Split of a config_id, fixed for ever; undistorted and 64-atom cells, and atoms in vacuum, are for training."""
+    """Split of a config_id, fixed for ever.
+
+    Undistorted and 64-atom cells, and atoms in vacuum, are for training.
+    """
     if FIRST_EOS <= config_id < FIRST_CHAIN or config_id >= FIRST_VACUUM:
         return "train"
     return {7: "test", 3: "val"}.get(config_id % 10, "train")
@@ -218,14 +299,26 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--worker", default="0/1")
     parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--eos", action="store_true", help="undistorted cells of 15 lattice constants")
+    parser.add_argument(
+        "--eos", action="store_true", help="undistorted cells of 15 lattice constants"
+    )
     parser.add_argument("--big", type=int, default=0, help="this many 64-atom cells")
     parser.add_argument("--chains", type=int, default=0, help="this many 4-atom cells")
-    parser.add_argument("--close", type=int, default=0, help="this many 8-atom cells with one short bond")
-    parser.add_argument("--vacuum", action="store_true", help="one atom and pairs in an empty box, to compare energies")
+    parser.add_argument(
+        "--close", type=int, default=0, help="this many 8-atom cells with one short bond"
+    )
+    parser.add_argument(
+        "--vacuum",
+        action="store_true",
+        help="one atom and pairs in an empty box, to compare energies",
+    )
     args = parser.parse_args()
     worker, workers = map(int, args.worker.split("/"))
-    done = {int(atoms.info["config_id"]) for atoms in read(args.out, ":")} if os.path.exists(args.out) else set()
+    done = (
+        {int(atoms.info["config_id"]) for atoms in read(args.out, ":")}
+        if os.path.exists(args.out)
+        else set()
+    )
     end = time.time() + 60 * args.minutes
     for config_id, make in jobs(args, worker, workers):
         if time.time() > end:
@@ -240,7 +333,12 @@ def main():
         result.info.update(config_id=config_id, config_type=kind, split=split_of(config_id))
         result.info.update({key: atoms.info[key] for key in ("pair",) if key in atoms.info})
         write(args.out, result, format="extxyz", append=True)
-        print(config_id, kind, f"{result.get_potential_energy() / len(result):.4f} eV/atom", flush=True)
+        print(
+            config_id,
+            kind,
+            f"{result.get_potential_energy() / len(result):.4f} eV/atom",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

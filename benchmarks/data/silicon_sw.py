@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Stillinger-Weber configurations of diamond silicon, to start a PET before it sees any PBE.
 
-usage: silicon_sw.py OUT.extxyz [--count N] [--seed S]
-Labels are those of the empirical potential (matscipy), with lengths scaled to the PBE lattice constant; they teach a
-model rotations and bonding at no cost. Cells of 2, 8, 16 and 64 atoms: strained and rattled, or Langevin snapshots.
+usage: silicon_sw.py OUT.extxyz [--count N] [--seed S] Labels are those of the empirical potential
+(matscipy), with lengths scaled to the PBE lattice constant; they teach a model rotations and
+bonding at no cost. Cells of 2, 8, 16 and 64 atoms: strained and rattled, or Langevin snapshots.
 """
 
 import argparse
@@ -17,7 +17,9 @@ from ase.io import write
 from ase.md.langevin import Langevin
 from matscipy.calculators.manybody import Manybody
 from matscipy.calculators.manybody.explicit_forms import StillingerWeber
-from matscipy.calculators.manybody.explicit_forms.stillinger_weber import Stillinger_Weber_PRB_31_5262_Si as PARAMETERS
+from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
+    Stillinger_Weber_PRB_31_5262_Si as PARAMETERS,
+)
 
 A0_PBE, A0_SW = 5.4695, 5.4310  # A
 REPEATS = {2: None, 8: (1, 1, 1), 16: (2, 1, 1), 64: (2, 2, 2)}
@@ -33,7 +35,11 @@ def cell(size, rng):
         atoms = atoms.repeat(REPEATS[size])
     limit = 0.05 if size <= 8 else 0.02
     strain = rng.uniform(-limit, limit, (3, 3))
-    strain = (strain + strain.T) / 2 - np.eye(3) * np.trace(strain) / 3 + np.eye(3) * rng.uniform(-limit, limit)
+    strain = (
+        (strain + strain.T) / 2
+        - np.eye(3) * np.trace(strain) / 3
+        + np.eye(3) * rng.uniform(-limit, limit)
+    )
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return atoms
 
@@ -49,8 +55,18 @@ def thermal(size, rng, calculator):
     """Langevin snapshots at 150 to 1500 K."""
     atoms, temperature, found = cell(size, rng), rng.uniform(150, 1500), []
     atoms.calc = calculator
-    atoms.set_momenta(rng.normal(size=(size, 3)) * np.sqrt(2 * units.kB * temperature * atoms.get_masses())[:, None])
-    run = Langevin(atoms, 1.5 * units.fs, temperature_K=temperature, friction=0.05 / units.fs, rng=rng, fixcm=False)
+    atoms.set_momenta(
+        rng.normal(size=(size, 3))
+        * np.sqrt(2 * units.kB * temperature * atoms.get_masses())[:, None]
+    )
+    run = Langevin(
+        atoms,
+        1.5 * units.fs,
+        temperature_K=temperature,
+        friction=0.05 / units.fs,
+        rng=rng,
+        fixcm=False,
+    )
     for _ in range(SNAPSHOTS):
         run.run(SNAPSHOT)
         found.append(atoms.copy())
@@ -63,7 +79,11 @@ def labelled(atoms, calculator):
     trial.set_momenta(np.zeros((len(atoms), 3)))
     trial.calc = calculator
     scale = A0_PBE / A0_SW
-    energy, forces, stress = trial.get_potential_energy(), trial.get_forces() / scale, trial.get_stress() / scale**3
+    energy, forces, stress = (
+        trial.get_potential_energy(),
+        trial.get_forces() / scale,
+        trial.get_stress() / scale**3,
+    )
     scaled = trial.copy()
     scaled.set_cell(scaled.cell * scale, scale_atoms=True)
     scaled.wrap()
@@ -79,12 +99,20 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # matscipy is older than this numpy
-    rng, calculator, found = np.random.default_rng(args.seed), Manybody(**StillingerWeber(PARAMETERS)), []
+    rng, calculator, found = (
+        np.random.default_rng(args.seed),
+        Manybody(**StillingerWeber(PARAMETERS)),
+        [],
+    )
     while len(found) < args.count:
         size = int(rng.choice(list(SHARES), p=list(SHARES.values())))
-        fresh = rattled(size, rng) if size == 2 or rng.random() < 0.2 else thermal(size, rng, calculator)
+        fresh = (
+            rattled(size, rng)
+            if size == 2 or rng.random() < 0.2
+            else thermal(size, rng, calculator)
+        )
         found += [labelled(atoms, calculator) for atoms in fresh]
-    found = found[:args.count]
+    found = found[: args.count]
     for index, atoms in enumerate(found):
         atoms.info["split"] = "val" if index % 20 == 3 else "train"
     write(args.out, found, format="extxyz")

@@ -1,20 +1,23 @@
-"""Writes pet_llpr.ckpt and pet_llpr.npz: a PET model with LLPR uncertainties and random weights, and its values.
+"""Writes pet_llpr.ckpt and pet_llpr.npz: a PET model with LLPR uncertainties and random weights,
+and its values.
 
 Both come from metatrain and upet, not from this project:
 
-    python -m venv peer && peer/bin/pip install torch==2.13.0 metatrain==2026.4.1 upet==0.3.1 metatomic-ase==0.1.4
-    peer/bin/python tests/data/make_pet_llpr.py
+    python -m venv peer && peer/bin/pip install torch==2.13.0 metatrain==2026.4.1 upet==0.3.1
+    metatomic-ase==0.1.4 peer/bin/python tests/data/make_pet_llpr.py
 
-The files of the repository were made with these and metatomic-torch 0.1.19, metatensor-torch 0.10.8, ase 3.29.0, on a
-CPU. The checkpoint is a wrapper of version 4 around a PET model of version 16, with weights in float32. Its covariances
-are random and well conditioned, its multipliers are not 1, and the residual featuriser gives two readouts, so that the
-order of the last-layer features counts. The values are those of the same file in float64, through UPETCalculator.
+The files of the repository were made with these and metatomic-torch 0.1.19, metatensor-torch
+0.10.8, ase 3.29.0, on a CPU. The checkpoint is a wrapper of version 4 around a PET model of version
+16, with weights in float32. Its covariances are random and well conditioned, its multipliers are
+not 1, and the residual featuriser gives two readouts, so that the order of the last-layer features
+counts. The values are those of the same file in float64, through UPETCalculator.
 
-Keys of the npz: STRUCTURE/FIELD. `energy`, `energies`, `forces`, `stress_voigt` (eV, A; Voigt order of ASE),
-`energy_uncertainty` and `energies_uncertainty` (structure and atoms), `energy_ensemble` (m,), `energies_ensemble`
-(n, m), `forces_ensemble` (n, 3, m), `forces_uncertainty` (n, 3), and for periodic structures `stress_ensemble` (6, m)
-and `stress_uncertainty` (6,); uncertainties of forces and stress are standard deviations of the ensemble. The same
-fields with `_pbe` at the end are those of the head `energy/pbe`, which has fewer members.
+Keys of the npz: STRUCTURE/FIELD. `energy`, `energies`, `forces`, `stress_voigt` (eV, A; Voigt order
+of ASE), `energy_uncertainty` and `energies_uncertainty` (structure and atoms), `energy_ensemble`
+(m,), `energies_ensemble` (n, m), `forces_ensemble` (n, 3, m), `forces_uncertainty` (n, 3), and for
+periodic structures `stress_ensemble` (6, m) and `stress_uncertainty` (6,); uncertainties of forces
+and stress are standard deviations of the ensemble. The same fields with `_pbe` at the end are those
+of the head `energy/pbe`, which has fewer members.
 """
 
 import copy
@@ -35,8 +38,18 @@ from upet.ase import UPETCalculator
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 SPECIES = [1, 6, 8, 14]
-SETTINGS = {"cutoff": 5.0, "cutoff_width": 0.5, "d_pet": 16, "d_head": 8, "d_node": 32, "d_feedforward": 16,
-            "num_heads": 2, "num_attention_layers": 1, "num_gnn_layers": 2, "featurizer_type": "residual"}
+SETTINGS = {
+    "cutoff": 5.0,
+    "cutoff_width": 0.5,
+    "d_pet": 16,
+    "d_head": 8,
+    "d_node": 32,
+    "d_feedforward": 16,
+    "num_heads": 2,
+    "num_attention_layers": 1,
+    "num_gnn_layers": 2,
+    "featurizer_type": "residual",
+}
 MEMBERS = {"energy": 8, "energy/pbe": 4}
 MULTIPLIERS = {"energy": 0.37, "energy/pbe": 1.9}
 NAMES = {"energy": "energy_uncertainty", "energy/pbe": "mtt::aux::energy/pbe_uncertainty"}
@@ -44,12 +57,22 @@ SUFFIXES = {None: "", "pbe": "_pbe"}
 
 
 def structures():
-    """Atoms by name: crystal, dense mixture in a skewed cell, molecule, slab, atom, and a pair beyond the cutoff."""
+    """Atoms by name.
+
+    Crystal, dense mixture in a skewed cell, molecule, slab, atom, and a pair beyond the cutoff.
+    """
     rng = np.random.default_rng(5)
-    found = {"si8": bulk("Si", cubic=True), "ethanol": molecule("CH3CH2OH"),
-             "slab": diamond100("Si", (2, 2, 4), vacuum=6.0)}
-    found["mixture"] = Atoms("Si2O4C2H4", cell=[[6.0, 0, 0], [1.0, 5.5, 0], [-0.5, 0.7, 5.8]], pbc=True,
-                             scaled_positions=(np.indices((3, 2, 2)).reshape(3, -1).T + 0.5) / (3, 2, 2))
+    found = {
+        "si8": bulk("Si", cubic=True),
+        "ethanol": molecule("CH3CH2OH"),
+        "slab": diamond100("Si", (2, 2, 4), vacuum=6.0),
+    }
+    found["mixture"] = Atoms(
+        "Si2O4C2H4",
+        cell=[[6.0, 0, 0], [1.0, 5.5, 0], [-0.5, 0.7, 5.8]],
+        pbc=True,
+        scaled_positions=(np.indices((3, 2, 2)).reshape(3, -1).T + 0.5) / (3, 2, 2),
+    )
     found["slab"].pbc = [True, True, False]
     for atoms in found.values():
         atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
@@ -68,7 +91,10 @@ def fill(table, values):
 def pet():
     """PET with random weights, composition energies and scales, none of them zero or one."""
     hypers = copy.deepcopy(get_default_hypers("pet")["model"]) | SETTINGS
-    targets = {name: get_energy_target_info(name, {"quantity": "energy", "unit": "eV"}, True, True) for name in MEMBERS}
+    targets = {
+        name: get_energy_target_info(name, {"quantity": "energy", "unit": "eV"}, True, True)
+        for name in MEMBERS
+    }
     model = PET(hypers, DatasetInfo(length_unit="angstrom", atomic_types=SPECIES, targets=targets))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -77,8 +103,11 @@ def pet():
     for k, name in enumerate(MEMBERS):
         composition, scaler = model.additive_models[0], model.scaler
         table = getattr(composition, f"{name}_composition_buffer")
-        setattr(composition, f"{name}_composition_buffer",
-                fill(table, torch.randn(len(SPECIES), 1, dtype=torch.float64) - 2.0))
+        setattr(
+            composition,
+            f"{name}_composition_buffer",
+            fill(table, torch.randn(len(SPECIES), 1, dtype=torch.float64) - 2.0),
+        )
         for kind in ("", "_per_target"):
             table = getattr(scaler, f"{name}{kind}_scaler_buffer")
             setattr(scaler, f"{name}{kind}_scaler_buffer", fill(table, 1.3 + 0.4 * k))
@@ -88,7 +117,10 @@ def pet():
 
 
 def wrapped():
-    """LLPR model around PET with random covariances of last-layer features; metatrain factorises them and samples."""
+    """LLPR model around PET with random covariances of last-layer features.
+
+    Metatrain factorises them and samples.
+    """
     model = pet()
     found = LLPRUncertaintyModel({"num_ensemble_members": MEMBERS}, model.dataset_info)
     found.set_wrapped_model(model)
@@ -105,22 +137,29 @@ def wrapped():
 def uncertainties(calculator, atoms):
     """Values of UPETCalculator by field; arrays keep the axis of the atoms even for one atom."""
     n = len(atoms)
-    found = {"energy_uncertainty": calculator.get_energy_uncertainty(atoms),
-             "energies_uncertainty": calculator.get_energy_uncertainty(atoms, per_atom=True).reshape(n),
-             "energy_ensemble": calculator.get_energy_ensemble(atoms),
-             "energies_ensemble": calculator.get_energy_ensemble(atoms, per_atom=True).reshape(n, -1),
-             "forces_ensemble": calculator.get_forces_ensemble(atoms),
-             "forces_uncertainty": calculator.get_forces_uncertainty(atoms)}
+    found = {
+        "energy_uncertainty": calculator.get_energy_uncertainty(atoms),
+        "energies_uncertainty": calculator.get_energy_uncertainty(atoms, per_atom=True).reshape(n),
+        "energy_ensemble": calculator.get_energy_ensemble(atoms),
+        "energies_ensemble": calculator.get_energy_ensemble(atoms, per_atom=True).reshape(n, -1),
+        "forces_ensemble": calculator.get_forces_ensemble(atoms),
+        "forces_uncertainty": calculator.get_forces_uncertainty(atoms),
+    }
     if atoms.pbc.all():
-        found |= {"stress_ensemble": calculator.get_stress_ensemble(atoms),
-                  "stress_uncertainty": calculator.get_stress_uncertainty(atoms)}
+        found |= {
+            "stress_ensemble": calculator.get_stress_ensemble(atoms),
+            "stress_uncertainty": calculator.get_stress_uncertainty(atoms),
+        }
     return found
 
 
 def values(calculator, atoms):
     """All values of a structure by field, in eV and A."""
-    found = {"energy": atoms.get_potential_energy(), "energies": atoms.get_potential_energies(),
-             "forces": atoms.get_forces()}
+    found = {
+        "energy": atoms.get_potential_energy(),
+        "energies": atoms.get_potential_energies(),
+        "forces": atoms.get_forces(),
+    }
     if atoms.pbc.all():
         found["stress_voigt"] = atoms.get_stress()
     return found | uncertainties(calculator, atoms)
@@ -133,9 +172,15 @@ def main():
     torch.save(wrapped().get_checkpoint(), path)
     table = {}
     for variant, suffix in SUFFIXES.items():
-        # metatomic-ase finds no uncertainty of a variant and refuses to start unless its threshold is off
-        calculator = UPETCalculator(checkpoint_path=path, dtype="float64", device="cpu", uncertainty_threshold=None,
-                                    variants={"energy": variant} if variant else None)
+        # metatomic-ase finds no uncertainty of a variant and refuses to start unless its threshold
+        # is off
+        calculator = UPETCalculator(
+            checkpoint_path=path,
+            dtype="float64",
+            device="cpu",
+            uncertainty_threshold=None,
+            variants={"energy": variant} if variant else None,
+        )
         for name, atoms in structures().items():
             atoms.calc = calculator
             for field, value in values(calculator, atoms).items():
