@@ -13,11 +13,12 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install demo test test-all silicon ethanol ethanol-ponita clean
+.PHONY: help install lint demo test test-all silicon ethanol ethanol-ponita clean
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
 	@echo "make test      install into $(VENV), run the tests that are not slow"
+	@echo "make lint      install into $(VENV), check style and types"
 	@echo "make test-all  install into $(VENV), run all tests"
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
@@ -33,8 +34,12 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt setuptools torch
-	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[phonons,train,test]'
+	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[phonons,train,test,lint]'
 	@touch $(INSTALLED)
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 demo: $(INSTALLED)
 	$(BIN)/python md_examples/01_nve_energy_conservation.py --output demo

@@ -35,10 +35,11 @@ atoms.calc = PETCalculator("path/of/this/folder")
 
 ## Accuracy
 
-No check was run on this calculator when it was converted: how well it describes your system is not known here. What its
-authors state is in the references; `ase-pet eval FOLDER DATA.extxyz` compares it with data of yours. What is known:
-weights, settings, composition energies and scales were read back from this folder and are those of the checkpoint bit
-for bit, so that it gives the same numbers.
+No check was run on this calculator when it was converted: how well it describes your system is not
+known here. What its authors state is in the references; `ase-pet eval FOLDER DATA.extxyz` compares
+it with data of yours. What is known: weights, settings, composition energies and scales were read
+back from this folder and are those of the checkpoint bit for bit, so that it gives the same
+numbers.
 
 {sections}
 """

@@ -156,7 +156,8 @@ class Evaluation:
     def ensemble_derivatives(self):
         """Forces (members, n_atoms, 3) in eV/A and dE/d(strain) (members, n_structures, 3, 3) in eV
         of each member of
-        the ensemble, less those of their mean. One backward pass for each member."""
+        the ensemble, less those of their mean. One backward pass for each member.
+        """
         if self.direct:
             raise Undefined(
                 "the spread of derivatives over the ensemble says nothing about direct forces and"

@@ -17,6 +17,7 @@ from mace.calculators import (
     MACECalculator,
 )  # before e3nn, which it makes loadable with torch 2.6 and later
 from mace.modules import MACE, interaction_classes
+
 from e3nn import o3  # isort: skip
 
 

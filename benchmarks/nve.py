@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from ase import units
 from ase.build import bulk
-from ase.md.verlet import VelocityVerlet
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.md.verlet import VelocityVerlet
 from matplotlib.figure import Figure
 
 from ase_pet import PETCalculator

@@ -20,8 +20,9 @@ from ase_pet.train import train
 
 RECIPE = """name = "copper"
 model = "pet"
-settings = {{species = ["Cu"], cutoff = 4.5, d_pet = 32, d_node = 32, d_head = 32, d_feedforward = 64, num_heads = 4, \
-num_gnn_layers = 1, num_attention_layers = 2, featurizer_type = "residual"}}
+settings = {{species = ["Cu"], cutoff = 4.5, d_pet = 32, d_node = 32, d_head = 32, \
+d_feedforward = 64, num_heads = 4, num_gnn_layers = 1, num_attention_layers = 2, \
+featurizer_type = "residual"}}
 data = {{files = ["copper.extxyz"]}}
 optimiser = {{epochs = {epochs}, batch_size = 4}}
 card = {{system = "Crystalline copper, 300 to 900 K: a lesson", level_of_theory = "EMT of ASE"}}

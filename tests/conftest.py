@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import argon
 import ase.io
 import pytest
 import torch
+
+import argon
 
 ROOT = Path(__file__).resolve().parent.parent
 

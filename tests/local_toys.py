@@ -4,11 +4,11 @@ How to evaluate them.
 """
 
 import numpy as np
-import toys
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+import toys
 from ase_pet import graph
 from ase_pet.evaluation import Evaluation
 

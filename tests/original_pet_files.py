@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 import yaml
-from toys import COMPOSITION
 
 from ase_pet.models import original_pet
+from toys import COMPOSITION
 
 BASE = original_pet.Settings(
     species=(1, 6, 8, 14),

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import torch
-from local_toys import SPECIES
 
 from ase_pet.models import ponita
+from local_toys import SPECIES
 
 BASE = ponita.Settings(
     species=SPECIES,

@@ -6,6 +6,7 @@ Atoms held together by springs, and springs made wrong.
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+
 from laws import Function
 
 STIFFNESS, QUARTIC = 0.6, 1.5  # eV/A^2, eV/A^4

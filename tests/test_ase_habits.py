@@ -21,11 +21,11 @@ from ase.mep import NEB
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 from matscipy import numerical
+
+from ase_pet import PETCalculator
 from pair_potential import morse
 from tolerances import TOLERANCES, worst
 from toys import ethanol, sheared, silicon, slab, tiny_pet
-
-from ase_pet import PETCalculator
 
 # matscipy hands its numerical derivatives on to ASE, by a name that ASE has given up.
 old_name = pytest.mark.filterwarnings("ignore:Please use `ase.calculators.fd")

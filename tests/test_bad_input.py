@@ -13,10 +13,10 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
-from toys import charged, ethanol, silicon, slab, tiny_pet
 
 from ase_pet import InvalidStructure, PETCalculator, store
 from ase_pet.models import pet
+from toys import charged, ethanol, silicon, slab, tiny_pet
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_evaluate_warns_of_close_atoms(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "key, value, message",
+    ("key", "value", "message"),
     [
         ("charge", 0.5, r"`atoms.info\['charge'\]` must be a whole number, got 0.5"),
         ("charge", float("nan"), "must be a whole number"),
@@ -379,7 +379,7 @@ def test_models_without_conditioning_ignore_charge_and_spin(calculator, value):
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    ("changes", "message"),
     [
         (
             {"cutoff_function": "box"},

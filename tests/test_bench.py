@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 from ase.build import bulk, molecule
-from toys import tiny_pet
 from typer.testing import CliRunner
 
 from ase_pet import cli, store
+from toys import tiny_pet
 
 STEP = "step of dynamics"
 

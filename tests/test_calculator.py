@@ -23,11 +23,11 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS, FIRE
-from tolerances import DTYPES, TOLERANCES, worst
 from torch import nn
-from toys import charged, ethanol, sheared, silicon, slab, tiny_pet
 
 from ase_pet import PETCalculator, graph, outputs, plugins, store
+from tolerances import DTYPES, TOLERANCES, worst
+from toys import charged, ethanol, sheared, silicon, slab, tiny_pet
 
 EXACT = TOLERANCES[torch.float64]
 CRYSTAL = ("energy", "free_energy", "energies", "forces", "stress")
@@ -464,7 +464,7 @@ def test_evaluate_keeps_the_order(batch_atoms):
 
 
 @pytest.mark.parametrize(
-    "batch_atoms, sizes",
+    ("batch_atoms", "sizes"),
     [
         (1, [8, 9, 1, 6, 2, 2, 8]),
         (10, [8, 10, 10, 8]),

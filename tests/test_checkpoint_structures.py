@@ -8,10 +8,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, diamond100, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
-from conftest import ROOT
-from tolerances import worst
 
 from ase_pet import PETCalculator
+from conftest import ROOT
+from tolerances import worst
 
 OWN = ["pet_direct_heads.ckpt", "pet_llpr.ckpt"]
 SHARED = [

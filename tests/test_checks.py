@@ -6,15 +6,15 @@ What run and the command make of them.
 import json
 import sys
 
-import laws
 import numpy as np
 import pytest
-import toys
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from typer.testing import CliRunner
 
+import laws
+import toys
 from ase_pet import PETCalculator, checks, plugins, store
 from ase_pet.checks._results import Limit, status
 from ase_pet.cli import app

@@ -9,17 +9,17 @@ import sys
 import tomllib
 from pathlib import Path
 
-import hub
-import metatrain_files
 import numpy as np
 import pytest
 import torch
 import typer.testing
+
+import hub
+import metatrain_files
+from ase_pet import PETCalculator, __version__, cards, cli, published, store
 from conftest import ROOT
 from tolerances import DTYPES
 from toys import SETTINGS, STRUCTURES, charged, ethanol, silicon, tiny_pet
-
-from ase_pet import PETCalculator, __version__, cards, cli, published, store
 
 DATA = ROOT / "tests" / "data"
 DIRECT = DATA / "pet_direct_heads.ckpt"

@@ -1,7 +1,6 @@
 """Dipoles: what is exact, what is refused, one run of the model for all, training on labels."""
 
 import ase.io
-import local_toys
 import numpy as np
 import pytest
 import torch
@@ -9,13 +8,14 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
-from tolerances import DTYPES, TOLERANCES, worst
-from toys import ethanol, silicon, tiny_pet
 
+import local_toys
 from ase_pet import PETCalculator, rotations, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.train import data, loop, report, train
 from ase_pet.train.recipe import Loss
+from tolerances import DTYPES, TOLERANCES, worst
+from toys import ethanol, silicon, tiny_pet
 
 EXACT = TOLERANCES[torch.float64]
 HEADS = {"energy": 1, "dipole": 3}

@@ -9,8 +9,6 @@ import torch
 from ase import Atoms
 from ase.build import make_supercell
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from local_toys import STRUCTURES, batch, chiral, co2, evaluate, local_pet, turned
-from tolerances import worst
 
 import toys
 from ase_pet import PETCalculator, rotations
@@ -19,6 +17,8 @@ from ase_pet.formats import original_pet as reader
 from ase_pet.models import original_pet
 from ase_pet.symmetrisers import _fields, ecse, symmetrise
 from ase_pet.symmetrisers._readings import Reading
+from local_toys import STRUCTURES, batch, chiral, co2, evaluate, local_pet, turned
+from tolerances import worst
 
 NETWORK = local_pet()
 MODELS = {"ecse": ecse.wrap(NETWORK), "ecse:so3": ecse.wrap(NETWORK, "so3")}

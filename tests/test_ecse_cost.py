@@ -2,14 +2,14 @@
 
 import json
 
-import metatrain_files
 import pytest
-import toys
 import typer.testing
-from local_toys import STRUCTURES, batch, local_pet
 
+import metatrain_files
+import toys
 from ase_pet import cli
 from ase_pet.symmetrisers import cost, ecse, symmetrise
+from local_toys import STRUCTURES, batch, local_pet
 
 NAMES = ("ecse", "ecse:so3", "group:O", "group:I:proper", "quadrature:2")
 

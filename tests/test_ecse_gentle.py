@@ -8,6 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from ase import Atoms
+
+import toys
+from ase_pet import rotations
+from ase_pet.symmetrisers import _frames, ecse, symmetrise
 from benchmarks.ecse_stiffness import arc, moving, stiffness
 from local_toys import (
     PATHS,
@@ -21,10 +25,6 @@ from local_toys import (
     work_is_missing,
 )
 from tolerances import worst
-
-import toys
-from ase_pet import rotations
-from ase_pet.symmetrisers import _frames, ecse, symmetrise
 
 NETWORK = local_pet()
 MODEL = ecse.wrap(NETWORK, "gentle")

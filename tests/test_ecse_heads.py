@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, turned
-from tolerances import worst
 
 import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation
 from ase_pet.symmetrisers import ecse, symmetrise
+from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, turned
+from tolerances import worst
 
 DIRECT = {"non_conservative_forces": 3, "non_conservative_stress": 9}
 HEADS = {"energy": 1, "charge": 1, "dipole": 3, **DIRECT}

@@ -3,13 +3,19 @@
 Exact symmetry of messages, smoothness, reach, and training in frames drawn for each layer.
 """
 
-import argon
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+
+import argon
+import toys
+from ase_pet import PETCalculator, evaluation, rotations
+from ase_pet.evaluation import hessian
+from ase_pet.symmetrisers import cost, ecse, ecse_layers, sampled, symmetrise
+from ase_pet.train import train
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -26,12 +32,6 @@ from local_toys import (
 )
 from test_ecse_messages import chain, original
 from tolerances import worst
-
-import toys
-from ase_pet import PETCalculator, evaluation, rotations
-from ase_pet.evaluation import hessian
-from ase_pet.symmetrisers import cost, ecse, ecse_layers, sampled, symmetrise
-from ase_pet.train import train
 
 SPECIES = (1, 6, 7, 8, 14)
 KINDS = ("residual", "base", "three message layers", "original")

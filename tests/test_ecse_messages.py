@@ -9,6 +9,12 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+
+import toys
+from ase_pet import PETCalculator, rotations
+from ase_pet.evaluation import hessian
+from ase_pet.models import original_pet
+from ase_pet.symmetrisers import _fields, _frames, cost, ecse, symmetrise
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -20,12 +26,6 @@ from local_toys import (
     work_is_missing,
 )
 from tolerances import worst
-
-import toys
-from ase_pet import PETCalculator, rotations
-from ase_pet.evaluation import hessian
-from ase_pet.models import original_pet
-from ase_pet.symmetrisers import _fields, _frames, cost, ecse, symmetrise
 
 SPECIES = (1, 6, 7, 8, 14)
 

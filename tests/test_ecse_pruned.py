@@ -5,6 +5,9 @@ Fewer of them, weights that never vanish together, energies that stay smooth and
 
 import pytest
 import torch
+
+from ase_pet import rotations
+from ase_pet.symmetrisers import _frames, ecse, symmetrise
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -16,9 +19,6 @@ from local_toys import (
     work_is_missing,
 )
 from tolerances import worst
-
-from ase_pet import rotations
-from ase_pet.symmetrisers import _frames, ecse, symmetrise
 
 NETWORK = local_pet()
 MODEL = symmetrise(NETWORK, "ecse:pruned")

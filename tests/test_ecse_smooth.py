@@ -8,6 +8,9 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+
+import toys
+from ase_pet.symmetrisers import _auxiliary, _fields, _frames, ecse
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -24,9 +27,6 @@ from local_toys import (
     work_is_missing,
 )
 from tolerances import worst
-
-import toys
-from ase_pet.symmetrisers import _auxiliary, _fields, _frames, ecse
 
 NETWORK = local_pet()  # cutoff 4 A, so R_out is 3.5 A
 MODEL, PROPER = ecse.wrap(NETWORK), ecse.wrap(NETWORK, "so3")

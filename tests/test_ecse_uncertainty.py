@@ -5,13 +5,13 @@ Features of the last layer are means over rotations or frames, as energies are.
 
 import pytest
 import torch
-from local_toys import STRUCTURES, batch, evaluate, local_pet, turned
-from tolerances import worst
 
 import toys
 from ase_pet import PETCalculator, TooUncertain, rotations
 from ase_pet.models import original_pet
 from ase_pet.symmetrisers import ecse, symmetrise
+from local_toys import STRUCTURES, batch, evaluate, local_pet, turned
+from tolerances import worst
 
 MEMBERS = 3
 

@@ -5,11 +5,11 @@ import json
 import ase.io
 import numpy as np
 import pytest
-import toys
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
+import toys
 from ase_pet import PETCalculator
 from ase_pet.cli import app
 from ase_pet.cli.inspect import compare

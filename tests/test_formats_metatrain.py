@@ -5,17 +5,17 @@ And our own models.
 
 import json
 
-import metatrain_files
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+
+import metatrain_files
+from ase_pet import PETCalculator
+from ase_pet.formats import metatrain
 from conftest import ROOT
 from tolerances import TOLERANCES, worst
 from toys import SETTINGS, silicon, tiny_pet
-
-from ase_pet import PETCalculator
-from ase_pet.formats import metatrain
 
 DIRECT = (
     ROOT / "tests" / "data" / "pet_direct_heads"

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from argon import structures, whole_and_stopped
-from local_toys import STRUCTURES, batch, local_pet, turned
-from tolerances import worst
 
+from argon import structures, whole_and_stopped
 from ase_pet import PETCalculator, evaluation, rotations
 from ase_pet.symmetrisers import ecse, sampled, symmetrise
 from ase_pet.train import train
+from local_toys import STRUCTURES, batch, local_pet, turned
+from tolerances import worst
 
 FRAMES = 'symmetrise = "{}"\naugmentation = "frames"\n'
 

@@ -6,10 +6,10 @@ import torch
 from ase import Atoms
 from ase.build import bulk, make_supercell
 from ase.neighborlist import neighbor_list
-from tolerances import TOLERANCES, worst
-from toys import ethanol, sheared, silicon, slab, tiny_pet
 
 from ase_pet import PETCalculator, graph
+from tolerances import TOLERANCES, worst
+from toys import ethanol, sheared, silicon, slab, tiny_pet
 
 SHEAR = np.array([[1, 0.9, 0.3], [0, 1, 0.7], [0, 0, 1]])
 EVERY_PBC = [(x, y, z) for x in (False, True) for y in (False, True) for z in (False, True)]
@@ -138,7 +138,7 @@ def test_atoms_many_cells_away(cells):
 
 
 @pytest.mark.parametrize(
-    "distance, count", [(3.999999, 1), (4.000001, 0), (50.0, 0), (1e7, 0), (1.9e9, 0)]
+    ("distance", "count"), [(3.999999, 1), (4.000001, 0), (50.0, 0), (1e7, 0), (1.9e9, 0)]
 )
 def test_dimer_at_and_beyond_the_cutoff(distance, count):
     assert len(half(Atoms("Si2", [[0, 0, 0], [distance / 2, 0, 0]]), 2.0).centres) == count
@@ -325,7 +325,8 @@ def test_lattice_vectors_need_no_search(make):
 
 
 @pytest.mark.parametrize(
-    "skin, distance, searches", [(1.0, 0.49, 1), (1.0, 0.51, 2), (0.2, 0.11, 2), (0.0, 0.0, 2)]
+    ("skin", "distance", "searches"),
+    [(1.0, 0.49, 1), (1.0, 0.51, 2), (0.2, 0.11, 2), (0.0, 0.0, 2)],
 )
 def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches):
     atoms, verlet = silicon(), graph.VerletList(4.0, skin)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, turned
-from tolerances import worst
 
 import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.symmetrisers import ecse, symmetrise
+from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, turned
+from tolerances import worst
 
 NAMES = (
     "group:O",

@@ -4,18 +4,18 @@ Second derivatives of every kind of model, against differences of forces, and by
 """
 
 import numpy as np
-import original_pet_files
 import pytest
 import torch
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
+
+import original_pet_files
+from ase_pet import InvalidStructure, PETCalculator, environments, evaluation
+from ase_pet.graph import build, from_atoms
 from local_toys import local_pet
 from ponita_toys import tiny_ponita
 from tolerances import TOLERANCES, worst
 from toys import STRUCTURES, sheared, silicon, slab, tiny_pet
-
-from ase_pet import InvalidStructure, PETCalculator, environments, evaluation
-from ase_pet.graph import build, from_atoms
 
 EXACT = TOLERANCES[torch.float64]
 MODELS = {

@@ -6,16 +6,16 @@ import sys
 import tomllib
 
 import ase.io
-import laws
 import numpy as np
 import pytest
-import springs
 from ase import units
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.md.verlet import VelocityVerlet
 
+import laws
+import springs
 from ase_pet import md
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-import springs
 import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from toys import silicon, tiny_pet
 from typer.testing import CliRunner
 
+import springs
 from ase_pet import PETCalculator, cli, md, store
+from toys import silicon, tiny_pet
 
 TESTS = Path(__file__).parent
 FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")

@@ -3,6 +3,7 @@
 The run that nobody touched.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,16 +11,16 @@ import sys
 from pathlib import Path
 
 import ase.io
-import laws
 import numpy as np
 import pytest
-import springs
-import toys
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.mixing import SumCalculator
 from ase.constraints import FixAtoms
 
+import laws
+import springs
+import toys
 from ase_pet import PETCalculator, md
 
 FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
@@ -132,10 +133,8 @@ def test_a_kill_while_a_state_is_written_loses_nothing(name, call, tmp_path, mon
     run(springs.cube, whole, ensemble="nvt")
     with monkeypatch.context() as patch:
         kill_before(patch, name, call)
-        try:
+        with contextlib.suppress(Kill):
             run(springs.cube, stopped, ensemble="nvt")
-        except Kill:
-            pass
     run(springs.cube, stopped, ensemble="nvt", restart=True)
     assert contents(stopped) == contents(whole)
 
@@ -306,10 +305,14 @@ def test_another_calculator_is_refused(tmp_path):
             "`sigma` of the calculator is '3.3', but .* has '3.4'",
         ),
     ):
-        atoms = laws.crystal()
-        atoms.calc = make()
+
+        def other(make=make):
+            atoms = laws.crystal()
+            atoms.calc = make()
+            return atoms
+
         with pytest.raises(ValueError, match=message):
-            run(lambda: atoms, tmp_path, restart=True)
+            run(other, tmp_path, restart=True)
 
 
 def test_other_cheap_forces_are_refused(tmp_path):

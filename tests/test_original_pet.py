@@ -10,22 +10,22 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import original_pet_files as files
 import pytest
 import torch
 import yaml
 from ase import Atoms
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from conftest import ROOT
-from original_pet_files import SETTINGS, tiny
-from tolerances import TOLERANCES, worst
-from toys import STRUCTURES, ethanol, silicon, slab, tiny_pet
 
+import original_pet_files as files
 from ase_pet import PETCalculator, graph, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.formats import original_pet
 from ase_pet.layers import cutoff
 from ase_pet.models.original_pet import Model, Settings
+from conftest import ROOT
+from original_pet_files import SETTINGS, tiny
+from tolerances import TOLERANCES, worst
+from toys import STRUCTURES, ethanol, silicon, slab, tiny_pet
 
 DATA = ROOT / "tests" / "data"
 ORACLES = (

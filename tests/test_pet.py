@@ -11,10 +11,8 @@ import torch
 from ase import Atoms
 from ase.build import make_supercell
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from tolerances import DTYPES, TOLERANCES, worst
 from torch import nn
 from torch.nn import functional
-from toys import SETTINGS, STRUCTURES, charged, ethanol, sheared, silicon, slab, tiny_pet
 
 from ase_pet import PETCalculator, graph
 from ase_pet.evaluation import Evaluation
@@ -22,6 +20,8 @@ from ase_pet.layers import adaptive, cutoff, ragged
 from ase_pet.layers import linear as layers_linear
 from ase_pet.layers.linear import linear
 from ase_pet.models import pet
+from tolerances import DTYPES, TOLERANCES, worst
+from toys import SETTINGS, STRUCTURES, charged, ethanol, sheared, silicon, slab, tiny_pet
 
 EXACT = TOLERANCES[torch.float64]
 SMOOTH = ["base", "local", "grid", "solver", "local, adaptive", "original"]
@@ -118,7 +118,7 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
 
 
 @pytest.mark.parametrize(
-    "name, frozen",
+    ("name", "frozen"),
     [
         *((name, ()) for name in SETTINGS),
         *(("base", words) for words in (("bias",), ("weight",), ("gnn_layers",))),
@@ -197,7 +197,7 @@ def test_batch_is_single(name):
 
 
 @pytest.mark.parametrize(
-    "structure, repeat",
+    ("structure", "repeat"),
     [
         ("silicon", np.diag([2, 1, 1])),
         ("slab", np.diag([2, 2, 1])),
@@ -234,7 +234,7 @@ def test_permutation_moves_results_along(name, structure):
 
 
 @pytest.mark.parametrize(
-    "structure, shift",
+    ("structure", "shift"),
     [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1]), ("slab", [-7, 3, 1000])],
 )
 @every_setting
@@ -468,7 +468,7 @@ def test_scales_multiply_before_composition_energies():
     )
 
 
-@pytest.mark.parametrize("key, values", [("charge", (-10, 0, 10)), ("spin", (1, 2, 10))])
+@pytest.mark.parametrize(("key", "values"), [("charge", (-10, 0, 10)), ("spin", (1, 2, 10))])
 def test_conditioning_changes_the_energy(key, values):
     calc, energies = calculator("conditioning"), []
     for value in values:
@@ -527,7 +527,7 @@ def swap(parameter):
 
 @pytest.mark.parametrize("change", [add, swap])
 @pytest.mark.parametrize(
-    "name, dtype",
+    ("name", "dtype"),
     [("base", torch.float32), ("base", torch.float64), ("original", torch.float32)],
     ids=str,
 )

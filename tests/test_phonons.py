@@ -15,11 +15,11 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
-from toys import tiny_pet
 from typer.testing import CliRunner
 
 from ase_pet import PETCalculator, phonons, shipped
 from ase_pet.cli import app
+from toys import tiny_pet
 
 needs_silicon = pytest.mark.skipif(
     "silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet"
@@ -269,7 +269,7 @@ def test_bad_arguments_are_named(name):
 
 
 @pytest.mark.parametrize(
-    "atoms, message",
+    ("atoms", "message"),
     [
         (molecule("H2O"), "phonons need three periodic directions"),
         (Atoms("Cu", cell=3 * [2.0], pbc=True, info={"charge": 1}), "neutral crystal"),

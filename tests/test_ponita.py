@@ -9,15 +9,15 @@ import torch
 from ase import Atoms
 from ase.build import make_supercell
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from local_toys import batch, evaluate
-from ponita_toys import SETTINGS, tiny_ponita
-from tolerances import TOLERANCES, worst
-from toys import STRUCTURES, ethanol, sheared, silicon, slab
 
 from ase_pet import PETCalculator, store
 from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.layers import cutoff, invariants
 from ase_pet.models import ponita
+from local_toys import batch, evaluate
+from ponita_toys import SETTINGS, tiny_ponita
+from tolerances import TOLERANCES, worst
+from toys import STRUCTURES, ethanol, sheared, silicon, slab
 
 EXACT = TOLERANCES[torch.float64]
 every_setting = pytest.mark.parametrize("name", SETTINGS)
@@ -285,7 +285,7 @@ def test_reverse_edges_by_opposite_axes_are_edges_of_their_own(monkeypatch):
         monkeypatch.setattr(
             model.basis,
             "forward",
-            lambda x, original=original: kernels.append(len(x)) or original(x),
+            lambda x, original=original, kernels=kernels: kernels.append(len(x)) or original(x),
         )
         model(graph)
         halved = max(kernels)

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from local_toys import STRUCTURES
-from ponita_toys import tiny_ponita
 from typer.testing import CliRunner
 
 import toys
 from ase_pet import PETCalculator, orientations, store
 from ase_pet.cli import app
+from local_toys import STRUCTURES
+from ponita_toys import tiny_ponita
 
 
 @pytest.fixture

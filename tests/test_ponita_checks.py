@@ -4,10 +4,10 @@ What passes, and what only symmetrisers make pass.
 """
 
 import pytest
-from local_toys import STRUCTURES
-from ponita_toys import tiny_ponita
 
 from ase_pet import PETCalculator, checks
+from local_toys import STRUCTURES
+from ponita_toys import tiny_ponita
 
 LAWS = [
     "batch",

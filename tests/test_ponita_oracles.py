@@ -28,7 +28,7 @@ def reference(shared):
             "shift": values["hyper/shift"],
             **options,
         }
-        grid = values["grid"] if "grid" in values else None
+        grid = values.get("grid", None)
         return ponita.read(folder / f"{name}.pt", grid=grid, **options), values
 
     return load

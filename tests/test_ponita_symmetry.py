@@ -6,13 +6,13 @@ What is exact on a grid, what symmetrisers make exact, and what remains.
 import numpy as np
 import pytest
 import torch
-from local_toys import STRUCTURES, batch, evaluate, turned
-from ponita_toys import tiny_ponita
-from tolerances import worst
 
 from ase_pet import rotations
 from ase_pet.evaluation import Evaluation
 from ase_pet.symmetrisers import symmetrise
+from local_toys import STRUCTURES, batch, evaluate, turned
+from ponita_toys import tiny_ponita
+from tolerances import worst
 
 ICOSAHEDRAL = ["icosahedral", "dodecahedral", "compound"]
 INVERSION = -np.eye(3)

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from argon import structures
 
+from argon import structures
 from ase_pet import PETCalculator, store
 from ase_pet.train import train
 

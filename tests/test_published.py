@@ -13,15 +13,15 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import hub
 import huggingface_hub
 import pytest
 import typer.testing
-from conftest import ROOT
 from huggingface_hub import errors
-from toys import silicon
 
+import hub
 from ase_pet import PETCalculator, cli, published, store
+from conftest import ROOT
+from toys import silicon
 
 CHECKPOINT = ROOT / "tests" / "data" / "pet_direct_heads.ckpt"
 CONTENT = CHECKPOINT.read_bytes()
@@ -372,7 +372,7 @@ def test_a_damaged_file_of_the_cache_is_named(cache, no_network, damaged):
         PETCalculator("pet-mad-s")
     assert f"`{path.resolve()}`" in str(caught.value)
     shutil.copy(path, "own.ckpt")
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="own.ckpt") as caught:
         PETCalculator("own.ckpt")
     assert "delete" not in str(caught.value)
 

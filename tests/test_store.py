@@ -4,13 +4,13 @@ import hashlib
 import tomllib
 from dataclasses import asdict
 
-import metatrain_files
 import pytest
 import torch
+
+import metatrain_files
+from ase_pet import PETCalculator, shipped, store
 from tolerances import DTYPES
 from toys import SETTINGS, ethanol, silicon, tiny_pet
-
-from ase_pet import PETCalculator, shipped, store
 
 CARD = store.Card(
     "tiny",
@@ -122,7 +122,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_shipped_calculator(shipping):
 
 
 @pytest.mark.parametrize(
-    "model, message",
+    ("model", "message"),
     [
         (
             "silicn",

@@ -10,10 +10,10 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from argon import structures, whole_and_stopped
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from argon import structures, whole_and_stopped
 from ase_pet import PETCalculator, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.train import data, loop, read, run, train
@@ -131,7 +131,8 @@ def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
     )
     model = run.prepare(read(second), tmp_path, "cpu").model
     first, _ = store.load(tmp_path / "first")
-    assert model.settings.zbl and not first.settings.zbl
+    assert model.settings.zbl
+    assert not first.settings.zbl
     for name, value in first.state_dict().items():
         assert torch.equal(model.state_dict()[name], value)
 

@@ -8,7 +8,6 @@ import json
 import pickle
 import warnings
 
-import metatrain_files
 import numpy as np
 import pytest
 import torch
@@ -16,15 +15,16 @@ from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.io import Trajectory, read, write
 from ase.md.verlet import VelocityVerlet
-from conftest import ROOT
-from test_formats_metatrain import OLD, Oracle, deviations
-from tolerances import TOLERANCES, worst
-from toys import silicon, tiny_pet
 
+import metatrain_files
 from ase_pet import PETCalculator, TooUncertain
 from ase_pet.formats import metatrain
 from ase_pet.layers.llpr import cholesky
 from ase_pet.store import Card, save
+from conftest import ROOT
+from test_formats_metatrain import OLD, Oracle, deviations
+from tolerances import TOLERANCES, worst
+from toys import silicon, tiny_pet
 
 LLPR = (
     ROOT / "tests" / "data" / "pet_llpr"

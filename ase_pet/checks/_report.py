@@ -26,13 +26,14 @@ white-space:normal}td:first-child,td:last-child{flex-basis:100%}td:first-child{f
 padding:.5em .4em;font-weight:normal}td[data-name]:before{content:attr(data-name) " ";color:#666}td:empty{display:none}
 tr.failed{background:#fdecec}}
 @media print{body{margin:0;max-width:none;font-size:9pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}
-tr,figure{break-inside:avoid}tr.law{break-after:avoid}.plots{grid-template-columns:1fr 1fr}nav a{color:inherit}}"""
+tr,figure{break-inside:avoid}tr.law{break-after:avoid}.plots{grid-template-columns:1fr 1fr}nav a{color:inherit}}"""  # noqa: E501
 HEAD = ("quantity", "value", "limit", "unit", "result", "structure", "note")
 TOLD = ("ase_pet", "ase", "torch", "numpy")  # packages whose versions a reader needs
 PREFIX = "Where it fails, "
-READING = """Each check tests one law of physics or of numerics that molecular dynamics relies on; it says nothing about whether
-forces are those of nature. A row is one quantity, on the structure where it is worst. pass, fail: the value is within the
-limit or not; info: a number without a limit; not applicable: the law says nothing here, and the note says why."""
+READING = """Each check tests one law of physics or of numerics that molecular dynamics relies on;
+it says nothing about whether forces are those of nature. A row is one quantity, on the structure
+where it is worst. pass, fail: the value is within the limit or not; info: a number without a limit;
+not applicable: the law says nothing here, and the note says why."""
 
 
 def html(results, title=""):
@@ -63,7 +64,9 @@ def html(results, title=""):
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>checks of'
         f' {escape(title)}</title><meta name="viewport" content="width=device-width,'
         f' initial-scale=1"><style>{STYLE}</style></head>\n<body><h1>Checks of'
-        f" {escape(title)}</h1>\n{_verdict(results, checks)}\n<nav>{links}</nav>\n<p>{escape(READING)}</p>\n<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}\n</tbody></table>\n{shown}<p"
+        f" {escape(title)}</h1>\n{_verdict(results, checks)}\n<nav>{links}</nav>\n<p>"
+        f"{escape(READING)}</p>\n<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}\n</tbody>"
+        f"</table>\n{shown}<p"
         f' class="made">{escape(made(results))}</p>\n</body></html>\n'
     )
 

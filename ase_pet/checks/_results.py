@@ -88,7 +88,7 @@ class Result:
 
 
 def status(value, limit, dtype):
-    """ "pass", "fail" or "info" of a value.
+    """Status of a value: "pass", "fail" or "info".
 
     What is not finite fails also where there is no limit.
     """

@@ -68,8 +68,9 @@ EMBEDDINGS = re.compile(
 
 
 def upgrade(checkpoint):
-    """(hypers, state) of a PET checkpoint of any version, with the names of the newest one less the
-    prefix `backend.`
+    """(hypers, state) of a PET checkpoint of any version, with the names of the newest version.
+
+    The prefix `backend.` of names is left out.
 
     hypers {name: value}, all of HYPERS and nothing else; state {name: Stored}. Raises ValueError
     for what cannot be read or is not served.

@@ -152,7 +152,7 @@ def _long(data, place):
 
 
 def _name(data, place):
-    """ "module.name" from two lines."""
+    """Name of an object, `module.name`, from two lines."""
     lines = data[place : place + 1000].split(b"\n", 2)
     if len(lines) < 3:
         raise IndexError

@@ -3,12 +3,12 @@
 What settings.toml says of it, and whether what is asked for now is the same run.
 """
 
+import tomllib
 from importlib import metadata
 
 import ase
 import ase.io
 import tomli_w
-import tomllib
 
 from . import state as states
 from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY

@@ -37,7 +37,8 @@ class Outputs:
 
     def __init__(self, folder, atoms, extxyz=False, sizes=None):
         self.folder, self._text = folder, None
-        self._table = open(folder / THERMO, "a+", encoding="ascii")
+        # open for the whole run
+        self._table = (folder / THERMO).open("a+", encoding="ascii")
         try:
             _lock(self._table, folder)
             self._cut(sizes or {THERMO: 0})
@@ -50,7 +51,7 @@ class Outputs:
         if sizes:
             self._frames.header_data = get_header_data(atoms)
         if extxyz:
-            self._text = open(folder / TEXT, "a" if sizes else "w", encoding="utf-8")
+            self._text = (folder / TEXT).open("a" if sizes else "w", encoding="utf-8")
 
     def write_frame(self, atoms, step, time, stress):
         """Add a frame: structure, momenta, energy, forces and, if `stress`, the stress.

@@ -170,9 +170,7 @@ class Model(nn.Module):
     @property
     def uncertainty(self):
         """LastLayer of the head `energy_head`, or None."""
-        return (
-            self.uncertainties[self.energy_head] if self.energy_head in self.uncertainties else None
-        )
+        return self.uncertainties.get(self.energy_head, None)
 
     @property
     def local(self):

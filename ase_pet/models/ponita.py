@@ -31,7 +31,7 @@ from .. import orientations
 from ..layers import invariants
 from ..layers.convnext import Basis, ConvNeXt
 from ..layers.linear import Embedding, Linear, derived
-from ._ponita_settings import Settings
+from ._ponita_settings import Settings  # noqa: F401 (part of the interface)
 
 CHUNK = {"cpu": 2**24, "cuda": 2**27}  # kernel values that are made at once in inference
 
@@ -135,9 +135,8 @@ class Model(nn.Module):
         self._check(graph, names, vectors)
         x = self._lifted(self.species_rows[graph.numbers], vectors)
         values, readouts = dict.fromkeys(names, 0.0), len(next(iter(self.last_layers.values())))
-        for index, x in enumerate(
-            self._features(x, self._edges(graph)), readouts - len(self.layers)
-        ):
+        features = self._features(x, self._edges(graph))
+        for index, x in enumerate(features, readouts - len(self.layers)):
             for name in names if index >= 0 else ():
                 values[name] = values[name] + self._mean(
                     self.last_layers[name][index](x.flatten(0, 1)), x, name

@@ -15,7 +15,8 @@ FORM = "birchmurnaghan"
 class EquationOfState:
     """Third-order Birch-Murnaghan equation of state: volume in A^3, energy in eV, bulk_modulus in
     GPa, its derivative with
-    pressure, rms of the fit in eV, and the volumes and energies that it was fitted to."""
+    pressure, rms of the fit in eV, and the volumes and energies that it was fitted to.
+    """
 
     volume: float
     energy: float

@@ -1,6 +1,7 @@
 """Force constants of a crystal by displacements, evaluated in one batch, or from second
 derivatives; how far they keep the
-laws that force constants obey."""
+laws that force constants obey.
+"""
 
 import inspect
 
@@ -200,7 +201,8 @@ def _phonopy():
 def _primitive(cell, tolerance):
     """Vectors of the primitive cell in those of the cell; "P" where they span the same volume, so
     that a cell that is
-    primitive keeps its vectors."""
+    primitive keeps its vectors.
+    """
     from phonopy.structure.cells import guess_primitive_matrix
 
     found = guess_primitive_matrix(cell, symprec=tolerance)

@@ -38,7 +38,8 @@ class Spectrum:
     def compute(self, mesh=(20, 20, 20), temperature_max=1000.0, points=51):
         """Run bands along the path of seekpath with `points` on the longest line, the mesh of
         q-points, density of states
-        and thermal properties up to `temperature_max` (K)."""
+        and thermal properties up to `temperature_max` (K).
+        """
         if len(mesh) != 3 or min(mesh) < 1:
             raise ValueError(f"`mesh` is {mesh!r}: expected three numbers of q-points, 1 or more")
         if not temperature_max > 0:

@@ -20,7 +20,8 @@ def write(spectrum: Spectrum, folder):
     """List of the files written: phonopy_params.yaml (supercell, displacements, forces, force
     constants after the
     projection: `phonopy-load` continues from there), band.yaml, total_dos.dat,
-    thermal_properties.yaml, phonons.json, phonons.png, and the relaxed structure."""
+    thermal_properties.yaml, phonons.json, phonons.png, and the relaxed structure.
+    """
     folder, found = Path(folder), spectrum.phonopy
     folder.mkdir(parents=True, exist_ok=True)
     found.save(folder / PARAMETERS, settings={"force_constants": True})

@@ -93,6 +93,7 @@ def card(recipe, model, stored, metrics):
         for pair, distance in stored.shortest_distances.items()
     )
     parameters = sum(p.numel() for p in model.parameters())
+    reach = "local (one message-passing layer)" if model.local else "message passing"
     lines = [
         f"# {recipe.name}",
         "",
@@ -101,8 +102,7 @@ def card(recipe, model, stored, metrics):
         f"- Level of theory: {text.get('level_of_theory', 'not stated')}",
         f"- Species: {species}; shortest distances in training: {shortest}",
         (
-            f"- Model: `{recipe.model}`, {parameters} parameters, cutoff {model.cutoff} A,"
-            f" {'local (one message-passing layer)' if getattr(model, 'local', False) else 'message passing'};"
+            f"- Model: `{recipe.model}`, {parameters} parameters, cutoff {model.cutoff} A, {reach};"
             f" symmetriser `{stored.symmetrise}`, dtype {stored.dtype}"
         ),
         f"- Augmentation: {AUGMENTATION[recipe.augmentation]}",

@@ -1,9 +1,7 @@
 """Carbon dioxide, GFN2-xTB: molecules that bend through a line, to train a model that knows lines.
 
-    python benchmarks/data/carbon_dioxide_gfn2.py benchmarks/data/carbon_dioxide_gfn2.extxyz       (pip
-                                                                                                   install
-                                                                                                   tblite
-                                                                                                   ase)
+    pip install tblite ase
+    python benchmarks/data/carbon_dioxide_gfn2.py benchmarks/data/carbon_dioxide_gfn2.extxyz
     ase-pet train benchmarks/data/carbon_dioxide_gfn2.toml --output runs/carbon-dioxide
 
 800 molecules with bonds of 1.06 to 1.32 A at 110 to 180 degrees, in random orientations; every
