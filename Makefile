@@ -13,12 +13,13 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install lint demo test test-all silicon ethanol ethanol-ponita clean
+.PHONY: help install lint measure demo test test-all silicon ethanol ethanol-ponita clean
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
 	@echo "make test      install into $(VENV), run the tests that are not slow"
 	@echo "make lint      install into $(VENV), check style and types"
+	@echo "make measure   print how easily the code reads, in numbers"
 	@echo "make test-all  install into $(VENV), run all tests"
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
@@ -40,6 +41,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+measure: $(INSTALLED)
+	$(BIN)/python tests/reading.py
 
 demo: $(INSTALLED)
 	$(BIN)/python md_examples/01_nve_energy_conservation.py --output demo
