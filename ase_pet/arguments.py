@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import store, symmetrisers
+from .models.base import adapted
 
 DIRECT_HEADS = {
     "forces": ("non_conservative_forces", "non_conservative_force"),
@@ -43,7 +44,7 @@ def model(given):
     if not isinstance(given, nn.Module):
         return store.load(given)
     dtype = next((parameter.dtype for parameter in given.parameters()), torch.float64)
-    return copy.deepcopy(given), store.Card(
+    return adapted(copy.deepcopy(given)), store.Card(
         name=type(given).__name__, dtype=str(dtype).removeprefix("torch.")
     )
 
@@ -59,11 +60,6 @@ def oriented(network, orientations):
         raise ValueError(
             f"`orientations` is {orientations!r}: expected a number of axes, or the name of a grid"
             " such as 'dodecahedral'"
-        )
-    if not hasattr(network, "with_orientations"):
-        raise ValueError(
-            f"`orientations` is {orientations!r}, but this model has none: expected None; they"
-            " belong to models `ponita`"
         )
     return network.with_orientations(orientations)
 
@@ -91,7 +87,7 @@ def device(name):
 
 def select_head(network, variant):
     """Point the model at one of its energy heads; refuse heads that it does not have."""
-    heads = getattr(getattr(network, "settings", None), "heads", {"energy": 1})
+    heads = network.head_sizes
     variants = [name.partition("/")[2] for name in heads if name.split("/")[0] == "energy"]
     if variant is not None:
         if variant not in variants:
@@ -127,8 +123,8 @@ def direct_heads(network, non_conservative):
             f"`non_conservative` is {non_conservative!r}: "
             "valid choices are False, True, 'forces', 'stress'"
         )
-    heads = getattr(getattr(network, "settings", None), "heads", {})
-    variant = getattr(network, "energy_head", "energy").partition("/")[1:]
+    heads = network.head_sizes
+    variant = network.energy_head.partition("/")[1:]
     direct = {}
     for name in {False: (), True: ("forces", "stress")}.get(non_conservative, (non_conservative,)):
         valid = ["".join((base, *variant)) for base in DIRECT_HEADS[name]]

@@ -99,16 +99,10 @@ class PETCalculator(Calculator):
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
         arguments.select_head(network, variant)
         self._direct = arguments.direct_heads(network, non_conservative)
-        self._conditioned = getattr(
-            getattr(network, "settings", None), "system_conditioning", False
-        )
+        self._conditioned = network.conditioned
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
         self.model = arguments.symmetrised(network, self.card, symmetrise)
         arguments.check_numbers(skin, batch_atoms, compile)
-        if self._direct and not hasattr(self.model, "predict"):
-            raise ValueError(
-                "`non_conservative`: a symmetrised model has energies only; use symmetrise='none'"
-            )
         self._neighbours = graph.VerletList(self.cutoff, skin)
         self._batch_atoms = CHUNK_ATOMS[self.device.type] if batch_atoms is None else batch_atoms
         self._evaluation = None
@@ -246,7 +240,7 @@ class PETCalculator(Calculator):
 
         {} for a plain model.
         """
-        if not hasattr(self.model, "cost"):
+        if not self.model.is_symmetrised:
             return {}
         structure = self._checked(atoms)
         return self.model.cost(graph.build([structure], self.cutoff, device=self.device))
@@ -319,7 +313,7 @@ class PETCalculator(Calculator):
 
     def _evaluate(self, structures, lists):
         atoms, edges = sum(map(len, structures)), 2 * sum(len(pairs.centres) for pairs in lists)
-        dtype = torch.float64 if getattr(self.model, "exact_geometry", False) else self.dtype
+        dtype = torch.float64 if self.model.exact_geometry else self.dtype
         with _memory(self.device, atoms, edges, len(structures)):
             batch = graph.build(structures, lists, dtype=dtype, device=self.device)
         return evaluation.Evaluation(self.model, batch, direct=self._direct)

@@ -15,7 +15,7 @@ AT_ONCE = 32  # atoms whose second derivatives are taken together
 
 def separable(model):
     """Whether a model is one of these; a symmetriser makes environments of its own of the pairs."""
-    return getattr(model, "local", False) and not hasattr(model, "model")
+    return model.is_local and not model.is_symmetrised
 
 
 def hessian(model, graph):

@@ -240,7 +240,7 @@ class Evaluation:
         return values[head][:, 0]
 
     def _check_uncertainty(self, ensemble=False):
-        found = getattr(self.model, "uncertainty", None)
+        found = self.model.uncertainty
         if found is None:
             raise Undefined(
                 "this model has no uncertainties: they come with a checkpoint that holds the"
@@ -272,7 +272,7 @@ class Evaluation:
         return self._sum(per_atom) / counts[:, None]
 
     def _composition(self):
-        energies = getattr(self.model, "composition", {})
+        energies = self.model.composition
         table = self._energies.new_tensor(
             [energies.get(z, 0.0) for z in range(int(self.graph.numbers.max()) + 1)]
         )
@@ -289,7 +289,7 @@ def hessian(model, graph, of=None):
 
     Raises Undefined where second derivatives of the model are not those of its energy.
     """
-    if not getattr(model, "exact_second_derivatives", True):
+    if not model.exact_second_derivatives:
         raise Undefined(
             "the second derivatives of this model are not exact (adaptive cutoff by the solver"
             " method)"

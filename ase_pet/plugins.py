@@ -8,13 +8,12 @@ import pkgutil
 def names(package):
     """Sorted names of the plug-ins of a package.
 
-    package: dotted name such as "ase_pet.models". Files whose name begins with an underscore are
-    not plug-ins.
+    package: dotted name such as "ase_pet.models". `base` holds the contract of a package, and files
+    whose name begins with an underscore are private: neither are plug-ins.
     """
     folder = importlib.import_module(package).__path__
-    return sorted(
-        found.name for found in pkgutil.iter_modules(folder) if not found.name.startswith("_")
-    )
+    files = [module.name for module in pkgutil.iter_modules(folder)]
+    return sorted(name for name in files if name != "base" and not name.startswith("_"))
 
 
 # a calculator loads its outputs at each step, and looking through folders takes 4 % of a small

@@ -140,7 +140,7 @@ def _load_foreign(path):
     dtype = next(
         (str(weight.dtype).removeprefix("torch.") for weight in network.parameters()), "float64"
     )
-    return network, Card(_name(path), dtype=dtype, provenance=getattr(network, "metadata", {}))
+    return network, Card(_name(path), dtype=dtype, provenance=network.metadata)
 
 
 def _name(path):
@@ -164,7 +164,7 @@ def _model(path, content):
     network.load_state_dict(
         state, assign=True
     )  # each in the dtype of the file, whatever that of the weights
-    heads = getattr(network.settings, "heads", {"energy": 1})
+    heads = network.head_sizes
     unknown = sorted({*content["composition_energies"], *content["scales"]} - heads.keys())
     if unknown:
         raise ValueError(
@@ -204,7 +204,7 @@ def save(folder, model, card):
             head: _by_symbol(table) for head, table in model.compositions.items()
         },
         "scales": {head: _by_symbol(scale) for head, scale in model.scales.items()},
-        "covalent_radii": _by_symbol(getattr(model, "covalent_radii", {})),
+        "covalent_radii": _by_symbol(model.covalent_radii),
         "shortest_distances": {
             "-".join(chemical_symbols[z] for z in pair): distance
             for pair, distance in card.shortest_distances.items()
@@ -269,7 +269,7 @@ def _compare(model, again):
         or one[name].dtype != other[name].dtype
         or not torch.equal(one[name], other[name])
     ]
-    if getattr(model, "covalent_radii", {}) != getattr(again, "covalent_radii", {}):
+    if model.covalent_radii != again.covalent_radii:
         differ.append("covalent_radii")
     if differ:
         raise ValueError(

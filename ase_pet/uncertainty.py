@@ -34,7 +34,7 @@ class Guard:
             raise ValueError(
                 f"`uncertainty_threshold` is {threshold!r}: expected an energy in eV above 0"
             )
-        if policy != "off" and getattr(model, "uncertainty", None) is None:
+        if policy != "off" and model.uncertainty is None:
             raise ValueError(
                 f"`uncertainty` is {policy!r}, but this model has no uncertainties: use 'off', or a"
                 " checkpoint with the covariance of its last layer (LLPR)"

@@ -21,6 +21,7 @@ from ecse import SIZE, milliseconds, water
 
 from ase_pet import PETCalculator
 from ase_pet.models import pet
+from ase_pet.models.base import AtomisticModel
 
 SYSTEMS = {
     "silicon 64": lambda: bulk("Si", cubic=True) * 2,
@@ -31,14 +32,13 @@ SYSTEMS = {
 }
 
 
-class Reader(torch.nn.Module):
+class Reader(AtomisticModel):
     """A local model that reads x + y of each edge."""
 
-    local, composition, energy_head = True, {}, "energy"
+    message_passing_depth = 0
 
     def __init__(self, settings):
-        super().__init__()
-        self.settings, self.cutoff, self.species = settings, settings.cutoff, settings.species
+        super().__init__(settings, settings.cutoff, settings.species)
 
     def forward(self, graph):
         read = graph.edge_vectors[:, 0] + graph.edge_vectors[:, 1]

@@ -5,27 +5,27 @@ A simple crystal and molecule maker for tests of what uses forces.
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
-from torch import nn
 
 from ase_pet import PETCalculator
 from ase_pet.layers.cutoff import bump
+from ase_pet.models.base import AtomisticModel
 
 ELEMENTS = ("H", "C", "N", "O", "Al", "Si", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 
 
-class Morse(nn.Module):
+class Morse(AtomisticModel):
     """Half of D (exp(-2 a (r - r0)) - 2 exp(-a (r - r0))) for each edge.
 
     R0 the sum of the covalent radii.
     """
 
-    cutoff, local = 6.0, True
-    species = tuple(atomic_numbers[element] for element in ELEMENTS)
+    head_sizes = {"energy": 1}
+    message_passing_depth = 0
 
     def __init__(self, depth=0.3, steepness=1.6):
-        super().__init__()
+        species = tuple(atomic_numbers[element] for element in ELEMENTS)
+        super().__init__(None, 6.0, species)
         self.register_buffer("radii", torch.tensor(covalent_radii[:100], dtype=torch.float64))
-        self.composition = {}
         self.depth, self.steepness = depth, steepness  # eV, 1/A
 
     def forward(self, graph):

@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import local_toys
 from ase_pet import PETCalculator, rotations, store
 from ase_pet.evaluation import Evaluation
+from ase_pet.models.base import AtomisticModel
 from ase_pet.train import data, loop, report, train
 from ase_pet.train.recipe import Loss
 from tolerances import DTYPES, TOLERANCES, worst
@@ -266,13 +267,14 @@ def recipe(tmp_path):
     return write
 
 
-class Charges(torch.nn.Module):
+class Charges(AtomisticModel):
     """Covariant model.
 
     Energies of springs and dipoles of fixed charges, shared between the atoms of a bond.
     """
 
-    cutoff, species, composition, energy_head = 4.0, (1, 8), {}, "energy"
+    def __init__(self):
+        super().__init__(None, 4.0, (1, 8))
 
     def predict(self, graph, names):
         charges = graph.pair_vectors.new_tensor([0, *[CHARGES.get(z, 0) for z in range(1, 9)]])[

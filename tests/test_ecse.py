@@ -331,7 +331,7 @@ def test_a_wrapped_model_answers_as_the_model_does():
         assert getattr(model, name) == getattr(network, name)
     model.energy_head = "energy/other"
     assert network.energy_head == "energy/other"
-    assert model.local
+    assert model.is_local
 
 
 def test_residual_says_what_symmetry_lacks():

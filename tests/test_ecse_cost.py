@@ -8,7 +8,7 @@ import typer.testing
 import metatrain_files
 import toys
 from ase_pet import cli
-from ase_pet.symmetrisers import cost, ecse, symmetrise
+from ase_pet.symmetrisers import ecse, symmetrise
 from local_toys import STRUCTURES, batch, local_pet
 
 NAMES = ("ecse", "ecse:so3", "group:O", "group:I:proper", "quadrature:2")
@@ -40,7 +40,7 @@ def test_cost_is_what_the_network_sees(name, chunk_edges):
         batch([STRUCTURES[key]() for key in ("silicon", "water")], 4.0),
     )
     model.chunk_edges = chunk_edges
-    found = cost(model, graph)
+    found = model.cost(graph)
     assert network.seen == []
     model(graph)
     atoms, edges = (sum(values) for values in zip(*network.seen, strict=True))
@@ -64,7 +64,7 @@ def test_cost_is_what_the_network_sees(name, chunk_edges):
 )
 def test_cost_for_each_atom(name, evaluations):
     """Of a straight molecule, whose atoms have no frames and two lines each."""
-    found = cost(symmetrise(local_pet(), name), batch([STRUCTURES["CO2 180"]()], 4.0))
+    found = symmetrise(local_pet(), name).cost(batch([STRUCTURES["CO2 180"]()], 4.0))
     assert found["evaluations_per_atom"] == evaluations
     assert found["ratio"] == evaluations
 
@@ -72,7 +72,7 @@ def test_cost_for_each_atom(name, evaluations):
 def test_frames_of_atoms():
     graph = batch([STRUCTURES["fcc"]()], 4.0)
     found, frames = (
-        cost(ecse.wrap(local_pet()), graph),
+        ecse.wrap(local_pet()).cost(graph),
         ecse.wrap(local_pet()).describe(graph)["frames"],
     )
     assert found["frames_mean"] == frames.double().mean()
@@ -83,14 +83,14 @@ def test_frames_of_atoms():
 def test_cost_of_a_mean_within_frames_is_a_product():
     graph = batch([STRUCTURES["ethanol"]()], 4.0)
     inner = symmetrise(local_pet(), "group:O:proper")
-    assert cost(ecse.wrap(inner), graph)["ratio"] == pytest.approx(
-        24 * cost(ecse.wrap(local_pet()), graph)["ratio"]
+    assert ecse.wrap(inner).cost(graph)["ratio"] == pytest.approx(
+        24 * ecse.wrap(local_pet()).cost(graph)["ratio"]
     )
 
 
 def test_an_atom_alone_costs_itself():
     graph = batch([STRUCTURES["atom"]()], 4.0)
-    assert cost(ecse.wrap(local_pet()), graph)["ratio"] == 1
+    assert ecse.wrap(local_pet()).cost(graph)["ratio"] == 1
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import argon
 import toys
 from ase_pet import PETCalculator, evaluation, rotations
 from ase_pet.evaluation import hessian
-from ase_pet.symmetrisers import cost, ecse, ecse_layers, sampled, symmetrise
+from ase_pet.symmetrisers import ecse, ecse_layers, sampled, symmetrise
 from ase_pet.train import train
 from local_toys import (
     PATHS,
@@ -332,7 +332,7 @@ def test_charge_and_spin_reach_each_environment(generator):
 def test_cost_is_what_each_layer_sees():
     """That of `ecse` of a local model, whatever the number of layers."""
     graph = batch([STRUCTURES["ethanol"](), STRUCTURES["CO2 160"]()], 4.0)
-    assert cost(MODELS["three message layers"], graph) == cost(ecse.wrap(local_pet()), graph)
+    assert MODELS["three message layers"].cost(graph) == ecse.wrap(local_pet()).cost(graph)
 
 
 @pytest.mark.parametrize(

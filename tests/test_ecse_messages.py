@@ -14,7 +14,8 @@ import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import hessian
 from ase_pet.models import original_pet
-from ase_pet.symmetrisers import _fields, _frames, cost, ecse, symmetrise
+from ase_pet.models.base import AtomisticModel
+from ase_pet.symmetrisers import _fields, _frames, ecse, symmetrise
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -309,7 +310,7 @@ def test_cost_is_what_the_network_sees():
         ecse.Model(network, chunk_edges=500),
         batch([STRUCTURES["chiral"](), toys.sheared()], MODEL.cutoff),
     )
-    found = cost(model, graph)
+    found = model.cost(graph)
     assert network.seen == []
     model(graph)
     atoms, edges = (sum(values) for values in zip(*network.seen, strict=True))
@@ -322,7 +323,7 @@ def test_cost_is_what_the_network_sees():
 def test_what_costs_too_much_is_refused():
     atoms, options = STRUCTURES["chiral"](), ecse.Settings(limit=50.0)
     graph = batch([atoms], MODEL.cutoff)
-    found = cost(MODEL, graph)
+    found = MODEL.cost(graph)
     with pytest.raises(
         ValueError,
         match=(
@@ -345,8 +346,5 @@ def test_large_crystals_are_refused_before_anything_runs():
 
 
 def test_models_that_do_not_say_how_far_messages_go_are_refused():
-    class Unknown(torch.nn.Module):
-        local, cutoff, settings = False, 4.0, None
-
     with pytest.raises(ValueError, match="do not say how many message-passing layers it has"):
-        ecse.wrap(Unknown())
+        ecse.wrap(AtomisticModel(None, 4.0, (14,)))

@@ -164,7 +164,7 @@ def test_any_model_can_be_averaged(name):
     turns = ELEMENTS["group:O:proper"][::7]
     energies = evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns)).energy
     assert worst(energies, evaluate(model, atoms).energy.expand(len(turns))) < 1e-12
-    assert model.local == (name == "local")
+    assert model.is_local == (name == "local")
     assert model.exact_second_derivatives == (name != "solver")
 
 

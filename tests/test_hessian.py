@@ -112,7 +112,12 @@ def test_the_solver_is_refused_as_its_second_derivatives_are_wrong():
     wrong = type(
         "Wrong",
         (),
-        {"exact_second_derivatives": True, "__call__": lambda self, graph: model(graph)},
+        {
+            "exact_second_derivatives": True,
+            "is_local": False,
+            "is_symmetrised": False,
+            "__call__": lambda self, graph: model(graph),
+        },
     )()
     found = evaluation.hessian(wrong, batch(model, sheared())).numpy()
     assert worst(found, differences(PETCalculator(model, skin=0), sheared())) > 1e-4

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ase_pet import plugins
+from ase_pet.models.base import AtomisticModel
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ase_pet"
@@ -209,7 +210,8 @@ def test_model_honours_its_contract(name):
     assert tuple(model.species) == (14,)
     assert model.settings.species == (14,)
     assert isinstance(model.composition, dict)
-    assert isinstance(model.local, bool)
+    assert isinstance(model, AtomisticModel)
+    assert isinstance(model.is_local, bool)
 
 
 @pytest.mark.parametrize("name", plugins.names("ase_pet.symmetrisers"))

@@ -146,7 +146,7 @@ def with_step(model):
 def test_values_with_the_step_as_cutoff(shared):
     folder = shared / "oracles" / "ecse"
     calculator = PETCalculator(with_step(original_pet.read(folder / "model")), dtype="float64")
-    assert calculator.model.local
+    assert calculator.model.is_local
     oracle = Oracle(folder / "ecse_reference.npz")
     assert len(oracle.names) == 13
     check_values(
@@ -407,8 +407,8 @@ def test_local_models_need_only_their_own_edges(name):
         pair_vectors=pairs.edge_vectors,
         one_sided=True,
     )
-    difference = (model(pairs) - model(alone)).abs().max().item() if model.local else 1.0
-    assert model.local == (model.settings.n_gnn_layers == 1) == (difference < EXACT["derived"])
+    difference = (model(pairs) - model(alone)).abs().max().item() if model.is_local else 1.0
+    assert model.is_local == (model.settings.n_gnn_layers == 1) == (difference < EXACT["derived"])
 
 
 def test_scales_multiply_what_heads_give():

@@ -336,7 +336,7 @@ def test_local_models_do_not_see_atoms_beyond_the_cutoff(name):
     """The third atom is a neighbour of the second only."""
     calc = calculator(name)
     reach = abs(energy_of_first_atom(calc, 0.4) - energy_of_first_atom(calc, 0.0))
-    assert calc.model.local is bool(reach < 1e-12)
+    assert calc.model.is_local is bool(reach < 1e-12)
 
 
 # Work that is not done

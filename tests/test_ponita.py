@@ -239,7 +239,7 @@ def test_local_is_whether_atoms_beyond_the_cutoff_act(name):
         results(Atoms("SiOC", [[0, 0, 0], [3.0, 0, 0], [5.5, far, 0]]), calc)["energies"][0]
         for far in (0, 0.4)
     ]
-    assert calc.model.local is bool(abs(first[0] - first[1]) < 1e-12)
+    assert calc.model.is_local is bool(abs(first[0] - first[1]) < 1e-12)
 
 
 @every_setting

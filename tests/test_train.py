@@ -16,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from argon import structures, whole_and_stopped
 from ase_pet import PETCalculator, store
 from ase_pet.evaluation import Evaluation
+from ase_pet.models.base import AtomisticModel
 from ase_pet.train import data, loop, read, run, train
 
 
@@ -173,9 +174,7 @@ def test_targets_turn_with_the_structure():
     not rotated.
     """
 
-    class Springs(torch.nn.Module):
-        cutoff, species, composition = 5.0, (18,), {}
-
+    class Springs(AtomisticModel):
         def forward(self, graph):
             energy = (graph.pair_vectors.square().sum(-1).sqrt() - 3.7).square()
             return energy.new_zeros(graph.n_atoms).index_add(0, graph.pair_centre, energy)
@@ -186,7 +185,7 @@ def test_targets_turn_with_the_structure():
     assert not torch.allclose(plain.graph.pair_vectors, turned.graph.pair_vectors)
     errors = []
     for batch in (plain, turned):
-        results = Evaluation(Springs(), batch.graph)
+        results = Evaluation(Springs(None, 5.0, (18,)), batch.graph)
         errors.append(
             [
                 ((results.forces - batch.forces) ** 2).sum(),

@@ -88,13 +88,3 @@ class Settings:
         if self.oriented:
             return orientations.grid(self.orientations)
         return torch.zeros(0, 3, dtype=torch.float64, device="cpu")
-
-    @property
-    def num_gnn_layers(self):
-        """Layers that pass messages, for symmetrisers that turn environments.
-
-        Not of models that need whole structures.
-        """
-        if self.shift or self.cutoff_function == "none":
-            raise AttributeError("environments of atoms have no energies in this model")
-        return self.num_layers

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from ..layers import cutoff, ragged
 from ..layers.linear import Embedding, Linear, derived, linear
+from .base import AtomisticModel
 
 ACTIVATIONS = {"silu": nn.SiLU, "mish": nn.Mish}
 
@@ -205,22 +206,18 @@ class MessageLayer(nn.Module):
         return tokens[: len(species)], tokens[len(species) :]
 
 
-class Model(nn.Module):
+class Model(AtomisticModel):
     """Original PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
 
     `predict` any heads.
     """
 
-    exact_second_derivatives = True  # where they exist: not at the two ends of the cosine
+    # second derivatives do not exist at the two ends of the cosine
     # lengths and cutoff weights in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
 
     def __init__(self, settings):
-        super().__init__()
-        self.settings, self.cutoff, self.species = settings, settings.r_cut, settings.species
-        self.energy_head = "energy"
-        self.compositions = {}  # head -> {Z: eV}, added by `evaluation` in float64
-        self.scales = {}  # head -> factor on what the head gives, one number or {Z: number}
+        super().__init__(settings, settings.r_cut, settings.species)
         d, layers = settings.transformer_d_model, range(settings.n_gnn_layers)
         self.embedding = Embedding(len(settings.species), d)
         self.gnn_layers = nn.ModuleList(MessageLayer(settings, index) for index in layers)
@@ -230,22 +227,11 @@ class Model(nn.Module):
             self.heads[name] = nn.ModuleList(_mlp(settings, *widths) for _ in layers)
             if settings.use_bond_energies:
                 self.bond_heads[name] = nn.ModuleList(_mlp(settings, *widths) for _ in layers)
-        rows = torch.full((max(settings.species) + 1,), -1, device="cpu")
-        for row, number in enumerate(settings.species):
-            rows[number] = row
-        self.register_buffer("species_rows", rows, persistent=False)
 
     @property
-    def composition(self):
-        return self.compositions.get(self.energy_head, {})
-
-    @property
-    def local(self):
-        """Whether an atom's energy depends on its own edges only."""
-        return self.settings.n_gnn_layers == 1
-
-    def forward(self, graph):
-        return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
+    def message_passing_depth(self):
+        """Number of exchanges of messages, which is one less than the number of layers."""
+        return self.settings.n_gnn_layers - 1
 
     def predict(self, graph, names):
         """{head.
@@ -305,12 +291,7 @@ class Model(nn.Module):
             total = total + self.heads[name][index](node)
             if self.settings.use_bond_energies:
                 total = total + _sum(graph, self.bond_heads[name][index](edge) * bond_weight)
-        scale = self.scales.get(name, 1.0)
-        if isinstance(scale, dict):
-            scale = total.new_tensor([scale[z] for z in self.species])[
-                self.species_rows[graph.numbers]
-            ][:, None]
-        return total * scale
+        return self.scaled(name, total, self.species_rows[graph.numbers])
 
 
 def _sum(graph, per_edge):

@@ -22,6 +22,7 @@ from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, head
 from ..layers.llpr import LastLayer
 from ..layers.transformer import Combination, MessageLayer
+from .base import AtomisticModel
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Scene:
     condition: torch.Tensor | float
 
 
-class Model(nn.Module):
+class Model(AtomisticModel):
     """PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
 
     `predict` gives any heads.
@@ -113,11 +114,7 @@ class Model(nn.Module):
     exact_geometry = True
 
     def __init__(self, settings):
-        super().__init__()
-        self.settings, self.cutoff, self.species = settings, settings.cutoff, settings.species
-        self.energy_head = "energy"
-        self.compositions = {}  # head -> {Z: eV}, added by `evaluation` in float64
-        self.scales = {}  # head -> factor on what the head gives, one number or {Z: number}
+        super().__init__(settings, settings.cutoff, settings.species)
         repelled = settings.species if settings.zbl else ()
         self.covalent_radii = {z: zbl.RADII[z] for z in repelled if z < len(zbl.RADII)}  # A
         n_species, layers = len(settings.species), range(settings.num_gnn_layers)
@@ -154,35 +151,39 @@ class Model(nn.Module):
                 for name, members in settings.uncertainties.items()
             }
         )
-        rows = torch.full((max(settings.species) + 1,), -1, device="cpu")
-        for row, number in enumerate(settings.species):
-            rows[number] = row
-        self.register_buffer("species_rows", rows, persistent=False)
 
     @property
     def _residual(self):
         return self.settings.featurizer_type == "residual"
 
     @property
-    def composition(self):
-        return self.compositions.get(self.energy_head, {})
-
-    @property
     def uncertainty(self):
         """LastLayer of the head `energy_head`, or None."""
-        return self.uncertainties.get(self.energy_head, None)
+        # a ModuleDict has no `get`
+        if self.energy_head not in self.uncertainties:
+            return None
+        return self.uncertainties[self.energy_head]
 
     @property
-    def local(self):
-        """Whether an atom's energy depends on its own edges only.
+    def message_passing_depth(self):
+        """Number of edges between an atom and the farthest atom whose edges affect its energy.
 
-        One layer whose messages are not read.
+        An edge token knows the edges of its centre, and each exchange of messages lets it know
+        those of its neighbour. Messages are exchanged between layers, and with the featurizer
+        `feedforward` after the last layer as well. Where cutoffs adapt, the weight of an edge
+        depends on the edges of both of its ends.
         """
-        return (
-            self.settings.num_gnn_layers == 1
-            and self._residual
-            and self.settings.num_neighbors_adaptive is None
-        )
+        exchanges = self.settings.num_gnn_layers - 1
+        if not self._residual:
+            exchanges += 1
+        if self.settings.num_neighbors_adaptive is not None:
+            exchanges += 1
+        return exchanges
+
+    @property
+    def conditioned(self):
+        """Whether energies depend on the total charge and the spin multiplicity."""
+        return self.settings.system_conditioning
 
     @property
     def exact_second_derivatives(self):
@@ -194,9 +195,6 @@ class Model(nn.Module):
             self.settings.num_neighbors_adaptive is None
             or self.settings.adaptive_cutoff_method != "solver"
         )
-
-    def forward(self, graph):
-        return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
 
     def last_layer(self, graph):
         """Energies (n_atoms,) in eV as `forward` gives them, and the features (n_atoms.
@@ -325,10 +323,7 @@ class Model(nn.Module):
                     of_node,
                     torch.zeros_like(of_node).index_add(0, centre, of_edge * weight),
                 ]
-        scale = self.scales.get(name, 1.0)
-        if isinstance(scale, dict):
-            scale = total.new_tensor([scale[z] for z in self.species])[scene.rows][:, None]
-        return total * scale
+        return self.scaled(name, total, scene.rows)
 
     def repulsion(self, name, graph):
         """(n_atoms, 1) energies in eV of the repulsion of nuclei.

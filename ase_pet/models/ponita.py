@@ -32,11 +32,12 @@ from ..layers import invariants
 from ..layers.convnext import Basis, ConvNeXt
 from ..layers.linear import Embedding, Linear, derived
 from ._ponita_settings import Settings  # noqa: F401 (part of the interface)
+from .base import AtomisticModel
 
 CHUNK = {"cpu": 2**24, "cuda": 2**27}  # kernel values that are made at once in inference
 
 
-class Model(nn.Module):
+class Model(AtomisticModel):
     """PONITA. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
 
     `predict` gives any heads.
@@ -44,16 +45,9 @@ class Model(nn.Module):
 
     # invariants and windows in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
-    exact_second_derivatives = (
-        True  # wherever they exist: without `softening` not where a pair lies along an axis
-    )
 
     def __init__(self, settings):
-        super().__init__()
-        self.settings, self.cutoff, self.species = settings, settings.cutoff, settings.species
-        self.energy_head = "energy"
-        self.compositions = {}  # head -> {Z: eV}, added by `evaluation` in float64
-        self.scales = {}  # head -> factor on what the head gives, one number or {Z: number}
+        super().__init__(settings, settings.cutoff, settings.species)
         width, n_basis, layers = settings.width, settings.num_basis, range(settings.num_layers)
         self.node_embedder = Embedding(len(settings.species), width)
         if settings.vector_inputs:
@@ -70,10 +64,6 @@ class Model(nn.Module):
             {name: nn.ModuleList(Linear(width, 1) for _ in readouts) for name in settings.heads}
         )
         self.register_buffer("axes", settings.axes())  # (O, 3), kept with the weights
-        rows = torch.full((max(settings.species) + 1,), -1, device="cpu")
-        for row, number in enumerate(settings.species):
-            rows[number] = row
-        self.register_buffer("species_rows", rows, persistent=False)
         if not self.node_embedder.weight.is_meta and not self.axes.isnan().any():
             self._calibrate()
 
@@ -88,13 +78,12 @@ class Model(nn.Module):
         return self
 
     @property
-    def composition(self):
-        return self.compositions.get(self.energy_head, {})
-
-    @property
-    def local(self):
-        """Whether an atom's energy depends on its own edges only."""
-        return self.settings.num_layers == 1
+    def message_passing_depth(self):
+        """Number of exchanges of messages, None where atoms have no energies of their own."""
+        layers = self.settings.num_layers
+        if layers > 1 and (self.settings.shift or self.settings.cutoff_function == "none"):
+            return None
+        return layers - 1
 
     def with_orientations(self, axes):
         """A copy of the model with other axes.
@@ -114,7 +103,7 @@ class Model(nn.Module):
         other.__dict__.pop("_derived", None)  # what was made of other axes
         return other
 
-    def same_turns(self, turns):
+    def rotation_classes(self, turns):
         """(n,) classes of orthogonal matrices (n, 3, 3): structures turned by those of a class give
         the same, turned along.
 
@@ -122,9 +111,6 @@ class Model(nn.Module):
         the same.
         """
         return orientations.classes(self.axes, turns.to(self.axes))
-
-    def forward(self, graph):
-        return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
 
     def predict(self, graph, names, vectors=None):
         """{head: (n_atoms, components)} of the named heads, scaled, without composition energies.
@@ -288,12 +274,7 @@ class Model(nn.Module):
         return values @ self.axes.to(values.dtype) / len(self.axes)
 
     def _scaled(self, name, values, graph):
-        scale = self.scales.get(name, 1.0)
-        if isinstance(scale, dict):
-            scale = values.new_tensor([scale[z] for z in self.species])[
-                self.species_rows[graph.numbers]
-            ][:, None]
-        values = values * scale
+        values = self.scaled(name, values, self.species_rows[graph.numbers])
         if self.settings.shift and name == self.energy_head:
             counts = torch.bincount(graph.structure)[graph.structure, None]
             values = (

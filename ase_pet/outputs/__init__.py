@@ -11,11 +11,9 @@ from .. import plugins
 
 def available(model):
     """Sorted names of the outputs that a model has."""
-    uncertainty = getattr(model, "uncertainty", None)
+    uncertainty = model.uncertainty
     ensemble = uncertainty is not None and len(uncertainty.ensemble) > 0
-    heads = (
-        getattr(getattr(model, "settings", None), "heads", {}) if hasattr(model, "predict") else {}
-    )
+    heads = model.head_sizes
     found = {name: plugins.load(__name__, name) for name in plugins.names(__name__)}
     return [
         name

@@ -6,7 +6,6 @@ takes one: "group:O".
 """
 
 from .. import plugins
-from ._cost import cost  # noqa: F401  (part of the interface)
 from ._sampled import KINDS as DRAWN  # symmetrisers whose frames can be drawn
 
 

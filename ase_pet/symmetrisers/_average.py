@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import torch
 
-from . import _chunks, _cost, _readings
-from ._wrapped import Wrapped, classes
+from ..models.base import cost_summary
+from . import _chunks, _readings
+from ._wrapped import Wrapped
 
 
 class Model(Wrapped):
@@ -60,15 +61,15 @@ class Model(Wrapped):
         return (weights @ (totals - weights @ totals).square()).sqrt()
 
     def cost(self, graph):
-        """What the evaluation of a graph takes, see `_cost.cost`."""
+        """What the evaluation of a graph takes, see `models.base.cost_summary`."""
         copies, largest = len(self.rotations), self._pieces(graph)[0]
-        return _cost.summary(
+        return cost_summary(
             graph,
             copies * graph.n_atoms,
             copies * graph.n_atoms,
             copies * len(graph.centre),
             min(copies, largest.stop) * len(graph.centre),
-            _cost.cost(self.model, graph)["ratio"],
+            self.model.cost(graph)["ratio"],
         )
 
     def _pieces(self, graph):
@@ -108,7 +109,7 @@ class Model(Wrapped):
 
 def _distinct(model, rotations, weights):
     """The first rotation of each class, in their order, and the sums of the weights of classes."""
-    label = classes(model, rotations).to(rotations.device)
+    label = model.rotation_classes(rotations).to(rotations.device)
     count, place = int(label.max()) + 1, torch.arange(len(label), device=label.device)
     first = place.new_full((count,), len(label)).scatter_reduce(0, label, place, "amin")
     total, order = weights.new_zeros(count).index_add(0, label, weights), torch.argsort(first)

@@ -225,22 +225,14 @@ def _edges(near, whole):
 
 
 def hops(model):
-    """How many edges away an atom's energy depends on the edges of atoms; 0 for a local model.
+    """Number of edges between an atom and the farthest atom whose edges affect its energy.
 
-    A token knows the edges of its centre, and each exchange of messages lets it know those of its
-    neighbours. Exchanges are those between layers, and in PET of the type feedforward that after
-    the last layer, too. Where cutoffs adapt, the weight of an edge depends on the edges of both of
-    its ends. Raises ValueError for a model that does not say.
+    Raises ValueError for a model that does not say.
     """
-    if model.local:
-        return 0
-    settings = model.settings
-    layers = getattr(settings, "num_gnn_layers", getattr(settings, "n_gnn_layers", None))
-    if layers is None:
+    depth = model.message_passing_depth
+    if depth is None:
         raise ValueError(
             "`symmetrise` 'ecse': the settings of this model do not say how many message-passing"
             " layers it has (`num_gnn_layers`): use group:O, group:I or quadrature:L"
         )
-    last = getattr(settings, "featurizer_type", "residual") == "feedforward"
-    adaptive = getattr(settings, "num_neighbors_adaptive", None) is not None
-    return layers - 1 + last + adaptive
+    return depth

@@ -79,7 +79,7 @@ def heads(model, names):
     Raises ValueError for a head that the model does not have, or that is not a number, a vector or
     a tensor.
     """
-    known = getattr(model.settings, "heads", {"energy": 1})
+    known = model.head_sizes
     for name in names:
         if name not in known:
             raise ValueError(

@@ -3,20 +3,12 @@
 import torch
 from torch import nn
 
+from ..models.base import AtomisticModel
 from ..rotations import random_orthogonal
 from . import _readings
 
 
-def classes(model, turns):
-    """(n,) classes of orthogonal matrices (n, 3, 3), turned by which a structure gives the same.
-
-    Each its own if unknown.
-    """
-    known = getattr(model, "same_turns", None)
-    return torch.arange(len(turns), device=turns.device) if known is None else known(turns)
-
-
-class Wrapped(nn.Module):
+class Wrapped(AtomisticModel):
     """A model around another one. `forward(graph)` gives energies (n_atoms,) in eV; the rest is the
     inner model's.
 
@@ -24,8 +16,11 @@ class Wrapped(nn.Module):
     define.
     """
 
+    is_symmetrised = True
+
     def __init__(self, model):
-        super().__init__()
+        # the attributes of the contract are those of the inner model, see the properties below
+        nn.Module.__init__(self)
         self.model = model
 
     def forward(self, graph):
@@ -55,6 +50,10 @@ class Wrapped(nn.Module):
         return values[:, 0], values[:, 1:]
 
     @property
+    def settings(self):
+        return self.model.settings
+
+    @property
     def cutoff(self):
         return self.model.cutoff
 
@@ -63,28 +62,44 @@ class Wrapped(nn.Module):
         return self.model.species
 
     @property
-    def settings(self):
-        return self.model.settings
-
-    @property
-    def local(self):
-        return self.model.local
-
-    @property
-    def composition(self):
-        return getattr(self.model, "composition", {})
+    def head_sizes(self):
+        return self.model.head_sizes
 
     @property
     def compositions(self):
-        return getattr(self.model, "compositions", {})
+        return self.model.compositions
 
     @property
     def scales(self):
-        return getattr(self.model, "scales", {})
+        return self.model.scales
+
+    @property
+    def covalent_radii(self):
+        return self.model.covalent_radii
+
+    @property
+    def metadata(self):
+        return self.model.metadata
+
+    @property
+    def conditioned(self):
+        return self.model.conditioned
+
+    @property
+    def message_passing_depth(self):
+        return self.model.message_passing_depth
+
+    @property
+    def exact_geometry(self):
+        return self.model.exact_geometry
+
+    @property
+    def exact_second_derivatives(self):
+        return self.model.exact_second_derivatives
 
     @property
     def energy_head(self):
-        return getattr(self.model, "energy_head", "energy")
+        return self.model.energy_head
 
     @energy_head.setter
     def energy_head(self, name):
@@ -92,19 +107,8 @@ class Wrapped(nn.Module):
 
     @property
     def uncertainty(self):
-        """What the model inside has, or None.
-
-        The covariance is that of its own features in training.
-        """
-        return getattr(self.model, "uncertainty", None)
-
-    @property
-    def exact_second_derivatives(self):
-        return getattr(self.model, "exact_second_derivatives", True)
-
-    @property
-    def exact_geometry(self):
-        return getattr(self.model, "exact_geometry", False)
+        """Uncertainty of the inner model, whose covariance is that of its own features."""
+        return self.model.uncertainty
 
     @torch.no_grad()
     def residual(self, graph, orientations=8, seed=0):

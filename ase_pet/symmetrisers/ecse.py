@@ -28,8 +28,9 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from . import _auxiliary, _chunks, _cost, _fields, _frames, _rows
-from ._wrapped import Wrapped, classes
+from ..models.base import cost_summary
+from . import _auxiliary, _chunks, _fields, _frames, _rows
+from ._wrapped import Wrapped
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,8 @@ class Model(Wrapped):
         super().__init__(model)
         self.options, self.chunk_edges = options or Settings(), chunk_edges
         self.hops = _fields.hops(model)
-        hands = classes(
-            model, torch.diag_embed(torch.tensor(_rows.HANDS, dtype=torch.float64))
-        ).tolist()
+        mirrors = torch.diag_embed(torch.tensor(_rows.HANDS, dtype=torch.float64))
+        hands = model.rotation_classes(mirrors).tolist()
         self.mirrored = (
             self.options.parity and hands[0] != hands[1]
         )  # else the mirror image of a frame is the same
@@ -170,7 +170,7 @@ class Model(Wrapped):
 
     @torch.no_grad()
     def cost(self, graph):
-        """What the evaluation of a graph takes, see `_cost.cost`."""
+        """What the evaluation of a graph takes, see `models.base.cost_summary`."""
         chunks, frames, environments, tokens = [], [], 0, 0
         for found, auxiliary, rows in self._survey(graph):
             chunks += [int(rows.edges[chunk].sum()) for chunk in rows.chunks(self._budget(graph))]
@@ -179,9 +179,9 @@ class Model(Wrapped):
                 environments + len(rows.atom),
                 tokens + int(rows.field.tokens(rows.atom).sum()),
             )
-        frames, inner = torch.cat(frames).double(), _cost.cost(self.model, graph)["ratio"]
+        frames, inner = torch.cat(frames).double(), self.model.cost(graph)["ratio"]
         return {
-            **_cost.summary(graph, environments, tokens, sum(chunks), max(chunks), inner),
+            **cost_summary(graph, environments, tokens, sum(chunks), max(chunks), inner),
             "frames_mean": frames.mean().item(),
             "frames_max": int(frames.max()),
         }

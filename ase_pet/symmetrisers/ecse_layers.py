@@ -29,6 +29,7 @@ import torch
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
+from ..models import pet
 from . import _fields, _rows, ecse
 from ._frames import ranges
 
@@ -56,7 +57,7 @@ class Model(ecse.Model):
     uncertainty = None  # the covariance is that of features which this is no mean of
 
     def __init__(self, model, options=None, chunk_edges=None):
-        if not hasattr(model, "exchange") or model.settings.num_neighbors_adaptive is not None:
+        if not isinstance(model, pet.Model) or model.settings.num_neighbors_adaptive is not None:
             raise ValueError(
                 "`symmetrise` 'ecse_layers' is for models `pet` with fixed cutoffs"
                 " (`num_neighbors_adaptive` None): use ecse, group:O, group:I or quadrature:L"

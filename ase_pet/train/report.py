@@ -93,7 +93,7 @@ def card(recipe, model, stored, metrics):
         for pair, distance in stored.shortest_distances.items()
     )
     parameters = sum(p.numel() for p in model.parameters())
-    reach = "local (one message-passing layer)" if model.local else "message passing"
+    reach = "local (one message-passing layer)" if model.is_local else "message passing"
     lines = [
         f"# {recipe.name}",
         "",

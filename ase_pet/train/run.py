@@ -13,6 +13,7 @@ import torch
 
 from .. import plugins, store, symmetrisers
 from ..evaluation import Evaluation
+from ..models.base import AtomisticModel
 from . import data, report
 from .loop import EVALUATION_ATOMS, HISTORY, STATE, Trainer, chunks, errors, predict
 from .recipe import model_settings, read
@@ -83,11 +84,11 @@ def prepare(recipe, output, device):
     )
 
 
-class _Repulsion(torch.nn.Module):
+class _Repulsion(AtomisticModel):
     """The part of the energies of a model with `zbl` that has no weights."""
 
     def __init__(self, model):
-        super().__init__()
+        super().__init__(model.settings, model.cutoff, model.species)
         self.model = model
 
     def forward(self, graph):
@@ -101,7 +102,7 @@ def _learned(model, samples):
     Composition energies and spreads are of these: repelled nuclei have hundreds of eV, and would
     set the scale of it all.
     """
-    if not getattr(model.settings, "zbl", False):
+    if not model.covalent_radii:
         return samples
     left = []
     for chunk in chunks(samples, EVALUATION_ATOMS):

@@ -1,0 +1,333 @@
+"""The contract between models and everything that evaluates them.
+
+A model is a function from a `Graph` to energies of atoms. It knows no ASE, no forces and no files:
+forces and stress follow from one gradient with respect to the edge vectors, in `evaluation`. Every
+capability is an attribute or a method with a default here, so that nobody has to ask a model what
+it is. `adapted` makes an `AtomisticModel` of a module that was written for another program.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..graph import Graph
+from ..layers.llpr import LastLayer
+
+
+class AtomisticModel(nn.Module):
+    """A model of energies of atoms: subclass it, call `__init__`, and define `predict`.
+
+    Attributes
+    ----------
+    settings:
+        Frozen dataclass that makes the model again, together with its state dict.
+    cutoff:
+        Length in A beyond which an edge has no effect.
+    species:
+        Atomic numbers that the model supports, in the order of its embedding tables.
+    energy_head:
+        Name of the head that `forward` evaluates: "energy", or "energy/NAME" for a variant.
+    compositions:
+        Energies in eV that `evaluation` adds for each atom in float64: {head: {Z: eV}}.
+    scales:
+        Factor on the values of a head: {head: number} or {head: {Z: number}}.
+    covalent_radii:
+        Radii in A that the short-range repulsion uses, {Z: A}; empty without one.
+    metadata:
+        What a checkpoint says about itself.
+    exact_geometry:
+        Whether lengths and cutoff weights are computed in the dtype of the pair vectors, which may
+        be float64 while the weights are float32.
+    exact_second_derivatives:
+        Whether derivatives of forces are those of the energy.
+    is_symmetrised:
+        Whether the model averages another one over rotations.
+    uncertainty:
+        Last-layer uncertainty (LLPR) of the head `energy_head`, or None.
+
+    """
+
+    settings: Any
+    cutoff: float
+    species: tuple[int, ...]
+    energy_head: str
+    compositions: dict[str, dict[int, float]]
+    scales: dict[str, float | dict[int, float]]
+    covalent_radii: dict[int, float]
+    metadata: dict[str, Any]
+
+    exact_geometry: bool = False
+    exact_second_derivatives: bool = True
+    is_symmetrised: bool = False
+    uncertainty: LastLayer | None = None
+
+    def __init__(self, settings: Any, cutoff: float, species: tuple[int, ...]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.cutoff = cutoff
+        self.species = species
+        self.energy_head = "energy"
+        self.compositions = {}
+        self.scales = {}
+        self.covalent_radii = {}
+        self.metadata = {}
+        # row of each atomic number in the embedding tables, -1 for those without
+        rows = torch.full((max(species) + 1,), -1, device="cpu")
+        for row, number in enumerate(species):
+            rows[number] = row
+        self.register_buffer("species_rows", rows, persistent=False)
+
+    def forward(self, graph: Graph) -> torch.Tensor:
+        """Energies (n_atoms,) in eV of the head `energy_head`, without composition energies.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+
+        """
+        return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
+
+    def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        """{head: values (n_atoms, components)}, scaled, without composition energies.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        names:
+            Names of heads.
+
+        """
+        raise TypeError(f"{type(self).__name__} defines neither `predict` nor `forward`")
+
+    def last_layer(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies (n_atoms,) in eV, and the features (n_atoms, F) that `uncertainty` is based on.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+
+        Raises
+        ------
+        ValueError
+            The model has no uncertainties.
+
+        """
+        raise ValueError(
+            "this model has no uncertainties, so nothing says what the features of its last layer"
+            " are"
+        )
+
+    @property
+    def head_sizes(self) -> dict[str, int]:
+        """Number of components of each head, {name: components}."""
+        return self.settings.heads
+
+    @property
+    def composition(self) -> dict[int, float]:
+        """Composition energies {Z: eV} of the head `energy_head`."""
+        return self.compositions.get(self.energy_head, {})
+
+    @property
+    def message_passing_depth(self) -> int | None:
+        """Number of edges between an atom and the farthest atom whose edges affect its energy.
+
+        0 for a local model, where an atom's energy depends on its own edges only; None where it is
+        unknown, or where atoms have no energies of their own.
+        """
+        return None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether an atom's energy depends on its own edges only."""
+        return self.message_passing_depth == 0
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether energies depend on the total charge and the spin multiplicity."""
+        return False
+
+    def scaled(self, head: str, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Values (n_atoms, components) of a head times its scale.
+
+        Parameters
+        ----------
+        head:
+            Name of the head.
+        values:
+            Values (n_atoms, components) before scaling.
+        rows:
+            Row (n_atoms,) of each atom in the embedding tables.
+
+        """
+        scale = self.scales.get(head, 1.0)
+        if isinstance(scale, dict):
+            per_species = values.new_tensor([scale[number] for number in self.species])
+            return values * per_species[rows][:, None]
+        return values * scale
+
+    def rotation_classes(self, rotations: torch.Tensor) -> torch.Tensor:
+        """(n,) label per rotation: those with the same label give identical energies.
+
+        Parameters
+        ----------
+        rotations:
+            Orthogonal matrices (n, 3, 3) that a structure is rotated by.
+
+        """
+        return torch.arange(len(rotations), device=rotations.device)
+
+    def with_orientations(self, axes: str | int | torch.Tensor) -> AtomisticModel:
+        """A copy of the model on another grid of orientations.
+
+        Parameters
+        ----------
+        axes:
+            Name of a grid, number of axes, or unit vectors (O, 3).
+
+        Raises
+        ------
+        ValueError
+            The model has no orientations, or no such grid exists.
+
+        """
+        raise ValueError(
+            f"`orientations` is {axes!r}, but this model has none: expected None; they belong to"
+            " models `ponita`"
+        )
+
+    def cost(self, graph: Graph) -> dict[str, float]:
+        """Predicted cost of an evaluation, see `cost_summary`.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+
+        """
+        n_edges = len(graph.centre)
+        return cost_summary(graph, graph.n_atoms, graph.n_atoms, n_edges, n_edges)
+
+
+def cost_summary(
+    graph: Graph,
+    environments: float,
+    tokens: float,
+    edges: float,
+    peak_edges: int,
+    inner: float = 1.0,
+) -> dict[str, float]:
+    """Predicted cost of an evaluation relative to the plain model, without running the network.
+
+    Parameters
+    ----------
+    graph:
+        Structures that are evaluated. Padding up to round numbers of pairs is not counted.
+    environments:
+        Number of atomic environments that the network evaluates.
+    tokens:
+        Number of central tokens in all rotated copies together.
+    edges:
+        Number of directed edges in all rotated copies together.
+    peak_edges:
+        Number of directed edges that are evaluated at once.
+    inner:
+        Cost ratio of the model that evaluates the copies.
+
+    Returns
+    -------
+    dict
+        environments, evaluations_per_atom, edges, peak_edges, and ratio: edges and central tokens
+        relative to the plain model, which is about the ratio of the times.
+
+    """
+    plain = len(graph.centre) + graph.n_atoms
+    return {
+        "environments": round(inner * environments),
+        "evaluations_per_atom": inner * environments / graph.n_atoms,
+        "edges": round(inner * edges),
+        "peak_edges": peak_edges,
+        "ratio": inner * (edges + tokens) / plain,
+    }
+
+
+class ForeignModel(AtomisticModel):
+    """A module of another program, whose `forward(graph)` returns energies (n_atoms,) in eV.
+
+    Its attributes `cutoff` (A) and `species` are required; `local`, `composition` {Z: eV},
+    `compositions`, `scales`, `settings`, `exact_geometry` and `exact_second_derivatives` are
+    optional.
+
+    Attributes
+    ----------
+    module:
+        The module itself.
+
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        settings = getattr(module, "settings", None)
+        super().__init__(settings, module.cutoff, tuple(module.species))
+        self.module = module
+        compositions = {"energy": getattr(module, "composition", {})}
+        self.compositions = getattr(module, "compositions", compositions)
+        self.scales = getattr(module, "scales", {})
+        self.metadata = getattr(module, "metadata", {})
+        self.exact_geometry = getattr(module, "exact_geometry", False)
+        self.exact_second_derivatives = getattr(module, "exact_second_derivatives", True)
+
+    def forward(self, graph: Graph) -> torch.Tensor:
+        """Energies (n_atoms,) in eV that the module returns.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+
+        """
+        return self.module(graph)
+
+    def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        """{head: values (n_atoms, components)} by the module's own `predict`, or its energies.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        names:
+            Names of heads.
+
+        """
+        if hasattr(self.module, "predict"):
+            return self.module.predict(graph, names)
+        return {name: self(graph)[:, None] for name in names}
+
+    @property
+    def head_sizes(self) -> dict[str, int]:
+        """Heads of the module's settings, or the energy alone."""
+        return getattr(self.settings, "heads", {"energy": 1})
+
+    @property
+    def message_passing_depth(self) -> int | None:
+        """0 for a module with `local = True`, from `settings.num_gnn_layers` where there is one."""
+        if getattr(self.module, "local", False):
+            return 0
+        layers = getattr(self.settings, "num_gnn_layers", None)
+        return None if layers is None else layers - 1
+
+
+def adapted(module: nn.Module) -> AtomisticModel:
+    """The module as an `AtomisticModel`: itself if it is one, else wrapped.
+
+    Parameters
+    ----------
+    module:
+        Model, or a module that honours what `ForeignModel` asks for.
+
+    """
+    return module if isinstance(module, AtomisticModel) else ForeignModel(module)
