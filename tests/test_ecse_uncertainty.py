@@ -83,9 +83,11 @@ def test_deviations_do_not_change_when_the_structure_turns(generator):
     for name in ("silicon", "ethanol", "CO2 160", "N2"):
         atoms = STRUCTURES[name]()
         results = evaluate(ecse.wrap(NETWORK), *(turned(atoms, turn.numpy()) for turn in turns))
-        assert (results.deviation - results.deviation[0]).abs().max() < 1e-12
-        assert (results.ensemble - results.ensemble[0]).abs().max() < 1e-12
-        assert results.deviation[0] > 1e-3
+        deviations = results.uncertainties.deviations
+        ensemble = results.uncertainties.ensemble
+        assert (deviations - deviations[0]).abs().max() < 1e-12
+        assert (ensemble - ensemble[0]).abs().max() < 1e-12
+        assert deviations[0] > 1e-3
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)

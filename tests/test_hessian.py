@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 import original_pet_files
-from ase_pet import InvalidStructure, PETCalculator, environments, evaluation
+from ase_pet import InvalidStructure, PETCalculator, evaluation
+from ase_pet.evaluation import local_models
 from ase_pet.graph import build, from_atoms
 from local_toys import local_pet
 from ponita_toys import tiny_ponita
@@ -72,14 +73,14 @@ def test_passes_over_neighbours_give_what_passes_over_atoms_give(name, structure
     model, atoms = MODELS[name](), STRUCTURES[structure]()
     graph = batch(model, atoms)
     rows = torch.cat([evaluation.hessian(model, graph, [k]) for k in range(len(atoms))])
-    assert worst(environments.hessian(model, graph), rows) < EXACT["derived"]
+    assert worst(local_models.hessian(model, graph), rows) < EXACT["derived"]
 
 
 def test_passes_of_a_local_model_are_those_of_its_neighbours(monkeypatch):
     model, atoms = local_pet(), silicon() * (2, 2, 1)
-    graph, passes, gradient = batch(model, atoms), [], environments.gradient
+    graph, passes, gradient = batch(model, atoms), [], local_models.gradient
     monkeypatch.setattr(
-        environments,
+        local_models,
         "gradient",
         lambda *args, **more: (passes.append(1), gradient(*args, **more))[1],
     )

@@ -248,8 +248,10 @@ def test_dipoles_turn_with_the_structure_on_the_grid_and_with_ecse(generator):
         (symmetrise(model, "ecse"), rotations.random_orthogonal(3, generator)),
     )
     for case, turns in cases:
-        here = Evaluation(case, batch([atoms], 4.0)).moment
+        here = Evaluation(case, batch([atoms], 4.0)).heads.total("dipole")
         assert here.abs().max() > 1e-3
         for turn in turns:
-            there = Evaluation(case, batch([turned(atoms, turn.numpy())], 4.0)).moment
+            there = Evaluation(case, batch([turned(atoms, turn.numpy())], 4.0)).heads.total(
+                "dipole"
+            )
             assert worst(there.detach() @ turn, here.detach()) < 1e-12

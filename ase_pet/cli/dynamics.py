@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from .. import md as dynamics
-from ..uncertainty import TooUncertain
+from ..uncertainty_policy import TooUncertain
 from .inputs import CALC, DEVICE, DTYPE, MODEL_SYMMETRY, STRUCTURE, VARIANT, arguments
 from .inspect import CALCULATOR, JSON, ORIENTATIONS, grid, load, read
 

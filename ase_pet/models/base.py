@@ -274,6 +274,7 @@ class ForeignModel(AtomisticModel):
         settings = getattr(module, "settings", None)
         super().__init__(settings, module.cutoff, tuple(module.species))
         self.module = module
+        # a module with one head may have its composition energies in one table
         compositions = {"energy": getattr(module, "composition", {})}
         self.compositions = getattr(module, "compositions", compositions)
         self.scales = getattr(module, "scales", {})

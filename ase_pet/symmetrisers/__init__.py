@@ -9,15 +9,21 @@ from .. import plugins
 from ._sampled import KINDS as DRAWN  # symmetrisers whose frames can be drawn
 
 
+def check(name):
+    """Raise ValueError with the valid choices for an unknown name."""
+    kind = name.partition(":")[0]
+    known = plugins.names(__name__)
+    if kind not in known:
+        raise ValueError(f"`symmetrise` is {name!r}: valid choices are {', '.join(known)}")
+
+
 def symmetrise(model, name):
     """The model, symmetrised as `name` says.
 
     Raises ValueError with the valid choices for an unknown name.
     """
     kind, _, argument = name.partition(":")
-    known = plugins.names(__name__)
-    if kind not in known:
-        raise ValueError(f"`symmetrise` is {name!r}: valid choices are {', '.join(known)}")
+    check(name)
     return plugins.load(__name__, kind).wrap(model, argument)
 
 

@@ -36,7 +36,7 @@ def losses(results, batch, spreads, weights):
         "stress": (results.virial - batch.virial) / batch.n_atoms[:, None, None],
     }
     if weights.dipole > 0 and batch.dipole.isfinite().any():
-        errors["dipole"] = results.moment - batch.dipole
+        errors["dipole"] = results.heads.total("dipole") - batch.dipole
     total = 0.0
     for name, error in errors.items():
         known = torch.isfinite(error.detach())
@@ -65,8 +65,8 @@ def predict(model, samples, dtype, device):
             "energy": (batch.energy / batch.n_atoms, results.energy / batch.n_atoms),
             "stress": (batch.virial / volume, results.virial / volume),
         }
-        if results.heads:
-            values["dipole"] = batch.dipole, results.moment
+        if results.heads.wanted:
+            values["dipole"] = batch.dipole, results.heads.total("dipole")
         for name, pair in values.items():
             rows[name].append(np.stack([value.detach().cpu().numpy().ravel() for value in pair]))
     return {

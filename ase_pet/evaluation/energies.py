@@ -1,0 +1,170 @@
+"""Energies, forces and stress of a batch of structures, each computed once and only on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..graph import Graph
+from ..models.base import AtomisticModel
+from .derivatives import forces_from, sum_over_atoms, virial_from
+from .heads import HeadEvaluation
+from .uncertainties import UncertaintyEvaluation
+from .undefined import Undefined
+
+
+class Evaluation:
+    """Results of a model on a graph. Energies are in eV, and sums are taken in float64.
+
+    Parameters
+    ----------
+    model:
+        Model to evaluate.
+    graph:
+        Structures, with all pairs within the cutoff of the model.
+    training:
+        Whether to keep the graph of derivatives, so that a loss on forces and stress reaches the
+        weights.
+    direct:
+        Heads to use in place of derivatives: {"forces": head, "stress": head}, both optional.
+    heads:
+        Other heads to evaluate in the same run of the model as the energies.
+    features:
+        Whether to keep the features of the last layer of that run, for uncertainties.
+
+    Attributes
+    ----------
+    heads:
+        HeadEvaluation, the values of heads other than the energy.
+    uncertainties:
+        UncertaintyEvaluation, standard deviations and ensembles.
+    """
+
+    def __init__(
+        self,
+        model: AtomisticModel,
+        graph: Graph,
+        training: bool = False,
+        direct: dict[str, str] | None = None,
+        heads: Sequence[str] = (),
+        features: bool = False,
+    ) -> None:
+        # (n_structures) structures of n_atoms atoms in all, with P pairs
+        self.model = model
+        self.graph = graph
+        self.training = training
+        self.direct = direct or {}
+        self.heads = HeadEvaluation(self, (*self.direct.values(), *heads))
+        self.uncertainties = UncertaintyEvaluation(self)
+        self._run_heads = tuple(heads)
+        self._run_features = features
+        self._energies: torch.Tensor | None = None
+        self._gradient: torch.Tensor | None = None
+
+    @property
+    def energies(self) -> torch.Tensor:
+        """Energies (n_atoms,) in eV, with composition energies."""
+        return self._interaction_energies() + self._composition()
+
+    @property
+    def energy(self) -> torch.Tensor:
+        """Energies (n_structures,) in eV, with composition energies."""
+        return sum_over_atoms(self.graph, self.energies)
+
+    @property
+    def interaction(self) -> torch.Tensor:
+        """Energies (n_structures,) in eV without composition energies: the target of training."""
+        # through the full energies, as training has always rounded them
+        return sum_over_atoms(self.graph, self.energies - self._composition())
+
+    @property
+    def pair_gradient(self) -> torch.Tensor:
+        """Derivative dE/dv (P, 3) in eV/A with respect to the pair vectors, in their dtype."""
+        if self._gradient is None:
+            vectors = self.graph.pair_vectors.detach().requires_grad_()
+            with torch.enable_grad():
+                energies = self._run(self.graph.with_vectors(vectors)).double()
+            self._gradient = self._differentiate(energies, vectors)
+            self._energies = energies if self.training else energies.detach()
+        return self._gradient
+
+    @property
+    def forces(self) -> torch.Tensor:
+        """Forces (n_atoms, 3) in eV/A; direct forces have no mean over a structure."""
+        if "forces" not in self.direct:
+            return forces_from(self.graph, self.pair_gradient.double())
+        forces = self.heads.per_atom(self.direct["forces"])
+        n_atoms = torch.bincount(self.graph.structure, minlength=self.graph.n_structures)
+        mean = sum_over_atoms(self.graph, forces) / n_atoms[:, None]
+        return forces - mean[self.graph.structure]
+
+    @property
+    def virial(self) -> torch.Tensor:
+        """Derivatives (n_structures, 3, 3) of the energies with respect to strain, in eV."""
+        return virial_from(self.graph, self.pair_gradient.double())
+
+    @property
+    def stress(self) -> torch.Tensor:
+        """Stress (n_structures, 3, 3) in eV/A^3.
+
+        A direct stress is the sum over the atoms of the symmetric part of the head, over the
+        volume. Raises Undefined where a cell has no volume.
+        """
+        self.check_volume()
+        if "stress" in self.direct:
+            per_atom = self.heads.per_atom(self.direct["stress"]).view(-1, 3, 3)
+            virial = sum_over_atoms(self.graph, (per_atom + per_atom.transpose(1, 2)) / 2)
+        else:
+            virial = self.virial
+        return virial / self.graph.volume[:, None, None]
+
+    def check_volume(self) -> None:
+        """Raise Undefined where a cell has no volume, and therefore no stress."""
+        flat = torch.nonzero(self.graph.volume == 0)[:, 0].tolist()
+        if flat:
+            which = f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""
+            raise Undefined(f"stress needs a cell of rank 3: the volume is zero{which}")
+
+    def keep(self, energies: torch.Tensor) -> None:
+        """Take over the energies of a run that was made for something else, unless there are some.
+
+        Parameters
+        ----------
+        energies:
+            Energies (n_atoms,) in eV, without composition energies.
+        """
+        if self._energies is None:
+            self._energies = energies.double()
+
+    def _interaction_energies(self) -> torch.Tensor:
+        """Energies (n_atoms,) in eV of the model, float64, without composition energies."""
+        if self._energies is None:
+            with torch.set_grad_enabled(self.training):
+                self._energies = self._run(self.graph).double()
+        return self._energies
+
+    def _composition(self) -> torch.Tensor:
+        """Composition energies (n_atoms,) in eV, float64."""
+        composition = self.model.composition
+        largest = int(self.graph.numbers.max())
+        by_number = [composition.get(number, 0.0) for number in range(largest + 1)]
+        table = self._interaction_energies().new_tensor(by_number)
+        return table[self.graph.numbers]
+
+    def _run(self, graph: Graph) -> torch.Tensor:
+        """Energies (n_atoms,) in eV; keeps the features or heads that the same run evaluates."""
+        if self._run_features:
+            return self.uncertainties.run(graph)
+        if self._run_heads:
+            return self.heads.run(graph, self._run_heads)
+        return self.model(graph)
+
+    def _differentiate(self, energies: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Gradient (P, 3) of the sum of energies (n_atoms,), zero where no pair affects any."""
+        if not energies.requires_grad:
+            return torch.zeros_like(vectors)
+        (gradient,) = torch.autograd.grad(
+            energies.sum(), vectors, create_graph=self.training, allow_unused=True
+        )
+        return torch.zeros_like(vectors) if gradient is None else gradient

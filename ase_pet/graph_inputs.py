@@ -1,0 +1,123 @@
+"""From ASE's atoms to the graph of a model: checks, neighbour lists, device and dtype."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from . import graph, memory
+from .graph import Graph, HalfList, Structure
+from .models.base import AtomisticModel
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+class GraphInputs:
+    """Structures, pairs and graphs for one model on one device.
+
+    Parameters
+    ----------
+    model:
+        Model that evaluates the graphs.
+    device:
+        Device of the graphs.
+    dtype:
+        Type of the weights, and of pair vectors unless the model has `exact_geometry`.
+    shortest_distances:
+        Distances in A below which a warning is given, {(Z, Z'): A} with Z <= Z'.
+    """
+
+    def __init__(
+        self,
+        model: AtomisticModel,
+        device: torch.device,
+        dtype: torch.dtype,
+        shortest_distances: dict[tuple[int, int], float],
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.dtype = torch.float64 if model.exact_geometry else dtype
+        self.shortest_distances = shortest_distances
+        # atomic numbers of the system that the last warning was about
+        self._warned: np.ndarray | None = None
+
+    def structure(self, atoms: Atoms, where: str = "") -> Structure:
+        """Structure that passed all checks.
+
+        Parameters
+        ----------
+        atoms:
+            Structure of ASE.
+        where:
+            Beginning of the text of errors.
+
+        Raises
+        ------
+        InvalidStructure
+            The structure has no valid energy.
+        """
+        try:
+            structure = graph.from_atoms(atoms, self.model.conditioned)
+            graph.check(structure, tuple(self.model.species))
+        except graph.InvalidStructure as error:
+            raise graph.InvalidStructure(where + str(error)) from None
+        return structure
+
+    def pairs(
+        self, structure: Structure, search: Callable[[Structure], HalfList], where: str = ""
+    ) -> HalfList:
+        """Pairs of a structure; warns of distances below those of training.
+
+        Parameters
+        ----------
+        structure:
+            Structure to search.
+        search:
+            Function that searches it.
+        where:
+            Beginning of the text of errors and warnings.
+
+        Raises
+        ------
+        InvalidStructure
+            Two atoms are too close.
+        """
+        try:
+            pairs = search(structure)
+            close = graph.check_distances(structure, pairs, self.shortest_distances)
+        except graph.InvalidStructure as error:
+            raise graph.InvalidStructure(where + str(error)) from None
+        # one warning for each system, not for each step of a run
+        if close and not np.array_equal(self._warned, structure.numbers):
+            self._warned = structure.numbers
+            warnings.warn(
+                f"{where}atoms closer than in training: {'; '.join(close)}. Results are an"
+                " extrapolation.",
+                stacklevel=3,
+            )
+        return pairs
+
+    def graph(self, structures: list[Structure], lists: list[HalfList]) -> Graph:
+        """Graph of structures on the device.
+
+        Parameters
+        ----------
+        structures:
+            Structures of the batch.
+        lists:
+            Pairs of each of them.
+
+        Raises
+        ------
+        MemoryError
+            The graph does not fit.
+        """
+        n_atoms = sum(map(len, structures))
+        n_edges = 2 * sum(len(pairs.centres) for pairs in lists)
+        with memory.reported(self.device, n_atoms, n_edges, len(structures)):
+            return graph.build(structures, lists, dtype=self.dtype, device=self.device)

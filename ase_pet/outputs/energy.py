@@ -1,9 +1,0 @@
-"""Potential energy of each structure."""
-
-UNIT = "eV"
-GRADIENT = False
-
-
-def compute(evaluation):
-    """Energies in eV, Python floats."""
-    return evaluation.energy.tolist()
