@@ -1,0 +1,126 @@
+"""Golden values: what this package computed on one day, to be computed again after each change.
+
+A file tests/data/golden/NAME.npz belongs to the shipped calculator NAME, or holds a small model
+with random weights itself. All arrays lie one after the other in its array `values`; `index` is
+JSON of their keys and shapes. Keys are:
+
+STRUCTURE/{numbers,positions,cell,pbc}, and STRUCTURE/{charge,spin} where the model takes them;
+STRUCTURE/composition (n,): energies of the atoms alone in eV, which are part of the energies;
+STRUCTURE/OPTIONS/PROPERTY: values; OPTIONS are arguments of `PETCalculator` as in a web address,
+    such as "symmetrise=ecse:so3&variant=other";
+model/{toml,names,weights}: of a small model, the text of calculator.toml, the names and shapes of
+    the weights as JSON, and all weights one after the other in units of 1/1024 (int16).
+"""
+
+import hashlib
+import json
+import re
+from math import prod
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import numpy as np
+import safetensors.torch
+import torch
+from ase import Atoms
+
+from ase_pet import PETCalculator
+
+FOLDER = Path(__file__).resolve().parent / "data" / "golden"
+GEOMETRY = ("numbers", "positions", "cell", "pbc")
+STATE = ("charge", "spin")
+UNIT = 1024  # weights are whole numbers of 1/UNIT, exact in float32 and float64
+DISPLACEMENTS = [(0, (0.1, -0.05, 0.02)), (1, (0.0, 0.03, 0.08))]  # (atom, A), of displaced_forces
+ROWS = (1,)  # atoms, of hessian_rows
+
+
+def read(path):
+    """{key: array} of a file."""
+    with np.load(path) as file:
+        shapes, flat = json.loads(str(file["index"])), file["values"]
+        others = {key: file[key] for key in file.files if key.startswith("model/")}
+    ends = np.cumsum([prod(shape) for shape in shapes.values()])
+    parts = np.split(flat, ends[:-1])
+    return others | {
+        key: part.reshape(shape) for (key, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+
+
+def write(path, table):
+    """Write {key: array} to a file; the content of two runs is the same, byte for byte."""
+    numbers = {key: value for key, value in table.items() if not key.startswith("model/")}
+    others = {key: value for key, value in table.items() if key not in numbers}
+    index = json.dumps({key: list(value.shape) for key, value in numbers.items()})
+    flat = np.concatenate([value.astype(float).ravel() for value in numbers.values()])
+    np.savez_compressed(path, index=np.array(index), values=flat, **others)
+
+
+def structure(values, name):
+    """Atoms of a file, with charge and spin in `info` where it has them."""
+    atoms = Atoms(
+        values[f"{name}/numbers"].astype(int),
+        values[f"{name}/positions"],
+        cell=values[f"{name}/cell"],
+        pbc=values[f"{name}/pbc"].astype(bool),
+    )
+    atoms.info = {key: int(values[f"{name}/{key}"]) for key in STATE if f"{name}/{key}" in values}
+    return atoms
+
+
+def cases(values):
+    """List of (structure, options, properties) of a file."""
+    found = {}
+    for key in values:
+        name, *rest = key.split("/")
+        if len(rest) == 2:
+            found.setdefault((name, rest[0]), []).append(rest[1])
+    return [(*case, tuple(properties)) for case, properties in found.items()]
+
+
+def calculator(model, options):
+    """PETCalculator in float64 of a model and options as they stand in a key."""
+    return PETCalculator(model, dtype="float64", **dict(parse_qsl(options)))
+
+
+def compute(calculator, atoms, properties):
+    """{property: array}, those of ASE by `evaluate`, Hessians and displaced forces besides."""
+    special = {
+        "hessian": lambda: calculator.hessian(atoms),
+        "hessian_rows": lambda: calculator.hessian(atoms, of=ROWS),
+        "displaced_forces": lambda: np.array(calculator.displaced_forces(atoms, DISPLACEMENTS)),
+    }
+    plain = [name for name in properties if name not in special]
+    found = calculator.evaluate([atoms], plain)[0]
+    found |= {name: special[name]() for name in properties if name in special}
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def packed(toml, state):
+    """Entries of a file that hold a small model: text of calculator.toml, {name: weights}."""
+    shapes = {name: list(tensor.shape) for name, tensor in state.items()}
+    flat = torch.cat([tensor.flatten() for tensor in state.values()]).double().numpy() * UNIT
+    whole = np.rint(flat).astype(np.int16)
+    assert np.array_equal(whole, flat), "weights are not whole numbers of 1/UNIT"
+    return {
+        "model/toml": np.array(toml),
+        "model/names": np.array(json.dumps(shapes)),
+        "model/weights": whole,
+    }
+
+
+def unpack(values, folder):
+    """Path of a calculator folder, written from the entries of a small model."""
+    shapes = json.loads(str(values["model/names"]))
+    flat = torch.tensor(values["model/weights"] / UNIT)
+    parts = flat.split([prod(shape) for shape in shapes.values()])
+    state = {
+        name: part.reshape(shape).clone()
+        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+    weights = safetensors.torch.save(state)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    toml = re.sub(r'sha256 = ".*"', f'sha256 = "{sha256}"', str(values["model/toml"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "calculator.toml").write_text(toml, encoding="utf-8")
+    (folder / "weights.safetensors").write_bytes(weights)
+    return folder
