@@ -1,29 +1,36 @@
-"""Checks: one law of physics per file, on any ASE calculator.
+"""Checks of any ASE calculator against laws of physics, one law per file.
 
-Each file has
-- a docstring whose first line says the law, and whose last paragraph begins with "Where it fails,
-";
-- `LEVEL`: "quick", or "full" for what takes minutes;
-- `STRUCTURES`: what it runs on: "any", "periodic", "free" (no periodic direction) or "pair" (two
-atoms of each pair of
-  elements);
-- `LIMITS`: {quantity: Limit}, what is measured, its unit and the largest value that passes for each
-dtype;
-- `measure(subject, atoms)`: yields a Measured for each quantity that it could measure on one
-structure, or raises
-  NotApplicable with the reason. Atoms come with forces that no symmetry makes zero;
-- `broken(calculate)`: a function like `calculate` (Atoms -> {"energy", "forces", "stress"}) that
-violates the law, on
-  which the check must fail.
-Files whose name begins with an underscore are not checks.
+A check is one file of this folder, and its name is the name of the file. Files whose names begin
+with an underscore are not checks. A check (the protocol `Check` has the types) consists of
+
+docstring
+    The first line is "Title: the law." The last paragraph begins with "Where it fails, " and tells
+    users what a failure means for them; reports show both.
+`LEVEL`
+    "quick", or "full" for a check that takes minutes.
+`STRUCTURES`
+    Structures that it runs on: "any", "periodic", "free" (no periodic direction) or "pair" (two
+    atoms, for each pair of elements).
+`LIMITS`
+    {quantity: Limit}: what is measured, its unit, and the largest value that passes in float64 and
+    in float32.
+`measure(subject, atoms)`
+    Yields a `Measured` for each quantity that it could measure on one structure, or raises
+    `NotApplicable` with the reason. `subject` evaluates the calculator. The atoms are displaced, so
+    that symmetry makes no force zero.
+`broken(calculate)`
+    Takes a function Atoms -> {"energy", "forces", "stress"} and returns a similar function that
+    violates the law. The tests require that the check fails on it, in every quantity with a limit.
 """
 
+from ._check import Check
 from ._report import html, markdown
 from ._results import Limit, Measured, NotApplicable, Plot, Result
 from ._run import names, run
 from ._structures import defaults
 
 __all__ = [
+    "Check",
     "Limit",
     "Measured",
     "NotApplicable",

@@ -1,46 +1,95 @@
-"""Runs of molecular dynamics that several checks share."""
+"""Molecular dynamics runs that several checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+
+from ._subject import Subject
 
 STEP_OF_HYDROGEN = 0.4  # fs; periods of vibration grow with the square root of the mass
 
 
-def time_step(atoms):
-    """fs, about a twentieth to a thirtieth of the shortest period of vibration."""
+class LineFit(NamedTuple):
+    """Straight line through values: its slope, the slope's standard error, the rms residual."""
+
+    slope: float
+    error: float
+    rms: float
+
+
+def time_step(atoms: Atoms) -> float:
+    """Time step in fs for `atoms`: 1/20 to 1/30 of their shortest period of vibration."""
     return STEP_OF_HYDROGEN * float(np.sqrt(atoms.get_masses().min()))
 
 
-def thermal(subject, atoms, stream=0):
-    """A copy with the calculator and momenta of the subject's temperature, without net momentum."""
-    atoms = subject.attached(atoms)
+def thermalised(subject: Subject, atoms: Atoms, stream: int = 0) -> Atoms:
+    """Copy of `atoms` with calculator and thermal momenta, without net momentum.
+
+    Parameters
+    ----------
+    subject:
+        Calculator, temperature and seed.
+    atoms:
+        Structure.
+    stream:
+        Stream of random numbers for the momenta.
+
+    """
+    atoms = subject.with_calculator(atoms)
     thermalize_momenta(atoms, temperature_K=subject.temperature, rng=subject.generator(stream))
     Stationary(atoms)
     return atoms
 
 
-def verlet(atoms, step, steps, record):
-    """(m, ...) what `record(atoms)` gives at the start and after each step of velocity Verlet.
+def run_verlet(atoms: Atoms, step: float, steps: int, record: Callable[[Atoms], Any]) -> np.ndarray:
+    """Recorded values (steps + 1, ...) at the start and after each step of velocity Verlet.
 
-    Step in fs.
+    Parameters
+    ----------
+    atoms:
+        Structure with calculator and momenta; the run moves its atoms.
+    step:
+        Time step in fs.
+    steps:
+        Number of steps.
+    record:
+        Function Atoms -> number or array to record.
+
     """
-    found = [record(atoms)]
+    values = [record(atoms)]
     dynamics = VelocityVerlet(atoms, timestep=step * units.fs)
     for _ in range(steps):
         dynamics.run(1)
-        found.append(record(atoms))
-    return np.array(found)
+        values.append(record(atoms))
+    return np.array(values)
 
 
-def line(times, values, blocks=8):
-    """Slope of a straight line through the values, its standard error by means over blocks.
+def fit_line(times: np.ndarray, values: np.ndarray, blocks: int = 8) -> LineFit:
+    """Least-squares line through the values, with an error that allows for their correlation.
 
-    And the rms about it.
+    Parameters
+    ----------
+    times:
+        Abscissae (m,).
+    values:
+        Ordinates (m,).
+    blocks:
+        Number of blocks whose means give the standard error of the slope.
+
     """
     slope, offset = np.polyfit(times, values, 1)
-    rest = values - slope * times - offset
-    means = np.array([block.mean() for block in np.array_split(rest, blocks)])
-    error = np.sqrt(means.var(ddof=2) / blocks / times.var())
-    return slope, error, np.sqrt(np.mean(rest**2))
+    residuals = values - slope * times - offset
+    # Values close in time are correlated; means over long blocks are not.
+    parts = np.array_split(residuals, blocks)
+    means = np.array([part.mean() for part in parts])
+    variance = means.var(ddof=2)  # two degrees of freedom are those of the line
+    error = np.sqrt(variance / blocks / times.var())
+    mean_square = np.mean(residuals**2)
+    rms = np.sqrt(mean_square)
+    return LineFit(slope, error, rms)

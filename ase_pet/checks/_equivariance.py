@@ -1,75 +1,140 @@
-"""Energy, forces and stress of a structure and of its images.
+"""Comparison of a structure with its images under symmetries, shared by the symmetry checks."""
 
-What symmetry checks have in common.
-"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
 
+from ._check import Properties
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LIMITS = {
+SYMMETRY_LIMITS = {
     "energy": Limit("meV/atom", float64=1e-6, float32=1e-2),
     "forces": Limit("eV/A", float64=1e-8, float32=1e-4),
     "stress": Limit("eV/A^3", float64=1e-9, float32=1e-5),
 }
 
+Transformation = Callable[[np.ndarray], np.ndarray]
 
-def compare(subject, atoms, images):
-    """Yield the largest differences between a structure and its images.
 
-    images: list of (Atoms, expected), where `expected(forces, stress)` turns the (n, 3) forces and
-    the (3, 3) stress of the structure into those of the image; either may be None.
+def unchanged(values: np.ndarray) -> np.ndarray:
+    """The same `values`, of a symmetry that does not change them."""
+    return values
+
+
+@dataclass(frozen=True)
+class Image:
+    """A structure that is equivalent by symmetry to another one, the original.
+
+    Attributes
+    ----------
+    atoms:
+        The image.
+    expected_forces:
+        Function from the forces (n, 3) of the original to those of the image.
+    expected_stress:
+        Function from the stress (3, 3) of the original to that of the image.
+
     """
-    energy, forces = subject.energy_forces(atoms)
-    energies, found = zip(*(subject.energy_forces(image) for image, _ in images), strict=True)
-    difference = 1e3 * (np.array(energies) - energy) / len(atoms)
-    yield Measured("energy", np.abs(difference).max(), spread(difference, "meV/atom"))
-    errors = [
-        np.abs(image - expected(forces, None)[0])
-        for image, (_, expected) in zip(found, images, strict=True)
+
+    atoms: Atoms
+    expected_forces: Transformation = unchanged
+    expected_stress: Transformation = unchanged
+
+
+def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator[Measured]:
+    """Yield the largest differences of energy, forces and stress between a structure and images.
+
+    Parameters
+    ----------
+    subject:
+        Calculator.
+    atoms:
+        The original structure.
+    images:
+        Structures that are equivalent to it.
+
+    """
+    energy, forces = subject.energy_and_forces(atoms)
+    evaluated = [subject.energy_and_forces(image.atoms) for image in images]
+
+    energies = np.array([image_energy for image_energy, _ in evaluated])
+    differences = 1e3 * (energies - energy) / len(atoms)  # meV/atom, (number of images,)
+    yield Measured("energy", np.abs(differences).max(), _rms_note(differences, "meV/atom"))
+
+    force_errors = [
+        np.abs(image_forces - image.expected_forces(forces)).max()
+        for image, (_, image_forces) in zip(images, evaluated, strict=True)
     ]
-    yield Measured(
-        "forces", max(map(np.max, errors)), spread([error.max() for error in errors], "eV/A")
-    )
+    yield Measured("forces", max(force_errors), _rms_note(force_errors, "eV/A"))
+
+    # Last, since it raises NotApplicable for a structure without a volume.
     stress = subject.stress(atoms)
-    errors = [
-        np.abs(subject.stress(image) - expected(None, stress)[1]).max()
-        for image, expected in images
+    stress_errors = [
+        np.abs(subject.stress(image.atoms) - image.expected_stress(stress)).max()
+        for image in images
     ]
-    yield Measured("stress", max(errors), spread(errors, "eV/A^3"))
+    yield Measured("stress", max(stress_errors), _rms_note(stress_errors, "eV/A^3"))
 
 
-def spread(values, unit):
-    """Text of the rms of some differences, "" for a single one."""
-    return (
-        f"rms {np.sqrt(np.mean(np.square(values))):.2g} {unit} of {len(values)}"
-        if len(values) > 1
-        else ""
-    )
+def _rms_note(values: ArrayLike, unit: str) -> str:
+    """Text of the rms of values (m,), "" for a single one."""
+    number = np.size(values)
+    if number == 1:
+        return ""
+    rms = np.sqrt(np.mean(np.square(values)))
+    return f"rms {rms:.2g} {unit} of {number}"
 
 
-def turned(atoms, matrix):
-    """The structure under an orthogonal matrix Q, which acts on rows as x @ Q.T.
+def transformed(atoms: Atoms, matrix: np.ndarray) -> Image:
+    """Image of a structure under an orthogonal matrix Q, which maps positions to x @ Q.T.
 
-    And what becomes of forces and stress.
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    matrix:
+        Orthogonal matrix (3, 3): a rotation, reflection or inversion.
+
     """
     image = atoms.copy()
     image.set_cell(atoms.cell.array @ matrix.T)
     image.set_positions(atoms.positions @ matrix.T)
-
-    def expected(forces, stress):
-        return (
-            None if forces is None else forces @ matrix.T,
-            None if stress is None else matrix @ stress @ matrix.T,
-        )
-
-    return image, expected
+    return Image(
+        image,
+        expected_forces=lambda forces: forces @ matrix.T,
+        expected_stress=lambda stress: matrix @ stress @ matrix.T,
+    )
 
 
-def altered(results, energy=0.0, forces=0.0, stress=0.0):
-    """Results {"energy", "forces", "stress"} with these numbers added.
+def altered(
+    properties: Properties,
+    energy: ArrayLike = 0.0,
+    forces: ArrayLike = 0.0,
+    stress: ArrayLike = 0.0,
+) -> Properties:
+    """Properties with numbers added to them, for broken calculators.
 
-    For calculators that are to fail.
+    Parameters
+    ----------
+    properties:
+        {"energy", "forces"} and, where the structure has a volume, "stress".
+    energy:
+        Number to add in eV.
+    forces:
+        Array to add in eV/A, of a shape that broadcasts to (n, 3).
+    stress:
+        Array to add in eV/A^3, of a shape that broadcasts to (6,).
+
     """
-    found = results | {"energy": results["energy"] + energy, "forces": results["forces"] + forces}
-    return found | ({"stress": found["stress"] + stress} if "stress" in found else {})
+    changed = dict(properties)
+    changed["energy"] = properties["energy"] + energy
+    changed["forces"] = properties["forces"] + forces
+    if "stress" in properties:
+        changed["stress"] = properties["stress"] + stress
+    return changed

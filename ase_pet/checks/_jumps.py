@@ -1,137 +1,257 @@
-"""Jumps of energy, force and curvature along a path, found without knowing where they are."""
+"""Search for jumps of energy, force and curvature along a path.
+
+The places of jumps need not be known. Energies and forces are evaluated on a grid; the intervals in
+which they change more than in the intervals around are bisected, each time keeping the half with
+the larger change, until they are so short that a smooth function cannot change within. A change
+that remains is a jump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from ase import Atoms
 
 from ._results import Limit, Measured, Plot
+from ._subject import Subject
 
-LIMITS = {
+JUMP_LIMITS = {
     # float32: sums over atoms of energies of a few eV, each rounded to some 1e-7 of itself
     "energy jump": Limit("eV", float64=1e-9, float32=1e-4),
     "force jump": Limit("eV/A", float64=1e-6, float32=1e-3),
     "curvature jump": Limit("eV/A^2"),
     "stiffness": Limit("eV/A^2"),
 }
-SPACING = 0.05  # A
-HALVINGS = {"float64": 26, "float32": 13}  # to intervals of 7e-10 and 6e-6 A
-SIDE = {"float64": 1e-4, "float32": 1e-3}  # A, of one-sided differences of forces
-WIDTHS = 16  # of the last interval, over which the slope that a smooth force has in it is measured
-FLOOR = {"float64": 1e-12, "float32": 1e-6}  # eV, eV/A: what is rounding
-LOCAL = 5  # intervals on each side with which one is compared
-CANDIDATES = (
-    3  # intervals with the largest jump for their surroundings, of energy and of force each
-)
+SPACING = 0.05  # A, of the grid
+BISECTIONS = {"float64": 26, "float32": 13}  # to intervals of 7e-10 and 6e-6 A
+SIDE = {"float64": 1e-4, "float32": 1e-3}  # A, step of one-sided differences of forces
+WIDTHS = 16  # step, in widths of the last interval, that measures the slope of a smooth force in it
+ROUNDING = {"float64": 1e-12, "float32": 1e-6}  # eV or eV/A: changes that rounding causes
+NEIGHBOURS = 5  # intervals on each side with which one is compared
+CANDIDATES = 3  # intervals to bisect for their change of energy, and as many for that of force
 
 
-class Path:
-    """One atom of a structure on a line: x in A along a direction.
+class Points(NamedTuple):
+    """Energies and forces at m points of a path."""
 
-    Evaluations are in batches where possible.
+    energies: np.ndarray  # (m,) eV
+    forces: np.ndarray  # (m, n, 3) eV/A
+    along: np.ndarray  # (m,) eV/A, force on the moved atom along the path
+
+    def at(self, index: slice) -> Points:
+        """The points of a slice `index`."""
+        return Points(self.energies[index], self.forces[index], self.along[index])
+
+
+class AtomPath:
+    """Straight path of one atom of a structure, in batches where the calculator supports them.
+
+    Attributes
+    ----------
+    subject:
+        Calculator.
+    atoms:
+        Structure at the start of the path.
+    index:
+        Index of the atom that moves.
+    direction:
+        Direction (3,) in which it moves, of any length.
+
     """
 
-    def __init__(self, subject, atoms, index, direction):
-        self.subject, self.atoms, self.index = subject, atoms, index
+    def __init__(self, subject: Subject, atoms: Atoms, index: int, direction: np.ndarray) -> None:
+        self.subject = subject
+        self.atoms = atoms
+        self.index = index
         self.direction = direction / np.linalg.norm(direction)
 
-    def evaluate(self, distances):
-        """Energies (m,), forces (m, n, 3), and those of the moved atom along the path (m,)."""
+    def evaluate(self, displacements: np.ndarray) -> Points:
+        """Points at `displacements` (m,) in A of the moved atom."""
         structures = []
-        for x in distances:
-            structures.append(self.atoms.copy())
-            structures[-1].positions[self.index] += x * self.direction
-        energies, forces = self.subject.many(structures)
-        forces = np.array(forces)
-        return energies, forces, forces[:, self.index] @ self.direction
+        for displacement in displacements:
+            moved = self.atoms.copy()
+            moved.positions[self.index] += displacement * self.direction
+            structures.append(moved)
+        energies, force_list = self.subject.energies_and_forces(structures)
+        forces = np.array(force_list)
+        return Points(energies, forces, forces[:, self.index] @ self.direction)
 
 
-def compare(path, grid, known=()):
-    """Yield the largest jump of energy, force and curvature along a path.
+def largest_jumps(
+    path: AtomPath, grid: np.ndarray, known: Sequence[float] = ()
+) -> Iterator[Measured]:
+    """Yield the largest jumps of energy, force and curvature along a path, and its stiffness.
 
-    Intervals of the grid whose change stands out among their neighbours', and those around known
-    places, are halved until a smooth function could no longer change. What is left is a jump.
-    grid: increasing x in A. known: x where something may jump, such as the cutoff.
+    Parameters
+    ----------
+    path:
+        Path of an atom.
+    grid:
+        Increasing displacements (m,) in A at which jumps are looked for first.
+    known:
+        Displacements in A where a jump is likely, such as the cutoff.
+
     """
     dtype = path.subject.dtype
-    energies, forces, along = path.evaluate(grid)
-    intervals = [(x - 0.4 * SPACING, x + 0.6 * SPACING) for x in known]
-    for change in (_energy_changes(grid, energies, along), _force_changes(forces)):
-        intervals += [(grid[k], grid[k + 1]) for k in _standing_out(change, FLOOR[dtype])]
-    left, right = _halved(path, np.array(intervals), HALVINGS[dtype])
-    (first, second), width = (path.evaluate(ends) for ends in (left, right)), right - left
-    energy_jumps = np.abs(second[0] - first[0] + 0.5 * (first[2] + second[2]) * width)
-    below, above = (
-        _slopes(path, x, sign * WIDTHS * width.max()) for x, sign in ((left, -1), (right, 1))
-    )
-    smooth = 0.5 * (below + above) * width[:, None, None]
-    force_jumps = np.abs(second[1] - first[1] - smooth).max(axis=(1, 2))
-    k, m = energy_jumps.argmax(), force_jumps.argmax()
-    plot = Plot(
-        "displacement (A)",
-        "energy (eV), force (eV/A)",
-        {"energy": (grid, energies - energies[-1]), "force along the path": (grid, along)},
-    )
-    yield Measured("energy jump", energy_jumps[k], f"at {left[k]:.4f} A of the path", plot)
-    yield Measured("force jump", force_jumps[m], f"at {left[m]:.4f} A of the path")
-    below, above = (
-        _slopes(path, x, step) for x, step in ((left, -SIDE[dtype]), (right, SIDE[dtype]))
-    )
-    curvature = np.abs(above - below).max(axis=(1, 2))
-    yield Measured(
-        "curvature jump", curvature.max(), f"at {left[curvature.argmax()]:.4f} A of the path"
-    )
-    slopes = np.abs(np.diff(along) / np.diff(grid)) * (
-        grid[1:] > 0
-    )  # without the wall, which is stiff as it must be
-    yield Measured("stiffness", slopes.max(), f"at {grid[slopes.argmax()]:.2f} A of the path")
+    points = path.evaluate(grid)
+    # Known places are off the middle, so that no bisection evaluates exactly on a jump.
+    before = 0.4 * SPACING
+    after = 0.6 * SPACING
+    around_known = [(x - before, x + after) for x in known]
+    suspicious = _suspicious_intervals(grid, points, ROUNDING[dtype])
+    intervals = np.array([*around_known, *suspicious])  # (k, 2)
+    left, right = _bisected(path, intervals, BISECTIONS[dtype])
+    plot = _plot(grid, points)
+    yield from _jumps_between(path, left, right, plot)
+    yield _curvature_jump(path, left, right, SIDE[dtype])
+    yield _stiffness(grid, points.along)
 
 
-def _energy_changes(grid, energies, along):
-    """(m - 1,) changes of the energy that the forces do not explain."""
-    return np.abs(np.diff(energies) + 0.5 * (along[1:] + along[:-1]) * np.diff(grid))
+def _plot(grid: np.ndarray, points: Points) -> Plot:
+    curves = {
+        "energy": (grid, points.energies - points.energies[-1]),
+        "force along the path": (grid, points.along),
+    }
+    return Plot("displacement (A)", "energy (eV), force (eV/A)", curves)
 
 
-def _force_changes(forces):
-    """(m - 1,) changes of the forces that the changes before and after do not lead one to
-    expect.
+def _jumps_between(
+    path: AtomPath, left: np.ndarray, right: np.ndarray, plot: Plot
+) -> Iterator[Measured]:
+    """Yield the largest jumps of energy and force from left (k,) to right (k,) in A."""
+    width = right - left
+    first = path.evaluate(left)
+    second = path.evaluate(right)
+    energy_jumps = _unexplained_energy(first, second, width)
+
+    # A smooth force also changes between the ends, by its slope times the width. The slope is
+    # that outside of the interval, as a jump inside would falsify it.
+    step = WIDTHS * width.max()
+    slope_below = _slopes(path, left, -step)
+    slope_above = _slopes(path, right, step)
+    smooth = 0.5 * (slope_below + slope_above) * width[:, None, None]  # (k, n, 3)
+    force_jumps = np.abs(second.forces - first.forces - smooth).max(axis=(1, 2))
+
+    worst = energy_jumps.argmax()
+    yield Measured("energy jump", energy_jumps[worst], _place(left[worst]), plot)
+    worst = force_jumps.argmax()
+    yield Measured("force jump", force_jumps[worst], _place(left[worst]))
+
+
+def _curvature_jump(path: AtomPath, left: np.ndarray, right: np.ndarray, step: float) -> Measured:
+    """Largest difference between the slopes of the forces left and right of intervals (k,)."""
+    below = _slopes(path, left, -step)
+    above = _slopes(path, right, step)
+    jumps = np.abs(above - below).max(axis=(1, 2))
+    return Measured("curvature jump", jumps.max(), _place(left[jumps.argmax()]))
+
+
+def _stiffness(grid: np.ndarray, along: np.ndarray) -> Measured:
+    """Largest slope of the force along the path."""
+    slopes = np.abs(np.diff(along) / np.diff(grid))
+    # Without the repulsive wall at x < 0, which is stiff in any potential.
+    slopes = slopes * (grid[1:] > 0)
+    worst = slopes.argmax()
+    return Measured("stiffness", slopes.max(), f"at {grid[worst]:.2f} A of the path")
+
+
+def _place(displacement: float) -> str:
+    return f"at {displacement:.4f} A of the path"
+
+
+def _unexplained_energy(first: Points, second: Points, width: np.ndarray) -> np.ndarray:
+    """Changes (m,) of the energy in eV that the work of the forces does not explain.
+
+    |E2 - E1 + (F1 + F2) / 2 * width|, by the trapezoidal rule.
     """
-    changes = np.diff(forces.reshape(len(forces), -1), axis=0)
+    change = second.energies - first.energies
+    minus_work = 0.5 * (first.along + second.along) * width
+    unexplained: np.ndarray = np.abs(change + minus_work)
+    return unexplained
+
+
+def _suspicious_intervals(
+    grid: np.ndarray, points: Points, rounding: float
+) -> list[tuple[float, float]]:
+    """Ends in A of the intervals of the grid in which energy or force change unusually."""
+    starts = points.at(slice(None, -1))
+    ends = points.at(slice(1, None))
+    energy_changes = _unexplained_energy(starts, ends, np.diff(grid))
+    force_changes = _unexpected_force_changes(points.forces)
+    # An interval may be chosen for both its changes; it is then bisected twice.
+    chosen = [
+        *_outliers(energy_changes, rounding),
+        *_outliers(force_changes, rounding),
+    ]
+    return [(grid[k], grid[k + 1]) for k in chosen]
+
+
+def _unexpected_force_changes(forces: np.ndarray) -> np.ndarray:
+    """Largest differences (m - 1,) of a change of forces (m, n, 3) to the mean of its neighbours.
+
+    In eV/A.
+    """
+    changes = np.diff(forces.reshape(len(forces), -1), axis=0)  # (m - 1, 3n)
     padded = np.concatenate([changes[:1], changes, changes[-1:]])
-    return np.abs(changes - 0.5 * (padded[:-2] + padded[2:])).max(axis=1)
+    expected = 0.5 * (padded[:-2] + padded[2:])
+    largest: np.ndarray = np.abs(changes - expected).max(axis=1)
+    return largest
 
 
-def _standing_out(change, floor):
-    """Indices of the intervals with the largest change in units of the median around them."""
-    around = [np.median(change[max(0, k - LOCAL) : k + LOCAL + 1]) for k in range(len(change))]
-    return np.argsort(change / (np.array(around) + floor))[-CANDIDATES:]
+def _outliers(changes: np.ndarray, rounding: float) -> np.ndarray:
+    """Indices of the largest changes (m,) in units of the median of those around each."""
+    medians = [
+        np.median(changes[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1]) for k in range(len(changes))
+    ]
+    return np.argsort(changes / (np.array(medians) + rounding))[-CANDIDATES:]
 
 
-def _halved(path, intervals, times):
-    """Ends (k,), (k,) of the intervals after halving.
-
-    Each time keeping the half with the larger change.
-    """
+def _bisected(path: AtomPath, intervals: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right ends (k,) in A of intervals (k, 2) after bisecting them so many times."""
     left, right = intervals.T.copy()
-    ends = [path.evaluate(x) for x in (left, right)]
+    at_left = path.evaluate(left)
+    at_right = path.evaluate(right)
     for _ in range(times):
+        # Keep the half that changes more.
         middle = 0.5 * (left + right)
-        found = path.evaluate(middle)
-        # both in eV: a jump of force of 1 eV/A counts as much as one of energy of 1 eV
-        sizes = [
-            np.abs(b[0] - a[0] + 0.5 * (a[2] + b[2]) * width) + np.abs(b[1] - a[1]).max(axis=(1, 2))
-            for a, b, width in ((ends[0], found, middle - left), (found, ends[1], right - middle))
-        ]
-        upper = sizes[1] > sizes[0]
-        left, right = np.where(upper, middle, left), np.where(upper, right, middle)
-        ends = [_chosen(upper, found, ends[0]), _chosen(upper, ends[1], found)]
+        at_middle = path.evaluate(middle)
+        lower_change = _total_change(at_left, at_middle, middle - left)
+        upper_change = _total_change(at_middle, at_right, right - middle)
+        upper = upper_change > lower_change  # (k,)
+        left = np.where(upper, middle, left)
+        right = np.where(upper, right, middle)
+        at_left = _select(upper, at_middle, at_left)
+        at_right = _select(upper, at_right, at_middle)
     return left, right
 
 
-def _chosen(which, yes, no):
-    return tuple(
-        np.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(yes, no, strict=True)
+def _total_change(first: Points, second: Points, width: np.ndarray) -> np.ndarray:
+    """Sum (k,) of the changes of energy and force, in which 1 eV/A counts as much as 1 eV."""
+    force_change = np.abs(second.forces - first.forces).max(axis=(1, 2))
+    energy_change = _unexplained_energy(first, second, width)
+    total: np.ndarray = energy_change + force_change
+    return total
+
+
+def _select(condition: np.ndarray, yes: Points, no: Points) -> Points:
+    """Points of `yes` where the condition (k,) holds, else those of `no`."""
+    return Points(
+        energies=np.where(condition, yes.energies, no.energies),
+        forces=np.where(condition[:, None, None], yes.forces, no.forces),
+        along=np.where(condition, yes.along, no.along),
     )
 
 
-def _slopes(path, places, step):
-    """(k, n, 3) one-sided slopes of the forces in eV/A^2, of the second order in the step."""
-    here, near, far = (path.evaluate(places + k * step)[1] for k in range(3))
-    return (-3 * here + 4 * near - far) / (2 * step)
+def _slopes(path: AtomPath, start: np.ndarray, step: float) -> np.ndarray:
+    """Slopes (k, n, 3) of the forces in eV/A^2 on one side of k displacements in A.
+
+    dF/dx = (-3 F(x) + 4 F(x + h) - F(x + 2h)) / 2h, with an error of the order of h^2; a negative
+    step h takes the points below.
+    """
+    forces_0 = path.evaluate(start).forces
+    forces_1 = path.evaluate(start + step).forces
+    forces_2 = path.evaluate(start + 2 * step).forces
+    slopes: np.ndarray = (-3 * forces_0 + 4 * forces_1 - forces_2) / (2 * step)
+    return slopes

@@ -1,18 +1,36 @@
-"""What checks return: measured numbers, limits, results."""
+"""Data that checks return: limits, measured values, results and their plots."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Values = Sequence[float] | np.ndarray  # (m,)
 
 
 class NotApplicable(Exception):
-    """A law that says nothing about this calculator or structure; the text is the reason."""
+    """The law does not apply to this calculator or structure; the text is the reason."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Values that pass: from `low` to `float64` or `float32`, by the dtype of the calculator; None.
+    """Range of values that pass, for each precision of the calculator.
 
-    No limit.
+    Attributes
+    ----------
+    unit:
+        Unit of the values, "" for numbers without one.
+    float64:
+        Largest value that passes for a calculator in float64; None: every value does.
+    float32:
+        The same for a calculator in float32.
+    low:
+        Smallest value that passes.
+
     """
 
     unit: str
@@ -20,23 +38,47 @@ class Limit:
     float32: float | None = None
     low: float = 0.0
 
-    def high(self, dtype):
-        """Largest value that passes for a dtype, None where every value does."""
-        return getattr(self, dtype)
+    def high(self, dtype: str) -> float | None:
+        """Largest value that passes for `dtype`, "float64" or "float32"; None: every value does."""
+        return {"float64": self.float64, "float32": self.float32}[dtype]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves that show where a number comes from: {name: (x, y)} and what the axes are."""
+    """Curves that show how a value was obtained.
+
+    Attributes
+    ----------
+    x:
+        Label of the horizontal axis.
+    y:
+        Label of the vertical axis.
+    curves:
+        {label: (x, y)}, each of x and y of shape (m,).
+
+    """
 
     x: str
     y: str
-    curves: dict
+    curves: Mapping[str, tuple[Values, Values]]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A value of one quantity, in the unit of its Limit. A value that is not finite fails."""
+    """Value of one quantity of a check on one structure.
+
+    Attributes
+    ----------
+    quantity:
+        Name of the quantity, one of the check's LIMITS.
+    value:
+        Value in the unit of its Limit. A value that is not finite fails.
+    note:
+        Details for the reader.
+    plot:
+        Curves that show how the value was obtained.
+
+    """
 
     quantity: str
     value: float
@@ -46,15 +88,38 @@ class Measured:
 
 @dataclass(frozen=True)
 class Result:
-    """One quantity of one check on the structure where it is worst.
+    """One quantity of one check, on the structure where it is worst.
 
-    status: "pass", "fail", "not applicable" (the note says why) or "info" (a number without a
-    limit).
-    value: None where nothing was measured: not applicable, or the calculator failed, with its error
-    in the note.
-    limit: largest value that passes, None for "info"; low: smallest. dtype: precision that the
-    limit is for.
-    structures: number of structures measured.
+    Attributes
+    ----------
+    check:
+        Name of the check.
+    quantity:
+        Name of the quantity.
+    unit:
+        Unit of `value`, `limit` and `low`.
+    status:
+        "pass", "fail", "not applicable" (the note says why) or "info" (no limit).
+    value:
+        Worst value; None where nothing was measured: the check is not applicable, or the
+        calculator raised an error, which is then the note.
+    limit:
+        Largest value that passes; None for "info".
+    low:
+        Smallest value that passes.
+    dtype:
+        Precision that the limit is for, "float64" or "float32".
+    structure:
+        Name of the structure where the value is worst.
+    structures:
+        Number of structures measured.
+    note:
+        Details of the measurement, or the reason why there is no value.
+    seconds:
+        Wall time of the check divided by its number of quantities.
+    plot:
+        Curves that show how the value was obtained.
+
     """
 
     check: str
@@ -71,26 +136,38 @@ class Result:
     seconds: float = 0.0
     plot: Plot | None = field(default=None, repr=False, compare=False)
 
-    def as_dict(self):
-        """The result for JSON, without its plot; numbers that JSON cannot hold become text."""
-        found = {name: value for name, value in vars(self).items() if name != "plot"}
-        return {
-            name: value if not isinstance(value, float) or math.isfinite(value) else str(value)
-            for name, value in found.items()
-        }
+    def as_dict(self) -> dict[str, Any]:
+        """Fields of the result without its plot, for JSON; infinities and NaN become text."""
+        fields = {}
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                fields[name] = str(value)
+            elif name != "plot":
+                fields[name] = value
+        return fields
 
     @property
-    def range(self):
-        """Text of the values that pass."""
+    def range(self) -> str:
+        """Text of the range of values that pass, "" without a limit."""
         if self.limit is None:
             return ""
-        return f"{self.low:.3g} to {self.limit:.3g}" if self.low > 0 else f"<= {self.limit:.3g}"
+        if self.low > 0:
+            return f"{self.low:.3g} to {self.limit:.3g}"
+        return f"<= {self.limit:.3g}"
 
 
-def status(value, limit, dtype):
+def status(value: float, limit: Limit, dtype: str) -> str:
     """Status of a value: "pass", "fail" or "info".
 
-    What is not finite fails also where there is no limit.
+    Parameters
+    ----------
+    value:
+        Measured value. One that is not finite fails, even without a limit.
+    limit:
+        Values that pass.
+    dtype:
+        Precision of the calculator, "float64" or "float32".
+
     """
     high = limit.high(dtype)
     if not math.isfinite(value):
@@ -100,9 +177,22 @@ def status(value, limit, dtype):
     return "pass" if limit.low <= value <= high else "fail"
 
 
-def excess(value, limit, dtype):
-    """How bad a value is: larger is worse, so that the worst of several structures can be found."""
+def excess(value: float, limit: Limit, dtype: str) -> float:
+    """Distance by which a value exceeds its limits: the largest marks the worst structure.
+
+    Parameters
+    ----------
+    value:
+        Measured value. One that is not finite is the worst.
+    limit:
+        Values that pass. Without a limit, the largest value is the worst.
+    dtype:
+        Precision of the calculator, "float64" or "float32".
+
+    """
     high = limit.high(dtype)
     if not math.isfinite(value):
         return math.inf
-    return max(value - high, limit.low - value) if high is not None else value
+    if high is None:
+        return value
+    return max(value - high, limit.low - value)

@@ -1,86 +1,129 @@
-"""Running checks: which structures each gets, and how errors of the calculator become results."""
+"""Runs checks: chooses the structures of each and turns errors of the calculator into results."""
+
+from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
 
-from .. import plugins
+from . import _check as plugin
 from . import _structures as build
-from ._results import NotApplicable, Result, excess, status
-from ._subject import Subject
+from ._check import Check
+from ._results import Limit, Measured, NotApplicable, Result, excess, status
+from ._subject import Calculator, Subject
 
-PAIRS_OF_QUICK = 6
 LEVELS = ("quick", "full")
 DTYPES = (None, "float32", "float64")
+PAIRS_OF_QUICK = 6  # pairs of elements of the level "quick"
+LONGEST_NOTE = 300  # characters
+
+Structures = Atoms | list[Atoms] | tuple[Atoms, ...] | dict[str, Atoms]
 
 
-def names(level="full"):
-    """Sorted names of the checks of a level; those of "quick" are among those of "full"."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a quantity was not measured on a structure; status is "not applicable" or "fail"."""
+
+    status: str
+    structure: str
+    reason: str
+
+
+@dataclass
+class Measurements:
+    """What one check measured on all structures, by quantity."""
+
+    values: dict[str, list[tuple[str, Measured]]] = field(default_factory=dict)  # with structures
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
+
+
+def names(level: str = "full") -> list[str]:
+    """Sorted names of the checks of `level`; "full" includes those of "quick"."""
     if level not in LEVELS:
         raise ValueError(f"`level` is {level!r}: valid choices are {', '.join(LEVELS)}")
-    found = plugins.names(__package__)
     return [
-        name
-        for name in found
-        if level == "full" or plugins.load(__package__, name).LEVEL == "quick"
+        name for name in plugin.names() if level == "full" or plugin.load(name).LEVEL == "quick"
     ]
 
 
 def run(
-    calculator,
-    structures=None,
+    calculator: Calculator,
+    structures: Structures | None = None,
     *,
-    species=None,
-    level="quick",
-    only=None,
-    dtype=None,
-    temperature=300.0,
-    seed=0,
-    on_check=None,
-):
-    """List of Result, one for each quantity of each check, each of the structure where it is worst.
+    species: Sequence[int | str] | None = None,
+    level: str = "quick",
+    only: Iterable[str] | None = None,
+    dtype: str | None = None,
+    temperature: float = 300.0,
+    seed: int = 0,
+    on_check: Callable[[str], object] | None = None,
+) -> list[Result]:
+    """List of Result, one for each quantity of each check, on the structure where it is worst.
 
-    calculator: any ASE calculator. structures: Atoms, a list or {name: Atoms} of them; None: made
-        from `species`, which is the calculator's own where it has that attribute. Atoms are
-        displaced by 0.05 A before use, since forces that are zero by symmetry say nothing.
-    level: "quick", or "full" with the long checks, longer runs and all pairs of elements. only:
-    names of checks to run.
-    dtype: "float32" or "float64", which sets the limits; None: what the calculator says, else the
-    dtype of its forces.
-    temperature: K, of the runs of molecular dynamics. on_check: function called with the name of
-    each check before it.
+    An error of the calculator is a result: a failed check with the text of the error as its note.
 
-    Raises ValueError for an unknown level, check or dtype, for structures that hold no atoms,
-    numbers that are not finite or species that the calculator does not know, and where neither
-    structures nor species are known. Errors of the calculator are results: a failed check with the
-    text of the error.
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator.
+    structures:
+        Atoms, a list or a {name: Atoms} of them; None: built from `species`. Copies of them are
+        displaced by 0.05 A rms before use, since forces that are zero by symmetry hide errors.
+    species:
+        Atomic numbers or symbols of the elements; None: the calculator's attribute `species`.
+    level:
+        "quick", or "full" with the long checks, longer runs and all pairs of elements.
+    only:
+        Names of the checks to run; None: all of the level.
+    dtype:
+        "float32" or "float64", which sets the limits; None: what the calculator states, else the
+        dtype of its forces.
+    temperature:
+        Temperature of molecular dynamics in K.
+    seed:
+        Seed of all random numbers.
+    on_check:
+        Function called with the name of each check before it runs.
+
+    Raises
+    ------
+    ValueError
+        The level, a check or the dtype is unknown; a structure has no atoms, numbers that are not
+        finite or elements that the calculator does not support; or neither structures nor species
+        are known.
+
     """
     chosen = names(level) if only is None else list(dict.fromkeys(only))
-    modules = {name: plugins.load(__package__, name) for name in chosen}
+    checks = {name: plugin.load(name) for name in chosen}
     if dtype not in DTYPES:
         raise ValueError(f"`dtype` is {dtype!r}: valid choices are float32, float64")
     if not 0 < temperature < np.inf:
         raise ValueError(f"`temperature` is {temperature!r}: expected K, above 0")
-    species = species if species is not None else getattr(calculator, "species", None)
-    found = _named(structures, species)
-    _check(found, getattr(calculator, "species", None))
-    subject = Subject(
-        calculator, dtype=dtype, full=level == "full", temperature=temperature, seed=seed
-    )
-    cases = _cases(found, species, subject)
+    full = level == "full"
+    subject = Subject(calculator, dtype=dtype, full=full, temperature=temperature, seed=seed)
+    species = species if species is not None else subject.species
+    named = _named(structures, species)
+    _validate(named, subject.species)
+    cases = _cases(named, species, subject)
+    # Warnings of the calculator, such as of atoms that are close, are not about the checks.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        subject.find_dtype(next(iter(cases["any"].values())))
+        subject.infer_dtype(next(iter(cases["any"].values())))
     results = []
-    for name, module in modules.items():
+    for name, check in checks.items():
         if on_check is not None:
             on_check(name)
-        results += _results(name, module, subject, cases[module.STRUCTURES])
+        results += _results(name, check, subject, cases[check.STRUCTURES])
     return results
 
 
-def _named(structures, species):
+def _named(structures: Structures | None, species: Sequence[int | str] | None) -> dict[str, Atoms]:
+    """{name: Atoms} of the structures that were given, else of default structures."""
     if structures is None:
         if species is None:
             raise ValueError(
@@ -90,18 +133,16 @@ def _named(structures, species):
         return build.defaults(species)
     if isinstance(structures, dict):
         return structures
-    structures = structures if isinstance(structures, (list, tuple)) else [structures]
-    return {
-        (
-            f"{atoms.get_chemical_formula()} ({k})"
-            if len(structures) > 1
-            else atoms.get_chemical_formula()
-        ): atoms
-        for k, atoms in enumerate(structures)
-    }
+    if isinstance(structures, Atoms):
+        structures = [structures]
+    formulas = [atoms.get_chemical_formula() for atoms in structures]
+    if len(formulas) > 1:  # two may have the same formula
+        formulas = [f"{formula} ({k})" for k, formula in enumerate(formulas)]
+    return dict(zip(formulas, structures, strict=True))
 
 
-def _check(structures, species):
+def _validate(structures: Mapping[str, Atoms], species: Sequence[int] | None) -> None:
+    """Raise ValueError for structures that cannot be checked; species: supported atomic numbers."""
     if not structures:
         raise ValueError("`structures` is empty: expected one Atoms or more")
     for name, atoms in structures.items():
@@ -114,8 +155,9 @@ def _check(structures, species):
             )
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise ValueError(f"structure `{name}` has positions or a cell that are not finite")
-        unknown = sorted(set(atoms.numbers) - set(species)) if species is not None else []
-        if unknown:
+        # Nothing is known to be unsupported where the calculator does not state its species.
+        unknown = [] if species is None else sorted(set(atoms.numbers) - set(species))
+        if species is not None and unknown:
             raise ValueError(
                 f"structure `{name}` holds species with atomic numbers"
                 f" {', '.join(map(str, unknown))}: the calculator knows"
@@ -123,98 +165,119 @@ def _check(structures, species):
             )
 
 
-def _cases(structures, species, subject):
-    """{kind of structures: {name: Atoms}}, displaced; clusters stand in where nothing is free."""
-    moved = {name: build.displaced(atoms, subject.seed) for name, atoms in structures.items()}
-    free = {name: atoms for name, atoms in moved.items() if build.is_free(atoms)}
+def _cases(
+    structures: Mapping[str, Atoms], species: Sequence[int | str] | None, subject: Subject
+) -> dict[str, dict[str, Atoms]]:
+    """{"any", "periodic", "free" or "pair": {name: Atoms}}, by what checks run on."""
+    moved = {}
+    periodic = {}
+    free = {}
+    for name, atoms in structures.items():
+        moved[name] = build.displaced(atoms, subject.seed)
+        if build.is_periodic(atoms):
+            periodic[name] = moved[name]
+        if build.is_free(atoms):
+            free[name] = moved[name]
+    # A cluster of a crystal has free atoms to check laws on, if nothing else has.
     if not free:
         free = {f"cluster of {name}": build.cluster(atoms) for name, atoms in moved.items()}
-    numbers = sorted({int(z) for atoms in structures.values() for z in atoms.numbers})
-    if subject.full and species is not None:
-        numbers = _atomic_numbers(species)
-    pairs = build.pairs(numbers)
-    if not subject.full:
-        pairs = dict(list(pairs.items())[:PAIRS_OF_QUICK])
-    periodic = {name: atoms for name, atoms in moved.items() if build.is_periodic(atoms)}
+    pairs = _pairs(structures, species, subject.full)
     return {"any": moved, "periodic": periodic, "free": free, "pair": pairs}
 
 
-def _atomic_numbers(species):
-    return [build.atomic_numbers[name] if isinstance(name, str) else int(name) for name in species]
+def _pairs(
+    structures: Mapping[str, Atoms], species: Sequence[int | str] | None, full: bool
+) -> dict[str, Atoms]:
+    """{name: Atoms} of pairs of all elements, or of some of those in the structures."""
+    if full and species is not None:
+        return build.pairs([_atomic_number(name) for name in species])
+    numbers = {int(number) for atoms in structures.values() for number in atoms.numbers}
+    pairs = build.pairs(numbers)
+    names = list(pairs) if full else list(pairs)[:PAIRS_OF_QUICK]
+    return {name: pairs[name] for name in names}
 
 
-def _results(name, module, subject, cases):
-    start, measured, reasons = time.perf_counter(), {}, {}
+def _atomic_number(name: int | str) -> int:
+    return int(atomic_numbers[name] if isinstance(name, str) else name)
+
+
+def _results(
+    name: str, check: Check, subject: Subject, structures: Mapping[str, Atoms]
+) -> list[Result]:
+    """Results of a check, one for each of its quantities."""
+    start = time.perf_counter()
+    measurements = Measurements()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of atoms closer than in training, which some checks bring about on purpose
-        for case, atoms in cases.items():
-            _measure(module, subject, case, atoms, measured, reasons)
-    seconds = (time.perf_counter() - start) / len(module.LIMITS)
-    absent = ("not applicable", "", "no structure of this kind")
+        # Some checks bring atoms closer than in training on purpose, which calculators warn of.
+        warnings.simplefilter("ignore")
+        for case, atoms in structures.items():
+            _measure(check, subject, case, atoms, measurements)
+    seconds = (time.perf_counter() - start) / len(check.LIMITS)
     return [
-        _worst(
-            name,
-            quantity,
-            limit,
-            measured.get(quantity, []),
-            reasons.get(quantity, [absent]),
-            subject,
-            seconds,
-        )
-        for quantity, limit in module.LIMITS.items()
+        _worst(name, quantity, limit, measurements, subject.dtype, seconds)
+        for quantity, limit in check.LIMITS.items()
     ]
 
 
-def _measure(module, subject, case, atoms, measured, reasons):
-    """Add what a check finds on one structure to `measured`.
-
-    And why the rest was not measured to `reasons`.
-    """
-    missing, stopped = dict.fromkeys(module.LIMITS), ("not applicable", case, "not measured")
+def _measure(
+    check: Check, subject: Subject, case: str, atoms: Atoms, measurements: Measurements
+) -> None:
+    """Add the values of a check on one structure, or why they are missing, to the measurements."""
+    missing = dict.fromkeys(check.LIMITS)  # a dictionary keeps the order
+    failure = Failure("not applicable", case, "not measured")
     try:
-        with np.errstate(all="ignore"):  # what is not finite fails by its value
-            for found in module.measure(subject, atoms):
-                missing.pop(found.quantity)
-                measured.setdefault(found.quantity, []).append((case, found))
-    except (
-        NotApplicable,
-        NotImplementedError,
-    ) as reason:  # ASE's PropertyNotImplementedError is one of these
-        stopped = ("not applicable", case, _line(reason))
-    except Exception as error:  # whatever a calculator stumbles over is the result of the check
-        stopped = ("fail", case, f"{type(error).__name__}: {_line(error)}")
+        with np.errstate(all="ignore"):  # a value that is not finite fails by itself
+            for measured in check.measure(subject, atoms):
+                missing.pop(measured.quantity)
+                measurements.values.setdefault(measured.quantity, []).append((case, measured))
+    # ASE's PropertyNotImplementedError is a NotImplementedError.
+    except (NotApplicable, NotImplementedError) as reason:
+        failure = Failure("not applicable", case, _one_line(reason))
+    except Exception as error:  # any error of a calculator is a result of the check
+        failure = Failure("fail", case, f"{type(error).__name__}: {_one_line(error)}")
     for quantity in missing:
-        reasons.setdefault(quantity, []).append(stopped)
+        measurements.failures.setdefault(quantity, []).append(failure)
 
 
-def _worst(name, quantity, limit, measured, reasons, subject, seconds):
-    dtype = subject.dtype
-    common = {
-        "check": name,
-        "quantity": quantity,
-        "unit": limit.unit,
-        "limit": limit.high(dtype),
-        "low": limit.low,
-        "dtype": dtype,
-        "seconds": round(seconds, 3),
-    }
-    failed = [reason for reason in reasons if reason[0] == "fail"]
-    if failed or not measured:
-        kind, case, note = (failed or reasons)[0]
-        return Result(status=kind, structure=case, note=note, structures=len(measured), **common)
-    case, found = max(measured, key=lambda pair: excess(pair[1].value, limit, dtype))
-    return Result(
-        status=status(found.value, limit, dtype),
-        value=float(found.value),
-        structure=case,
-        structures=len(measured),
-        note=found.note,
-        plot=found.plot,
-        **common,
+def _worst(
+    name: str,
+    quantity: str,
+    limit: Limit,
+    measurements: Measurements,
+    dtype: str,
+    seconds: float,
+) -> Result:
+    """Result of one quantity on the structure where it is worst; errors are worse than values."""
+    values = measurements.values.get(quantity, [])
+    failures = measurements.failures.get(quantity, [])
+    errors = [failure for failure in failures if failure.status == "fail"]
+    # Status and value follow below.
+    result = Result(
+        check=name,
+        quantity=quantity,
+        unit=limit.unit,
+        status="not applicable",
+        limit=limit.high(dtype),
+        low=limit.low,
+        dtype=dtype,
+        structures=len(values),
+        seconds=round(seconds, 3),
+    )
+    if errors or not values:
+        absent = Failure("not applicable", "", "no structure of this kind")
+        first = [*errors, *failures, absent][0]
+        return replace(result, status=first.status, structure=first.structure, note=first.reason)
+    structure, worst = max(values, key=lambda pair: excess(pair[1].value, limit, dtype))
+    return replace(
+        result,
+        status=status(worst.value, limit, dtype),
+        value=float(worst.value),
+        structure=structure,
+        note=worst.note,
+        plot=worst.plot,
     )
 
 
-def _line(error):
-    return " ".join(str(error).split())[:300]
+def _one_line(error: BaseException) -> str:
+    """Text of an error in one line."""
+    return " ".join(str(error).split())[:LONGEST_NOTE]

@@ -1,5 +1,8 @@
-"""Structures to check on, made from the species of a calculator."""
+"""Structures to check a calculator on, built from the elements that it supports."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -7,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
-MOLECULES = (
+MOLECULES = (  # in order of preference
     "CH3CONH2",
     "CH3CH2OH",
     "CH3CH2NH2",
@@ -35,8 +38,19 @@ MOLECULES = (
     "F2",
     "H2",
 )
-NOT_CRYSTALS = ("H", "N", "O", "F", "Cl", "Br", "I", "S", "P", "Se")
-REPEATS = {
+NOT_CRYSTALS = (  # elements whose crystals consist of molecules
+    "H",
+    "N",
+    "O",
+    "F",
+    "Cl",
+    "Br",
+    "I",
+    "S",
+    "P",
+    "Se",
+)
+REPEATS = {  # of the cubic or orthorhombic cell, to about eight atoms
     "fcc": (2, 1, 1),
     "bcc": (2, 2, 1),
     "hcp": (2, 1, 1),
@@ -44,101 +58,150 @@ REPEATS = {
     "sc": (2, 2, 2),
 }
 ATOMS_OF_A_CLUSTER = 8
-DISPLACEMENT = 0.05  # A, so that no force is zero by symmetry
+DISPLACEMENT = 0.05  # A rms, so that no force is zero by symmetry
 
 
-def defaults(species):
-    """{name: Atoms} of a molecule and a crystal that the species allow; about eight atoms each.
+def defaults(species: Iterable[int | str]) -> dict[str, Atoms]:
+    """{name: Atoms} of a molecule and a crystal of about eight atoms each, as far as possible.
 
-    species: atomic numbers or symbols. Raises ValueError where nothing can be built.
+    Parameters
+    ----------
+    species:
+        Atomic numbers or symbols of the elements to build them from.
+
+    Raises
+    ------
+    ValueError
+        Neither a molecule nor a crystal of these elements is known.
+
     """
     symbols = [name if isinstance(name, str) else chemical_symbols[name] for name in species]
-    found = {}
+    structures = {}
+    # Either may be missing: metals have no molecules here, and hydrogen has no crystal.
     name = _molecule(symbols)
-    if name:
-        found[name] = molecule(name)
+    if name is not None:
+        structures[name] = molecule(name)
     crystal = _crystal(symbols)
     if crystal is not None:
-        found[f"{crystal.get_chemical_formula(empirical=True)} crystal"] = crystal
-    if not found:
+        structures[f"{crystal.get_chemical_formula(empirical=True)} crystal"] = crystal
+    if not structures:
         raise ValueError(
             f"no structure is known for the species {' '.join(symbols)}: give one with `structures`"
             " (`--structure FILE`)"
         )
-    return found
+    return structures
 
 
-def displaced(atoms, seed):
-    """A copy with each atom moved by 0.05 A rms, without calculator and constraints.
+def displaced(atoms: Atoms, seed: int) -> Atoms:
+    """Copy with each atom displaced by 0.05 A rms, without calculator and constraints.
 
-    Two cells of a crystal of one atom.
+    A crystal with one atom in its cell is repeated first, as symmetry makes its forces zero.
+
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    seed:
+        Seed of the displacements.
+
     """
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
-    if len(atoms) == 1:  # no force acts on the atom of such a crystal
-        atoms = atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc])
-    atoms.positions += DISPLACEMENT * np.random.default_rng([seed, len(atoms)]).normal(
-        size=(len(atoms), 3)
-    )
+    # Two cells along each periodic direction.
+    if len(atoms) == 1:
+        atoms = atoms.repeat(1 + atoms.pbc)
+    generator = np.random.default_rng([seed, len(atoms)])
+    directions = generator.normal(size=(len(atoms), 3))
+    atoms.positions += DISPLACEMENT * directions
     return atoms
 
 
-def is_periodic(atoms):
-    """Whether the structure repeats in three directions."""
-    return bool(atoms.pbc.all()) and atoms.cell.rank == 3
+def is_periodic(atoms: Atoms) -> bool:
+    """Whether `atoms` are periodic in three directions."""
+    return bool(atoms.pbc.all()) and bool(atoms.cell.rank == 3)
 
 
-def is_free(atoms):
-    """Whether the structure repeats in no direction."""
+def is_free(atoms: Atoms) -> bool:
+    """Whether `atoms` are periodic in no direction."""
     return not atoms.pbc.any()
 
 
-def cluster(atoms):
-    """The eight atoms nearest to an atom of a periodic structure, without cell."""
-    repeated = atoms.repeat([3 if periodic else 1 for periodic in atoms.pbc])
-    middle = repeated.positions.mean(axis=0)
-    centre = repeated.positions[np.linalg.norm(repeated.positions - middle, axis=1).argmin()]
-    order = np.linalg.norm(repeated.positions - centre, axis=1).argsort(kind="stable")[
-        :ATOMS_OF_A_CLUSTER
-    ]
-    return Atoms(repeated.numbers[order], repeated.positions[order] - centre, info=atoms.info)
+def cluster(atoms: Atoms) -> Atoms:
+    """The eight atoms nearest to an atom of the periodic structure `atoms`, without a cell."""
+    repeated = atoms.repeat(1 + 2 * atoms.pbc)  # three cells along each periodic direction
+    positions = repeated.positions
+    # The atom closest to the middle of the repeated cells has all its neighbours around it.
+    middle = positions.mean(axis=0)
+    from_middle = np.linalg.norm(positions - middle, axis=1)
+    centre = positions[from_middle.argmin()]
+    from_centre = np.linalg.norm(positions - centre, axis=1)
+    nearest = from_centre.argsort(kind="stable")[:ATOMS_OF_A_CLUSTER]
+    numbers = repeated.numbers[nearest]
+    return Atoms(numbers, positions[nearest] - centre, info=atoms.info)
 
 
-def pairs(numbers):
-    """{name: Atoms} of two atoms at the sum of their covalent radii, for each pair of elements."""
-    found = {}
+def pairs(numbers: Iterable[int]) -> dict[str, Atoms]:
+    """{name: Atoms} of two atoms for each pair of elements, at the sum of their covalent radii.
+
+    Parameters
+    ----------
+    numbers:
+        Atomic numbers of the elements.
+
+    """
+    structures = {}
     for first, second in combinations_with_replacement(sorted(numbers), 2):
         distance = covalent_radii[first] + covalent_radii[second]
         name = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
-        found[name] = Atoms([first, second], [[0, 0, 0], [0, 0, distance]])
-    return found
+        structures[name] = Atoms([first, second], [[0, 0, 0], [0, 0, distance]])
+    return structures
 
 
-def _molecule(symbols):
-    """Name of the first molecule of those that hold most of the species.
+def at_distances(pair: Atoms, distances: Iterable[float]) -> list[Atoms]:
+    """Copies of a pair of atoms with the second one on the z axis at each distance.
 
-    None of a single species but H, N, O, F.
+    Parameters
+    ----------
+    pair:
+        Two atoms, the first one at the origin.
+    distances:
+        Distances (m,) in A.
+
     """
-    usable = [name for name in MOLECULES if set(molecule(name).symbols) <= set(symbols)]
-    return max(usable, key=lambda name: len(set(molecule(name).symbols)), default=None)
+    structures = []
+    for distance in distances:
+        structure = pair.copy()
+        structure.positions[1] = [0, 0, distance]
+        structures.append(structure)
+    return structures
 
 
-def _crystal(symbols):
-    solid = [name for name in symbols if name not in NOT_CRYSTALS]
-    if len(symbols) == 2 and len(solid) == 1 and "H" not in symbols and "C" not in symbols:
-        radii = [covalent_radii[atomic_numbers[name]] for name in symbols]
-        return bulk(
-            "".join(sorted(symbols, key=lambda name: name not in solid)),
-            "rocksalt",
-            2 * sum(radii),
-            cubic=True,
+def _molecule(symbols: Sequence[str]) -> str | None:
+    """Name of the first of the molecules that contain most of the elements, None without one."""
+    possible = [name for name in MOLECULES if set(molecule(name).symbols) <= set(symbols)]
+    return max(possible, key=lambda name: len(set(molecule(name).symbols)), default=None)
+
+
+def _crystal(symbols: Sequence[str]) -> Atoms | None:
+    """Rock salt for a metal with a nonmetal, else a crystal of one element, None without one."""
+    solids = [name for name in symbols if name not in NOT_CRYSTALS]
+    has_hydrogen = "H" in symbols
+    has_carbon = "C" in symbols
+    if len(symbols) == 2 and len(solids) == 1 and not (has_hydrogen or has_carbon):
+        metal = solids[0]
+        nonmetal = next(name for name in symbols if name != metal)
+        length = (
+            covalent_radii[atomic_numbers[symbols[0]]] + covalent_radii[atomic_numbers[symbols[1]]]
         )
-    if (
-        "H" in symbols and "C" in solid and len(solid) == 1
-    ):  # organic molecules; diamond is another matter
+        return bulk(metal + nonmetal, "rocksalt", 2 * length, cubic=True)
+    # Carbon with hydrogen means organic molecules: a potential for these does not know diamond.
+    if has_hydrogen and solids == ["C"]:
         return None
-    for name in sorted(solid, key=lambda name: name == "C"):
+    # Carbon last: the other elements of a carbide are metals or silicon.
+    for name in sorted(solids, key=lambda name: name == "C"):
         symmetry = (reference_states[atomic_numbers[name]] or {}).get("symmetry")
         if symmetry in REPEATS:
-            shape = {"orthorhombic": True} if symmetry == "hcp" else {"cubic": True}
-            return bulk(name, **shape).repeat(REPEATS[symmetry])
+            hexagonal = symmetry == "hcp"
+            cell = bulk(name, cubic=not hexagonal, orthorhombic=hexagonal)
+            crystal: Atoms = cell.repeat(REPEATS[symmetry])
+            return crystal
     return None

@@ -1,113 +1,208 @@
-"""The calculator under examination, and how checks ask it."""
+"""The calculator that is checked: its evaluation, and the properties that it states of itself."""
+
+from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
+from ase import Atoms
 
 from ._results import NotApplicable
 
-CUTOFF_NAMES = ("cutoff", "r_max", "rc_list", "rc")  # of this package, MACE, EMT and LJ of ASE
+# Names of the cutoff in this package, in MACE, in ASE's EMT and in ASE's Lennard-Jones.
+CUTOFF_NAMES = ("cutoff", "r_max", "rc_list", "rc")
+DTYPE_NAMES = ("dtype", "default_dtype")  # in this package, in MACE
+
+
+class Calculator(Protocol):
+    """What checks need of an ASE calculator; any calculator of ASE has these methods."""
+
+    def get_potential_energy(self, atoms: Any = None) -> Any:
+        """Energy of `atoms` in eV."""
+
+    def get_forces(self, atoms: Any = None) -> Any:
+        """Forces on `atoms`, (n, 3) in eV/A."""
+
+    def get_stress(self, atoms: Any = None) -> Any:
+        """Stress of `atoms`, (6,) in eV/A^3."""
+
+
+class Evaluate(Protocol):
+    """Method of a calculator that evaluates many structures at once."""
+
+    def __call__(
+        self, structures: Sequence[Atoms], properties: tuple[str, ...], /
+    ) -> Sequence[Mapping[str, Any]]:
+        """List of {property: value}, one for each of the structures."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a calculator states of itself; None where it states nothing.
+
+    Attributes
+    ----------
+    species:
+        Atomic numbers of the elements that it supports.
+    dtype:
+        Its precision, "float64" or "float32".
+    cutoff:
+        Range of its interactions in A.
+    evaluate:
+        Method that evaluates many structures at once.
+
+    """
+
+    species: Sequence[int] | None
+    dtype: str | None
+    cutoff: float | None
+    evaluate: Evaluate | None
+
+
+def capabilities_of(calculator: Calculator) -> Capabilities:
+    """What `calculator` states of itself: its species, precision, cutoff and batches.
+
+    ASE defines no interface for these. This is the only place that knows their names in this
+    package and in others.
+    """
+    return Capabilities(
+        species=next(_attributes(calculator, ["species"]), None),
+        dtype=_dtype(_attributes(calculator, DTYPE_NAMES)),
+        cutoff=_cutoff(calculator),
+        evaluate=_evaluate(_attributes(calculator, ["evaluate"])),
+    )
+
+
+def _attributes(calculator: Calculator, names: Iterable[str]) -> Iterator[Any]:
+    """Values of those of the named attributes that a calculator has and that are not None."""
+    for name in names:
+        value = getattr(calculator, name, None)
+        if value is not None:
+            yield value
+
+
+def _dtype(values: Iterator[Any]) -> str | None:
+    """Name of the first value, which may be a string, a numpy or a torch dtype."""
+    text = str(next(values, ""))
+    return next((name for name in ("float64", "float32") if name in text), None)
+
+
+def _cutoff(calculator: Calculator) -> float | None:
+    """First number in A among the attributes and the parameters with the name of a cutoff."""
+    parameters: Mapping[str, Any] = next(_attributes(calculator, ["parameters"]), {})
+    for name in CUTOFF_NAMES:
+        for value in (*_attributes(calculator, [name]), parameters.get(name)):
+            # ASE's cutoff may be unset (None), and other packages use the names for methods.
+            is_number = value is not None and np.ndim(value) == 0 and not callable(value)
+            if is_number and value:
+                return float(value)
+    return None
+
+
+def _evaluate(values: Iterator[Any]) -> Evaluate | None:
+    """The method `evaluate`, where it takes the names of properties; other packages differ."""
+    method = next(values, None)
+    if callable(method) and "properties" in inspect.signature(method).parameters:
+        return cast(Evaluate, method)
+    return None
 
 
 class Subject:
-    """Any ASE calculator, with what checks need to know about it.
+    """An ASE calculator under examination, with the settings of the checks.
 
-    dtype: "float64" or "float32"; None: what the calculator says, else `find_dtype` finds it.
-    full: whether long runs are wanted. temperature: K, of the runs. seed: of all random numbers.
+    Attributes
+    ----------
+    species, cutoff, evaluate:
+        As in Capabilities.
+    dtype:
+        "float64" or "float32": sets the limits and the steps of finite differences.
+    full:
+        Whether checks run longer and on more samples.
+    temperature:
+        Temperature of molecular dynamics in K.
+    seed:
+        Seed of all random numbers.
+
     """
 
-    def __init__(self, calculator, *, dtype=None, full=False, temperature=300.0, seed=0):
-        self.calculator, self.full, self.temperature, self.seed = (
-            calculator,
-            full,
-            temperature,
-            seed,
-        )
-        self.dtype = dtype or _stated_dtype(calculator)
-        self.cutoff = _stated_cutoff(calculator)
+    def __init__(
+        self,
+        calculator: Calculator,
+        *,
+        dtype: str | None = None,
+        full: bool = False,
+        temperature: float = 300.0,
+        seed: int = 0,
+    ) -> None:
+        stated = capabilities_of(calculator)
+        self.calculator = calculator
+        self.species = stated.species
+        self.cutoff = stated.cutoff
+        self.evaluate = stated.evaluate
+        self.full = full
+        self.temperature = temperature
+        self.seed = seed
+        self._dtype = dtype or stated.dtype
 
     @property
-    def single(self):
-        """Whether rounding errors are those of float32."""
-        return self.dtype == "float32"
+    def dtype(self) -> str:
+        """Precision of the calculator; float64 as long as it is unknown."""
+        return self._dtype or "float64"
 
-    @property
-    def batched(self):
-        """`evaluate(structures, properties)` of the calculator.
+    def infer_dtype(self, atoms: Atoms) -> None:
+        """Set the dtype to that of the forces on `atoms`, unless it is stated."""
+        if self._dtype is not None:
+            return
+        try:
+            forces = np.asarray(self.with_calculator(atoms).get_forces())
+        except Exception:  # the checks will report the error
+            return
+        self._dtype = "float32" if forces.dtype == np.float32 else "float64"
 
-        None where it has none of this form.
-        """
-        evaluate = getattr(self.calculator, "evaluate", None)
-        if not callable(evaluate) or "properties" not in inspect.signature(evaluate).parameters:
-            return None
-        return evaluate
-
-    def generator(self, stream=0):
-        """numpy Generator, always the same for one stream."""
+    def generator(self, stream: int = 0) -> np.random.Generator:
+        """Random number generator, always the same for the same `stream`."""
         return np.random.default_rng([self.seed, stream])
 
-    def attached(self, atoms):
-        """A copy of the atoms with the calculator."""
+    def with_calculator(self, atoms: Atoms) -> Atoms:
+        """Copy of `atoms` with the calculator."""
         atoms = atoms.copy()
         atoms.calc = self.calculator
         return atoms
 
-    def energy(self, atoms):
-        """Energy in eV."""
-        return float(self.attached(atoms).get_potential_energy())
-
-    def forces(self, atoms):
-        """(n, 3) forces in eV/A."""
-        return self.energy_forces(atoms)[1]
-
-    def energy_forces(self, atoms):
-        """Energy in eV and (n, 3) float64 forces in eV/A, of one calculation."""
-        atoms = self.attached(atoms)
-        forces = np.asarray(atoms.get_forces(), dtype=float)
+    def energy_and_forces(self, atoms: Atoms) -> tuple[float, np.ndarray]:
+        """Energy in eV and forces (n, 3) in eV/A on `atoms`, of one calculation."""
+        atoms = self.with_calculator(atoms)
+        # Forces first: calculators that compute energies alone would otherwise run twice.
+        forces = np.asarray(atoms.get_forces(), dtype=np.float64)
         return float(atoms.get_potential_energy()), forces
 
-    def find_dtype(self, atoms):
-        """Set the dtype by that of the forces, where nothing states it.
+    def forces(self, atoms: Atoms) -> np.ndarray:
+        """Forces (n, 3) on `atoms` in eV/A."""
+        return self.energy_and_forces(atoms)[1]
 
-        Float64 where the calculator fails.
-        """
-        if self.dtype is None:
-            try:
-                single = np.asarray(self.attached(atoms).get_forces()).dtype == np.float32
-            except Exception:  # the checks will report it
-                single = False
-            self.dtype = "float32" if single else "float64"
-
-    def stress(self, atoms):
-        """(3, 3) stress in eV/A^3; raises NotApplicable for a structure without a volume."""
+    def stress(self, atoms: Atoms) -> np.ndarray:
+        """Stress (3, 3) of `atoms` in eV/A^3; NotApplicable for a structure without a volume."""
         if atoms.cell.rank < 3:
             raise NotApplicable("a structure without a cell has no stress")
-        return np.asarray(self.attached(atoms).get_stress(voigt=False), dtype=float)
+        return np.asarray(self.with_calculator(atoms).get_stress(voigt=False), dtype=np.float64)
 
-    def many(self, structures):
-        """Energies (m,) in eV and list of (n, 3) forces; in batches where the calculator can."""
-        if self.batched is not None:
-            rows = self.batched(structures, ("energy", "forces"))
-            found = [(float(row["energy"]), np.asarray(row["forces"], dtype=float)) for row in rows]
+    def energies_and_forces(
+        self, structures: Sequence[Atoms]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Energies (m,) in eV and m arrays of forces (n, 3) in eV/A of the `structures`.
+
+        They are evaluated in batches where the calculator supports it.
+        """
+        if self.evaluate is None:
+            pairs = [self.energy_and_forces(atoms) for atoms in structures]
+            energies = [energy for energy, _ in pairs]
+            forces = [array for _, array in pairs]
         else:
-            found = [self.energy_forces(atoms) for atoms in structures]
-        return np.array([energy for energy, _ in found]), [forces for _, forces in found]
-
-    def rounding(self, energy):
-        """eV, of an energy of this size in the calculator's dtype."""
-        return float(np.finfo(self.dtype).eps) * abs(energy)
-
-
-def _stated_dtype(calculator):
-    """What a calculator says of its precision (`dtype` here, `default_dtype` in MACE), or None."""
-    stated = str(getattr(calculator, "dtype", getattr(calculator, "default_dtype", "")))
-    return next((name for name in ("float64", "float32") if name in stated), None)
-
-
-def _stated_cutoff(calculator):
-    parameters = getattr(calculator, "parameters", {})
-    for name in CUTOFF_NAMES:
-        value = getattr(calculator, name, None) or parameters.get(name)
-        if value is not None and np.ndim(value) == 0 and not callable(value):
-            return float(value)
-    return None
+            rows = self.evaluate(structures, ("energy", "forces"))
+            # Numbers in float64, in whatever precision the calculator returns them.
+            energies = [float(row["energy"]) for row in rows]
+            forces = [np.asarray(row["forces"], dtype=np.float64) for row in rows]
+        return np.array(energies), forces

@@ -1,37 +1,48 @@
-"""Angular momentum: that of a free structure is conserved; velocity Verlet does so exactly where no
-torque acts.
+"""Angular momentum: that of a free structure is conserved in velocity Verlet dynamics.
+
+Velocity Verlet conserves it exactly where the forces exert no torque.
 
 Where it fails, molecules start to spin, or stop, without a cause.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
 from . import net_torque
-from ._dynamics import thermal, time_step, verlet
+from ._check import Calculate
+from ._dynamics import run_verlet, thermalised, time_step
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "free"
+LEVEL = "quick"
+STRUCTURES = "free"
 LIMITS = {"change": Limit("of sum m r v", float64=1e-10, float32=1e-4)}
-STEPS = {False: 50, True: 1000}
+STEPS = {False: 50, True: 1000}  # by subject.full
 
 
-def measure(subject, atoms):
-    """Largest |L(t) - L(0)| about the centre of mass.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest change of the angular momentum in a run of `subject` that `atoms` start.
 
-    Divided by the sum of m |r| |v| at the start.
+    max |L(t) - L(0)| / sum m |r| |v|, with L and r about the centre of mass, r and v at the start.
     """
-    step, steps = time_step(atoms), STEPS[subject.full]
-    start = thermal(subject, atoms)
+    step = time_step(atoms)
+    steps = STEPS[subject.full]
+    start = thermalised(subject, atoms)
     arms = start.positions - start.get_center_of_mass()
-    scale = np.sum(np.linalg.norm(arms, axis=1) * np.linalg.norm(start.get_momenta(), axis=1))
-    found = verlet(start, step, steps, lambda moving: moving.get_angular_momentum())
-    yield Measured(
-        "change",
-        np.linalg.norm(found - found[0], axis=1).max() / scale,
-        f"in {steps * step:.0f} fs",
-    )
+    arm_lengths = np.linalg.norm(arms, axis=1)
+    momenta = np.linalg.norm(start.get_momenta(), axis=1)
+    # Relative to a sum of moduli, since L itself may be zero.
+    scale = np.sum(arm_lengths * momenta)
+    angular_momenta = run_verlet(start, step, steps, Atoms.get_angular_momentum)
+    changes = np.linalg.norm(angular_momenta - angular_momenta[0], axis=1)  # (steps + 1,)
+    note = f"in {steps * step:.0f} fs"
+    yield Measured("change", changes.max() / scale, note)
 
 
-def broken(calculate):
-    """Forces around an axis."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with forces around an axis, which exert a torque."""
     return net_torque.broken(calculate)

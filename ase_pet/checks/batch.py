@@ -1,50 +1,72 @@
-"""Batches: many structures at once give what each gives alone; for calculators with `evaluate`.
+"""Batches: structures evaluated together with `evaluate` give the same results as alone.
 
 Where it fails, results depend on what else is computed along with them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+from ase import Atoms
 
+from ._check import Calculate, Properties
 from ._results import Limit, Measured, NotApplicable
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
 LIMITS = {
     "energy": Limit("meV/atom", float64=1e-6, float32=1e-2),
     "forces": Limit("eV/A", float64=1e-8, float32=1e-4),
 }
 
 
-def measure(subject, atoms):
-    """Largest difference between `evaluate` of several structures, of different sizes.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest differences between `evaluate` of `subject` and single calculations.
 
-    And single calculations.
+    The batch holds structures of different sizes: `atoms`, the first half of them, and all of them
+    displaced.
     """
-    if subject.batched is None:
+    if subject.evaluate is None:
         raise NotApplicable("the calculator has no `evaluate(structures, properties)`")
     moved = atoms.copy()
     moved.positions += 0.05 * subject.generator().normal(size=moved.positions.shape)
     structures = [atoms, atoms[: max(1, len(atoms) // 2)], moved]
-    rows = subject.batched(structures, ("energy", "forces"))
-    single = [subject.energy_forces(structure) for structure in structures]
-    pairs = list(zip(rows, single, structures, strict=True))
-    yield Measured(
-        "energy",
-        max(1e3 * abs(row["energy"] - energy) / len(one) for row, (energy, _), one in pairs),
-    )
-    yield Measured(
-        "forces", max(np.abs(row["forces"] - forces).max() for row, (_, forces), _ in pairs)
-    )
+    rows = subject.evaluate(structures, ("energy", "forces"))
+
+    energy_errors = []
+    force_errors = []
+    for structure, row in zip(structures, rows, strict=True):
+        energy, forces = subject.energy_and_forces(structure)
+        energy_errors.append(1e3 * abs(row["energy"] - energy) / len(structure))  # meV/atom
+        force_errors.append(np.abs(row["forces"] - forces).max())
+    yield Measured("energy", max(energy_errors))
+    yield Measured("forces", max(force_errors))
 
 
-def broken(calculate):
-    """Results that get worse along the batch."""
+class WrongBatch:
+    """Function Atoms -> properties whose method `evaluate` adds an error that grows in the batch.
 
-    def wrong(atoms):
-        return calculate(atoms)
+    Attributes
+    ----------
+    calculate:
+        Function Atoms -> properties of one structure.
 
-    def evaluate(structures, properties):
-        rows = [calculate(atoms) for atoms in structures]
+    """
+
+    def __init__(self, calculate: Calculate) -> None:
+        self.calculate = calculate
+
+    def __call__(self, atoms: Atoms) -> Properties:
+        return self.calculate(atoms)
+
+    def evaluate(self, structures: Sequence[Atoms], properties: Sequence[str]) -> list[Properties]:
+        """List of the named `properties` of `structures`, plus 0.01 times the index of each."""
+        rows = [self.calculate(atoms) for atoms in structures]
         return [{name: row[name] + 0.01 * k for name in properties} for k, row in enumerate(rows)]
 
-    wrong.evaluate = evaluate
-    return wrong
+
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with a method `evaluate` whose error grows along the batch."""
+    return WrongBatch(calculate)

@@ -1,43 +1,71 @@
-"""Cutoff, pair: energy and forces of two atoms do not jump when they move apart, at the cutoff or
-anywhere else.
+"""Cutoff, pair: energy and forces of two atoms do not jump as they move apart, at any distance.
 
-Where it fails, each pair that passes the place gains or loses energy: long runs drift, and minima
-and phonons depend on the side.
+Where it fails, each pair of atoms that crosses the place of the jump gains or loses energy: long
+runs drift, and minima and phonons depend on the side of the jump.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
-from ._jumps import LIMITS, SPACING, Path, compare  # noqa: F401  (part of the contract)
+from ._check import Calculate, Properties
+from ._equivariance import altered
+from ._jumps import JUMP_LIMITS, SPACING, AtomPath, largest_jumps
+from ._results import Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "pair"
-FURTHEST = 12.0  # A, where the calculator does not say its cutoff
+LEVEL = "quick"
+STRUCTURES = "pair"
+LIMITS = JUMP_LIMITS
+FURTHEST = 12.0  # A, where the calculator does not state its cutoff
 START = 0.9  # of the sum of the covalent radii
+BROKEN_CUTOFF = 5.0  # A
 
 
-def measure(subject, atoms):
-    """Largest jumps between 0.9 of the sum of covalent radii and beyond the cutoff.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest jumps of `subject` as the second of two `atoms` moves away.
 
-    12 A where it is not known.
+    From 0.9 of the sum of covalent radii to beyond the cutoff, or to 12 A where it is not known.
     """
     bond = atoms.get_distance(0, 1)
-    end = FURTHEST if subject.cutoff is None else subject.cutoff + 10 * SPACING
+    # Displacements are counted from the bond: a distance r is at r - bond.
+    if subject.cutoff is None:
+        end = FURTHEST
+        known = []
+    else:
+        end = subject.cutoff + 10 * SPACING
+        known = [subject.cutoff - bond]
     grid = np.arange(START * bond, end, SPACING) - bond
-    known = [] if subject.cutoff is None else [subject.cutoff - bond]
-    yield from compare(Path(subject, atoms, 1, np.array([0.0, 0, 1])), grid, known)
+    path = AtomPath(subject, atoms, index=1, direction=np.array([0.0, 0.0, 1.0]))
+    yield from largest_jumps(path, grid, known)
 
 
-def broken(calculate):
-    """A pair that is worth 10 meV, and attracts by 10 meV/A, below 5 A and nothing above."""
-    return lambda atoms: cut(calculate(atoms), atoms)
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with an attraction of pairs that ends at 5 A."""
+    return lambda atoms: with_cut_pairs(calculate(atoms), atoms)
 
 
-def cut(results, atoms):
-    """Results with the energy and forces of pairs that end at 5 A."""
-    vectors = atoms.positions[None] - atoms.positions[:, None]
+def with_cut_pairs(properties: Properties, atoms: Atoms) -> Properties:
+    """Properties with 10 meV and an attraction of 10 meV/A of each pair closer than 5 A.
+
+    Parameters
+    ----------
+    properties:
+        Energy and forces of the atoms.
+    atoms:
+        Free structure.
+
+    """
+    positions = atoms.positions
+    vectors = positions[None] - positions[:, None]  # (n, n, 3), from i to j
     distances = np.linalg.norm(vectors, axis=2)
-    inside = (distances < 5.0) & (distances > 0)
-    pull = np.where(inside, 0.01 / np.where(inside, distances, 1.0), 0.0)
-    return results | {
-        "energy": results["energy"] + 0.005 * inside.sum(),
-        "forces": results["forces"] + (pull[..., None] * vectors).sum(axis=1),
-    }
+    different = distances > 0
+    inside = (distances < BROKEN_CUTOFF) & different
+    divisors = np.where(inside, distances, 1.0)  # no division by the distance of an atom to itself
+    pull = np.where(inside, 0.01 / divisors, 0.0)
+    energy = 0.005 * inside.sum()  # each pair is listed twice
+    forces = (pull[..., None] * vectors).sum(axis=1)  # (n, 3)
+    return altered(properties, energy=energy, forces=forces)

@@ -1,47 +1,60 @@
-"""Determinism: the same structure gives the same numbers, whatever was computed in between.
+"""Determinism: the same structure always gives the same numbers, whatever was computed before.
 
-Where it fails, no run can be repeated, and differences of energies hold noise.
+Where it fails, no run can be repeated, and differences of energies contain noise.
 """
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+
+from ._check import Calculate, Properties
 from ._equivariance import altered
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
 LIMITS = {
     "energy": Limit("meV/atom", float64=1e-8, float32=1e-2),
     "forces": Limit("eV/A", float64=1e-10, float32=1e-4),
 }
 
 
-def measure(subject, atoms):
-    """Largest difference between evaluations, with other structures in between.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest differences between evaluations of `atoms` by `subject`.
 
-    Slightly moved, strained, a part.
+    In between it evaluates other structures, which may leave traces in caches and neighbour lists:
+    the atoms displaced, strained, and half of them.
     """
-    other = atoms.copy()
-    other.positions += 0.1 * subject.generator().normal(size=other.positions.shape)
+    moved = atoms.copy()
+    moved.positions += 0.1 * subject.generator().normal(size=moved.positions.shape)
     strained = atoms.copy()
     strained.set_cell(1.02 * atoms.cell.array, scale_atoms=True)
-    between = [other, strained, atoms[: max(1, len(atoms) // 2)]]
-    energy, forces = subject.energy_forces(atoms)
-    energies, errors = [], []
-    for structure in between:
-        subject.energy_forces(structure)
-        found, again = subject.energy_forces(atoms)
-        energies.append(1e3 * abs(found - energy) / len(atoms))
-        errors.append(np.abs(again - forces).max())
-    yield Measured("energy", max(energies), "bitwise equal" if max(energies) == 0 else "")
-    yield Measured("forces", max(errors), "bitwise equal" if max(errors) == 0 else "")
+    half = atoms[: max(1, len(atoms) // 2)]
+
+    first_energy, first_forces = subject.energy_and_forces(atoms)
+    energy_errors = []
+    force_errors = []
+    for other in (moved, strained, half):
+        subject.energy_and_forces(other)
+        energy, forces = subject.energy_and_forces(atoms)
+        energy_errors.append(1e3 * abs(energy - first_energy) / len(atoms))  # meV/atom
+        force_errors.append(np.abs(forces - first_forces).max())
+    for quantity, errors in (("energy", energy_errors), ("forces", force_errors)):
+        largest = max(errors)
+        yield Measured(quantity, largest, "bitwise equal" if largest == 0 else "")
 
 
-def broken(calculate):
-    """Numbers that change with each call."""
-    calls = []
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with energy and forces that change with each call."""
+    calls: list[None] = []
 
-    def wrong(atoms):
+    def wrong(atoms: Atoms) -> Properties:
         calls.append(None)
-        return altered(calculate(atoms), 0.01 * len(calls), 0.01 * len(calls))
+        error = 0.01 * len(calls)
+        return altered(calculate(atoms), energy=error, forces=error)
 
     return wrong

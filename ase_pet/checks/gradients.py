@@ -1,67 +1,88 @@
-"""Gradients: forces are minus the derivative of the energy in the positions, stress is that in the
-strain over volume.
+"""Gradients: forces and stress are derivatives of the energy, by positions and by strain.
+
+F = -dE/dr, and stress = (dE/dstrain) / V.
 
 Where it fails, energy is not conserved, and minima of the energy are not where forces vanish.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 
+from ._check import Calculate, Properties
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
 LIMITS = {
     "forces": Limit("of the largest", float64=1e-6, float32=5e-3),
     "stress": Limit("of the largest", float64=1e-6, float32=5e-3),
 }
-STEP = {"float64": 1e-3, "float32": 1e-2}  # A, and of strain
-SMALLEST = {
-    "forces": 0.01,
-    "stress": 1e-4,
-}  # eV/A, eV/A^3: what counts as the largest where all are smaller
-ATOMS = {False: 3, True: 12}
+STEP = {"float64": 1e-3, "float32": 1e-2}  # A; a tenth of it for strain
+SMALLEST_FORCE = 0.01  # eV/A, counts as the largest where all are smaller
+SMALLEST_STRESS = 1e-4  # eV/A^3, counts as the largest where all are smaller
+ATOMS = {False: 3, True: 12}  # whose forces are compared, by subject.full
 
 
-def measure(subject, atoms):
-    """Largest difference to central finite differences with h and 2h, extrapolated.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest errors of forces and stress of `subject` on `atoms`, of the largest ones.
 
-    The error is of the order h^4.
+    The reference are central differences with steps h and 2h, extrapolated to an error of the order
+    of h^4: (4 D(h) - D(2h)) / 3.
     """
-    subject_atoms, step = subject.attached(atoms), STEP[subject.dtype]
+    with_calculator = subject.with_calculator(atoms)
+    step = STEP[subject.dtype]
+    # Evenly spaced in the list of atoms, so that different elements are among them.
     chosen = np.unique(np.linspace(0, len(atoms) - 1, ATOMS[subject.full]).astype(int))
     forces = subject.forces(atoms)[chosen]
-    yield _difference(
-        "forces",
-        forces,
-        [calculate_numerical_forces(subject_atoms, eps=h, iatoms=chosen) for h in (step, 2 * step)],
+    fine, coarse = (
+        calculate_numerical_forces(with_calculator, eps=h, iatoms=chosen) for h in (step, 2 * step)
     )
+    error, largest = _relative_error(forces, fine, coarse, SMALLEST_FORCE)
+    yield Measured("forces", error, f"largest {largest:.3g} eV/A")
+
     stress = subject.stress(atoms)
-    yield _difference(
-        "stress",
-        stress,
-        [
-            calculate_numerical_stress(subject_atoms, eps=h, voigt=False, force_consistent=False)
-            for h in (0.1 * step, 0.2 * step)
-        ],
+    fine, coarse = (
+        calculate_numerical_stress(with_calculator, eps=h, voigt=False, force_consistent=False)
+        for h in (0.1 * step, 0.2 * step)
     )
+    error, largest = _relative_error(stress, fine, coarse, SMALLEST_STRESS)
+    yield Measured("stress", error, f"largest {largest:.3g} eV/A^3")
 
 
-def _difference(quantity, found, numerical):
-    expected = (4 * numerical[0] - numerical[1]) / 3
-    largest = max(np.abs(expected).max(), SMALLEST[quantity])
-    unit = {"forces": "eV/A", "stress": "eV/A^3"}[quantity]
-    return Measured(
-        quantity, np.abs(found - expected).max() / largest, f"largest {largest:.3g} {unit}"
-    )
+def _relative_error(
+    values: np.ndarray, fine: np.ndarray, coarse: np.ndarray, smallest: float
+) -> tuple[float, float]:
+    """Largest error over the largest reference value, and the latter.
+
+    Parameters
+    ----------
+    values:
+        Values of the calculator.
+    fine:
+        Central differences with the step h.
+    coarse:
+        Central differences with the step 2h.
+    smallest:
+        Lower bound of the largest reference value.
+
+    """
+    expected = (4 * fine - coarse) / 3
+    largest = max(np.abs(expected).max(), smallest)
+    return np.abs(values - expected).max() / largest, largest
 
 
-def broken(calculate):
-    """Forces and stress that are 5 % too large."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with forces and stress that are 5 % too large."""
 
-    def wrong(atoms):
-        results = calculate(atoms)
-        return results | {
-            name: 1.05 * results[name] for name in ("forces", "stress") if name in results
-        }
+    def wrong(atoms: Atoms) -> Properties:
+        properties = calculate(atoms)
+        scaled = {name: 1.05 * properties[name] for name in properties if name != "energy"}
+        return properties | scaled
 
     return wrong

@@ -1,58 +1,77 @@
-"""Jacobian: that of the forces is symmetric, as there is an energy whose second derivatives it
-holds.
+"""Jacobian: the matrix of derivatives of the forces is symmetric, as forces have an energy.
 
-Where it fails, forces belong to no energy: runs heat or cool, and vibrations have no frequencies.
+It is minus the matrix of second derivatives of that energy.
+
+Where it fails, forces are not the gradient of an energy: runs heat or cool, and vibrations have no
+frequencies.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
-from ._equivariance import altered
+from . import net_torque
+from ._check import Calculate
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
 LIMITS = {"asymmetry": Limit("", float64=1e-6, float32=1e-3)}
-STEP = {
-    "float64": 1e-5,
-    "float32": 2e-2,
-}  # A; short: kinks of the force, as at the onset of a cutoff, lie outside
-DIRECTIONS = {False: 4, True: 12}
+# A. Short, so that no kink of the forces lies within, such as the onset of a cutoff.
+STEP = {"float64": 1e-5, "float32": 2e-2}
+DIRECTIONS = {False: 4, True: 12}  # by subject.full
 
 
-def measure(subject, atoms):
-    """|(J - J^T) / 2| / |J| in Frobenius norms, estimated from v J u - u J v of random directions
-    u, v.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield |(J - J^T) / 2| / |J| of the Jacobian J of the forces of `subject` on `atoms`.
 
-    E (v J u - u J v)^2 = |J - J^T|^2 and E |J u|^2 = |J|^2 for Gaussian u, v; J u by central
-    differences with h and 2h, extrapolated. Source of the measure: Bigi, Langer, Ceriotti,
-    arXiv:2412.11569.
+    The Frobenius norms are estimated with Gaussian random directions u and v:
+    E[(v J u - u J v)^2] = |J - J^T|^2 and E[|J u|^2] = |J|^2. Source of the quantity: Bigi, Langer,
+    Ceriotti, arXiv:2412.11569.
     """
-    generator, step = subject.generator(), STEP[subject.dtype]
-    directions = generator.normal(size=(DIRECTIONS[subject.full], *atoms.positions.shape))
+    generator = subject.generator()
+    step = STEP[subject.dtype]
+    number = DIRECTIONS[subject.full]
+    directions = generator.normal(size=(number, len(atoms), 3))
     products = np.array([_product(subject, atoms, direction, step) for direction in directions])
-    matrix = np.einsum("ank,bnk->ab", directions, products)
-    pairs = np.triu_indices(len(directions), 1)
-    norm = np.sqrt(np.mean(np.sum(products**2, axis=(1, 2))))
-    value = 0.5 * np.sqrt(np.mean((matrix - matrix.T)[pairs] ** 2)) / norm
-    yield Measured("asymmetry", value, f"norm of the Jacobian {norm:.3g} eV/A^2")
+
+    matrix = np.einsum("ank,bnk->ab", directions, products)  # v J u of all pairs of directions
+    pairs = np.triu_indices(number, 1)
+    differences = (matrix - matrix.T)[pairs]
+    squares = np.sum(products**2, axis=(1, 2))  # |J u|^2, (number,)
+    norm = np.sqrt(np.mean(squares))
+    asymmetry = 0.5 * np.sqrt(np.mean(differences**2)) / norm
+    note = f"norm of the Jacobian {norm:.3g} eV/A^2"
+    yield Measured("asymmetry", asymmetry, note)
 
 
-def _product(subject, atoms, direction, step):
-    slopes = []
-    for h in (step, 2 * step):
-        ends = []
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions += sign * h * direction / np.abs(direction).max()
-            ends.append(subject.forces(moved))
-        slopes.append((ends[0] - ends[1]) / (2 * h) * np.abs(direction).max())
-    return (4 * slopes[0] - slopes[1]) / 3
+def _product(subject: Subject, atoms: Atoms, direction: np.ndarray, step: float) -> np.ndarray:
+    """J u (n, 3) in eV/A^2 of a direction u (n, 3), by differences of the order of step^4."""
+    fine = _central_difference(subject, atoms, direction, step)
+    coarse = _central_difference(subject, atoms, direction, 2 * step)
+    extrapolated: np.ndarray = (4 * fine - coarse) / 3
+    return extrapolated
 
 
-def broken(calculate):
-    """Forces around an axis, which do work on the way round."""
+def _central_difference(
+    subject: Subject, atoms: Atoms, direction: np.ndarray, step: float
+) -> np.ndarray:
+    """(F(r + h u) - F(r - h u)) / 2h (n, 3), with |h u| <= step for each coordinate."""
+    largest = np.abs(direction).max()
+    forces = []
+    # The largest coordinate moves by the step, and the difference is scaled back to u.
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * step * direction / largest
+        forces.append(subject.forces(moved))
+    slopes: np.ndarray = (forces[0] - forces[1]) / (2 * step) * largest
+    return slopes
 
-    def wrong(atoms):
-        arms = atoms.positions - atoms.positions.mean(axis=0)
-        return altered(calculate(atoms), forces=0.01 * np.cross([0, 0, 1], arms))
 
-    return wrong
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with forces around an axis, which do work on a closed path."""
+    return net_torque.broken(calculate)

@@ -1,46 +1,57 @@
-"""Lattice: moving single atoms by lattice vectors, and another choice of the cell of the same
-crystal, change nothing.
+"""Lattice: results do not depend on the choice of the cell, nor of periodic images of atoms.
 
 Where it fails, results depend on how a cell was chosen, and jump when atoms are wrapped into it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
-from ._equivariance import LIMITS, altered, compare  # noqa: F401  (part of the contract)
+from ._check import Calculate, Properties
+from ._equivariance import SYMMETRY_LIMITS, Image, altered, compare
+from ._results import Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "periodic"
+LEVEL = "quick"
+STRUCTURES = "periodic"
+LIMITS = SYMMETRY_LIMITS
+# Integer matrices of determinant 1: the rows of matrix @ cell span the same lattice as the cell.
 CELLS = (
     np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]]),
     np.array([[1, 0, 0], [-1, 1, 0], [1, 2, 1]]),
     np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]]),
-)  # determinant 1
+)
 
 
-def measure(subject, atoms):
-    """Largest difference over atoms outside of the cell, atoms wrapped into it.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest differences between `atoms` and the same crystal, evaluated by `subject`.
 
-    And cells of the same lattice.
+    The same crystal: atoms moved by lattice vectors, atoms wrapped into the cell, other cells.
     """
     steps = subject.generator().integers(-2, 3, size=(len(atoms), 3))
     moved = atoms.copy()
     moved.positions += steps @ atoms.cell.array
     wrapped = atoms.copy()
     wrapped.wrap()
-    images = [moved, wrapped]
+    # The atoms of other cells lie outside of them.
+    images = [Image(moved), Image(wrapped)]
     for matrix in CELLS:
         image = moved.copy()
         image.set_cell(matrix @ atoms.cell.array)
-        images.append(image)
-    yield from compare(
-        subject, atoms, [(image, lambda forces, stress: (forces, stress)) for image in images]
-    )
+        images.append(Image(image))
+    yield from compare(subject, atoms, images)
 
 
-def broken(calculate):
-    """Terms in the positions as they are listed."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with terms in the positions as they are listed, without regard to the cell."""
 
-    def wrong(atoms):
-        spread = 0.01 * np.std(atoms.positions)
-        return altered(calculate(atoms), spread, spread, spread * np.ones(6))
+    def wrong(atoms: Atoms) -> Properties:
+        deviation = 0.01 * np.std(atoms.positions)
+        return altered(
+            calculate(atoms), energy=deviation, forces=deviation, stress=deviation * np.ones(6)
+        )
 
     return wrong

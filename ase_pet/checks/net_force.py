@@ -1,27 +1,33 @@
-"""Net force: internal forces add up to zero.
+"""Net force: the internal forces of a structure add up to zero.
 
 Where it fails, the whole system accelerates by itself.
 """
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+
+from ._check import Calculate
 from ._equivariance import altered
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
 LIMITS = {"net force": Limit("eV/A", float64=1e-8, float32=1e-4)}
 
 
-def measure(subject, atoms):
-    """Length of the sum of all forces."""
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the length of the sum of the forces of `subject` on `atoms`."""
     forces = subject.forces(atoms)
-    yield Measured(
-        "net force",
-        np.linalg.norm(forces.sum(axis=0)),
-        f"largest force {np.abs(forces).max():.3g} eV/A",
-    )
+    net_force = float(np.linalg.norm(forces.sum(axis=0)))
+    largest = np.abs(forces).max()
+    yield Measured("net force", net_force, f"largest force {largest:.3g} eV/A")
 
 
-def broken(calculate):
-    """The same force on each atom."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with the same force added to each atom."""
     return lambda atoms: altered(calculate(atoms), forces=[0.01, 0, 0])

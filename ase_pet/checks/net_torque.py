@@ -1,34 +1,49 @@
-"""Net torque: internal forces of a free structure do not turn it; the conservation law of rotation.
+"""Net torque: the internal forces of a free structure exert no torque on it.
 
-Where it fails, an isolated molecule starts to turn by itself.
+The energy does not change with the orientation.
+
+Where it fails, an isolated molecule starts to rotate by itself.
 """
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+
+from ._check import Calculate, Properties
 from ._equivariance import altered
 from ._results import Limit, Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "free"
+LEVEL = "quick"
+STRUCTURES = "free"
 LIMITS = {"net torque": Limit("eV", float64=1e-7, float32=1e-3)}
 
 
-def measure(subject, atoms):
-    """Length of the sum of r x F about the middle of the structure."""
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the length of the sum of r x F about the middle of `atoms`, with F of `subject`."""
     arms = atoms.positions - atoms.positions.mean(axis=0)
-    forces = subject.forces(atoms)
-    scale = np.linalg.norm(np.cross(arms, forces), axis=1).max()
-    yield Measured(
-        "net torque",
-        np.linalg.norm(np.cross(arms, forces).sum(axis=0)),
-        f"largest of an atom {scale:.3g} eV",
-    )
+    torques = np.cross(arms, subject.forces(atoms))  # (n, 3)
+    largest = np.linalg.norm(torques, axis=1).max()
+    net_torque = float(np.linalg.norm(torques.sum(axis=0)))
+    yield Measured("net torque", net_torque, f"largest of an atom {largest:.3g} eV")
 
 
-def broken(calculate):
-    """Forces around an axis."""
+def forces_around_axis(atoms: Atoms) -> np.ndarray:
+    """Forces (n, 3) along the velocities of a rotation of `atoms` about the z axis, 1 eV/A at 1 A.
 
-    def wrong(atoms):
-        arms = atoms.positions - atoms.positions.mean(axis=0)
-        return altered(calculate(atoms), forces=0.01 * np.cross([0, 0, 1], arms))
+    They exert a torque and are not the gradient of an energy.
+    """
+    arms = atoms.positions - atoms.positions.mean(axis=0)
+    return np.cross([0, 0, 1], arms)
+
+
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with forces around an axis."""
+
+    def wrong(atoms: Atoms) -> Properties:
+        return altered(calculate(atoms), forces=0.01 * forces_around_axis(atoms))
 
     return wrong

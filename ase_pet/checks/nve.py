@@ -1,75 +1,87 @@
-"""NVE: the total energy is conserved, with an error that falls with the square of the time step.
+"""NVE: total energy is conserved, with an error proportional to the square of the time step.
 
-Velocity Verlet follows an energy that differs from the true one by a term in dt^2, so that for a
-smooth potential whose forces are its gradient the rms of the total energy falls by 4 when the step
-is halved. It does not where the energy jumps or the forces belong to no energy. Jumps of the forces
-alone are below what this sees: `cutoff_pair` finds them.
+Velocity Verlet conserves an energy that differs from the true one by a term in dt^2. For a smooth
+potential whose forces are its gradient, the rms of the total energy therefore falls by 4 when the
+time step is halved. It does not where the energy jumps or the forces are not its gradient. Jumps of
+the forces alone are too small to be seen here: `cutoff_pair` finds them.
 
-Where it fails, long runs heat or cool; a thermostat hides that, and transport coefficients do not.
+Where it fails, long runs heat or cool; a thermostat hides that, but transport coefficients are
+wrong.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
-from ._dynamics import line, thermal, time_step, verlet
+from ._check import Calculate, Properties
+from ._dynamics import fit_line, run_verlet, thermalised, time_step
 from ._results import Limit, Measured, Plot
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
 LIMITS = {
     "rms ratio": Limit("", float64=4.4, float32=4.4, low=3.6),
     "drift": Limit("meV/atom/ps", float64=0.01, float32=0.01),
     "rms": Limit("meV/atom"),
 }
-STEPS = {False: 100, True: 2000}
+STEPS = {False: 100, True: 2000}  # by subject.full
 
 
-def measure(subject, atoms):
-    """Ratio of the rms with dt and dt/2 from one state; drift in the limit of a zero step.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the ratio of the rms with dt and dt/2, the drift and the rms, of `atoms` and `subject`.
 
-    Drift: slope of E_tot / N per time. (4 b(dt/2) - b(dt)) / 3 has no term in dt^2, as Richardson's
-    extrapolation.
+    Both runs start from one state. The rms is about a straight line through the total energy b(t)
+    per atom, and the drift is the slope in the limit of a zero time step: that of
+    (4 b(dt/2) - b(dt)) / 3, in which terms in dt^2 cancel (Richardson's extrapolation).
     """
-    step, steps = time_step(atoms), STEPS[subject.full]
-    start = thermal(subject, atoms)
-    energies, lines = [], []
-    for halves in (1, 2):
-        moving = subject.attached(start)
-        found = 1e3 * verlet(moving, step / halves, steps * halves, _energy)[::halves]
-        energies.append(found - found[0])
-        lines.append(line(_times(step, steps), energies[-1]))
-    (_, _, coarse), (_, _, fine) = lines
-    drift, error, _ = line(_times(step, steps), (4 * energies[1] - energies[0]) / 3)
-    plot = Plot(
-        "time (ps)",
-        "total energy (meV/atom)",
-        {
-            f"{step / halves:.2f} fs": (_times(step, steps), found)
-            for halves, found in zip((1, 2), energies, strict=True)
-        },
-    )
-    what = (
-        f"{len(atoms)} atoms, {subject.temperature:.0f} K at the start, {step * steps / 1000:.2f}"
+    step = time_step(atoms)
+    steps = STEPS[subject.full]
+    start = thermalised(subject, atoms)
+    times = step * np.arange(steps + 1) / 1000  # ps
+    # (steps + 1,) meV/atom, at the same times
+    coarse = _energies(subject, start, step, steps)
+    fine = _energies(subject, start, step / 2, 2 * steps)[::2]
+    coarse = coarse - coarse[0]
+    fine = fine - fine[0]
+
+    coarse_line = fit_line(times, coarse)
+    fine_line = fit_line(times, fine)
+    limit_line = fit_line(times, (4 * fine - coarse) / 3)
+    curves = {f"{step:.2f} fs": (times, coarse), f"{step / 2:.2f} fs": (times, fine)}
+    plot = Plot("time (ps)", "total energy (meV/atom)", curves)
+    duration = step * steps / 1000  # ps
+    run_note = (
+        f"{len(atoms)} atoms, {subject.temperature:.0f} K at the start, {duration:.2f}"
         f" ps, {step:.2f} fs"
     )
-    yield Measured("rms ratio", coarse / fine, what, plot)
-    yield Measured(
-        "drift", abs(drift), f"standard error {error:.2g}; {lines[1][0]:.2g} at {step / 2:.2f} fs"
+    drift_note = (
+        f"standard error {limit_line.error:.2g}; {fine_line.slope:.2g} at {step / 2:.2f} fs"
     )
-    yield Measured("rms", fine, f"at {step / 2:.2f} fs")
+    yield Measured("rms ratio", coarse_line.rms / fine_line.rms, run_note, plot)
+    yield Measured("drift", abs(limit_line.slope), drift_note)
+    yield Measured("rms", fine_line.rms, f"at {step / 2:.2f} fs")
 
 
-def _energy(atoms):
-    return atoms.get_total_energy() / len(atoms)
+def _energies(subject: Subject, start: Atoms, step: float, steps: int) -> np.ndarray:
+    """Total energies (steps + 1,) in meV/atom of a run from a state; step in fs."""
+    moving = subject.with_calculator(start)
+    return 1e3 * run_verlet(moving, step, steps, _energy_per_atom)
 
 
-def _times(step, steps):
-    return step * np.arange(steps + 1) / 1000  # ps
+def _energy_per_atom(atoms: Atoms) -> float:
+    """Total energy in eV/atom."""
+    return float(atoms.get_total_energy()) / len(atoms)
 
 
-def broken(calculate):
-    """Forces that are 5 % too large."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with forces that are 5 % too large."""
 
-    def wrong(atoms):
-        results = calculate(atoms)
-        return results | {"forces": 1.05 * results["forces"]}
+    def wrong(atoms: Atoms) -> Properties:
+        properties = calculate(atoms)
+        return properties | {"forces": 1.05 * properties["forces"]}
 
     return wrong

@@ -1,40 +1,48 @@
-"""Permutation: the order in which atoms are listed does not matter.
+"""Permutation: results do not depend on the order in which atoms are listed.
 
 Where it fails, two files of the same structure have different energies.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
-from ._equivariance import LIMITS, altered, compare  # noqa: F401  (part of the contract)
+from ._check import Calculate, Properties
+from ._equivariance import SYMMETRY_LIMITS, Image, altered, compare
+from ._results import Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "any"
+LEVEL = "quick"
+STRUCTURES = "any"
+LIMITS = SYMMETRY_LIMITS
 ORDERS = 3
 
 
-def measure(subject, atoms):
-    """Largest difference over random orders of the atoms."""
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest differences of `subject` between random orders of the `atoms`."""
     generator = subject.generator()
-    yield from compare(
-        subject,
-        atoms,
-        [_reordered(atoms, generator.permutation(len(atoms))) for _ in range(ORDERS)],
-    )
+    orders = [generator.permutation(len(atoms)) for _ in range(ORDERS)]
+    yield from compare(subject, atoms, [_reordered(atoms, order) for order in orders])
 
 
-def _reordered(atoms, order):
-    def expected(forces, stress):
-        return None if forces is None else forces[order], stress
-
-    return atoms[order], expected
+def _reordered(atoms: Atoms, order: np.ndarray) -> Image:
+    """Image whose atom k is the atom order[k] of the original."""
+    return Image(atoms[order], expected_forces=lambda forces: forces[order])
 
 
-def broken(calculate):
-    """Terms in which the first atom differs from the others."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with terms that depend on which atom is the first."""
 
-    def wrong(atoms):
+    def wrong(atoms: Atoms) -> Properties:
         first = 0.01 * np.sin(atoms.positions[0]).sum()
         return altered(
-            calculate(atoms), first, first * np.arange(len(atoms))[:, None], first * np.ones(6)
+            calculate(atoms),
+            energy=first,
+            forces=first * np.arange(len(atoms))[:, None],
+            stress=first * np.ones(6),
         )
 
     return wrong

@@ -1,45 +1,58 @@
-"""Repulsion: two atoms repel each other ever more as they approach, down to 0.5 A; no atoms fuse.
+"""Repulsion: two atoms repel each other ever more strongly as they approach, down to 0.5 A.
 
 Where it fails, atoms may fuse in hot runs, under pressure, or from a bad start.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
+from ._check import Calculate, Properties
 from ._results import Limit, Measured
+from ._structures import at_distances
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "pair"
+LEVEL = "quick"
+STRUCTURES = "pair"
 LIMITS = {
     "energy lost": Limit("eV", float64=1e-3, float32=1e-2),
     "attraction": Limit("eV/A", float64=1e-3, float32=1e-2),
 }
-START, NEAREST, SPACING = 0.7, 0.5, 0.02  # of the sum of the covalent radii, A, A
+START = 0.7  # of the sum of the covalent radii
+NEAREST = 0.5  # A
+SPACING = 0.02  # A
 
 
-def measure(subject, atoms):
-    """Sum of all falls of the energy, and the largest attractive force.
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the sum of all falls of the energy, and the largest attraction, of two `atoms`.
 
-    On the way from 0.7 covalent bonds to 0.5 A.
+    They approach from 0.7 of the sum of covalent radii to 0.5 A, and `subject` evaluates them.
     """
-    start = max(START * atoms.get_distance(0, 1), NEAREST + 5 * SPACING)
-    structures = []
-    distances = np.append(np.arange(start, NEAREST, -SPACING), NEAREST)
-    for distance in distances:
-        structures.append(atoms.copy())
-        structures[-1].positions[1] = [0, 0, distance]
-    energies, forces = subject.many(structures)
-    radial = np.array([pair[1, 2] for pair in forces])
-    note = f"force at {NEAREST:g} A: {radial[-1]:.3g} eV/A"
-    yield Measured("energy lost", np.maximum(-np.diff(energies), 0).sum(), note)
-    yield Measured(
-        "attraction", max(-radial.min(), 0.0), f"strongest at {distances[radial.argmin()]:.2f} A"
-    )
+    bond = atoms.get_distance(0, 1)
+    start = max(START * bond, NEAREST + 5 * SPACING)
+    longer = np.arange(start, NEAREST, -SPACING)
+    distances = np.append(longer, NEAREST)  # decreasing
+    structures = at_distances(atoms, distances)
+    energies, forces = subject.energies_and_forces(structures)
+    # The second atom is on the z axis: a negative force on it attracts.
+    radial_forces = np.array([pair[1, 2] for pair in forces])
+    falls = np.maximum(-np.diff(energies), 0)
+    note = f"force at {NEAREST:g} A: {radial_forces[-1]:.3g} eV/A"
+    yield Measured("energy lost", falls.sum(), note)
+    lowest = radial_forces.argmin()
+    attraction = max(-radial_forces[lowest], 0.0)
+    note = f"strongest at {distances[lowest]:.2f} A"
+    yield Measured("attraction", attraction, note)
 
 
-def broken(calculate):
-    """A wall with the wrong sign."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with energy and forces of the opposite sign."""
 
-    def wrong(atoms):
-        results = calculate(atoms)
-        return results | {name: -results[name] for name in ("energy", "forces")}
+    def wrong(atoms: Atoms) -> Properties:
+        properties = calculate(atoms)
+        return properties | {name: -properties[name] for name in ("energy", "forces")}
 
     return wrong

@@ -1,38 +1,50 @@
-"""Supercell: energy is extensive; a repeated cell has the same energy per atom, forces and stress.
+"""Supercell: a repeated cell has the same energy per atom, the same forces and the same stress.
 
 Where it fails, energies per atom depend on the size of the cell.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
+from ase import Atoms
 
-from ._equivariance import LIMITS, altered  # noqa: F401  (part of the contract)
+from ._check import Calculate, Properties
+from ._equivariance import SYMMETRY_LIMITS, altered
 from ._results import Measured
+from ._subject import Subject
 
-LEVEL, STRUCTURES = "quick", "periodic"
-REPEATS = {False: ((2, 1, 1),), True: ((2, 1, 1), (1, 1, 3), (2, 2, 2))}
+LEVEL = "quick"
+STRUCTURES = "periodic"
+LIMITS = SYMMETRY_LIMITS
+REPEATS = {False: ((2, 1, 1),), True: ((2, 1, 1), (1, 1, 3), (2, 2, 2))}  # by subject.full
 
 
-def measure(subject, atoms):
-    """Largest difference between a cell and its repetitions."""
-    energy, forces = subject.energy_forces(atoms)
-    energies, errors = [], []
-    repeated = [(np.prod(repeat), atoms.repeat(repeat)) for repeat in REPEATS[subject.full]]
-    for copies, large in repeated:
-        found, forces_found = subject.energy_forces(large)
-        energies.append(1e3 * abs(found / copies - energy) / len(atoms))
-        errors.append(np.abs(forces_found - np.tile(forces, (copies, 1))).max())
-    yield Measured("energy", max(energies))
-    yield Measured("forces", max(errors))
+def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
+    """Yield the largest differences of `subject` between `atoms` and repetitions of their cell."""
+    energy, forces = subject.energy_and_forces(atoms)
+    supercells = [atoms.repeat(repeat) for repeat in REPEATS[subject.full]]
+    energy_errors = []
+    force_errors = []
+    for supercell in supercells:
+        copies = len(supercell) // len(atoms)
+        total_energy, all_forces = subject.energy_and_forces(supercell)
+        energy_errors.append(1e3 * abs(total_energy / copies - energy) / len(atoms))  # meV/atom
+        # Atoms of a supercell are listed cell by cell.
+        force_errors.append(np.abs(all_forces - np.tile(forces, (copies, 1))).max())
+    yield Measured("energy", max(energy_errors))
+    yield Measured("forces", max(force_errors))
     stress = subject.stress(atoms)
-    yield Measured(
-        "stress", max(np.abs(subject.stress(large) - stress).max() for _, large in repeated)
-    )
+    stress_errors = [np.abs(subject.stress(supercell) - stress).max() for supercell in supercells]
+    yield Measured("stress", max(stress_errors))
 
 
-def broken(calculate):
-    """Terms that depend on the number of atoms."""
+def broken(calculate: Calculate) -> Calculate:
+    """`calculate` with terms that depend on the number of atoms."""
 
-    def wrong(atoms):
-        return altered(calculate(atoms), 0.01, 0.01 * len(atoms), 0.01 * len(atoms))
+    def wrong(atoms: Atoms) -> Properties:
+        error = 0.01 * len(atoms)
+        return altered(calculate(atoms), energy=0.01, forces=error, stress=error)
 
     return wrong
