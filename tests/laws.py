@@ -1,4 +1,4 @@
-"""Calculators for the tests of checks: right ones, and right ones made wrong."""
+"""Structures and calculators of argon for the tests of checks."""
 
 from ase import Atoms
 from ase.build import bulk
@@ -7,13 +7,17 @@ from ase.calculators.lj import LennardJones
 
 
 class Function(Calculator):
-    """ASE calculator of a function Atoms -> {"energy", "forces", "stress"}."""
+    """ASE calculator of a function Atoms -> {"energy", "forces", "stress"}.
+
+    It has a method `evaluate` for batches if the function has one.
+    """
 
     implemented_properties = ["energy", "forces", "stress"]
 
     def __init__(self, function, cutoff=None):
         super().__init__()
-        self.function, self.cutoff = function, cutoff
+        self.function = function
+        self.cutoff = cutoff
         if hasattr(function, "evaluate"):
             self.evaluate = function.evaluate
 
@@ -39,7 +43,7 @@ def argon(atoms):
 
 
 def evaluate(structures, properties=("energy", "forces")):
-    """Rows of `argon`, for a calculator with `evaluate`."""
+    """List of the properties of `argon`, one for each of the structures."""
     return [argon(atoms) for atoms in structures]
 
 
@@ -60,5 +64,5 @@ STRUCTURES = {"crystal": crystal, "cluster": cluster}
 
 
 def windy():
-    """Argon with a force from nowhere."""
+    """Argon with a constant force added to each atom."""
     return Function(lambda atoms: argon(atoms) | {"forces": argon(atoms)["forces"] + 0.01})

@@ -1,7 +1,4 @@
-"""Checks: each passes on a right calculator and fails on its broken one.
-
-What run and the command make of them.
-"""
+"""Checks: each passes on a correct calculator and fails on its broken one; `run`, reports, CLI."""
 
 import json
 import sys
@@ -17,6 +14,7 @@ import laws
 import toys
 from ase_pet import PETCalculator, checks, plugins, store
 from ase_pet.checks._results import Limit, status
+from ase_pet.checks._subject import Capabilities, capabilities_of
 from ase_pet.cli import app
 
 QUICK = checks.names("quick")
@@ -26,10 +24,7 @@ ALL = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
 
 @pytest.fixture(autouse=True)
 def few_evaluations(monkeypatch):
-    """A thousand evaluations suffice to see the leak of the broken calculator.
-
-    And do not fill the memory.
-    """
+    """A thousand evaluations show the leak of the broken calculator and do not fill the memory."""
     monkeypatch.setattr(module("memory"), "MOST", 200)
 
 
@@ -46,28 +41,32 @@ def run(calculator, name, **options):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_right_calculator_passes(name):
-    found = run(laws.Function(laws.argon, cutoff=7.5), name)
-    assert {result.status for result in found} <= {"pass", "info"}, found
-    assert [result.quantity for result in found] == list(module(name).LIMITS)
+def test_correct_calculator_passes(name):
+    results = run(laws.Function(laws.argon, cutoff=7.5), name)
+    assert {result.status for result in results} <= {"pass", "info"}, results
+    assert [result.quantity for result in results] == list(module(name).LIMITS)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_broken_calculator_fails_in_each_quantity(name):
     wrong = module(name).broken(laws.argon)
-    found = run(laws.Function(wrong, cutoff=7.5), name)
+    results = run(laws.Function(wrong, cutoff=7.5), name)
     assert {
-        result.quantity for result in found if result.status != "fail" and result.limit is not None
-    } == set(), found
-    assert all(np.isfinite(result.value) for result in found)
+        result.quantity
+        for result in results
+        if result.status != "fail" and result.limit is not None
+    } == set(), results
+    assert all(np.isfinite(result.value) for result in results)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_broken_calculator_fails_by_the_limits_of_float32(name):
-    found = run(laws.Function(module(name).broken(laws.argon), cutoff=7.5), name, dtype="float32")
+    results = run(laws.Function(module(name).broken(laws.argon), cutoff=7.5), name, dtype="float32")
     assert {
-        result.quantity for result in found if result.status != "fail" and result.limit is not None
-    } == set(), found
+        result.quantity
+        for result in results
+        if result.status != "fail" and result.limit is not None
+    } == set(), results
 
 
 def raises(error):
@@ -79,52 +78,75 @@ def raises(error):
 
 @pytest.mark.parametrize("name", ["rotation", "net_force", "jacobian"])
 def test_a_crash_of_the_calculator_is_a_failed_check(name):
-    found = run(raises(RuntimeError("no such\nkernel")), name)
-    assert {result.status for result in found} == {"fail"}
-    assert {result.note for result in found} == {"RuntimeError: no such kernel"}
+    results = run(raises(RuntimeError("no such\nkernel")), name)
+    assert {result.status for result in results} == {"fail"}
+    assert {result.note for result in results} == {"RuntimeError: no such kernel"}
 
 
 def test_what_a_calculator_does_not_implement_is_not_applicable():
-    found = run(raises(NotImplementedError("forces of this model")), "net_force")
-    assert [(result.status, result.note) for result in found] == [
+    results = run(raises(NotImplementedError("forces of this model")), "net_force")
+    assert [(result.status, result.note) for result in results] == [
         ("not applicable", "forces of this model")
     ]
 
 
 def test_numbers_that_are_not_finite_fail():
-    found = run(
+    results = run(
         laws.Function(lambda atoms: {"energy": np.nan, "forces": np.full((len(atoms), 3), np.nan)}),
         "net_force",
     )
-    assert found[0].status == "fail"
+    assert results[0].status == "fail"
     assert status(np.inf, Limit("eV"), "float64") == "fail"
 
 
 def test_a_molecule_has_no_stress_and_no_supercell():
-    found = checks.run(laws.lennard_jones(), laws.cluster(), only=["rotation", "supercell"])
-    assert [result.status for result in found] == ["pass", "pass", *4 * ["not applicable"]]
-    assert found[2].note == "a structure without a cell has no stress"
+    results = checks.run(laws.lennard_jones(), laws.cluster(), only=["rotation", "supercell"])
+    assert [result.status for result in results] == ["pass", "pass", *4 * ["not applicable"]]
+    assert results[2].note == "a structure without a cell has no stress"
 
 
 def test_a_calculator_without_evaluate_has_no_batches():
-    found = checks.run(laws.lennard_jones(), laws.cluster(), only=["batch"])
+    results = checks.run(laws.lennard_jones(), laws.cluster(), only=["batch"])
     reason = "the calculator has no `evaluate(structures, properties)`"
-    assert {(result.status, result.note) for result in found} == {("not applicable", reason)}
+    assert {(result.status, result.note) for result in results} == {("not applicable", reason)}
 
 
 def test_the_worst_structure_is_reported():
     def wind(atoms):
         return laws.argon(atoms) | {"forces": 0.1 * np.full((len(atoms), 3), len(atoms))}
 
-    found = run(laws.Function(wind), "net_force")[0]
-    assert (found.structure, found.structures) == ("cluster", 2)
-    assert found.value == pytest.approx(3**0.5 * 0.1 * 25)
+    worst = run(laws.Function(wind), "net_force")[0]
+    assert (worst.structure, worst.structures) == ("cluster", 2)
+    assert worst.value == pytest.approx(3**0.5 * 0.1 * 25)
+
+
+def test_calculators_state_their_capabilities():
+    emt = capabilities_of(EMT())
+    assert emt == Capabilities(species=None, dtype=None, cutoff=None, evaluate=None)
+    assert capabilities_of(laws.lennard_jones()).cutoff == 7.5  # in its parameters
+    pet = PETCalculator(toys.tiny_pet("local"), dtype="float32")
+    expected = Capabilities(pet.species, "float32", pet.cutoff, pet.evaluate)
+    assert capabilities_of(pet) == expected
+
+
+def test_names_of_mace_are_understood():
+    calculator = laws.lennard_jones()
+    calculator.r_max = np.array(5.0)
+    calculator.default_dtype = "float32"
+    stated = capabilities_of(calculator)
+    assert (stated.dtype, stated.cutoff) == ("float32", 5.0)
+
+
+def test_a_method_evaluate_of_another_form_is_not_used():
+    calculator = laws.lennard_jones()
+    calculator.evaluate = lambda structures: []
+    assert capabilities_of(calculator).evaluate is None
 
 
 def test_dtype_is_stated_or_that_of_the_forces():
     def single(atoms):
-        results = laws.argon(atoms)
-        return results | {"forces": results["forces"].astype(np.float32)}
+        properties = laws.argon(atoms)
+        return properties | {"forces": properties["forces"].astype(np.float32)}
 
     limits = {
         name: (
@@ -142,23 +164,23 @@ def test_dtype_is_stated_or_that_of_the_forces():
 
 
 def test_metals_of_ase_are_checked_by_their_species():
-    found = checks.run(EMT(), species=["Cu"], only=["gradients", "permutation"])
-    assert {result.status for result in found} == {"pass"}
-    assert {result.structure for result in found} == {"Cu crystal"}
+    results = checks.run(EMT(), species=["Cu"], only=["gradients", "permutation"])
+    assert {result.status for result in results} == {"pass"}
+    assert {result.structure for result in results} == {"Cu crystal"}
 
 
 def test_a_crystal_of_one_atom_is_checked_as_several():
-    found = checks.run(
+    results = checks.run(
         laws.lennard_jones(), bulk("Ar", a=5.3), only=["nve", "jacobian", "angular_momentum"]
     )
-    assert {result.status for result in found} == {"pass", "info"}
+    assert {result.status for result in results} == {"pass", "info"}
 
 
 @pytest.mark.parametrize(("symmetrise", "expected"), [("none", "fail"), ("ecse", "pass")])
 def test_a_plain_model_fails_where_ecse_passes(symmetrise, expected):
     calculator = PETCalculator(toys.tiny_pet("local"), symmetrise=symmetrise)
-    found = checks.run(calculator, toys.ethanol(), only=["inversion", "net_torque"])
-    assert {result.status for result in found if result.quantity != "stress"} == {expected}
+    results = checks.run(calculator, toys.ethanol(), only=["inversion", "net_torque"])
+    assert {result.status for result in results if result.quantity != "stress"} == {expected}
 
 
 @pytest.mark.parametrize(
@@ -173,11 +195,11 @@ def test_a_plain_model_fails_where_ecse_passes(symmetrise, expected):
     ],
 )
 def test_default_structures_hold_known_species_only(species, names):
-    found = checks.defaults(species)
-    assert list(found) == names
+    built = checks.defaults(species)
+    assert list(built) == names
     known = Atoms(species).symbols
     assert all(
-        set(atoms.symbols) <= set(known) and 2 <= len(atoms) <= 16 for atoms in found.values()
+        set(atoms.symbols) <= set(known) and 2 <= len(atoms) <= 16 for atoms in built.values()
     )
 
 
@@ -240,11 +262,11 @@ def test_command_ends_with_status_1_where_a_check_fails():
     done = command(
         "--calculator", "laws:windy", "--species", "Ar", "--only", "net_force,permutation", "--json"
     )
-    found = json.loads(done.stdout)
+    output = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert not found["passed"]
-    assert [row["status"] for row in found["results"]] == ["fail", "pass", "pass", "pass"]
-    assert found["results"][0]["unit"] == "eV/A"
+    assert not output["passed"]
+    assert [row["status"] for row in output["results"]] == ["fail", "pass", "pass", "pass"]
+    assert output["results"][0]["unit"] == "eV/A"
 
 
 def test_command_reads_structures(tmp_path):
@@ -319,6 +341,15 @@ def test_report_says_what_a_failure_means(tmp_path):
 
 
 @pytest.mark.parametrize("name", checks.names())
+def test_check_says_its_law_in_one_line(name):
+    first, blank = module(name).__doc__.splitlines()[:2]
+    title, _, law = first.partition(": ")
+    assert title
+    assert law.endswith(".")
+    assert blank == ""
+
+
+@pytest.mark.parametrize("name", checks.names())
 def test_check_says_what_a_failure_means(name):
     assert module(name).__doc__.strip().split("\n\n")[-1].startswith("Where it fails, ")
 
@@ -359,12 +390,12 @@ def test_card_of_what_has_none_is_refused_before_the_checks(tmp_path):
 
 def test_report_shows_the_plots_and_no_markup_of_others():
     plot = checks.Plot("time (fs)", "energy (meV)", {"1 fs": ([0, 1], [0, 1])})
-    found = checks.html(
+    page = checks.html(
         [checks.Result("nve", "drift", "meV", "pass", 1.0, note="<b>", plot=plot)], "a <calculator>"
     )
-    assert found.count("data:image/png;base64,") == 1
-    assert "<b>" not in found
-    assert "a &lt;calculator&gt;" in found
+    assert page.count("data:image/png;base64,") == 1
+    assert "<b>" not in page
+    assert "a &lt;calculator&gt;" in page
 
 
 def test_report_without_matplotlib_is_one_clear_error(monkeypatch):

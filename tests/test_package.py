@@ -127,7 +127,8 @@ def test_training_data_are_in_the_sdist_only(archive):
 
 def test_archive_carries_the_code(archive):
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ase_pet").rglob("*.py")}
-    assert code | {"ase_pet/py.typed"} <= members(archive)
+    data = {"ase_pet/py.typed", "ase_pet/checks/report.html.j2"}
+    assert code | data <= members(archive)
 
 
 def test_sdist_carries_what_a_developer_needs(source, tmp_path):
