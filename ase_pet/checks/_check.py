@@ -58,8 +58,8 @@ class Check(Protocol):
 
 def names() -> list[str]:
     """Sorted names of all checks."""
-    found: list[str] = plugins.names(__package__)
-    return found
+    checks: list[str] = plugins.names(__package__)
+    return checks
 
 
 def load(name: str) -> Check:

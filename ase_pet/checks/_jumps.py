@@ -189,9 +189,9 @@ def _suspicious_intervals(
 
 
 def _unexpected_force_changes(forces: np.ndarray) -> np.ndarray:
-    """Largest differences (m - 1,) of a change of forces (m, n, 3) to the mean of its neighbours.
+    """Differences (m - 1,) in eV/A of changes of forces (m, n, 3) to the mean of their neighbours.
 
-    In eV/A.
+    The largest of the 3n coordinates.
     """
     changes = np.diff(forces.reshape(len(forces), -1), axis=0)  # (m - 1, 3n)
     padded = np.concatenate([changes[:1], changes, changes[-1:]])

@@ -56,7 +56,7 @@ def html(results: Sequence[Result], title: str = "") -> str:
         dtypes=", ".join(_dtypes(results)),
         checks=[_section(name, by_check[name]) for name in ordered],
         plots=_pictures([by_check[name] for name in ordered], figure_class),
-        made=made(results),
+        provenance=provenance(results),
     )
 
 
@@ -66,7 +66,7 @@ def markdown(results: Sequence[Result]) -> str:
     A row lists the failed quantities of its check, or all of them where none failed.
     """
     lines = [
-        f"{made(results)} Quantities: {_counts(results)}.",
+        f"{provenance(results)} Quantities: {_counts(results)}.",
         "",
         "| check | result | values (limits) |",
         "|---|---|---|",
@@ -84,7 +84,7 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def made(results: Sequence[Result]) -> str:
+def provenance(results: Sequence[Result]) -> str:
     """One line with the date, machine, versions, limits and time of a run and its `results`."""
     date = datetime.date.today().isoformat()
     machine = f"{platform.system()} {platform.machine()}"

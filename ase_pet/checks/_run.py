@@ -72,8 +72,9 @@ def run(
     calculator:
         Any ASE calculator.
     structures:
-        Atoms, a list or a {name: Atoms} of them; None: built from `species`. Copies of them are
-        displaced by 0.05 A rms before use, since forces that are zero by symmetry hide errors.
+        Atoms, a list or a {name: Atoms} of them; None: built from `species`. Checks use copies
+        with coordinates displaced by 0.05 A rms, since forces that are zero by symmetry hide
+        errors.
     species:
         Atomic numbers or symbols of the elements; None: the calculator's attribute `species`.
     level:
@@ -110,7 +111,7 @@ def run(
     named = _named(structures, species)
     _validate(named, subject.species)
     cases = _cases(named, species, subject)
-    # Warnings of the calculator, such as of atoms that are close, are not about the checks.
+    # The checks do not report warnings of the calculator, here and below.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         subject.infer_dtype(next(iter(cases["any"].values())))
@@ -178,7 +179,7 @@ def _cases(
             periodic[name] = moved[name]
         if build.is_free(atoms):
             free[name] = moved[name]
-    # A cluster of a crystal has free atoms to check laws on, if nothing else has.
+    # Clusters cut from the crystals stand in for molecules, if there are none.
     if not free:
         free = {f"cluster of {name}": build.cluster(atoms) for name, atoms in moved.items()}
     pairs = _pairs(structures, species, subject.full)

@@ -58,7 +58,7 @@ REPEATS = {  # of the cubic or orthorhombic cell, to about eight atoms
     "sc": (2, 2, 2),
 }
 ATOMS_OF_A_CLUSTER = 8
-DISPLACEMENT = 0.05  # A rms, so that no force is zero by symmetry
+DISPLACEMENT = 0.05  # A rms of each coordinate, so that no force is zero by symmetry
 
 
 def defaults(species: Iterable[int | str]) -> dict[str, Atoms]:
@@ -93,7 +93,7 @@ def defaults(species: Iterable[int | str]) -> dict[str, Atoms]:
 
 
 def displaced(atoms: Atoms, seed: int) -> Atoms:
-    """Copy with each atom displaced by 0.05 A rms, without calculator and constraints.
+    """Copy with each coordinate displaced by 0.05 A rms, without calculator and constraints.
 
     A crystal with one atom in its cell is repeated first, as symmetry makes its forces zero.
 
@@ -110,8 +110,8 @@ def displaced(atoms: Atoms, seed: int) -> Atoms:
     if len(atoms) == 1:
         atoms = atoms.repeat(1 + atoms.pbc)
     generator = np.random.default_rng([seed, len(atoms)])
-    directions = generator.normal(size=(len(atoms), 3))
-    atoms.positions += DISPLACEMENT * directions
+    normal = generator.normal(size=(len(atoms), 3))
+    atoms.positions += DISPLACEMENT * normal
     return atoms
 
 
