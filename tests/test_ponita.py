@@ -12,7 +12,8 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 
 from ase_pet import PETCalculator, store
 from ase_pet.evaluation import Evaluation, hessian
-from ase_pet.layers import cutoff, invariants
+from ase_pet.graph import chunking
+from ase_pet.layers import cutoff, position_orientation
 from ase_pet.models import ponita
 from local_toys import batch, evaluate
 from ponita_toys import SETTINGS, tiny_ponita
@@ -266,7 +267,9 @@ def test_invariants_at_the_origin_and_on_an_axis():
     """Their values and their slopes, all finite."""
     vectors = torch.tensor([[0, 0, 0], [0, 0, 1.5]], dtype=torch.float64, requires_grad=True)
     for softening in (0.0, 0.3):
-        found = invariants.invariants(vectors, torch.eye(3, dtype=torch.float64), softening)
+        found = position_orientation.invariants(
+            vectors, torch.eye(3, dtype=torch.float64), softening
+        )
         (slope,) = torch.autograd.grad(found.sum(), vectors)
         assert slope.isfinite().all()
         assert (found[0] == 0).all()
@@ -289,8 +292,8 @@ def test_reverse_edges_by_opposite_axes_are_edges_of_their_own(monkeypatch):
         )
         model(graph)
         halved = max(kernels)
-        monkeypatch.setattr(type(model), "_opposite", lambda self: None)
         plain = tiny_ponita(name)
+        plain.fast = False
         assert worst(fast.energies, Evaluation(plain, graph).energies) < EXACT["same"]
         assert worst(fast.forces, Evaluation(plain, graph).forces) < 10 * EXACT["same"]
         monkeypatch.undo()
@@ -302,7 +305,7 @@ def test_edges_in_chunks_give_what_all_edges_give(name, monkeypatch):
     model, graph = tiny_ponita(name), batch([slab(), ethanol()], 4.0)
     whole, curvature = Evaluation(model, graph), hessian(model, batch([ethanol()], 4.0))
     energies, forces = whole.energies, whole.forces
-    monkeypatch.setitem(ponita.CHUNK, "cpu", 2000)
+    monkeypatch.setitem(chunking.BUDGETS["kernel_values"], "cpu", 2000)
     parts = Evaluation(model, graph)
     assert worst(parts.energies, energies) < EXACT["same"]
     assert worst(parts.forces, forces) < 10 * EXACT["same"]
@@ -311,8 +314,10 @@ def test_edges_in_chunks_give_what_all_edges_give(name, monkeypatch):
 
 def test_kernels_among_axes_are_made_once(monkeypatch):
     model, graph, calls = tiny_ponita(), batch([ethanol()], 4.0), []
-    original = type(model)._made_fibres
-    monkeypatch.setattr(type(model), "_made_fibres", lambda self: calls.append(1) or original(self))
+    original = type(model)._compute_fibres
+    monkeypatch.setattr(
+        type(model), "_compute_fibres", lambda self: calls.append(1) or original(self)
+    )
     for _ in range(3):
         model(graph)
     assert len(calls) == 1

@@ -1,135 +1,342 @@
 """PONITA: convolutions over positions and orientations, with kernels of invariants.
 
-Each atom carries a feature x_i(o) for each axis o of one grid of directions that all atoms share. A
-layer convolves in space with kernels of the invariants of edge vector and axis (a along it, b
-across), then among the axes with kernels of their cosines (`layers.convnext`). Energies are means
-over the axes:
+Each atom i has a feature vector x_i(o) for each axis o of one grid of directions that all atoms
+share. With v the vector of an edge i -> j, a kernel in space depends on two invariants of edge and
+axis, and a kernel among the axes on their cosine:
 
-    eps_i = mean over layers l of mean_o (w_l . x_i^l(o) + b_l),     d_i = the same mean of (w_l .
-                                                                     x_i^l(o) + b_l) o
+    a = v . o,    b = |v - a o|                              along the axis, distance from it
+    y_i(o) = sum_j W g(a, b) w(|v|) * x_j(o)                 in space, j = i included
+    z_i(p) = sum_o W' h(o . p) * y_i(o) + bias               among the axes
+    x'     = x + s * W2 gelu(W1 LayerNorm(z))                the rest of a ConvNeXt block
 
-On the continuous sphere that is exactly invariant under O(3); on a grid it is under the symmetries
-of the grid, and the rest falls with the number of axes. Any other grid may take its place
-(`with_orientations`), but a network that learned on few axes is another one on others: measure its
-errors there. PNITA, `orientations` "none", has kernels of the distance alone: invariant, but it
-sees no angles within a layer.
+where g and h are small networks (`KernelBasis`), w is the cutoff function, and * multiplies channel
+by channel. Energies and vectors are means over the axes, summed over the layers l:
+
+    eps_i = mean_l mean_o (u_l . x_i^l(o) + c_l),    d_i = mean_l mean_o (u_l . x_i^l(o) + c_l) o
+
+On the continuous sphere this is exactly invariant under O(3); on a grid it is invariant under the
+symmetries of the grid, and the error for other rotations falls with the number of axes. Another
+grid may replace it (`with_orientations`), but a network that was trained on few axes has other
+errors on another grid: measure them there. PNITA (`orientations` "none") has kernels of the
+distance alone: it is invariant, but has no angles within a layer.
 
 Source: E. Bekkers, S. Vadgama, R. Hesselink, P. van der Linden, D. Romero, Fast, Expressive SE(n)
 Equivariant Networks through Weight-Sharing in Position-Orientation Space, ICLR 2024,
-arXiv:2310.02970. Other than there, by default edges leave smoothly, and b is smooth on the axis.
+arXiv:2310.02970. Unlike there, edges vanish smoothly at the cutoff, and b is smooth on the axis.
 """
 
+from __future__ import annotations
+
 import copy
+import math
 import numbers
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .. import orientations
-from ..layers import invariants
-from ..layers.convnext import Basis, ConvNeXt
-from ..layers.linear import Embedding, Linear, derived
-from ._ponita_settings import Settings  # noqa: F401 (part of the interface)
+from ..graph import Graph, chunking
+from ..layers.calibration import N_ATOMS, random_gas
+from ..layers.linear import Embedding, Linear, derived, linear
+from ..layers.position_orientation import WINDOWS, Edges, edges_on_grid, has_all_pairs
 from .base import AtomisticModel
 
-CHUNK = {"cpu": 2**24, "cuda": 2**27}  # kernel values that are made at once in inference
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a PONITA."""
+
+    species: tuple[int, ...]  # atomic numbers, in the order of the rows of the embedding
+    cutoff: float = 5.0  # A
+    # polynomial, bump, step; none: every pair of atoms counts, molecules only
+    cutoff_function: str = "polynomial"
+    cutoff_power: int = 6  # of the polynomial
+    cutoff_width: float = 1.0  # A, of bump and step
+    # name of a grid, see `ase_pet.orientations`; "given:n": n axes that come with the weights;
+    # "none": no axes (PNITA)
+    orientations: str = "icosahedral"
+    # A, distance from an axis below which b is smooth; 0: a cusp, as in the authors' models
+    softening: float = 0.3
+    # invariants divided by the cutoff, from which bonds are hard to learn; else in A
+    scaled: bool = False
+    degree: int = 3  # of the polynomials of invariants
+    width: int = 64  # channels C
+    num_basis: int = 64  # functions K of the kernel basis
+    num_layers: int = 3
+    widening: int = 4  # hidden width of the MLP of a block divided by C
+    layer_scale: float | None = None  # first value of s, None: no s
+    multiple_readouts: bool = True  # read each layer, not only the last
+    vector_inputs: int = 0  # vectors per atom that `predict` takes
+    shift: float = 0.0  # eV per structure, as in the authors' models: not size-extensive
+    # readouts per atom: name -> components, 1 or 3
+    heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "species", tuple(int(number) for number in self.species))
+        different = len(set(self.species)) == len(self.species)
+        if not self.species or not different or min(self.species) < 0:
+            raise ValueError(f"`species` is {self.species}: expected different atomic numbers")
+        if self.cutoff_function not in WINDOWS:
+            raise ValueError(
+                f"`cutoff_function` is {self.cutoff_function!r}: valid choices are"
+                f" {', '.join(WINDOWS)}"
+            )
+        # lengths that must be finite, and numbers of things
+        for name in ("cutoff", "cutoff_width"):
+            length = getattr(self, name)
+            if not 0 < length < math.inf:
+                raise ValueError(
+                    f"`{name}` is {length!r}: expected a finite length in A, more than 0"
+                )
+        for name in ("cutoff_power", "degree", "width", "num_basis", "num_layers", "widening"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}: expected 1 or more")
+        if not 0 <= self.softening < math.inf:
+            raise ValueError(
+                f"`softening` is {self.softening!r}: expected a length in A, 0 or more"
+            )
+        self._check_heads()
+        self.axes()
+
+    def _check_heads(self) -> None:
+        # a vector is read along the axes
+        expected = (
+            "1 (a number) or 3 (a vector)"
+            if self.oriented
+            else "1 (a number), as there are no axes for a vector"
+        )
+        for name, components in self.heads.items():
+            if components != 1 and not (components == 3 and self.oriented):
+                raise ValueError(f"head `{name}` has {components} components: expected {expected}")
+        if self.vector_inputs and not self.oriented:
+            raise ValueError("`vector_inputs` need axes: choose other `orientations` than 'none'")
+
+    @property
+    def oriented(self) -> bool:
+        """Whether there are axes."""
+        return self.orientations != "none"
+
+    @property
+    def needs_whole_structures(self) -> bool:
+        """Whether environments of single atoms have no energy."""
+        return bool(self.shift) or self.cutoff_function == "none"
+
+    def axes(self) -> torch.Tensor:
+        """Axes (O, 3), float64 on the CPU; none for PNITA."""
+        if self.oriented:
+            return orientations.grid(self.orientations)
+        return torch.zeros(0, 3, dtype=torch.float64, device="cpu")
+
+
+class KernelBasis(nn.Module):
+    """Kernel basis gelu(W2 gelu(W1 p(x) + b1) + b2) of invariants x.
+
+    p(x) are all monomials up to `degree`. Those that differ in the order of their factors only are
+    counted as often as there are orders. Sizes: `n_invariants`, hidden `width`, `n_basis` K.
+    """
+
+    def __init__(self, n_invariants: int, degree: int, width: int, n_basis: int) -> None:
+        super().__init__()
+        self.degree = degree
+        n_monomials = sum(n_invariants**power for power in range(1, degree + 1))
+        self.embedder = Linear(n_monomials, width)
+        self.hidden = Linear(width, n_basis)
+
+    def forward(self, invariants: torch.Tensor) -> torch.Tensor:
+        """Basis functions (..., K) of `invariants` (..., n_invariants)."""
+        x = invariants.reshape(-1, invariants.shape[-1])  # (rows, n)
+        powers = [x]
+        for _ in range(self.degree - 1):
+            products = powers[-1][:, :, None] * x[:, None]  # (rows, n^k, n)
+            powers.append(products.flatten(1))
+        monomials = torch.cat(powers, 1)  # (rows, n + n^2 + ... + n^degree)
+        hidden = functional.gelu(self.embedder(monomials))
+        basis = functional.gelu(self.hidden(hidden))
+        return basis.view(*invariants.shape[:-1], basis.shape[1])
+
+
+class Convolution(nn.Module):
+    """Separable convolution: in space along each axis, then among the axes, if `oriented`.
+
+    Sizes: `width` C of features, `n_basis` K of the kernel basis.
+    """
+
+    def __init__(self, width: int, n_basis: int, oriented: bool) -> None:
+        super().__init__()
+        self.kernel = Linear(n_basis, width, bias=False)  # W
+        self.fibre_kernel = Linear(n_basis, width, bias=False) if oriented else None  # W'
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def in_space(self, x: torch.Tensor, basis: torch.Tensor, edges: Edges) -> torch.Tensor:
+        """Sums (n_atoms, O, C) over `edges` of W g w * x_j, with basis g w (E, O, K), features `x`.
+
+        Where each edge also stands for its reverse, its kernel is used twice: the reverse of an
+        edge has the same invariants along the opposite axis.
+        """
+        kernel = linear(basis.flatten(0, 1), self.kernel.weight)
+        kernel = kernel.view(*basis.shape[:2], x.shape[2])  # (E, O, C)
+        sums = self._gather(kernel, x, edges.neighbour, edges.centre)
+        if edges.opposite is None:
+            return sums
+        x_opposite = x.index_select(1, edges.opposite)
+        reverse = self._gather(kernel, x_opposite, edges.centre, edges.neighbour)
+        return sums + reverse.index_select(1, edges.opposite)
+
+    @staticmethod
+    def _gather(
+        kernel: torch.Tensor, x: torch.Tensor, sender: torch.Tensor, receiver: torch.Tensor
+    ) -> torch.Tensor:
+        return torch.zeros_like(x).index_add(0, receiver, kernel * x.index_select(0, sender))
+
+    def of_itself(self, x: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+        """Term j = i (n_atoms, O, C) of features `x`, with basis (1, K) of the zero vector."""
+        return x * linear(basis, self.kernel.weight)
+
+    def fibre(self, basis: torch.Tensor) -> torch.Tensor:
+        """Kernel (O, O, C) among the axes, divided by O, from basis (O, O, K)."""
+        n_axes = len(basis)
+        kernel = linear(basis.flatten(0, 1), self.fibre_kernel.weight) / n_axes
+        return kernel.view(n_axes, n_axes, -1)
+
+    def among_axes(self, y: torch.Tensor, fibre: torch.Tensor | None) -> torch.Tensor:
+        """Features (n_atoms, O, C) after the kernel `fibre` (O, O, C) on `y`; None: no axes."""
+        if fibre is None:
+            return y + self.bias
+        return torch.einsum("ioc,opc->ipc", y, fibre) + self.bias
+
+
+class ConvNeXt(nn.Module):
+    """Block of a convolution, LayerNorm and an MLP, with a residual connection (see `settings`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        width = settings.width
+        hidden = settings.widening * width
+        self.convolution = Convolution(width, settings.num_basis, settings.oriented)
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
+        self.layer_scale = None
+        if settings.layer_scale is not None:
+            self.layer_scale = nn.Parameter(torch.full((width,), float(settings.layer_scale)))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, fibre: torch.Tensor | None) -> torch.Tensor:
+        """Features (n_atoms, O, C) from `x` and its convolution in space `y`; kernel `fibre`."""
+        update = self.norm(self.convolution.among_axes(y, fibre))
+        update = self.mlp(update.flatten(0, 1)).view_as(x)
+        if self.layer_scale is not None:
+            update = self.layer_scale * update
+        return x + update
 
 
 class Model(AtomisticModel):
-    """PONITA. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
+    """PONITA of energies, numbers and vectors of atoms.
 
-    `predict` gives any heads.
+    Parameters
+    ----------
+    settings:
+        Settings of the model.
     """
 
-    # invariants and windows in the dtype of the pair vectors, which may be above the weights'
+    # invariants and cutoff weights in the dtype of the pair vectors, maybe above that of weights
     exact_geometry = True
+    # Each pair once, its kernel used for both directions; False: the plain sum over directed edges.
+    fast = True
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)
-        width, n_basis, layers = settings.width, settings.num_basis, range(settings.num_layers)
+        width = settings.width  # C
+        n_basis = settings.num_basis  # K
         self.node_embedder = Embedding(len(settings.species), width)
         if settings.vector_inputs:
             self.vector_embedder = Linear(settings.vector_inputs, width, bias=False)
-        self.basis = Basis(2 if settings.oriented else 1, settings.degree, width, n_basis)
+        n_invariants = 2 if settings.oriented else 1
+        self.basis = KernelBasis(n_invariants, settings.degree, width, n_basis)
         if settings.oriented:
-            self.fibre_basis = Basis(1, settings.degree, width, n_basis)
-        self.layers = nn.ModuleList(
-            ConvNeXt(width, n_basis, settings.oriented, settings.widening, settings.layer_scale)
-            for _ in layers
-        )
-        readouts = layers if settings.multiple_readouts else range(1)
-        self.last_layers = nn.ModuleDict(
-            {name: nn.ModuleList(Linear(width, 1) for _ in readouts) for name in settings.heads}
-        )
+            self.fibre_basis = KernelBasis(1, settings.degree, width, n_basis)
+        self.layers = nn.ModuleList(ConvNeXt(settings) for _ in range(settings.num_layers))
+        self.n_readouts = settings.num_layers if settings.multiple_readouts else 1
+        self.last_layers = nn.ModuleDict()
+        for name in settings.heads:  # a vector needs one number for each axis, too
+            readouts = [Linear(width, 1) for _ in range(self.n_readouts)]
+            self.last_layers[name] = nn.ModuleList(readouts)
         self.register_buffer("axes", settings.axes())  # (O, 3), kept with the weights
         if not self.node_embedder.weight.is_meta and not self.axes.isnan().any():
             self._calibrate()
 
-    def _apply(self, fn, recurse=True):
-        """As of any module, but the axes stay float64 in every dtype.
-
-        The symmetry of the grid is as exact as they are.
-        """
+    def _apply(self, fn, recurse=True):  # noqa: ANN001, ANN202
+        """As of any module, but axes stay float64: they are the symmetry of the grid."""
         axes = self.axes
         super()._apply(fn, recurse)
         self.axes = axes.to(self.axes.device)
         return self
 
     @property
-    def message_passing_depth(self):
-        """Number of exchanges of messages, None where atoms have no energies of their own."""
-        layers = self.settings.num_layers
-        if layers > 1 and (self.settings.shift or self.settings.cutoff_function == "none"):
-            return None
-        return layers - 1
+    def message_passing_depth(self) -> int | None:
+        """Number of exchanges of messages; None where single environments have no energies."""
+        depth = self.settings.num_layers - 1
+        return None if depth > 0 and self.settings.needs_whole_structures else depth
 
-    def with_orientations(self, axes):
-        """A copy of the model with other axes.
-
-        Name of a grid (`orientations`), number of axes, or unit vectors (O, 3).
-        """
+    def with_orientations(self, axes: str | int | torch.Tensor) -> Model:
+        """A copy on other `axes`: name of a grid, number of axes, or unit vectors (O, 3)."""
         if not self.settings.oriented:
             raise ValueError("`orientations`: PNITA has none that could be replaced")
         if isinstance(axes, numbers.Integral):
             axes = orientations.name_of(axes)
-        found = orientations.checked(orientations.grid(axes) if isinstance(axes, str) else axes)
+        grid = orientations.grid(axes) if isinstance(axes, str) else axes
+        grid = orientations.checked(grid)
+        name = axes if isinstance(axes, str) else f"given:{len(grid)}"
         other = copy.deepcopy(self)
-        other.settings = replace(
-            self.settings, orientations=axes if isinstance(axes, str) else f"given:{len(found)}"
-        )
-        other.axes = found.to(self.axes.device)
-        other.__dict__.pop("_derived", None)  # what was made of other axes
+        other.settings = replace(self.settings, orientations=name)
+        other.axes = grid.to(self.axes.device)
+        other.__dict__.pop("_derived", None)  # tensors that depend on the axes
         return other
 
-    def rotation_classes(self, turns):
-        """(n,) classes of orthogonal matrices (n, 3, 3): structures turned by those of a class give
-        the same, turned along.
+    def rotation_classes(self, rotations: torch.Tensor) -> torch.Tensor:
+        """(n,) label per rotation: those with the same label give identical energies.
 
-        A turned structure on the grid is the structure on the grid turned back, and grids may be
-        the same.
+        These are the `rotations` (n, 3, 3) of a structure that rotate the grid into the same grid.
         """
-        return orientations.classes(self.axes, turns.to(self.axes))
+        return orientations.classes(self.axes, rotations.to(self.axes))
 
-    def predict(self, graph, names, vectors=None):
-        """{head: (n_atoms, components)} of the named heads, scaled, without composition energies.
+    def predict(
+        self, graph: Graph, names: tuple[str, ...], vectors: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """{head: values (n_atoms, components)}, scaled, without composition energies.
 
-        vectors: (n_atoms, vector_inputs, 3), inputs of a model with `vector_inputs`. Raises
-        ValueError for structures that a model without window or with a `shift` has no energy of.
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        names:
+            Names of heads.
+        vectors:
+            Vectors (n_atoms, vector_inputs, 3) of a model with `vector_inputs`.
+
+        Raises
+        ------
+        ValueError
+            A model without cutoff function, or with a `shift`, has no energy of such structures.
         """
         self._check(graph, names, vectors)
-        x = self._lifted(self.species_rows[graph.numbers], vectors)
-        values, readouts = dict.fromkeys(names, 0.0), len(next(iter(self.last_layers.values())))
-        features = self._features(x, self._edges(graph))
-        for index, x in enumerate(features, readouts - len(self.layers)):
-            for name in names if index >= 0 else ():
-                values[name] = values[name] + self._mean(
-                    self.last_layers[name][index](x.flatten(0, 1)), x, name
-                )
-        return {name: self._scaled(name, value / readouts, graph) for name, value in values.items()}
+        rows = self.species_rows[graph.numbers]
+        x = self._embed(rows, vectors)  # (n_atoms, O, C)
+        values = dict.fromkeys(names, 0.0)
+        first_read = len(self.layers) - self.n_readouts
+        for index, x in enumerate(self._features(x, self._edges(graph))):  # noqa: B020
+            if index >= first_read:
+                for name in names:
+                    readout = self.last_layers[name][index - first_read]
+                    values[name] = values[name] + self._mean(readout(x.flatten(0, 1)), x, name)
+        return {
+            name: self._shifted(name, self.scaled(name, value / self.n_readouts, rows), graph)
+            for name, value in values.items()
+        }
 
-    def _check(self, graph, names, vectors):
+    def _check(self, graph: Graph, names: tuple[str, ...], vectors: torch.Tensor | None) -> None:
         settings = self.settings
         unknown = [name for name in names if name not in settings.heads]
         if unknown:
@@ -138,64 +345,49 @@ class Model(AtomisticModel):
                 f" {', '.join(settings.heads)}"
             )
         expected = (graph.n_atoms, settings.vector_inputs, 3)
-        if (
-            vectors is None
-            and settings.vector_inputs
-            or vectors is not None
-            and tuple(vectors.shape) != expected
-        ):
-            given = None if vectors is None else tuple(vectors.shape)
-            raise ValueError(f"`vectors` has shape {given}: expected {expected}")
-        if settings.shift or settings.cutoff_function == "none":
-            self._check_whole(graph)
-
-    def _check_whole(self, graph):
-        """Refuse environments of single atoms.
-
-        And without a window structures some of whose pairs are not in the graph.
-        """
-        if graph.one_sided:
+        shape = None if vectors is None else tuple(vectors.shape)
+        # a model without vector inputs takes None
+        if (settings.vector_inputs or shape is not None) and shape != expected:
+            raise ValueError(f"`vectors` has shape {shape}: expected {expected}")
+        if settings.needs_whole_structures and graph.one_sided:
             raise ValueError(
                 "this model has a `shift` per structure or no window, and no energy of the"
                 " environment of an atom: use group:O, group:I or quadrature:L"
             )
-        ends = torch.cat([graph.pair_centre, graph.pair_neighbour])
-        partners = torch.bincount(ends, minlength=graph.n_atoms)
-        others = torch.bincount(graph.structure)[graph.structure] - 1
-        if self.settings.cutoff_function == "none" and (
-            bool(graph.periodic.any()) or not torch.equal(partners, others)
-        ):
+        if settings.cutoff_function == "none" and not has_all_pairs(graph):
             raise ValueError(
                 "this model has no window and acts between every pair of atoms: it has no energy"
                 f" of periodic structures, nor of molecules larger than {self.cutoff:g} A"
             )
 
-    def _lifted(self, rows, vectors=None):
-        """(n_atoms, O, C) features of rows of the table by species.
-
-        And of vectors along each axis.
-        """
-        x = self.node_embedder(rows)[:, None].expand(-1, max(1, len(self.axes)), -1)
+    def _embed(self, rows: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
+        """Features (n_atoms, O, C) of species, and of vectors along each axis."""
+        n_axes = max(1, len(self.axes))
+        x = self.node_embedder(rows)[:, None].expand(-1, n_axes, -1)
         if vectors is None:
             return x
-        along = (vectors.to(self.axes.dtype) @ self.axes.T).mT.to(
-            x.dtype
-        )  # (n_atoms, O, vector_inputs)
+        along = (vectors.to(self.axes.dtype) @ self.axes.T).mT  # (n_atoms, O, vector_inputs)
+        along = along.to(x.dtype)
         return x + self.vector_embedder(along.flatten(0, 1)).view_as(x)
 
-    def _edges(self, graph):
+    def _edges(self, graph: Graph) -> Edges:
+        """Edges with invariants and cutoff weights; each pair once where the grid allows it."""
         graph = graph.filled(2 * self.cutoff)
-        opposite = derived(self, "opposite", (self.axes,), self._opposite)
-        vectors, ends = graph.pair_vectors, (graph.pair_centre, graph.pair_neighbour)
-        if opposite is None or graph.one_sided:
-            opposite, vectors, ends = None, graph.edge_vectors, (graph.centre, graph.neighbour)
-        return invariants.edges(vectors, ends, self.axes, opposite, self.settings, self._dtype)
+        opposite = derived(self, "opposite", (self.axes,), self._opposite_axes)
+        if opposite is None or graph.one_sided or not self.fast:
+            opposite = None
+            edges = graph.edge_vectors, graph.centre, graph.neighbour  # directed edges
+        else:
+            edges = graph.pair_vectors, graph.pair_centre, graph.pair_neighbour
+        on_grid = edges_on_grid(*edges, self.axes, self.settings).to(self._dtype)
+        return replace(on_grid, opposite=opposite)
 
     @property
-    def _dtype(self):
+    def _dtype(self) -> torch.dtype:
         return self.node_embedder.weight.dtype
 
-    def _opposite(self):
+    def _opposite_axes(self) -> torch.Tensor | None:
+        """Index (O,) of the opposite of each axis, None for a grid without opposites."""
         if not self.settings.oriented:
             return torch.zeros(1, dtype=torch.int64, device=self.axes.device)
         if self.axes.isnan().any():
@@ -205,105 +397,102 @@ class Model(AtomisticModel):
             )
         return orientations.opposite(self.axes)
 
-    def _features(self, x, edges):
+    def _features(self, x: torch.Tensor, edges: Edges) -> Iterator[torch.Tensor]:
         """Features (n_atoms, O, C) after each layer."""
-        pieces, own = self._pieces(edges), self._own_basis()
-        whole = (
-            self.basis(edges.invariants) * edges.window[:, None, None] if len(pieces) == 1 else None
-        )
+        chunks = self._chunks(edges)
+        basis = None
+        if chunks is None:  # all layers share the basis of all edges
+            basis = self.basis(edges.invariants) * edges.window[:, None, None]  # (E, O, K)
+        of_itself = self._basis_of_itself()
         for layer, fibre in zip(self.layers, self._fibres(), strict=True):
-            y = layer.convolution.of_itself(x, own)
-            if whole is not None:
-                y = y + layer.convolution.in_space(x, whole, edges)
-            for piece in pieces if whole is None else ():
-                y = y + self._in_part(layer.convolution, x, edges.part(piece))
+            y = layer.convolution.of_itself(x, of_itself)
+            if basis is not None:
+                y = y + layer.convolution.in_space(x, basis, edges)
+            else:
+                for chunk in chunks:
+                    y = y + self._in_space_chunk(layer.convolution, x, edges.part(chunk))
             x = layer(x, y, fibre)
             yield x
 
-    def _own_basis(self):
-        """(1, K) kernel basis of an atom and itself, whose invariants are 0."""
-        return self.basis(
-            self.node_embedder.weight.new_zeros(1, 2 if self.settings.oriented else 1)
-        )
+    def _basis_of_itself(self) -> torch.Tensor:
+        """Kernel basis (1, K) of an atom and itself, whose invariants are 0."""
+        zeros = self.node_embedder.weight.new_zeros(1, 2 if self.settings.oriented else 1)
+        return self.basis(zeros)
 
-    def _in_part(self, convolution, x, edges):
-        """What some edges add to the convolution in space.
+    def _in_space_chunk(
+        self, convolution: Convolution, x: torch.Tensor, edges: Edges
+    ) -> torch.Tensor:
+        """Convolution in space over some edges; their kernels are computed anew for derivatives."""
 
-        Their kernels are made anew for derivatives.
-        """
-
-        def added(x, found, window):
-            return convolution.in_space(x, self.basis(found) * window[:, None, None], edges)
+        def convolve(x, invariants, window):  # noqa: ANN001, ANN202
+            basis = self.basis(invariants) * window[:, None, None]
+            return convolution.in_space(x, basis, edges)
 
         if not torch.is_grad_enabled():
-            return added(x, edges.invariants, edges.window)
-        return checkpoint(
-            added, x, edges.invariants, edges.window, use_reentrant=False, preserve_rng_state=False
-        )
+            return convolve(x, edges.invariants, edges.window)
+        inputs = x, edges.invariants, edges.window
+        return checkpoint(convolve, *inputs, use_reentrant=False, preserve_rng_state=False)
 
-    def _pieces(self, edges):
-        """Slices of the edges whose kernels are made at once; in training all of them."""
-        count, settings = len(edges.centre), self.settings
-        size = edges.invariants.shape[1] * max(settings.width, settings.num_basis)
-        size = max(1, CHUNK.get(edges.window.device.type, CHUNK["cpu"]) // size)
-        if count <= size or any(parameter.requires_grad for parameter in self.parameters()):
-            return [slice(None)]
-        return [slice(start, start + size) for start in range(0, count, size)]
+    def _chunks(self, edges: Edges) -> list[slice] | None:
+        """Slices of edges that fit the memory together; None for all at once, as in training."""
+        settings = self.settings
+        n_edges, n_axes, _ = edges.invariants.shape
+        values = n_axes * max(settings.width, settings.num_basis)  # of the kernels of an edge
+        size = max(1, chunking.budget("kernel_values", edges.window.device) // values)
+        if n_edges <= size or any(parameter.requires_grad for parameter in self.parameters()):
+            return None
+        return [slice(start, start + size) for start in range(0, n_edges, size)]
 
-    def _fibres(self):
-        """(O, O, C) kernel among axes of each layer, None without axes."""
+    def _fibres(self) -> list[torch.Tensor | None]:
+        """Kernel (O, O, C) among the axes of each layer, None without axes."""
         if not self.settings.oriented:
             return [None] * len(self.layers)
         kernels = [layer.convolution.fibre_kernel.weight for layer in self.layers]
-        return derived(
-            self, "fibres", (self.axes, *self.fibre_basis.parameters(), *kernels), self._made_fibres
-        )
+        parameters = (self.axes, *self.fibre_basis.parameters(), *kernels)
+        return derived(self, "fibres", parameters, self._compute_fibres)
 
-    def _made_fibres(self):
-        basis = self._basis_among_axes()
+    def _compute_fibres(self) -> list[torch.Tensor]:
+        cosines = self.axes @ self.axes.T
+        basis = self.fibre_basis(cosines[:, :, None].to(self._dtype))
         return [layer.convolution.fibre(basis) for layer in self.layers]
 
-    def _basis_among_axes(self):
-        return self.fibre_basis((self.axes @ self.axes.T)[:, :, None].to(self._dtype))
-
-    def _mean(self, values, x, name):
-        """(n_atoms, components) of what a readout gives (n_atoms O, 1)."""
-        values = values.view(x.shape[:2])
+    def _mean(self, values: torch.Tensor, x: torch.Tensor, name: str) -> torch.Tensor:
+        """Means (n_atoms, components) over the axes of a readout (n_atoms O, 1)."""
+        values = values.view(x.shape[:2])  # (n_atoms, O)
         if self.settings.heads[name] == 1:
             return values.mean(1, keepdim=True)
         return values @ self.axes.to(values.dtype) / len(self.axes)
 
-    def _scaled(self, name, values, graph):
-        values = self.scaled(name, values, self.species_rows[graph.numbers])
-        if self.settings.shift and name == self.energy_head:
-            counts = torch.bincount(graph.structure)[graph.structure, None]
-            values = (
-                values.double() + self.settings.shift / counts.double()
-            )  # float32 would spoil differences
-        return values
+    def _shifted(self, name: str, values: torch.Tensor, graph: Graph) -> torch.Tensor:
+        """Values with the share of each atom in the `shift` of its structure."""
+        if not self.settings.shift or name != self.energy_head:
+            return values
+        n_atoms = torch.bincount(graph.structure)[graph.structure, None]
+        # float32 would spoil differences of energies
+        return values.double() + self.settings.shift / n_atoms.double()
 
     @torch.no_grad()
-    def _calibrate(self):
-        """Scale the first kernels on a gas of 32 atoms of all species.
+    def _calibrate(self) -> None:
+        """Scale the first kernels so that each convolution keeps the standard deviation of x.
 
-        The authors take the first batch of training.
+        LayerNorm would drown small values in its epsilon. The authors take the first batch of
+        training; here it is a random gas of all species.
         """
-        generator, n = torch.Generator().manual_seed(0), 32
-        places = nn.functional.normalize(
-            torch.randn(n, 3, generator=generator, dtype=torch.float64), dim=1
-        )
-        places *= min(self.cutoff, 5.0) * torch.rand(
-            n, 1, generator=generator, dtype=torch.float64
-        ) ** (1 / 3)
-        centre, neighbour = (~torch.eye(n, dtype=torch.bool)).nonzero().T
-        vectors = places[neighbour] - places[centre]
-        edges = invariants.edges(
-            vectors, (centre, neighbour), self.axes, None, self.settings, self._dtype
-        )
-        x = self._lifted(torch.arange(n) % len(self.species))
-        basis, own = edges.window[:, None, None] * self.basis(edges.invariants), self._own_basis()
+        gas = random_gas(self.cutoff)  # vectors, centres and neighbours of its edges
+        edges = edges_on_grid(*gas, self.axes, self.settings).to(self._dtype)
+        x = self._embed(torch.arange(N_ATOMS) % len(self.species))
+        basis = edges.window[:, None, None] * self.basis(edges.invariants)
+        of_itself = self._basis_of_itself()
         for index, layer in enumerate(self.layers):
-            among = self._basis_among_axes() if self.settings.oriented else None
-            layer.convolution.calibrate(x, basis, own, edges, among)
-            y = layer.convolution.in_space(x, basis, edges) + layer.convolution.of_itself(x, own)
+            convolution = layer.convolution
+            y = convolution.in_space(x, basis, edges)
+            y = y + convolution.of_itself(x, of_itself)  # (n_atoms, O, C)
+            convolution.kernel.weight *= x.std() / y.std()
+            if self.settings.oriented:
+                z = convolution.among_axes(y, self._fibres()[index])
+                z = z - convolution.bias
+                convolution.fibre_kernel.weight *= y.std() / z.std()
+            # again, with the scaled kernels
+            y = convolution.in_space(x, basis, edges)
+            y = y + convolution.of_itself(x, of_itself)
             x = layer(x, y, self._fibres()[index])

@@ -1,0 +1,160 @@
+"""Edges on R^3 x S^2: invariants of an edge vector and an axis, and the weight of the edge.
+
+With v the edge vector and o an axis of the grid:
+
+    a = v . o,     b = |v - a o|, smooth on the axis where it is softened
+
+Source: E. Bekkers et al., ICLR 2024, arXiv:2310.02970; the softening is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+
+from ..graph import Graph
+from . import cutoff
+
+WINDOWS = ("polynomial", "bump", "step", "none")
+
+
+class WindowSettings(Protocol):
+    """What the settings of a model have to say about its edges."""
+
+    cutoff: float  # A
+    cutoff_function: str  # one of WINDOWS
+    cutoff_power: int  # of the polynomial
+    cutoff_width: float  # A, of bump and step
+    softening: float  # A, distance from an axis below which b is smooth
+    scaled: bool  # whether invariants are divided by the cutoff
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges from neighbour j to centre i.
+
+    Attributes
+    ----------
+    centre, neighbour:
+        Atoms (E,).
+    invariants:
+        Invariants (E, O, n_invariants).
+    window:
+        Cutoff weight (E,).
+    opposite:
+        Index (O,) of the opposite of each axis where each edge stands for its reverse as well, else
+        None. The reverse has the same invariants along the opposite axis.
+    """
+
+    centre: torch.Tensor
+    neighbour: torch.Tensor
+    invariants: torch.Tensor
+    window: torch.Tensor
+    opposite: torch.Tensor | None = None
+
+    def part(self, piece: slice) -> Edges:
+        """Edges of a slice `piece`."""
+        return replace(
+            self,
+            centre=self.centre[piece],
+            neighbour=self.neighbour[piece],
+            invariants=self.invariants[piece],
+            window=self.window[piece],
+        )
+
+    def to(self, dtype: torch.dtype) -> Edges:
+        """Edges with invariants and weights of a `dtype`."""
+        return replace(self, invariants=self.invariants.to(dtype), window=self.window.to(dtype))
+
+
+def invariants(vectors: torch.Tensor, axes: torch.Tensor, softening: float) -> torch.Tensor:
+    """Invariants (E, O, 2) in A: component along each axis, and distance from it.
+
+    The distance s has a cusp on the axis, where forces would jump; softened with length eps it is
+    sqrt(s^2 + eps^2) - eps.
+
+    Parameters
+    ----------
+    vectors:
+        Edge vectors (E, 3) in A.
+    axes:
+        Unit vectors (O, 3).
+    softening:
+        Length eps in A, 0 for none.
+    """
+    along = vectors @ axes.T  # (E, O)
+    off_axis = vectors[:, None] - along[..., None] * axes  # (E, O, 3)
+    squared = off_axis.square().sum(-1)
+    if softening:
+        # sqrt(s^2 + eps^2) - eps without the loss of digits near the axis
+        across = squared / ((squared + softening**2).sqrt() + softening)
+    else:
+        on_axis = squared == 0  # where the slope is set to 0
+        across = squared.masked_fill(on_axis, 1).sqrt().masked_fill(on_axis, 0)
+    return torch.stack([along, across], -1)
+
+
+def window(lengths: torch.Tensor, settings: WindowSettings) -> torch.Tensor:
+    """Cutoff weights (E,) of edges.
+
+    Parameters
+    ----------
+    lengths:
+        Lengths (E,) in A.
+    settings:
+        Kind, length and width of the cutoff function.
+    """
+    if settings.cutoff_function == "none":
+        return (lengths <= settings.cutoff).to(lengths.dtype)
+    if settings.cutoff_function == "polynomial":
+        return cutoff.polynomial(lengths, settings.cutoff, settings.cutoff_power)
+    function = cutoff.FUNCTIONS[settings.cutoff_function]
+    return function(lengths, settings.cutoff, settings.cutoff_width)
+
+
+def edges_on_grid(
+    vectors: torch.Tensor,
+    centre: torch.Tensor,
+    neighbour: torch.Tensor,
+    axes: torch.Tensor,
+    settings: WindowSettings,
+) -> Edges:
+    """Edges with two invariants for each axis, in the dtype of the vectors.
+
+    Parameters
+    ----------
+    vectors:
+        Edge vectors (E, 3) in A.
+    centre:
+        Atoms (E,) that the edges end at.
+    neighbour:
+        Atoms (E,) that they come from.
+    axes:
+        Unit vectors (O, 3). Without any (O = 0) the length is the only invariant, (E, 1, 1).
+    settings:
+        Cutoff function, softening and scale.
+    """
+    lengths = vectors.square().sum(-1).sqrt()
+    if len(axes):
+        values = invariants(vectors, axes.to(vectors.dtype), settings.softening)
+    else:
+        values = lengths[:, None, None]
+    if settings.scaled:
+        values = values / settings.cutoff
+    return Edges(centre, neighbour, values, window(lengths, settings))
+
+
+def has_all_pairs(graph: Graph) -> bool:
+    """Whether all structures are molecules, with every pair of their atoms in the graph.
+
+    Parameters
+    ----------
+    graph:
+        Structures.
+    """
+    ends = torch.cat([graph.pair_centre, graph.pair_neighbour])
+    partners = torch.bincount(ends, minlength=graph.n_atoms)
+    n_others = torch.bincount(graph.structure)[graph.structure] - 1
+    return not bool(graph.periodic.any()) and torch.equal(partners, n_others)
