@@ -3,8 +3,8 @@
 `QUOTES` names measured numbers of README and docs: the page, the text around the numbers with a
 `{}` for each, and the sources of the numbers. The tests render the text with the values of the
 sources and look for it in the page, so that a number fails that differs from its source. They also
-fail for a number of the README that no quote accounts for. The tables of the cards are compared with
-the same sources.
+fail for a number of the README that no quote accounts for. The tables of the cards are compared
+with the same sources.
 """
 
 import json
