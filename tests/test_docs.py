@@ -168,6 +168,13 @@ def test_image_is_small(image):
     assert image.stat().st_size <= 1000 * MOST_KILOBYTES_OF_AN_IMAGE
 
 
+def test_changelog_and_citation_name_the_same_release():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    version, date = re.findall(r"^## \[(\d[\d.]*)\] - (\S+)$", changelog, re.MULTILINE)[0]
+    assert f"\nversion: {version}\ndate-released: {date}\n" in citation
+
+
 def test_shipped_calculators_stand_in_the_clone():
     assert shipped_folder() == ROOT / "calculators"
 
