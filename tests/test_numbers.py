@@ -30,10 +30,16 @@ NOT_MEASURED = (
 )
 
 
+def all_in_text(name, pattern):
+    """Numbers of all matches of a pattern in a text file of results."""
+    text = (RESULTS / name).read_text(encoding="utf-8")
+    return [float(match) for match in re.findall(pattern, text, re.MULTILINE)]
+
+
 def in_text(name, pattern):
     """Number of the one match of a pattern in a text file of results."""
-    (match,) = set(re.findall(pattern, (RESULTS / name).read_text(encoding="utf-8"), re.MULTILINE))
-    return float(match)
+    (match,) = set(all_in_text(name, pattern))
+    return match
 
 
 def in_json(name, *keys):
@@ -91,6 +97,19 @@ def start_up(size, quantity):
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows]
     column = {"CPU time in s": 6, "Peak resident memory in MB": 1}[quantity]
     return {row[0]: float(row[column]) for row in cells if row[:1] in ([OURS], [UPET])}
+
+
+def largest_splitting(symmetriser):
+    """Largest splitting of degenerate phonons of silicon, THz."""
+    pattern = rf"^{symmetriser} .*largest splitting (\S+) THz"
+    return max(all_in_text("phonon_degeneracies.txt", pattern))
+
+
+def short_distances(kind):
+    """Longest bond in A, rms force and MAE of forces in eV/A, MAE of energies in meV/atom."""
+    numbers = r"to (\S+) A", r"rms force (\S+) eV", r"forces (0\S+) eV/A", r"energies (\S+) eV/atom"
+    values = [in_text("short_distances.txt", rf"^{kind}: .*{number}") for number in numbers]
+    return [*values[:3], 1000 * values[3]]
 
 
 def kills(ensemble):
@@ -211,6 +230,44 @@ QUOTES = [
         "docs/benchmarks/speed.md",
         "| peak memory after it | {:.0f} MB | {:.0f} MB |",
         lambda: [start_up(1, "Peak resident memory in MB")[program] for program in (OURS, UPET)],
+    ),
+    (
+        "docs/benchmarks/ecse.md",
+        "splits phonon frequencies that are degenerate\nby symmetry by up to {} THz",
+        lambda: (in_scientific(largest_splitting("none"), 1),),
+    ),
+    (
+        "docs/benchmarks/ecse.md",
+        "With ECSE they agree to {} THz",
+        lambda: (in_scientific(largest_splitting("ecse")),),
+    ),
+    (
+        "docs/guides/uncertainty.md",
+        "{:.0f} to {:.0f} steps\nfor 128 members",
+        lambda: sorted(all_in_text("uncertainty_cost.txt", r"spread of forces .* x (\S+)")),
+    ),
+    (
+        "calculators/silicon/README.md",
+        "with a bond of {:.2f} A, rms force {:.0f} eV/A, forces MAE {:.3f} eV/A, energy {:.0f} meV",
+        lambda: short_distances("Si8_close"),
+    ),
+    (
+        "calculators/silicon/README.md",
+        "bonds of 0.66 to {:.2f} A, rms force {:.0f} eV/A, forces MAE {:.3f} eV/A, energies {:.0f}",
+        lambda: short_distances("Si8_pressed"),
+    ),
+    (
+        "calculators/silicon/README.md",
+        "Halving the step divides the rms by {:.2f}",
+        lambda: (nve()[1.0]["rms"] / nve()[0.5]["rms"],),
+    ),
+    (
+        "calculators/ethanol-ponita/README.md",
+        "they change energies by {:.0f} meV (standard deviation) and forces by {:.0f} meV/A (rms)",
+        lambda: [
+            in_text("ponita_trained.txt", r"^icosahedral +(\S+) "),
+            in_text("ponita_trained.txt", r"^icosahedral +\S+ +(\S+) "),
+        ],
     ),
     (
         "docs/guides/md.md",
