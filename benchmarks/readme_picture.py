@@ -10,6 +10,8 @@ Gamma, X and L. Prints the numbers that the panels show, and writes them to a fi
 picture, with the ending .json, in benchmarks/results.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import platform
@@ -18,7 +20,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from ase import units
+from ase import Atoms, units
 from ase.build import bulk
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
@@ -29,17 +31,27 @@ from ase_pet import PETCalculator, phonons
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (after the choice of backend)
+from matplotlib.axes import Axes  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 AXIS = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)  # of the rotations
 THERMALISATION = 100  # steps of 1 fs before the energy is recorded
 CORNERS = {"L": (0.5, 0.5, 0.5), "Gamma": (0.0, 0.0, 0.0), "X": (0.5, 0.0, 0.5)}
 PATH_POINTS = 51  # on each of the two segments L-Gamma and Gamma-X
-PLAIN, SYMMETRISED, REFERENCE = "#c44e52", "#1f77b4", "black"
+PLAIN = "#c44e52"
+SYMMETRISED = "#1f77b4"
+REFERENCE = "black"
 
 
-def thermal_crystal(calculator):
-    """64 atoms of silicon with positions and momenta of a run at 300 K."""
+def thermal_crystal(calculator: PETCalculator) -> Atoms:
+    """64 atoms of silicon with positions and momenta of a run at 300 K.
+
+    Parameters
+    ----------
+    calculator:
+        Calculator of the run.
+    """
+    # equipartition: half of the kinetic energy becomes potential energy
     atoms = bulk("Si", a=5.466, cubic=True) * (2, 2, 2)
     atoms.calc = calculator
     thermalize_momenta(atoms, temperature_K=600, rng=np.random.default_rng(0))
@@ -48,8 +60,16 @@ def thermal_crystal(calculator):
     return atoms
 
 
-def energy_conservation(axes, picoseconds):
-    """{rms of the total energy in meV/atom by time step in fs} and their ratio."""
+def energy_conservation(axes: Axes, picoseconds: float) -> dict[str, float]:
+    """Rms of the total energy in meV/atom about a straight line for two time steps, their ratio.
+
+    Parameters
+    ----------
+    axes:
+        Panel to draw in.
+    picoseconds:
+        Length of each run.
+    """
     start = thermal_crystal(PETCalculator("silicon", dtype="float64"))
     rms = {}
     for step, colour in ((1.0, PLAIN), (0.5, SYMMETRISED)):
@@ -59,6 +79,7 @@ def energy_conservation(axes, picoseconds):
         dynamics = VelocityVerlet(atoms, step * units.fs)
         for _ in dynamics.irun(round(1000 * picoseconds / step)):
             energies.append(1000 * atoms.get_total_energy() / len(atoms))
+        # a straight line takes out the drift, which has its own benchmark (nve.py)
         times = step / 1000 * np.arange(len(energies))
         line = np.polynomial.Polynomial.fit(times, energies, 1)
         rms[step] = float(np.std(energies - line(times)))
@@ -76,8 +97,14 @@ def energy_conservation(axes, picoseconds):
     return {"rms_1fs_meV_per_atom": rms[1.0], "rms_0.5fs_meV_per_atom": rms[0.5], "ratio": ratio}
 
 
-def rotation_error(axes):
-    """{symmetriser: largest change of a force component in eV/A over all rotations}."""
+def rotation_error(axes: Axes) -> dict[str, float]:
+    """Largest change of a force component in eV/A over all rotations, for each symmetriser.
+
+    Parameters
+    ----------
+    axes:
+        Panel to draw in.
+    """
     crystal = bulk("Si", a=5.466, cubic=True)
     crystal.rattle(0.1, seed=1)
     angles = np.linspace(0, 180, 37)[1:]
@@ -108,8 +135,14 @@ def rotation_error(axes):
     return {f"forces_{name}_eV_per_A": value for name, value in largest.items()}
 
 
-def phonon_bands(axes):
-    """{largest difference of the bands to PBE at Gamma, X and L in THz}."""
+def phonon_bands(axes: Axes) -> dict[str, float]:
+    """Largest difference of the bands to PBE at Gamma, X and L in THz.
+
+    Parameters
+    ----------
+    axes:
+        Panel to draw in.
+    """
     atoms = bulk("Si", a=5.466)
     atoms.calc = PETCalculator("silicon", dtype="float64")
     bands = phonons.run(atoms, supercell=(4, 4, 4), mesh=(4, 4, 4)).phonopy
@@ -149,7 +182,7 @@ def phonon_bands(axes):
     return {"largest_difference_THz": largest}
 
 
-def main():
+def main() -> None:
     """Draw the picture; print and write its numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("docs/images/silicon.png"))

@@ -7,13 +7,17 @@
   these files under `repository/`, so that the site is complete without the network.
 """
 
+from __future__ import annotations
+
 import posixpath
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from mkdocs.structure.files import File
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIES = "repository"
@@ -42,8 +46,18 @@ API = {  # page of the reference -> modules whose public names it lists
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
 
-def on_files(files, config):
-    """Add the generated pages to the pages of docs/."""
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to the pages of docs/.
+
+    Parameters
+    ----------
+    files:
+        Pages and other files of docs/.
+    config:
+        Configuration of the site.
+
+    """
+    # their links are changed in `on_page_markdown`, as those of all pages
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
     for page, modules in API.items():
         text = "\n".join(reference(module) for module in modules)
@@ -54,20 +68,41 @@ def on_files(files, config):
     return files
 
 
-def reference(module):
-    """Markdown of the reference of a module."""
+def reference(module: str) -> str:
+    """Markdown of the reference of a module, with an instruction for mkdocstrings.
+
+    Parameters
+    ----------
+    module:
+        Dotted name.
+
+    """
     path = ROOT / module.replace(".", "/")
     exists = path.with_suffix(".py").exists() or path.is_dir()
     return f"# `{module}`\n\n" + (f"::: {module}\n" if exists else "Not in this version.\n")
 
 
-def on_page_markdown(markdown, page, config, files):
-    """Let links to files outside of docs/ lead to copies of these files in the site."""
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Text of a page whose links to files outside of docs/ lead to copies in the site.
+
+    Parameters
+    ----------
+    markdown:
+        Text of the page.
+    page:
+        The page.
+    config:
+        Configuration of the site.
+    files:
+        Files of the site, to which copies are added.
+
+    """
     source = page.file.src_uri
     # where the links of this page start from, relative to the root of the repository
     origin = PAGES_OF_THE_REPOSITORY.get(source, f"docs/{source}")
 
-    def redirected(match):
+    # relative paths are first resolved in the repository, then made relative to the site
+    def redirected(match: re.Match) -> str:
         before, target, anchor, after = match.groups()
         if "://" in target or target.startswith("mailto:"):
             return match[0]
@@ -84,11 +119,18 @@ def on_page_markdown(markdown, page, config, files):
     return LINK.sub(redirected, markdown)
 
 
-def copied(path, config, files):
-    """Name in the site of a copy of a file of the repository.
+def copied(path: str, config: MkDocsConfig, files: Files) -> str:
+    """Name in the site of a copy of a file of the repository, or of a list of a folder's files.
 
-    A folder is represented by a list of its files. Markdown and Python files are copied as plain
-    text: browsers show these, and download others.
+    Parameters
+    ----------
+    path:
+        File or folder, relative to the root of the repository.
+    config:
+        Configuration of the site.
+    files:
+        Files of the site, to which the copy is added.
+
     """
     source = ROOT / path
     if source.is_dir():
@@ -97,6 +139,7 @@ def copied(path, config, files):
         name = f"{COPIES}/{path}/index.txt"
     else:
         text = source.read_text(encoding="utf-8")
+        # browsers show plain text, and download Markdown and Python files
         name = f"{COPIES}/{path}"
         if source.suffix not in (".txt", ".json"):
             name += ".txt"
@@ -105,7 +148,7 @@ def copied(path, config, files):
     return name
 
 
-def command_line():
+def command_line() -> str:
     """Markdown of all commands and options of `ase-pet`."""
     command = [sys.executable, "-m", "typer", "ase_pet.cli", "utils", "docs", "--name", "ase-pet"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
