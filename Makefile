@@ -13,12 +13,13 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install lint measure demo test test-all silicon ethanol ethanol-ponita clean
+.PHONY: help install lint measure docs demo test test-all silicon ethanol ethanol-ponita clean
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
 	@echo "make test      install into $(VENV), run the tests that are not slow"
 	@echo "make lint      install into $(VENV), check style and types"
+	@echo "make docs      install into $(VENV), build the pages of docs/ as a site in site/"
 	@echo "make measure   print how easily the code reads, in numbers"
 	@echo "make test-all  install into $(VENV), run all tests"
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
@@ -44,6 +45,12 @@ lint: $(INSTALLED)
 
 measure: $(INSTALLED)
 	$(BIN)/python tests/reading.py
+
+# Warnings are errors: `strict` in mkdocs.yml.
+docs: $(INSTALLED)
+	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --quiet
+	@echo "Written to site/: open site/index.html"
 
 demo: $(INSTALLED)
 	$(BIN)/python md_examples/01_nve_energy_conservation.py --output demo
@@ -90,5 +97,5 @@ ethanol-ponita: $(INSTALLED)
 	$(BIN)/ase-pet train calculators/ethanol-ponita/recipe.toml --output runs/ethanol-ponita
 
 clean:
-	rm -rf $(VENV) demo build dist ase_pet.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo site build dist ase_pet.egg-info .pytest_cache .ruff_cache
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,7 +50,8 @@ def check(
 ):
     """Check a calculator against the laws of physics; exit status 1 if a check fails.
 
-    What each check measures, and what its failure means: docs/checks.md, or the report of --html.
+    What each check measures, and what its failure means: docs/guides/checks.md, or the report of
+    --html.
     """
     _early(calc, calculator, html, card)
     tested = load(
