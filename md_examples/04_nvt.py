@@ -51,7 +51,7 @@ for name in arguments.thermostats:
     )  # the thermostat needs some of its times to be forgotten
     values = table["temperature_K"][late]
     shape = (
-        md.freedoms(atoms, name) / 2
+        md.degrees_of_freedom(atoms, name) / 2
     )  # kinetic energies are gamma distributed: n / 2 squares of Gaussians
     report[name] = {
         "mean_temperature_K": values.mean(),

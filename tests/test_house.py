@@ -133,7 +133,8 @@ def test_only_graph_searches_neighbours(name):
 
 @pytest.mark.parametrize("name", [name for name in FILES if room(name) != "calculator"])
 def test_only_calculator_knows_the_interface_of_ase(name):
-    assert outside_imports(name, "ase.calculators.calculator") == []
+    error = "ase.calculators.calculator.PropertyNotImplementedError"  # what callers may catch
+    assert set(outside_imports(name, "ase.calculators.calculator")) <= {error}
 
 
 @pytest.mark.parametrize("name", of_rooms(ENGINE_FREE))

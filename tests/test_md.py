@@ -1,5 +1,6 @@
-"""Molecular dynamics: ensembles, momenta, multiple time steps, outputs, explosions, bad input."""
+"""Molecular dynamics: ensembles, momenta, multiple time steps, outputs, instability, bad input."""
 
+import dataclasses
 import fcntl
 import shutil
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from ase import units
 from ase.build import molecule
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.md.verlet import VelocityVerlet
@@ -59,21 +61,21 @@ def test_a_molecule_starts_without_net_momentum_and_rotation(name):
         (springs.cube, 21),
     ],
 )
-def test_kinetic_energy_is_shared_by_the_freedoms_that_are_left(make, count):
+def test_kinetic_energy_is_shared_by_the_degrees_of_freedom(make, count):
     atoms, rng, energies = make(), np.random.default_rng(1), []
     for _ in range(600):
         md.thermalise(atoms, 300, rng)
         energies.append(atoms.get_kinetic_energy())
     expected = count * units.kB * 300 / 2
-    assert md.freedoms(atoms) == count
+    assert md.degrees_of_freedom(atoms) == count
     assert np.mean(energies) == pytest.approx(expected, abs=4 * expected * np.sqrt(2 / count / 600))
 
 
-def test_freedoms_of_constraints_and_thermostats():
+def test_degrees_of_freedom_of_constraints_and_thermostats():
     atoms = springs.cube()
-    assert md.freedoms(atoms, "langevin") == 24
+    assert md.degrees_of_freedom(atoms, "langevin") == 24
     atoms.set_constraint(FixAtoms([0]))
-    assert md.freedoms(atoms) == 21
+    assert md.degrees_of_freedom(atoms) == 21
     md.thermalise(atoms, 300, np.random.default_rng(0))
     assert np.abs(atoms.get_momenta()[0]).max() == 0
 
@@ -104,8 +106,8 @@ def test_a_molecule_keeps_its_momenta(tmp_path):
     assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-12
 
 
-# Freedoms in the width of the kinetic energy. Chains need more chaos than eight atoms on springs
-# have: only the mean holds.
+# Degrees of freedom in the variance of the kinetic energy. Nose-Hoover chains need more chaotic
+# motion than that of eight atoms on springs: only their mean is correct.
 WIDTHS = {"langevin": 24, "bussi": 21, "nose-hoover": 50}
 
 
@@ -234,11 +236,19 @@ def test_multiple_time_steps_are_of_second_order():
 
 
 def slope(values, picoseconds):
-    """eV/ps and its standard error by blocks."""
-    times = np.linspace(0, picoseconds, len(values))
-    found, offset = np.polyfit(times, values, 1)
-    blocks = [block.mean() for block in np.array_split(values - found * times - offset, 10)]
-    return found, np.std(blocks, ddof=2) / np.sqrt(10) / times.std()
+    """eV/ps and its standard error."""
+    drift = md.linear_drift(np.linspace(0, picoseconds, len(values)), values)
+    return drift.slope, drift.error
+
+
+def test_linear_drift_of_a_noisy_line_is_within_its_error():
+    times = np.linspace(3, 7, 2000)
+    noise = np.random.default_rng(2).normal(scale=0.1, size=times.shape)
+    drift = md.linear_drift(times, 5 - 0.4 * times + noise)
+    expected_error = 0.1 / np.sqrt(len(times)) / times.std()
+    assert abs(drift.slope + 0.4) < 4 * expected_error
+    assert 0.3 < drift.error / expected_error < 2
+    assert drift.rms == pytest.approx(0.1, rel=0.05)
 
 
 def test_direct_forces_drift_and_multiple_time_steps_do_not():
@@ -324,6 +334,34 @@ def test_a_molecule_has_no_pressure(tmp_path):
     assert found.plot().exists()
 
 
+class NoStress(EMT):
+    """EMT whose stress raises an error."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        if name == "stress":
+            raise self.error
+        return super().get_property(name, atoms, allow_calculation)
+
+
+def test_a_calculator_without_stress_has_no_pressure(tmp_path):
+    atoms = copper()
+    atoms.calc = NoStress(PropertyNotImplementedError("stress property not implemented"))
+    found = run(atoms, tmp_path, time=0.01)
+    assert not {"pressure_GPa", "volume_A3"} & found.thermo().keys()
+
+
+@pytest.mark.parametrize("kind", [NotImplementedError, RuntimeError])
+def test_other_errors_of_the_stress_are_raised(kind, tmp_path):
+    atoms = copper()
+    atoms.calc = NoStress(kind("no stress on this device: use the CPU"))
+    with pytest.raises(kind, match="no stress on this device: use the CPU"):
+        run(atoms, tmp_path / "run", time=0.01)
+
+
 def test_picture_and_summary(tmp_path):
     found = run(copper(), tmp_path, time=0.5, thermo_interval=4)
     assert found.plot() == tmp_path / "thermo.png"
@@ -358,7 +396,7 @@ def test_steps_are_reported(tmp_path):
     assert seen[-1][1] > 0
 
 
-# Explosions
+# Unstable runs
 
 
 class Fails(springs.Springs):
@@ -402,8 +440,8 @@ def failing(failure):
         ),
     ],
 )
-def test_an_explosion_ends_the_run_and_keeps_the_last_good_structure(failure, message, tmp_path):
-    with pytest.raises(md.Exploded, match=message) as raised:
+def test_an_unstable_run_ends_and_keeps_the_last_good_structure(failure, message, tmp_path):
+    with pytest.raises(md.UnstableRun, match=message) as raised:
         run(failing(failure), tmp_path, interval=2, checkpoint=100)
     good = ase.io.read(tmp_path / "last_good.traj")
     assert f"The structure after step {good.info['step']} is in {tmp_path}" in str(raised.value)
@@ -412,8 +450,8 @@ def test_an_explosion_ends_the_run_and_keeps_the_last_good_structure(failure, me
     assert all(np.isfinite(frame.get_forces()).all() for frame in frames)
 
 
-def test_a_run_that_is_too_hot_has_exploded(tmp_path):
-    with pytest.raises(md.Exploded, match="temperature of .* K, above the limit 90"):
+def test_a_run_that_is_too_hot_is_unstable(tmp_path):
+    with pytest.raises(md.UnstableRun, match="temperature of .* K, above the limit 90"):
         run(
             springs.cube(),
             tmp_path,
@@ -434,7 +472,7 @@ def test_other_errors_of_a_calculator_pass_through(tmp_path):
 def test_a_structure_that_is_refused_leaves_no_trace(tmp_path):
     atoms = argon()
     atoms.positions[1] = atoms.positions[0] + [0.8, 0, 0]
-    with pytest.raises(md.Exploded, match="step 0: force of"):
+    with pytest.raises(md.UnstableRun, match="step 0: force of"):
         run(atoms, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -479,6 +517,23 @@ def test_a_structure_that_is_refused_leaves_no_trace(tmp_path):
 def test_bad_settings_are_named(values, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(springs.cube(), tmp_path / "run", **values)
+
+
+def test_each_setting_has_a_help_text_and_a_heading():
+    fields = dataclasses.fields(md.Settings)
+    assert all(field.metadata["help"] for field in fields)
+    headings = {"Run", "Thermostat and barostat", "Files", "Limits"}
+    assert {field.metadata["panel"] for field in fields} == headings
+    choices = {field.name: field.metadata["choices"] for field in fields}
+    assert choices["ensemble"] == ("nve", "nvt", "npt")
+    assert choices["time"] is None
+    units = {field.name: field.metadata["unit"] for field in fields}
+    assert (units["time"], units["pressure"], units["seed"]) == ("ps", "GPa", None)
+
+
+def test_names_of_the_first_version_still_work():
+    assert md.Exploded is md.UnstableRun
+    assert md.freedoms is md.degrees_of_freedom
 
 
 def test_structures_that_do_not_fit_are_named(tmp_path):

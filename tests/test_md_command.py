@@ -1,7 +1,4 @@
-"""The command `ase-pet md`.
-
-Files, summary, restart after SIGKILL, explosions, one line for bad input.
-"""
+"""The command `ase-pet md`: files, summary, restart after SIGKILL, unstable runs, bad input."""
 
 import dataclasses
 import json
@@ -310,7 +307,7 @@ def test_multiple_time_steps_with_a_cheap_calculator(copper, tmp_path):
     )
 
 
-def test_an_explosion_is_one_line_and_status_1(copper, tmp_path, monkeypatch, capsys):
+def test_an_unstable_run_is_one_line_and_status_1(copper, tmp_path, monkeypatch, capsys):
     status, words = last_words(
         [
             "--calculator",

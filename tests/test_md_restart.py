@@ -1,7 +1,4 @@
-"""A run that is stopped at any moment and continued is, byte for byte.
-
-The run that nobody touched.
-"""
+"""An interrupted and continued run writes the same bytes as an uninterrupted one."""
 
 import contextlib
 import os
@@ -227,7 +224,7 @@ def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_an_explosion_can_be_continued_to_the_same_explosion(tmp_path):
+def test_an_unstable_run_can_be_continued_to_the_same_error(tmp_path):
     values = {
         "ensemble": "nvt",
         "start_temperature": 1,
@@ -238,7 +235,7 @@ def test_an_explosion_can_be_continued_to_the_same_explosion(tmp_path):
     messages, good = [], []
     for restart in (False, True):
         with pytest.raises(
-            md.Exploded, match=r"step \d+: temperature of 6\d.* K, above the limit 60"
+            md.UnstableRun, match=r"step \d+: temperature of 6\d.* K, above the limit 60"
         ) as raised:
             run(springs.cube, tmp_path, restart=restart, **values)
         messages.append(str(raised.value))

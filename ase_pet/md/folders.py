@@ -1,49 +1,73 @@
-"""The folder of a run.
+"""Folder of a run: its settings.toml, and whether a run that is continued is the same one."""
 
-What settings.toml says of it, and whether what is asked for now is the same run.
-"""
+from __future__ import annotations
 
 import tomllib
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
 import tomli_w
+from ase import Atoms
 
 from . import state as states
+from ._protocols import AseCalculator, HasParameters
 from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY
+from .settings import Settings
 
 FILES = (SETTINGS, TRAJECTORY, TEXT, THERMO, states.FILE)
-FIRST_ROWS = 2  # lines of thermo.csv, names and step 0, before there is a state
-ADDRESS = " at 0x"  # in texts of Python objects: another one in each process
+FIRST_ROWS = 2  # lines of thermo.csv, names and step 0, that are written before the first state
+ADDRESS = " at 0x"  # in the text of Python objects; the address differs between processes
+
+Description = dict[str, Any]
 
 
-def describe(settings, atoms, fast):
-    """{table: content} of settings.toml: what the run is told, of what, with what."""
-    content = {
+def describe(settings: Settings, atoms: Atoms, fast: AseCalculator | None) -> Description:
+    """Content of settings.toml, as {table: content}.
+
+    Parameters
+    ----------
+    settings:
+        Settings of the run.
+    atoms:
+        Structure with its calculator.
+    fast:
+        Calculator of cheap forces, if any.
+
+    """
+    structure = {
+        "formula": str(atoms.symbols),
+        "atoms": len(atoms),
+        "pbc": atoms.pbc.tolist(),
+    }
+    description = {
         "settings": settings.as_dict(),
-        "structure": {
-            "formula": str(atoms.symbols),
-            "atoms": len(atoms),
-            "pbc": atoms.pbc.tolist(),
-        },
-        "calculator": _named(atoms.calc),
+        "structure": structure,
+        "calculator": _describe_calculator(atoms.calc),
         "programs": {"ase": ase.__version__, "ase_pet": _version()},
     }
-    return content if fast is None else content | {"fast": _named(fast)}
+    if fast is not None:
+        description["fast"] = _describe_calculator(fast)
+    return description
 
 
-def write(folder, description):
-    """Replace settings.toml at once."""
+def write(folder: Path, description: Description) -> None:
+    """Replace the settings.toml of a `folder` by a `description`, in one step."""
     temporary = folder / (SETTINGS + ".tmp")
     temporary.write_text(tomli_w.dumps(description), encoding="utf-8")
     temporary.replace(folder / SETTINGS)
 
 
-def read(folder):
-    """{table: content} of the settings.toml in a folder.
+def read(folder: Path) -> Description:
+    """Content of the settings.toml in a `folder`, as {table: content}.
 
-    Raises ValueError or OSError that names it.
+    Raises
+    ------
+    ValueError, OSError
+        The file cannot be read; the message names it.
+
     """
     try:
         with open(folder / SETTINGS, "rb") as file:
@@ -52,46 +76,69 @@ def read(folder):
         raise ValueError(f"`{folder / SETTINGS}` cannot be read: {error}") from None
 
 
-def beginning(folder):
-    """Atoms as they were when the run in a folder began, without a calculator.
+def beginning(folder: Path) -> Atoms:
+    """Structure at the beginning of the run in a `folder`, without a calculator.
 
-    Raises ValueError where there is none.
+    Raises
+    ------
+    ValueError
+        The folder holds no run.
+
     """
     if not (folder / states.FILE).exists():
         raise ValueError(
             f"`output` {folder} holds no run to be continued ({states.FILE} is missing)"
         )
     atoms = ase.io.read(folder / TRAJECTORY, 0)
-    for name in ("step", "time_ps"):  # written by the run
+    assert isinstance(atoms, Atoms)  # one index is one structure
+    for name in ("step", "time_ps"):  # added to each frame by `Outputs.write_frame`
         del atoms.info[name]
     atoms.calc = None
     return atoms
 
 
-def stored(folder, description, restart):
-    """State and sizes of the run in a folder, (None, None) for a new one.
+def stored(
+    folder: Path, description: Description, restart: bool
+) -> tuple[states.State, dict[str, int]] | tuple[None, None]:
+    """State and output sizes of the run in a folder, (None, None) for a new run.
 
-    Raises FileExistsError where a run is in the way, ValueError where it is not the one described,
-    but for its `time`.
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    description:
+        Description of the run that is asked for, see `describe`.
+    restart:
+        Whether to continue the run in the folder.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds a run, and `restart` is False.
+    ValueError
+        The run in the folder differs from the description in more than its `time`.
+
     """
-    there = [name for name in FILES if (folder / name).exists()]
-    if not restart and there:
+    existing = [name for name in FILES if (folder / name).exists()]
+    if not restart and existing:
         raise FileExistsError(
-            f"`output` {folder} holds a run ({', '.join(there)}): continue it with restart=True "
+            f"`output` {folder} holds a run ({', '.join(existing)}): continue it with restart=True "
             "(--restart), or use another folder"
         )
-    state, sizes = states.read(folder) if restart else (None, None)
-    if state is not None:
-        _compare(folder, description)
-    elif restart:
+    if not restart:
+        return None, None
+    saved = states.read(folder)
+    if saved[0] is None:
         _refuse_to_overwrite(folder)
-    return state, sizes
+    else:
+        _compare(folder, description)
+    return saved
 
 
-def _refuse_to_overwrite(folder):
-    """A run without a state was killed before its first step, and is begun again.
+def _refuse_to_overwrite(folder: Path) -> None:
+    """Raise ValueError if the folder holds a run longer than one step that has lost its state.
 
-    A longer one has lost its state.
+    A run that was killed before its first step has no state either: it is begun again.
     """
     table = folder / THERMO
     if not table.exists():
@@ -105,37 +152,45 @@ def _refuse_to_overwrite(folder):
         )
 
 
-def _compare(folder, description):
-    """Raise ValueError where settings or calculators in a folder are others."""
+def _compare(folder: Path, description: Description) -> None:
+    """Raise ValueError if the settings or calculators of the run in the folder are different."""
     before = read(folder)
-    _same(folder, before["settings"], description["settings"])
+    _require_same(folder, before["settings"], description["settings"])
     for table in ("calculator", "fast"):
-        old, now = before.get(table, {}), description.get(table, {})
-        _same(folder, {table: old.get("class")}, {table: now.get("class")})
-        _same(folder, old.get("parameters", {}), now.get("parameters", {}), f" of the {table}")
+        # a run without cheap forces has no table "fast": both sides are then empty
+        old = before.get(table, {})
+        new = description.get(table, {})
+        _require_same(folder, {table: old.get("class")}, {table: new.get("class")})
+        old_parameters = old.get("parameters", {})
+        new_parameters = new.get("parameters", {})
+        _require_same(folder, old_parameters, new_parameters, f" of the {table}")
 
 
-def _same(folder, before, now, whose=""):
+def _require_same(
+    folder: Path, before: dict[str, Any], now: dict[str, Any], whose: str = ""
+) -> None:
     for name in dict.fromkeys([*before, *now]):
-        old, new = before.get(name), now.get(name)
-        if name != "time" and old != new and not (ADDRESS in str(old) and ADDRESS in str(new)):
+        old = before.get(name)
+        new = now.get(name)
+        # objects without a text of their own are written with their address, which says nothing
+        addresses = ADDRESS in str(old) and ADDRESS in str(new)
+        if name != "time" and old != new and not addresses:
             raise ValueError(
                 f"`{name}`{whose} is {new!r}, but the run in {folder} has {old!r}: only `time` may"
                 " change when a run is continued"
             )
 
 
-def _named(calculator):
-    parameters = {
-        str(name): repr(value) for name, value in getattr(calculator, "parameters", {}).items()
-    }
+def _describe_calculator(calculator: AseCalculator) -> dict[str, Any]:
+    kind = type(calculator)
+    parameters = calculator.parameters if isinstance(calculator, HasParameters) else {}
     return {
-        "class": f"{type(calculator).__module__}.{type(calculator).__qualname__}",
-        "parameters": parameters,
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "parameters": {str(name): repr(value) for name, value in parameters.items()},
     }
 
 
-def _version():
+def _version() -> str:
     try:
         return metadata.version("ase_pet")
     except metadata.PackageNotFoundError:

@@ -1,88 +1,127 @@
-"""Integrators of ASE for the ensembles, and the energies that they conserve."""
+"""ASE's integrators for each ensemble, and the energies that they conserve."""
 
-from ase import units
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
-from .momenta import freedoms
+from ._protocols import AseCalculator, SupportsConservedEnergy
+from .momenta import degrees_of_freedom
 from .multiple_time_step import MultipleTimeStep
+from .settings import Settings
 
 
-def integrator(atoms, settings, rng, fast=None):
-    """The MolecularDynamics object of ASE for these settings; `rng` is the generator of its
-    thermostat.
+def integrator(
+    atoms: Atoms,
+    settings: Settings,
+    rng: np.random.Generator,
+    fast: AseCalculator | None = None,
+) -> MolecularDynamics:
+    """ASE integrator of the ensemble in the settings.
 
-    Raises ValueError where the structure does not allow the ensemble.
+    Parameters
+    ----------
+    atoms:
+        Structure with its calculator.
+    settings:
+        Settings of the run.
+    rng:
+        Random number generator of the thermostat.
+    fast:
+        Calculator of cheap forces, for `multiple` time steps above 1.
+
+    Raises
+    ------
+    ValueError
+        The structure does not allow the ensemble.
+
     """
     if (fast is None) != (settings.multiple == 1):
+        # each of them needs the other
         raise ValueError(
             f"`multiple` is {settings.multiple}: above 1 it needs a calculator `fast`, and that"
             " needs it"
         )
     if fast is not None:
         return MultipleTimeStep(atoms, settings.timestep * units.fs, fast, settings.multiple)
-    return {"nve": _nve, "nvt": _nvt, "npt": _npt}[settings.ensemble](atoms, settings, rng)
-
-
-def thermostat_of(settings):
-    """Name of the thermostat that a run has, None for nve."""
-    return {"nve": None, "nvt": settings.thermostat, "npt": "nose-hoover"}[settings.ensemble]
-
-
-def conserved_energy(dynamics):
-    """eV, the energy that the dynamics conserves, None where there is none (Langevin) or ASE cannot
-    tell.
-
-    Total energy of velocity Verlet; less what the thermostat gave (Bussi); with the energies of the
-    chains and the work of the pressure (Nose-Hoover, MTK): those of ASE need a calculator with
-    `free_energy`.
-    """
-    if hasattr(dynamics, "get_conserved_energy"):
-        return _chain_energy(dynamics)
-    if isinstance(dynamics, Langevin):
-        return None
-    return float(dynamics.atoms.get_total_energy()) - getattr(dynamics, "transferred_energy", 0.0)
-
-
-def _chain_energy(dynamics):
-    try:
-        return float(dynamics.get_conserved_energy())
-    except NotImplementedError:
-        return None
-
-
-def _nve(atoms, settings, rng):
+    if settings.ensemble == "npt":
+        dynamics: MolecularDynamics = _npt(atoms, settings)
+        return dynamics
+    if settings.ensemble == "nvt":
+        return _nvt(atoms, settings, rng)
     return VelocityVerlet(atoms, settings.timestep * units.fs)
 
 
-def _nvt(atoms, settings, rng):
-    step, time = settings.timestep * units.fs, settings.thermostat_time * units.fs
+def thermostat_name(settings: Settings) -> str | None:
+    """Name of the thermostat used by a run with these `settings`, None for nve."""
+    return {"nve": None, "nvt": settings.thermostat, "npt": "nose-hoover"}[settings.ensemble]
+
+
+def conserved_energy(dynamics: MolecularDynamics) -> float | None:
+    """Energy in eV that the integrator conserves, None if there is none or ASE cannot compute it.
+
+    Velocity Verlet conserves the total energy; Bussi the total energy minus that transferred by the
+    thermostat; Nose-Hoover and MTK add the energies of the chains and the work of the pressure, for
+    which ASE needs a calculator with `free_energy`. Langevin dynamics conserves none.
+
+    Parameters
+    ----------
+    dynamics:
+        ASE integrator with its atoms.
+
+    """
+    if isinstance(dynamics, SupportsConservedEnergy):
+        try:
+            return float(dynamics.get_conserved_energy())
+        except NotImplementedError:  # the calculator has no `free_energy`
+            return None
+    if isinstance(dynamics, Langevin):
+        return None
+    total = float(dynamics.atoms.get_total_energy())
+    transferred = dynamics.transferred_energy if isinstance(dynamics, Bussi) else 0.0
+    return float(total - transferred)
+
+
+def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> MolecularDynamics:
+    timestep = settings.timestep * units.fs
+    relaxation_time = settings.thermostat_time * units.fs
+    kelvin = settings.temperature
     if settings.thermostat == "langevin":
         return Langevin(
-            atoms, step, temperature_K=settings.temperature, friction=1 / time, fixcm=False, rng=rng
+            atoms,
+            timestep,
+            temperature_K=kelvin,
+            friction=1 / relaxation_time,
+            fixcm=False,
+            rng=rng,
         )
-    count = freedoms(atoms)
+    # ASE counts the net momentum as a degree of freedom. It is conserved, so the thermostat would
+    # heat the other degrees of freedom: both thermostats are given the correct number.
+    count = degrees_of_freedom(atoms)
     if settings.thermostat == "bussi":
         if not atoms.get_kinetic_energy() > 0:
             raise ValueError(
                 "`thermostat` 'bussi' scales velocities, and all are zero: use momenta='draw' with"
                 " a `start_temperature` above 0"
             )
-        dynamics = Bussi(atoms, step, settings.temperature, time, rng=rng)
-        # ASE counts the net momentum as a degree of freedom, which would heat the others.
-        dynamics.ndof, dynamics.target_kinetic_energy = (
-            count,
-            0.5 * count * units.kB * settings.temperature,
-        )
-        return dynamics
-    dynamics = NoseHooverChainNVT(atoms, step, settings.temperature, time)
-    dynamics._thermostat._num_atoms_global = count / 3  # for the same reason
-    return dynamics
+        bussi = Bussi(atoms, timestep, kelvin, relaxation_time, rng=rng)
+        bussi.ndof = count
+        bussi.target_kinetic_energy = 0.5 * count * units.kB * kelvin
+        return bussi
+    chain = NoseHooverChainNVT(atoms, timestep, kelvin, relaxation_time)
+    # ASE takes this attribute times 3 as the number of degrees of freedom
+    chain._thermostat._num_atoms_global = count / 3  # type: ignore[assignment]
+    return chain
 
 
-def _npt(atoms, settings, rng):
+def _npt(atoms: Atoms, settings: Settings) -> Any:
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise ValueError(
             "`ensemble` 'npt' needs a cell that is periodic in three directions, got pbc "
@@ -93,7 +132,7 @@ def _npt(atoms, settings, rng):
             "`ensemble` 'npt' of atoms with constraints: the integrators of ASE do not take them"
         )
     kind = {"isotropic": IsotropicMTKNPT, "full": MTKNPT}[settings.barostat]
-    dynamics = kind(
+    dynamics: Any = kind(
         atoms,
         settings.timestep * units.fs,
         settings.temperature,
@@ -101,6 +140,7 @@ def _npt(atoms, settings, rng):
         settings.thermostat_time * units.fs,
         settings.barostat_time * units.fs,
     )
-    for part in (dynamics, dynamics._thermostat):  # the net momentum is no degree of freedom
-        part._num_atoms_global = freedoms(atoms) / 3
+    # the conserved net momentum is not a degree of freedom, see `_nvt`
+    for part in (dynamics, dynamics._thermostat):
+        part._num_atoms_global = degrees_of_freedom(atoms) / 3
     return dynamics

@@ -1,32 +1,63 @@
-"""Multiple time steps: many steps of cheap forces, corrected by conservative ones now and then."""
+"""Multiple time steps (r-RESPA): many steps with cheap forces per evaluation of the full forces."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
 from ase.md.md import MolecularDynamics
+
+from ._protocols import AseCalculator
 
 
 class MultipleTimeStep(MolecularDynamics):
-    """Velocity Verlet with the forces of `fast`, and an impulse of their difference to those of
-    `atoms.calc` each M steps.
+    """Velocity Verlet with cheap forces, corrected by the full forces every M time steps.
 
-    One `step()` is M time steps d:
-        p += M d/2 (F - F_fast);  M times velocity Verlet of d with F_fast;  p += M d/2 (F - F_fast)
-    so that F is evaluated once in M time steps. With M = 1 it is velocity Verlet with F. It is
-    reversible and of second
-    order in M d; where F_fast is nobody's gradient, such as a head of direct forces, its work per
-    step is undone by the
-    impulses to that order, and the energy of `atoms.calc` does not drift as it does with F_fast
-    alone.
+    One `step()` is M time steps d, with F the forces of `atoms.calc`, evaluated once per step:
 
-    atoms: with the calculator whose energy is to be conserved.
-    timestep: d, in ASE's unit of time.
-    fast: ASE calculator of the cheap forces, used on a copy of the atoms.
-    multiple: M, 1 or more.
+        p += M d/2 (F - F_fast)
+        M steps of velocity Verlet with F_fast and time step d
+        p += M d/2 (F - F_fast)
 
-    `dt` is M d. Raises ValueError for M below 1, NotImplementedError for atoms with constraints.
+    M = 1 is velocity Verlet with F. The integrator is reversible and of second order in M d. If
+    F_fast is not the gradient of an energy (a head of direct forces), the corrections cancel its
+    work to that order, and the energy of `atoms.calc` does not drift as it does with F_fast alone.
+    `dt` is M d.
+
     Source: r-RESPA, Tuckerman, Berne, Martyna, J. Chem. Phys. 97, 1990 (1992),
     doi:10.1063/1.463137; with direct forces of a model: Bigi, Langer, Ceriotti, arXiv:2412.11569.
+
+    Parameters
+    ----------
+    atoms:
+        Structure with the calculator whose energy is to be conserved.
+    timestep:
+        d, in ASE's unit of time.
+    fast:
+        Calculator of the cheap forces; it is used on a copy of the atoms.
+    multiple:
+        M, 1 or more.
+    options:
+        Further arguments of ASE's MolecularDynamics.
+
+    Raises
+    ------
+    ValueError
+        M is below 1 or not a whole number.
+    NotImplementedError
+        The atoms have constraints.
+
     """
 
-    def __init__(self, atoms, timestep, fast, multiple, **options):
+    def __init__(
+        self,
+        atoms: Atoms,
+        timestep: float,
+        fast: AseCalculator,
+        multiple: int,
+        **options: Any,
+    ) -> None:
         if multiple < 1 or multiple != int(multiple):
             raise ValueError(
                 f"`multiple` is {multiple!r}: expected a whole number of time steps, 1 or more"
@@ -34,31 +65,40 @@ class MultipleTimeStep(MolecularDynamics):
         if atoms.constraints:
             raise NotImplementedError("multiple time steps of atoms with constraints: remove them")
         super().__init__(atoms, multiple * timestep, **options)
-        self.timestep, self.multiple = timestep, int(multiple)
+        self.timestep = timestep
+        self.multiple = int(multiple)
         self.fast = fast
+        # a copy, so that neither calculator sees the cached results of the other
         self._copy = atoms.copy()
         self._copy.calc = fast
 
-    def todict(self):
-        """What ASE writes into a trajectory."""
-        return super().todict() | {"multiple": self.multiple}
+    def todict(self) -> dict[str, Any]:
+        """Description of the integrator that ASE writes into a trajectory."""
+        description = super().todict()  # type: ignore[no-untyped-call]
+        return {**description, "multiple": self.multiple}
 
-    def step(self):
-        """Move by M time steps."""
-        half, masses = self.timestep / 2, self.masses
-        momenta, positions = self.atoms.get_momenta(), self.atoms.get_positions()
+    def step(self) -> None:
+        """Advance the atoms by M time steps."""
+        half = self.timestep / 2
+        masses = self.masses  # (n, 1)
+        momenta = self.atoms.get_momenta()
+        positions = self.atoms.get_positions()
         fast = self._fast_forces(positions)
-        momenta += self.multiple * half * (self.atoms.get_forces(md=True) - fast)
+        # first correction: the forces of the last step are still cached by the calculator
+        forces = self.atoms.get_forces(md=True)
+        momenta += self.multiple * half * (forces - fast)
         for _ in range(self.multiple):
             momenta += half * fast
             positions += self.timestep * momenta / masses
             fast = self._fast_forces(positions)
             momenta += half * fast
         self.atoms.set_positions(positions)
-        momenta += self.multiple * half * (self.atoms.get_forces(md=True) - fast)
+        # second correction, with the forces at the new positions
+        forces = self.atoms.get_forces(md=True)
+        momenta += self.multiple * half * (forces - fast)
         self.atoms.set_momenta(momenta)
 
-    def _fast_forces(self, positions):
+    def _fast_forces(self, positions: np.ndarray) -> np.ndarray:
         self._copy.set_positions(positions)
-        self._copy.info = self.atoms.info  # a total charge may have been set since
-        return self._copy.get_forces(md=True)
+        self._copy.info = self.atoms.info  # the total charge may have been set in the meantime
+        return np.asarray(self._copy.get_forces(md=True))

@@ -1,62 +1,109 @@
-"""Files of a run: trajectory, table, settings.
+"""Files of a run: trajectory, table and settings.
 
-They can be cut back to what they were at a state of the run.
+All of them can be cut back to their size at a saved state of the run.
 """
+
+from __future__ import annotations
 
 import errno
 import fcntl
 import os
 import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryWriter, get_header_data
 
-TRAJECTORY, TEXT, THERMO, SETTINGS = (
-    "trajectory.traj",
-    "trajectory.extxyz",
-    "thermo.csv",
-    "settings.toml",
-)
-# byte at which a file of ASE's format ULM says how many frames it has and where their offsets are
+from .settings import Settings
+
+TRAJECTORY = "trajectory.traj"
+TEXT = "trajectory.extxyz"
+THERMO = "thermo.csv"
+SETTINGS = "settings.toml"
+
+# Byte of ASE's trajectory format (ULM) that holds the number of frames and, after it, the position
+# of the table of their offsets.
 COUNTERS = 32
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-FRAME_BYTES, FRAME_BYTES_OF_AN_ATOM = 1000, 72  # positions, momenta, forces
-TEXT_BYTES, TEXT_BYTES_OF_AN_ATOM = 600, 160
+
+# estimated sizes in bytes
+FRAME_BYTES = 1000
+FRAME_BYTES_PER_ATOM = 72  # positions, momenta, forces
+TEXT_BYTES = 600
+TEXT_BYTES_PER_ATOM = 160
 ROW_BYTES = 170
+STATE_BYTES = 10000
+STATE_BYTES_PER_ATOM = 400
 
 
 class Outputs:
     """Writers of trajectory.traj, thermo.csv and, if asked for, trajectory.extxyz.
 
-    sizes: None for a new run; else what `sizes()` gave: all files are cut back to that point, and
-    continued. One process at a time may hold a folder. Raises OSError where another one does, or a
-    file is shorter than it was.
+    Only one process at a time can write to a folder.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    atoms:
+        Structure of the run.
+    extxyz:
+        Whether to write trajectory.extxyz as well.
+    sizes:
+        Result of `sizes()` of a run to be continued: all files are cut back to these sizes. None
+        for a new run.
+
+    Raises
+    ------
+    OSError
+        Another process writes to the folder, or a file is shorter than its size in `sizes`.
+
     """
 
-    def __init__(self, folder, atoms, extxyz=False, sizes=None):
-        self.folder, self._text = folder, None
-        # open for the whole run
+    def __init__(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        extxyz: bool = False,
+        sizes: dict[str, int] | None = None,
+    ) -> None:
+        self.folder = folder
+        self._text: IO[str] | None = None
+        # the lock on this file is held as long as it is open, which is the whole run
         self._table = (folder / THERMO).open("a+", encoding="ascii")
         try:
             _lock(self._table, folder)
             self._cut(sizes or {THERMO: 0})
-            self._frames = TrajectoryWriter(folder / TRAJECTORY, "a" if sizes else "w")
+            self._frames: Any = TrajectoryWriter(folder / TRAJECTORY, "a" if sizes else "w")
         except BaseException:
             self._table.close()
             raise
-        # compared with the atoms of each frame: the objects of constraints are never those of the
-        # file
+        # ASE compares the constraints of each frame with those of the file, by identity: without
+        # this line it would write a new header
         if sizes:
             self._frames.header_data = get_header_data(atoms)
         if extxyz:
             self._text = (folder / TEXT).open("a" if sizes else "w", encoding="utf-8")
 
-    def write_frame(self, atoms, step, time, stress):
-        """Add a frame: structure, momenta, energy, forces and, if `stress`, the stress.
+    def write_frame(self, atoms: Atoms, step: int, time: float, stress: bool) -> None:
+        """Append a frame with momenta, energy and forces to the trajectory.
 
-        Time in ps.
+        Parameters
+        ----------
+        atoms:
+            Structure with its calculator.
+        step:
+            Number of the step.
+        time:
+            Time in ps.
+        stress:
+            Whether to store the stress as well.
+
         """
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
         if stress:
@@ -68,48 +115,52 @@ class Outputs:
         if self._text is not None:
             write_extxyz(self._text, [frame])
 
-    def write_row(self, values):
-        """Add a row to the table; the first one adds the names of its columns as well."""
+    def write_row(self, values: Mapping[str, float]) -> None:
+        """Append a row of `values` to the table, after the names of the columns if it is empty."""
         if self._table.tell() == 0:
             self._table.write(",".join(values) + "\n")
         self._table.write(",".join(f"{value:.12g}" for value in values.values()) + "\n")
 
-    def sizes(self):
-        """{file.
+    def sizes(self) -> dict[str, int]:
+        """Size in bytes of each file, after all data has reached the disk.
 
-        Bytes} after everything has reached the disk, and the counters of the trajectory.
+        "frames" and "offsets" are the counters of the trajectory, see `COUNTERS`.
         """
         backend = self._frames.backend
         handles = {TRAJECTORY: backend.fd, THERMO: self._table}
         if self._text is not None:
             handles[TEXT] = self._text
-        found = {"frames": int(backend.nitems), "offsets": int(backend.pos0)}
+        # the counters are in memory only as long as the trajectory is open
+        sizes = {"frames": int(backend.nitems), "offsets": int(backend.pos0)}
         for name, handle in handles.items():
             handle.flush()
             os.fsync(handle.fileno())
-            found[name] = os.fstat(handle.fileno()).st_size
-        return found
+            sizes[name] = os.fstat(handle.fileno()).st_size
+        return sizes
 
-    def close(self):
+    def close(self) -> None:
         """Close all files."""
         self._frames.close()
         if self._text is not None:
             self._text.close()
-        self._table.close()  # last: it is what is locked
+        self._table.close()  # last: this releases the lock
 
-    def _cut(self, sizes):
+    def _cut(self, sizes: dict[str, int]) -> None:
+        """Cut the files that are named back to their sizes."""
         for name in (THERMO, TRAJECTORY, TEXT):
             if name in sizes:
                 _truncate(self.folder / name, sizes[name])
         if TRAJECTORY in sizes:
+            # frames that were cut off are still counted at the beginning of the file
+            counters = np.array([sizes["frames"], sizes["offsets"]], dtype="<i8")
             with open(self.folder / TRAJECTORY, "r+b") as file:
                 file.seek(COUNTERS)
-                file.write(np.array([sizes["frames"], sizes["offsets"]], dtype="<i8").tobytes())
+                file.write(counters.tobytes())
         self._table.seek(0, os.SEEK_END)
 
 
-def prepare(folder):
-    """Make the folder and see that files can be written there; raises OSError that names it."""
+def prepare(folder: Path) -> None:
+    """Create a `folder` and check that files can be written there; OSError names it if not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
@@ -119,8 +170,8 @@ def prepare(folder):
         raise OSError(f"`output` {folder} cannot be written: {error.strerror}") from None
 
 
-def check_space(folder, needed):
-    """Raise OSError where the disk of a folder has fewer free bytes than `needed`."""
+def check_space(folder: Path, needed: int) -> None:
+    """Raise OSError if the disk of a `folder` has fewer free bytes than `needed`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
@@ -129,21 +180,30 @@ def check_space(folder, needed):
         )
 
 
-def space(atoms, settings, steps):
-    """Bytes that so many steps will write, rounded up."""
+def space(atoms: Atoms, settings: Settings, steps: int) -> int:
+    """Upper estimate of the bytes that a run writes.
+
+    Parameters
+    ----------
+    atoms:
+        Structure of the run.
+    settings:
+        Settings of the run.
+    steps:
+        Number of steps.
+
+    """
     count = len(atoms)
-    frame = FRAME_BYTES + FRAME_BYTES_OF_AN_ATOM * count
+    frame = FRAME_BYTES + FRAME_BYTES_PER_ATOM * count
     if settings.extxyz:
-        frame += TEXT_BYTES + TEXT_BYTES_OF_AN_ATOM * count
-    states = 2 * (10000 + 400 * count)  # the old one and the new one
-    return (
-        (steps // settings.interval + 1) * frame
-        + (steps // settings.thermo_interval + 1) * ROW_BYTES
-        + states
-    )
+        frame += TEXT_BYTES + TEXT_BYTES_PER_ATOM * count
+    frames = steps // settings.interval + 1
+    rows = steps // settings.thermo_interval + 1
+    states = 2 * (STATE_BYTES + STATE_BYTES_PER_ATOM * count)  # the old one and the new one
+    return frames * frame + rows * ROW_BYTES + states
 
 
-def _lock(file, folder):
+def _lock(file: IO[str], folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -152,17 +212,16 @@ def _lock(file, folder):
             "folder"
         ) from None
     except OSError as error:
-        if (
-            error.errno not in NO_LOCKS
-        ):  # some file systems of clusters have none: nothing to ask there
+        # some file systems of clusters have no locks: the run then goes on without one
+        if error.errno not in NO_LOCKS:
             raise
 
 
-def _truncate(path, size):
-    found = path.stat().st_size if path.exists() else 0
-    if found < size:
+def _truncate(path: Path, size: int) -> None:
+    current = path.stat().st_size if path.exists() else 0
+    if current < size:
         raise OSError(
-            f"`{path}` has {found} bytes, and had {size} at the state to be continued: files of the"
-            " run were removed or changed"
+            f"`{path}` has {current} bytes, and had {size} at the state to be continued: files of"
+            " the run were removed or changed"
         )
     os.truncate(path, size)

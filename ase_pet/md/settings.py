@@ -1,79 +1,163 @@
-"""What a run is told: one frozen dataclass, checked before anything is computed."""
+"""Settings of a molecular dynamics run: one table of defaults, units, help texts and checks.
+
+The command line makes its options from the same table (`Settings` fields, `metadata`).
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import math
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "bussi", "nose-hoover")
 BAROSTATS = ("isotropic", "full")
 MOMENTA = ("draw", "keep")
-CHOICES = {
-    "ensemble": ENSEMBLES,
-    "thermostat": THERMOSTATS,
-    "barostat": BAROSTATS,
-    "momenta": MOMENTA,
-}
-POSITIVE = ("time", "timestep", "thermostat_time", "barostat_time", "max_temperature", "max_force")
-COUNTS = ("interval", "thermo_interval", "checkpoint", "multiple")
+
+# headings of the options in the help of the command line
+RUN = "Run"
+BATHS = "Thermostat and barostat"
+FILES = "Files"
+LIMITS = "Limits"
+
+
+def _is_real(value: object) -> bool:
+    """Whether a value is a finite number; True and False are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Which values a setting accepts.
+
+    Attributes
+    ----------
+    expected:
+        Description of the accepted values, for the error message.
+    accepts:
+        Function of the value, True where it is accepted.
+
+    """
+
+    expected: str
+    accepts: Callable[[Any], bool]
+
+
+POSITIVE = Rule("a number above 0", lambda value: _is_real(value) and value > 0)
+COUNT = Rule("a whole number, 1 or more", lambda value: _is_whole(value) and value >= 1)
+SEED = Rule("a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
+PRESSURE = Rule("a number in GPa", _is_real)
+OPTIONAL_TEMPERATURE = Rule(
+    "K, 0 or more, or None", lambda value: value is None or (_is_real(value) and value >= 0)
+)
+TEMPERATURE = Rule("K, above 0", lambda value: _is_real(value) and value > 0)
+NVE_TEMPERATURE = Rule("K, above 0", lambda value: _is_real(value) and value >= 0)
+
+
+def _setting(
+    default: Any,
+    panel: str,
+    text: str,
+    *,
+    unit: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    rule: Rule | None = None,
+) -> Any:
+    """A dataclass field with the metadata "help", "unit", "panel", "choices" and "rule"."""
+    metadata = {"help": text, "unit": unit, "panel": panel, "choices": choices, "rule": rule}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of a run.
+    """Settings of a run; units and meanings are in the metadata of each field.
 
-    Raises ValueError that names the setting, what was expected, and the choices.
+    Raises
+    ------
+    ValueError
+        A value is not accepted; the message names the setting, what was expected, and the choices.
+
     """
 
-    ensemble: str = "nve"  # nve, nvt, npt
-    temperature: float = 300.0  # K
-    time: float = 1.0  # ps
-    timestep: float = 1.0  # fs
-    seed: int = 0  # of momenta and thermostat
-    # draw: by temperature, with no net momentum and, of molecules, rotation; keep: as given
-    momenta: str = "draw"
-    start_temperature: float | None = None  # K, of the momenta that are drawn; None: temperature
-    thermostat: str = "langevin"  # of nvt: langevin, bussi, nose-hoover
-    thermostat_time: float = 100.0  # fs; of langevin 1 / friction
-    pressure: float = 0.0  # GPa, of npt
-    barostat: str = "isotropic"  # of npt: isotropic, full
-    barostat_time: float = 1000.0  # fs
-    interval: int = 100  # steps between frames of the trajectory
-    thermo_interval: int = 10  # steps between rows of thermo.csv
-    checkpoint: int = 100  # steps between states that a run may be restarted from
-    extxyz: bool = False  # a trajectory in text as well
-    multiple: int = 1  # steps of direct forces in one step of the run, with a calculator `fast`
-    max_temperature: float = 10000.0  # K, above which a run has exploded
-    max_force: float = 100.0  # eV/A, the same
+    ensemble: str = _setting("nve", RUN, "ensemble to sample", choices=ENSEMBLES)
+    temperature: float = _setting(300.0, RUN, "target temperature", unit="K")
+    time: float = _setting(1.0, RUN, "total length of the run", unit="ps", rule=POSITIVE)
+    timestep: float = _setting(1.0, RUN, "time step", unit="fs", rule=POSITIVE)
+    seed: int = _setting(0, RUN, "random seed of initial momenta and thermostat", rule=SEED)
+    momenta: str = _setting(
+        "draw",
+        RUN,
+        "draw: Maxwell-Boltzmann momenta, without net momentum and, for molecules, without"
+        " rotation; keep: the momenta of the structure",
+        choices=MOMENTA,
+    )
+    start_temperature: float | None = _setting(
+        None,
+        RUN,
+        "temperature of the drawn momenta; default: `temperature`. In a perfect crystal half of the"
+        " initial kinetic energy becomes potential energy",
+        unit="K",
+        rule=OPTIONAL_TEMPERATURE,
+    )
+    thermostat: str = _setting("langevin", BATHS, "thermostat of nvt", choices=THERMOSTATS)
+    thermostat_time: float = _setting(
+        100.0,
+        BATHS,
+        "time constant of the thermostat; langevin: 1 / friction",
+        unit="fs",
+        rule=POSITIVE,
+    )
+    pressure: float = _setting(0.0, BATHS, "target pressure of npt", unit="GPa", rule=PRESSURE)
+    barostat: str = _setting("isotropic", BATHS, "shape changes of npt", choices=BAROSTATS)
+    barostat_time: float = _setting(
+        1000.0, BATHS, "time constant of the barostat", unit="fs", rule=POSITIVE
+    )
+    interval: int = _setting(
+        100, FILES, "steps between frames of the trajectory", unit="steps", rule=COUNT
+    )
+    thermo_interval: int = _setting(
+        10, FILES, "steps between rows of thermo.csv", unit="steps", rule=COUNT
+    )
+    checkpoint: int = _setting(
+        100, FILES, "steps between saved states for restarts", unit="steps", rule=COUNT
+    )
+    extxyz: bool = _setting(False, FILES, "write trajectory.extxyz as well")
+    multiple: int = _setting(
+        1,
+        RUN,
+        "multiple time steps, nve only: time steps with cheap forces per evaluation of the full"
+        " forces",
+        rule=COUNT,
+    )
+    max_temperature: float = _setting(
+        10000.0, LIMITS, "the run stops above this temperature", unit="K", rule=POSITIVE
+    )
+    max_force: float = _setting(
+        100.0, LIMITS, "the run stops above this force on an atom", unit="eV/A", rule=POSITIVE
+    )
 
-    def __post_init__(self):
-        for name, valid in CHOICES.items():
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}"
-                )
-        for name in POSITIVE:
-            self._require(name, self._is_real(name) and getattr(self, name) > 0, "a number above 0")
-        for name in COUNTS:
-            self._require(
-                name, self._is_whole(name) and getattr(self, name) >= 1, "a whole number, 1 or more"
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            choices = field.metadata["choices"]
+            if choices is not None:
+                self._check_choice(field.name, choices)
+        for field in dataclasses.fields(self):
+            rule = field.metadata["rule"]
+            if rule is not None:
+                self._check_rule(field.name, rule)
+        # nve needs no thermostat: a start from rest, at 0 K, is allowed
+        self._check_rule("temperature", NVE_TEMPERATURE if self.ensemble == "nve" else TEMPERATURE)
+        step = self.multiple * self.timestep
+        if self.steps < 1:
+            raise ValueError(
+                f"`time` is {self.time!r}: expected at least one step of {step:g} fs, in ps"
             )
-        least = 0 if self.ensemble == "nve" else math.ulp(0.0)
-        self._require(
-            "temperature", self._is_real("temperature") and self.temperature >= least, "K, above 0"
-        )
-        self._require(
-            "seed", self._is_whole("seed") and self.seed >= 0, "a whole number, 0 or more"
-        )
-        self._require("pressure", self._is_real("pressure"), "a number in GPa")
-        if self.start_temperature is not None:
-            start = self._is_real("start_temperature") and self.start_temperature >= 0
-            self._require("start_temperature", start, "K, 0 or more, or None")
-        self._require(
-            "time",
-            self.steps >= 1,
-            f"at least one step of {self.multiple * self.timestep:g} fs, in ps",
-        )
         if self.multiple > 1 and self.ensemble != "nve":
             raise ValueError(
                 f"`multiple` is {self.multiple}, which needs `ensemble` 'nve', got"
@@ -81,34 +165,28 @@ class Settings:
             )
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Number of steps of the run, each of `multiple` time steps."""
         return round(1000 * self.time / (self.multiple * self.timestep))
 
-    def as_dict(self):
-        """{name: value} without what is None."""
-        return {
-            name: value for name, value in dataclasses.asdict(self).items() if value is not None
-        }
+    def as_dict(self) -> dict[str, Any]:
+        """{name: value} of the settings that are not None."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
 
-    def _require(self, name, condition, expected):
-        if not condition:
-            raise ValueError(f"`{name}` is {getattr(self, name)!r}: expected {expected}")
-
-    def _is_real(self, name):
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)
-        return (
-            isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-        )
+        if value not in choices:
+            raise ValueError(f"`{name}` is {value!r}: valid choices are {', '.join(choices)}")
 
-    def _is_whole(self, name):
-        return isinstance(getattr(self, name), numbers.Integral) and not isinstance(
-            getattr(self, name), bool
-        )
+    def _check_rule(self, name: str, rule: Rule) -> None:
+        value = getattr(self, name)
+        if not rule.accepts(value):
+            raise ValueError(f"`{name}` is {value!r}: expected {rule.expected}")
 
 
-def settings(**values):
-    """Settings of these names; raises ValueError with the valid names for another one."""
+def make_settings(**values: Any) -> Settings:
+    """Settings with these values; a ValueError lists the valid names if one is unknown."""
     names = [field.name for field in dataclasses.fields(Settings)]
     for name in values:
         if name not in names:

@@ -1,46 +1,76 @@
-"""The state of a run: all that decides how it goes on, in one file that is replaced at once.
+"""State of a run: everything that decides how it continues, in one file that is replaced at once.
 
-A state holds positions, momenta and cell, every number and array that the integrator, its
-thermostat and its barostat remember, and the state of the random numbers. It is taken from the
-objects of ASE as they are, whatever their names, so that an integrator with other variables needs
-nothing here.
+A state holds positions, momenta and cell, every number and array stored in the integrator, its
+thermostat and its barostat, and the state of the random number generators. It is read from ASE's
+objects attribute by attribute, whatever their names, so integrators with other variables need no
+code here.
 """
+
+from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.mixing import LinearCombinationCalculator
+from ase.md.md import MolecularDynamics
+
+from ._protocols import SupportsReset
+from .multiple_time_step import MultipleTimeStep
 
 FILE = "state.npz"
-ATOMS = "atoms "  # before the names of what belongs to the structure
+ATOMS = "atoms "  # prefix of the names of the arrays of the structure
 OUTPUTS = "outputs"
 
+State = dict[str, np.ndarray]
 
-def capture(dynamics):
-    """{name: array}, the state of an integrator of ASE and of its atoms."""
+
+def capture(dynamics: MolecularDynamics) -> State:
+    """State of an integrator and its atoms, as {name: array}.
+
+    Parameters
+    ----------
+    dynamics:
+        ASE integrator with its atoms.
+
+    """
     atoms = dynamics.atoms
-    found = {
+    state = {
         ATOMS + "numbers": atoms.numbers,
         ATOMS + "pbc": atoms.pbc,
         ATOMS + "positions": atoms.get_positions(),
         ATOMS + "momenta": atoms.get_momenta(),
         ATOMS + "cell": atoms.cell.array.copy(),
     }
-    for prefix, holder in _holders(dynamics).items():
-        for name, value in vars(holder).items():
+    numbers = (int, float, np.generic, np.ndarray)
+    for prefix, part in _parts(dynamics).items():
+        for name, value in vars(part).items():
             if isinstance(value, np.random.Generator):
-                found[prefix + name] = np.array(json.dumps(value.bit_generator.state))
-            elif isinstance(value, (int, float, np.generic, np.ndarray)) and not isinstance(
-                value, bool
-            ):
-                found[prefix + name] = np.array(value)
-    return found
+                state[prefix + name] = np.array(json.dumps(value.bit_generator.state))
+            # flags (bool) are settings, not state
+            elif isinstance(value, numbers) and not isinstance(value, bool):
+                state[prefix + name] = np.array(value)
+    return state
 
 
-def place(atoms, state):
-    """Give the atoms the positions, momenta and cell of a state.
+def place(atoms: Atoms, state: State) -> None:
+    """Set positions, momenta and cell to those of a state.
 
-    Raises ValueError where the state is of other atoms.
+    Parameters
+    ----------
+    atoms:
+        Structure to change.
+    state:
+        State of a run of the same structure.
+
+    Raises
+    ------
+    ValueError
+        The state is of other elements or periodic directions.
+
     """
     for name, now in (("numbers", atoms.numbers), ("pbc", atoms.pbc)):
         if not np.array_equal(now, state[ATOMS + name]):
@@ -48,54 +78,71 @@ def place(atoms, state):
                 f"the structure has other {name} than the run to be continued: give the one it"
                 " began with"
             )
-    # Constraints were obeyed when the state was taken; to apply them again would change last
-    # digits.
+    # The state satisfies the constraints already; applying them again could change last digits.
     atoms.set_cell(state[ATOMS + "cell"], scale_atoms=False, apply_constraint=False)
     atoms.set_positions(state[ATOMS + "positions"], apply_constraint=False)
     atoms.set_momenta(state[ATOMS + "momenta"], apply_constraint=False)
 
 
-def restore(dynamics, state):
-    """Put an integrator and its atoms into a state, and make their calculators forget what they
-    computed.
+def restore(dynamics: MolecularDynamics, state: State) -> None:
+    """Put an integrator and its atoms into a state, and reset their calculators.
 
-    A run passes through here at each of its states, also where nothing stopped it. Neighbour lists,
-    cached forces, and the layout of arrays in memory, all of which may change last digits, are then
-    those of a run that is continued.
+    A run does this at each of its saved states, even if nothing interrupts it. Neighbour lists,
+    cached forces and the memory layout of arrays, all of which may change last digits, are then
+    the same as in a run that is continued from that state.
+
+    Parameters
+    ----------
+    dynamics:
+        ASE integrator with its atoms.
+    state:
+        State of the same kind of integrator.
+
     """
     place(dynamics.atoms, state)
-    for prefix, holder in _holders(dynamics).items():
-        names = [
-            name
-            for name in state
-            if name.startswith(prefix) and " " not in name.removeprefix(prefix)
-        ]
-        for name in names:
-            _give(holder, name.removeprefix(prefix), state[name])
-    for calculator in (dynamics.atoms.calc, getattr(dynamics, "fast", None)):
-        reset(calculator)
+    for prefix, part in _parts(dynamics).items():
+        for key, value in state.items():
+            name = key.removeprefix(prefix)
+            # "dynamics thermostat x" would be a name of another part: names have no spaces
+            if key.startswith(prefix) and " " not in name:
+                _set(part, name, value)
+    reset(dynamics.atoms.calc)
+    if isinstance(dynamics, MultipleTimeStep):
+        reset(dynamics.fast)
 
 
-def reset(calculator):
-    """Make a calculator of ASE, and those that it is a sum of, forget the last structure."""
-    if hasattr(calculator, "reset"):
+def reset(calculator: Any) -> None:
+    """Drop the cached results of a `calculator`, and of the calculators that it sums."""
+    if isinstance(calculator, SupportsReset):
         calculator.reset()
-    for part in getattr(getattr(calculator, "mixer", None), "calcs", ()):
-        reset(part)
+    if isinstance(calculator, LinearCombinationCalculator):
+        for part in calculator.mixer.calcs:
+            reset(part)
 
 
-def write(folder, state, outputs):
-    """Replace the state file of a folder; `outputs` are the sizes of the other files, as their
-    writers know them.
+def write(folder: Path, state: State, outputs: dict[str, int]) -> None:
+    """Replace the state file of a folder.
 
-    At every moment the file holds one whole state: the old one or the new one.
+    At every moment the file holds one complete state, the old one or the new one.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    state:
+        State to write.
+    outputs:
+        Sizes of the other files, see `Outputs.sizes`.
+
     """
     temporary = folder / (FILE + ".tmp")
+    described = {OUTPUTS: np.array(json.dumps(outputs))}
     with open(temporary, "wb") as file:
-        np.savez(file, **state, **{OUTPUTS: np.array(json.dumps(outputs))})
+        np.savez(file, **state, **described)  # type: ignore[arg-type]  # its stubs forbid **
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / FILE)
+    # the new name is on disk only when its folder is
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,8 +150,8 @@ def write(folder, state, outputs):
         os.close(descriptor)
 
 
-def read(folder):
-    """State and sizes of the outputs of a folder, (None, None) where it holds no state."""
+def read(folder: Path) -> tuple[State, dict[str, int]] | tuple[None, None]:
+    """State and output sizes of the run in a `folder`, (None, None) if it holds no state."""
     path = folder / FILE
     if not path.exists():
         return None, None
@@ -112,13 +159,13 @@ def read(folder):
         with np.load(path, allow_pickle=False) as file:
             state = dict(file)
         return state, json.loads(str(state.pop(OUTPUTS)))
-    except Exception as error:  # zip, numpy and json have errors of their own
+    except Exception as error:  # zip, numpy and json raise errors of many kinds
         raise ValueError(
             f"`{path}` cannot be read as the state of a run: {type(error).__name__}: {error}"
         ) from None
 
 
-def _holders(dynamics):
+def _parts(dynamics: MolecularDynamics) -> dict[str, object]:
     """{prefix: object} of the integrator and of the thermostat and barostat inside it."""
     parts = {
         f"{name} ": part
@@ -128,9 +175,10 @@ def _holders(dynamics):
     return {"dynamics ": dynamics, **parts}
 
 
-def _give(holder, name, value):
-    current = getattr(holder, name, None)
+def _set(part: object, name: str, value: np.ndarray) -> None:
+    """Set a number, an array or the state of a random number generator."""
+    current = getattr(part, name, None)
     if isinstance(current, np.random.Generator):
         current.bit_generator.state = json.loads(str(value))
     else:
-        setattr(holder, name, value.item() if value.ndim == 0 else value.copy())
+        setattr(part, name, value.item() if value.ndim == 0 else value.copy())

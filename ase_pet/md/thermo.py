@@ -1,91 +1,164 @@
-"""The table of a run: what its rows hold, how it is read, summarised and drawn."""
+"""Table of a run (thermo.csv): its rows, and how it is read, summarised and plotted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.md.md import MolecularDynamics
 
 from .integrators import conserved_energy
 from .momenta import temperature
 from .outputs import THERMO
 
 PICTURE = "thermo.png"
-BLOCKS = 10
-SETTLING = 0.1  # of a run, left out of its summary
+BLOCKS = 10  # of a run, for standard errors
+EQUILIBRATION = 0.1  # fraction of a run that its summary leaves out
+
+Table = dict[str, np.ndarray]
 
 
-def has_stress(atoms):
-    """Whether the structure has a stress and the calculator gives it."""
+class Drift(NamedTuple):
+    """Straight line through values over time."""
+
+    slope: float  # unit of the values per unit of time
+    error: float  # standard error of the slope
+    rms: float  # root mean square of the distances from the line, in the unit of the values
+
+
+def has_stress(atoms: Atoms) -> bool:
+    """Whether `atoms` have a three-dimensional cell and their calculator implements the stress.
+
+    Errors of the calculator other than ASE's PropertyNotImplementedError are raised.
+    """
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         return False
     try:
         atoms.get_stress()
-    except NotImplementedError:
+    except PropertyNotImplementedError:
         return False
     return True
 
 
-def row(dynamics, time, freedoms, stress):
-    """{column: value} of the present step; time in ps. Columns say their unit."""
-    atoms, conserved = dynamics.atoms, conserved_energy(dynamics)
-    found = {
+def row(
+    dynamics: MolecularDynamics, time: float, degrees_of_freedom: int, stress: bool
+) -> dict[str, float]:
+    """Row of the table at the current step, as {column: value}; column names end with their unit.
+
+    Parameters
+    ----------
+    dynamics:
+        ASE integrator with its atoms.
+    time:
+        Time in ps.
+    degrees_of_freedom:
+        Number of degrees of freedom, for the temperature.
+    stress:
+        Whether to add pressure and volume.
+
+    """
+    atoms = dynamics.atoms
+    values = {
         "step": dynamics.nsteps,
         "time_ps": time,
         "potential_eV": float(atoms.get_potential_energy()),
         "kinetic_eV": float(atoms.get_kinetic_energy()),
         "total_eV": float(atoms.get_total_energy()),
     }
+    conserved = conserved_energy(dynamics)
     if conserved is not None:
-        found["conserved_eV"] = conserved
-    found["temperature_K"] = float(temperature(atoms, freedoms))
+        values["conserved_eV"] = conserved
+    values["temperature_K"] = temperature(atoms, degrees_of_freedom)
     if stress:
-        pressure = -np.trace(atoms.get_stress(voigt=False, include_ideal_gas=True)) / 3
-        found |= {
-            "pressure_GPa": float(pressure / units.GPa),
-            "volume_A3": float(atoms.get_volume()),
-        }
-    return found
+        # the kinetic part of the pressure (ideal gas) is included
+        tensor = atoms.get_stress(voigt=False, include_ideal_gas=True)
+        pressure = -np.trace(tensor) / 3
+        values["pressure_GPa"] = float(pressure / units.GPa)
+        values["volume_A3"] = float(atoms.get_volume())
+    return values
 
 
-def read(folder):
-    """{column: (m,) array} of the table in the folder of a run."""
+def read(folder: Path) -> Table:
+    """Table of the run in a `folder`, as {column: (m,) array}."""
     with open(folder / THERMO, encoding="ascii") as file:
         names = file.readline().strip().split(",")
-        return dict(zip(names, np.loadtxt(file, delimiter=",", ndmin=2).T, strict=True))
+        columns = np.loadtxt(file, delimiter=",", ndmin=2).T
+    return dict(zip(names, columns, strict=True))
 
 
-def summary(table, atoms):
-    """Means over a run without its first tenth, their standard errors, and the drift of the
-    conserved energy.
+def linear_drift(times: np.ndarray, values: np.ndarray) -> Drift:
+    """Least-squares slope of values over time, its standard error, and the rms about the line.
 
-    table: of `read`; atoms: their number. Standard errors are those of means over ten blocks. Drift
-    in meV/atom/ps. Empty for fewer than twenty rows.
+    The error follows from the means of the residuals over ten blocks, because neighbouring
+    residuals are correlated.
+
+    Parameters
+    ----------
+    times:
+        (m,) times.
+    values:
+        (m,) values, such as the conserved energy.
+
+    """
+    slope, offset = np.polyfit(times, values, 1)
+    residuals = values - slope * times - offset
+    error = _error_of_mean(residuals, fitted=2) / times.std()
+    rms = np.sqrt(np.mean(residuals**2))
+    return Drift(float(slope), float(error), float(rms))
+
+
+def summary(table: Table, atoms: int) -> dict[str, float]:
+    """Means with standard errors, and drift of the conserved energy in meV/atom/ps.
+
+    The first tenth of the run is left out. Standard errors are those of means over ten blocks. The
+    result is empty for fewer than twenty rows.
+
+    Parameters
+    ----------
+    table:
+        Table of the run, see `read`.
+    atoms:
+        Number of atoms.
+
     """
     rows = len(table["step"])
-    late = slice(int(SETTLING * rows), None)
     if rows < 2 * BLOCKS:
         return {}
-    found = {}
+    late = slice(int(EQUILIBRATION * rows), None)
+    results = {}
     for name in ("temperature_K", "pressure_GPa", "volume_A3"):
         if name in table:
-            found[f"mean_{name}"] = float(table[name][late].mean())
-            found[f"error_{name}"] = float(_error(table[name][late]))
+            values = table[name][late]
+            results[f"mean_{name}"] = float(values.mean())
+            results[f"error_{name}"] = float(_error_of_mean(values, fitted=1))
     if "conserved_eV" in table:
-        time, energy = table["time_ps"][late], 1000 * table["conserved_eV"][late] / atoms
-        slope, offset = np.polyfit(time, energy, 1)
-        rest = energy - slope * time - offset
-        error = _error(rest, 2) / time.std()
-        found |= {
-            "drift_meV_per_atom_per_ps": float(slope),
-            "error_drift": float(error),
-            "rms_meV_per_atom": float(np.sqrt(np.mean(rest**2))),
-        }
-    return found
+        # meV per atom
+        energy = 1000 * table["conserved_eV"][late] / atoms
+        drift = linear_drift(table["time_ps"][late], energy)
+        results["drift_meV_per_atom_per_ps"] = drift.slope
+        results["error_drift"] = drift.error
+        results["rms_meV_per_atom"] = drift.rms
+    return results
 
 
-def plot(folder, atoms):
-    """Path of a picture of the table in a folder: energies per atom, temperature and, in a cell,
-    pressure.
+def plot(folder: Path, atoms: int) -> Path:
+    """Path of thermo.png: energies per atom, temperature and, in a cell, pressure over time.
 
-    Raises ValueError where matplotlib is missing.
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    atoms:
+        Number of atoms.
+
+    Raises
+    ------
+    ValueError
+        Matplotlib is not installed.
+
     """
     try:
         from matplotlib.figure import Figure
@@ -95,33 +168,37 @@ def plot(folder, atoms):
             f"{error}"
         ) from None
     table = read(folder)
-    time, per_atom = table["time_ps"], 1000 / atoms
+    time = table["time_ps"]
+    per_atom = 1000 / atoms  # eV to meV per atom
     names = [name for name in ("temperature_K", "pressure_GPa", "volume_A3") if name in table]
     figure = Figure(figsize=(7, 2.2 * (2 + len(names))), layout="constrained")
     first, second, *others = figure.subplots(2 + len(names), 1, sharex=True)
+
+    # Langevin dynamics has no conserved energy
     conserved = "conserved_eV" if "conserved_eV" in table else "total_eV"
-    first.plot(time, per_atom * (table[conserved] - table[conserved][0]), linewidth=0.8)
-    first.set(
-        ylabel=f"{conserved.removesuffix('_eV')} (meV/atom)",
-        title="energies are changes since the start",
-    )
+    change = per_atom * (table[conserved] - table[conserved][0])
+    first.plot(time, change, linewidth=0.8)
+    label = conserved.removesuffix("_eV")
+    first.set(ylabel=f"{label} (meV/atom)", title="energies are changes since the start")
     for name in ("potential", "kinetic"):
-        second.plot(
-            time,
-            per_atom * (table[f"{name}_eV"] - table[f"{name}_eV"][0]),
-            label=name,
-            linewidth=0.8,
-        )
+        energy = table[f"{name}_eV"]
+        second.plot(time, per_atom * (energy - energy[0]), label=name, linewidth=0.8)
     second.set(ylabel="energy (meV/atom)")
     second.legend(loc="upper right", ncols=2)
     for axes, name in zip(others, names, strict=True):
         axes.plot(time, table[name], linewidth=0.8)
-        axes.set(ylabel=" (".join(name.rsplit("_", 1)) + ")")
-    (others or [second])[-1].set(xlabel="time (ps)")
+        quantity, unit = name.rsplit("_", 1)
+        axes.set(ylabel=f"{quantity} ({unit})")
+    last = others[-1] if others else second
+    last.set(xlabel="time (ps)")
     figure.savefig(folder / PICTURE, dpi=130)
     return folder / PICTURE
 
 
-def _error(values, fitted=1):
+def _error_of_mean(values: np.ndarray, fitted: int) -> float:
+    """Standard error of the mean of (m,) values, from the means over blocks.
+
+    fitted: number of parameters that were fitted to the values, 1 for their mean.
+    """
     means = np.array([block.mean() for block in np.array_split(values, BLOCKS)])
-    return np.sqrt(means.var(ddof=fitted) / BLOCKS)
+    return float(np.sqrt(means.var(ddof=fitted) / BLOCKS))
