@@ -1,7 +1,4 @@
-"""Thermal conductivity by phono3py, which is optional.
-
-Those that need it are skipped where it is missing.
-"""
+"""Thermal conductivity with phono3py, which is optional: without it these tests are skipped."""
 
 import json
 import sys

@@ -1,7 +1,4 @@
-"""Phonons.
-
-Laws of force constants, roads that must lead to the same frequencies, files that phonopy reads.
-"""
+"""Phonons: symmetries of force constants, agreement of methods, files that phonopy reads."""
 
 import json
 import subprocess
@@ -58,13 +55,13 @@ def spectrum():
 
 @pytest.fixture(scope="module")
 def folder(spectrum, tmp_path_factory):
-    """What is written of them."""
+    """Folder with the files of these phonons."""
     path = tmp_path_factory.mktemp("copper")
     phonons.write(spectrum, path)
     return path
 
 
-def test_force_constants_obey_their_laws(spectrum):
+def test_force_constants_obey_their_symmetries(spectrum):
     after = spectrum.residuals["after"]
     assert max(after["sum_rule"], after["exchange"]) < 1e-10
     assert after["acoustic"] < 1e-4
@@ -78,7 +75,7 @@ def test_copper_is_stable(spectrum):
     assert report["displaced_supercells"] == 1
 
 
-def test_heat_capacity_is_that_of_dulong_and_petit_in_the_end(spectrum):
+def test_heat_capacity_approaches_that_of_dulong_and_petit(spectrum):
     capacity = spectrum.thermal()["heat_capacity"]
     assert capacity[0] == 0
     assert (
@@ -86,8 +83,8 @@ def test_heat_capacity_is_that_of_dulong_and_petit_in_the_end(spectrum):
     )  # J/K/mol, without the acoustic modes at one of 64 q-points
 
 
-def test_frequencies_are_those_of_pairs_one_by_one(spectrum):
-    """EMT has no `evaluate`; the same displacements with it, and phonopy's own steps."""
+def test_frequencies_do_not_depend_on_batches(spectrum):
+    """EMT has no `evaluate`: the same displacements with and without it."""
 
     class Batched(EMT):
         def evaluate(self, structures, properties):
@@ -196,20 +193,25 @@ def test_second_derivatives_without_symmetry_agree_with_displacements():
     assert np.abs(at_points(shifts) - at_points(exact)).max() < 1e-3
 
 
-def test_a_whole_hessian_serves_as_well_as_its_rows():
+def test_the_full_hessian_gives_the_same_as_its_rows():
     atoms = bulk("Si")
     atoms.calc = PETCalculator(tiny_pet("local", cutoff_function="bump", cutoff=3.0))
     crystals = [phonons.Crystal(atoms, (2, 2, 2)) for _ in range(2)]
-    whole = type("Whole", (), {"hessian": lambda self, atoms: atoms_calc.hessian(atoms)})()
-    atoms_calc = atoms.calc
+
+    class Full:
+        """A calculator whose `hessian` has no argument `of`."""
+
+        def hessian(self, structure):
+            return atoms.calc.hessian(structure)
+
     crystals[0].from_hessian(atoms.calc)
-    crystals[1].from_hessian(whole)
+    crystals[1].from_hessian(Full())
     np.testing.assert_allclose(
         *(crystal.phonopy.force_constants for crystal in crystals), atol=1e-10
     )
 
 
-def test_projection_restores_the_laws():
+def test_projection_restores_the_symmetries():
     crystal = phonons.Crystal(copper(), (2, 2, 2))
     structures = crystal.displaced()
     noise = np.random.default_rng(0).normal(size=(len(structures), 8, 3))
@@ -226,6 +228,25 @@ def test_projection_restores_the_laws():
     assert crystal.residuals()["exchange"] < 1e-10
 
 
+def test_forces_by_three_methods_agree():
+    """Copies with a displaced atom, batches, and one structure at a time."""
+    atoms = bulk("Si")
+    calculator = PETCalculator(tiny_pet("local", cutoff_function="bump", cutoff=3.0))
+    crystal = phonons.Crystal(atoms, (2, 2, 2))
+    structures = crystal.displaced()
+
+    class Single:
+        """The same calculator without its methods for many structures."""
+
+        def get_property(self, name, atoms):
+            return calculator.get_property(name, atoms)
+
+    compute = phonons.force_constants.forces
+    single = compute(Single(), structures)
+    np.testing.assert_allclose(compute(calculator, structures), single, atol=1e-10)
+    np.testing.assert_allclose(compute(calculator, structures, crystal.moves), single, atol=1e-10)
+
+
 def test_supercells_keep_masses_and_moments():
     atoms = copper(cubic=True)
     atoms.set_tags([1, 2, 3, 4])
@@ -236,11 +257,8 @@ def test_supercells_keep_masses_and_moments():
     np.testing.assert_allclose(crystal.phonopy.supercell.masses, crystal.supercell.get_masses())
 
 
-def test_forces_are_of_the_bare_structure():
-    """A constraint of the unit cell, such as that of a relaxation.
-
-    Does not act on displaced supercells.
-    """
+def test_forces_ignore_constraints_of_the_unit_cell():
+    """A constraint of the unit cell does not act on displaced supercells."""
     free, fixed = copper(), copper()
     fixed.set_constraint([FixAtoms([0])])
     found = [phonons.run(atoms, (2, 2, 2), relaxed=False, **SMALL) for atoms in (free, fixed)]
@@ -275,7 +293,7 @@ def test_bad_arguments_are_named(name):
         (Atoms("Cu", cell=3 * [2.0], pbc=True, info={"charge": 1}), "neutral crystal"),
     ],
 )
-def test_what_has_no_phonons_is_refused(atoms, message):
+def test_structures_without_phonons_are_refused(atoms, message):
     atoms.calc = EMT()
     with pytest.raises(ValueError, match=message):
         phonons.run(atoms)

@@ -21,10 +21,7 @@ CARD = Path(__file__).resolve().parent.parent / "calculators/silicon/README.md"
 
 
 class Biased(EMT):
-    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A.
-
-    As those of a model that is not invariant do.
-    """
+    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A, like a model that does."""
 
     def calculate(self, *args, **more):
         super().calculate(*args, **more)
@@ -83,7 +80,7 @@ def test_molecules_relax_without_cell_and_symmetry():
 
 
 @pytest.mark.parametrize("choice", ["cell", "symmetry"])
-def test_what_a_molecule_has_not_is_refused(choice):
+def test_cell_and_symmetry_of_a_molecule_are_refused(choice):
     start = molecule("N2")
     start.calc = EMT()
     with pytest.raises(ValueError, match="where all three directions are periodic"):
@@ -133,9 +130,8 @@ def test_elastic_constants_of_a_cubic_crystal():
     np.testing.assert_allclose(np.diag(c), 3 * [c[0, 0]] + 3 * [c[3, 3]], rtol=1e-5)
     assert abs(found.moduli()["bulk_hill"] - (c[0, 0] + 2 * c[0, 1]) / 3) < 1e-6
     assert found.asymmetry < 0.01
-    assert (
-        abs(state.bulk_modulus / found.moduli()["bulk_hill"] - 1) < 0.005
-    )  # another road to the same number
+    # the same modulus from energies instead of stresses
+    assert abs(state.bulk_modulus / found.moduli()["bulk_hill"] - 1) < 0.005
     assert abs(state.volume / at_rest.get_volume() - 1) < 1e-4
 
 
@@ -149,7 +145,7 @@ def test_moduli_of_an_isotropic_material():
     assert {round(value, 9) for name, value in moduli.items() if "shear" in name} == {shear}
 
 
-def test_an_unstable_crystal_is_called_so():
+def test_an_unstable_crystal_is_recognised():
     assert not phonons.Elasticity(np.diag([1.0, 1, 1, 1, 1, -1]), 0.0, 0.0).stable
 
 

@@ -1,9 +1,10 @@
-"""Phonons, relaxation, elastic constants with any ASE calculator.
+"""Phonons, relaxation, elastic constants and thermal conductivity with any ASE calculator.
 
-`run(atoms, supercell=(2, 2, 2))` relaxes, displaces, projects onto the symmetry of the crystal and
-says which modes are imaginary; `relax`, `elastic`, `equation_of_state` and `conductivity` stand on
-their own. All of them see `Atoms` with a calculator; one that has `evaluate` (a list of Atoms in
-one batch), `displaced_forces` (copies with one atom displaced) or `hessian` is used by these.
+`run(atoms, supercell=(2, 2, 2))` relaxes a crystal, computes its force constants, projects them
+onto the symmetry of the crystal and reports imaginary modes. `relax`, `elastic`,
+`equation_of_state` and `conductivity` can be used separately. All of them take ASE's `Atoms` with a
+calculator. Its methods `evaluate` (a list of Atoms in one batch), `displaced_forces` (copies with
+one displaced atom) and `hessian` are used if it has them.
 """
 
 from .conductivity import Conductivity, conductivity

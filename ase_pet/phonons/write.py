@@ -1,117 +1,134 @@
-"""The folder of a phonon calculation: files that phonopy reads, a report for programs, a plot."""
+"""Files of a phonon calculation: input of phonopy, a report in JSON, a plot."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
 
 from .spectrum import IMAGINARY, Spectrum
 
-PARAMETERS, REPORT, PLOT, STRUCTURE = (
-    "phonopy_params.yaml",
-    "phonons.json",
-    "phonons.png",
-    "structure.extxyz",
-)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PARAMETERS = "phonopy_params.yaml"
+BANDS = "band.yaml"
+DENSITY = "total_dos.dat"
+THERMAL = "thermal_properties.yaml"
+REPORT = "phonons.json"
+PLOT = "phonons.png"
+STRUCTURE = "structure.extxyz"
+FILES = (PARAMETERS, BANDS, DENSITY, THERMAL, REPORT, PLOT, STRUCTURE)
 
 
-def write(spectrum: Spectrum, folder):
-    """List of the files written: phonopy_params.yaml (supercell, displacements, forces, force
-    constants after the
-    projection: `phonopy-load` continues from there), band.yaml, total_dos.dat,
-    thermal_properties.yaml, phonons.json, phonons.png, and the relaxed structure.
+def write(spectrum: Spectrum, folder: Path | str) -> list[Path]:
+    """Paths of the files written.
+
+    phonopy_params.yaml holds supercell, displacements, forces, and the force constants after the
+    projection; `phonopy-load` continues from it. The others are band.yaml, total_dos.dat,
+    thermal_properties.yaml, phonons.json, phonons.png and, after a relaxation, structure.extxyz.
+
+    Parameters
+    ----------
+    spectrum:
+        Spectrum after `compute`.
+    folder:
+        Folder to write to; it is created if needed.
+
     """
-    folder, found = Path(folder), spectrum.phonopy
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    found.save(folder / PARAMETERS, settings={"force_constants": True})
-    found.write_yaml_band_structure(filename=folder / "band.yaml")
-    found.write_total_dos(filename=folder / "total_dos.dat")
-    found.write_yaml_thermal_properties(filename=folder / "thermal_properties.yaml")
-    (folder / REPORT).write_text(json.dumps(spectrum.as_dict(), indent=1) + "\n", encoding="utf-8")
+    phonopy = spectrum.phonopy
+    # phonopy leaves the force constants out by default
+    phonopy.save(folder / PARAMETERS, settings={"force_constants": True})
+    phonopy.write_yaml_band_structure(filename=folder / BANDS)
+    phonopy.write_total_dos(filename=folder / DENSITY)
+    phonopy.write_yaml_thermal_properties(filename=folder / THERMAL)
+    report = json.dumps(spectrum.as_dict(), indent=1) + "\n"
+    (folder / REPORT).write_text(report, encoding="utf-8")
     plot(spectrum, _title(spectrum)).savefig(folder / PLOT, dpi=150)
     if spectrum.relaxation is not None:
         ase.io.write(folder / STRUCTURE, spectrum.relaxation.atoms)
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.name
-        in {
-            PARAMETERS,
-            "band.yaml",
-            "total_dos.dat",
-            "thermal_properties.yaml",
-            REPORT,
-            PLOT,
-            STRUCTURE,
-        }
-    )
+    return sorted(path for path in folder.iterdir() if path.name in FILES)
 
 
-def _title(spectrum):
-    """What crystal this is of, and how it was computed."""
-    facts = spectrum.facts
-    how = (
-        f"displacements of {facts['displacement']:g} A"
-        if "displacement" in facts
-        else "second derivatives"
-    )
-    return (
-        f"{spectrum.crystal.supercell.get_chemical_formula(empirical=True)},"
-        f" {facts['supercell_atoms']} atoms, {how}"
-    )
+def plot(spectrum: Spectrum, title: str = "") -> Figure:
+    """Figure of bands and density of states; imaginary modes are below zero, in red.
 
+    Parameters
+    ----------
+    spectrum:
+        Spectrum after `compute`.
+    title:
+        Title; the number of imaginary modes is added to it.
 
-def plot(spectrum: Spectrum, title=""):
-    """Figure of bands beside the density of states.
-
-    Imaginary modes lie below zero, in red, and come first in the title.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     bands, states = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-    _bands(bands, spectrum.phonopy.band_structure)
-    density = spectrum.phonopy.total_dos
+    _plot_bands(bands, spectrum.phonopy.band_structure)
+    density: Any = spectrum.phonopy.total_dos
     states.plot(density.dos, density.frequency_points, "C0")
     states.set(xlabel="states per THz and cell", xlim=(0, None))
-    low, high = min(0.0, spectrum.frequencies.min()), spectrum.frequencies.max()
-    bands.set_ylim(
-        low - 0.05 * (high - low) * (low < 0), high + 0.05 * (high - low)
-    )  # phonopy's density goes far beyond
+    # the frequency range of phonopy's density of states is much larger than that of the bands
+    frequencies = spectrum.frequencies
+    low = min(0.0, frequencies.min())
+    high = frequencies.max()
+    margin = 0.05 * (high - low)
+    bands.set_ylim(low - margin if low < 0 else low, high + margin)
     modes = spectrum.imaginary()
     if modes:
-        bands.axhspan(modes[0]["frequency"], 0, color="red", alpha=0.1)
-        title = f"{len(modes)} IMAGINARY MODES, lowest {modes[0]['frequency']:.2f} THz. {title}"
-    figure.suptitle(
-        title if modes else f"{title}: no imaginary modes" if title else "no imaginary modes"
-    )
+        lowest = modes[0]["frequency"]
+        bands.axhspan(lowest, 0, color="red", alpha=0.1)
+        title = f"{len(modes)} IMAGINARY MODES, lowest {lowest:.2f} THz. {title}"
+    elif title:
+        title = f"{title}: no imaginary modes"
+    else:
+        title = "no imaginary modes"
+    figure.suptitle(title)
     return figure
 
 
-def _bands(axes, bands):
-    labels, joined = iter(bands.labels or []), True
-    places, names = [], []
-    for k, (distances, frequencies) in enumerate(
-        zip(bands.distances, bands.frequencies, strict=True)
-    ):
+def _title(spectrum: Spectrum) -> str:
+    """Formula, size of the supercell, and how the force constants were computed."""
+    facts = spectrum.facts
+    formula = spectrum.crystal.supercell.get_chemical_formula(empirical=True)
+    method = "second derivatives"
+    if "displacement" in facts:
+        method = f"displacements of {facts['displacement']:g} A"
+    return f"{formula}, {facts['supercell_atoms']} atoms, {method}"
+
+
+def _plot_bands(axes: Any, bands: Any) -> None:
+    """Plot phonopy's bands, and label the special points of their path."""
+    labels = iter(bands.labels or [])
+    ticks: list[float] = []
+    names: list[str] = []
+    joined = True  # whether a line begins at the point where the previous one ends
+    lines = zip(bands.distances, bands.frequencies, bands.path_connections, strict=True)
+    for distances, frequencies, next_is_joined in lines:
+        imaginary = np.where(frequencies < IMAGINARY, frequencies, np.nan)
         axes.plot(distances, frequencies, "C0", lw=1)
-        axes.plot(distances, np.where(frequencies < IMAGINARY, frequencies, np.nan), "red", lw=2)
-        if not places or not joined:
-            _label(places, names, distances[0], next(labels, ""))
-        _label(places, names, distances[-1], next(labels, ""))
-        joined = bands.path_connections[k]
-    axes.set_xticks(places, names)
+        axes.plot(distances, imaginary, "red", lw=2)
+        if not ticks or not joined:
+            _add_tick(ticks, names, distances[0], next(labels, ""))
+        _add_tick(ticks, names, distances[-1], next(labels, ""))
+        joined = next_is_joined
+    axes.set_xticks(ticks, names)
     axes.axhline(0, color="black", lw=0.5)
-    axes.set(ylabel="frequency (THz)", xlim=(places[0], places[-1]))
-    for place in places:
-        axes.axvline(place, color="grey", lw=0.5)
+    axes.set(ylabel="frequency (THz)", xlim=(ticks[0], ticks[-1]))
+    for tick in ticks:
+        axes.axvline(tick, color="grey", lw=0.5)
 
 
-def _label(places, names, place, name):
-    """Add a tick, or join its name to that of the tick at the same place, where the path jumps."""
-    if places and abs(place - places[-1]) < 1e-9:
+def _add_tick(ticks: list[float], names: list[str], position: float, name: str) -> None:
+    """Add a tick; where the path jumps, two points share a position, and their names are joined."""
+    if ticks and abs(position - ticks[-1]) < 1e-9:
         names[-1] = f"{names[-1]}|{name}"
     else:
-        places.append(place)
+        ticks.append(position)
         names.append(name)
