@@ -71,7 +71,7 @@ WRITTEN = {
     "08_vacancy": ["vacancy.json"],
     "09_check_any_calculator": ["checks_emt.html"],
     "10_train_a_potential": ["copper", "copper.extxyz", "copper.toml"],
-    "11_symmetrised_against_plain": ["turned.json", "turned.png"],
+    "11_symmetrised_against_plain": ["rotation.json", "rotation.png"],
 }
 
 needs_silicon = pytest.mark.skipif(
