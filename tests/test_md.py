@@ -62,7 +62,9 @@ def test_a_molecule_starts_without_net_momentum_and_rotation(name):
     ],
 )
 def test_kinetic_energy_is_shared_by_the_degrees_of_freedom(make, count):
-    atoms, rng, energies = make(), np.random.default_rng(1), []
+    atoms = make()
+    rng = np.random.default_rng(1)
+    energies = []
     for _ in range(600):
         md.thermalise(atoms, 300, rng)
         energies.append(atoms.get_kinetic_energy())
@@ -151,7 +153,7 @@ def test_chains_of_a_calculator_without_free_energy_have_no_conserved_energy(tmp
     )
 
 
-def test_langevin_conserves_nothing(tmp_path):
+def test_langevin_has_no_conserved_energy(tmp_path):
     found = run(springs.cube(), tmp_path, ensemble="nvt", time=0.1)
     assert "conserved_eV" not in found.thermo()
     assert found.summary() == {}
@@ -212,18 +214,16 @@ def energies(integrator, steps):
 
 
 def test_one_time_step_is_velocity_verlet():
-    several, plain = dynamics(1, 5.0), dynamics(1, 5.0)
-    plain = VelocityVerlet(plain.atoms, 5.0 * units.fs)
+    several = dynamics(1, 5.0)
+    plain = VelocityVerlet(dynamics(1, 5.0).atoms, 5.0 * units.fs)
     several.run(40)
     plain.run(40)
     assert np.abs(several.atoms.positions - plain.atoms.positions).max() < 1e-10
 
 
-def test_right_forces_in_both_places_are_velocity_verlet_of_the_short_step():
-    several, plain = (
-        dynamics(4, 5.0, springs.Springs),
-        VelocityVerlet(dynamics(1, 5.0).atoms, 5.0 * units.fs),
-    )
+def test_multiple_time_steps_with_equal_forces_are_velocity_verlet():
+    several = dynamics(4, 5.0, springs.Springs)
+    plain = VelocityVerlet(dynamics(1, 5.0).atoms, 5.0 * units.fs)
     several.run(10)
     plain.run(40)
     assert several.get_time() == pytest.approx(plain.get_time())
@@ -231,7 +231,8 @@ def test_right_forces_in_both_places_are_velocity_verlet_of_the_short_step():
 
 
 def test_multiple_time_steps_are_of_second_order():
-    coarse, fine = energies(dynamics(4, 2.0), 100), energies(dynamics(4, 1.0), 200)
+    coarse = energies(dynamics(4, 2.0), 100)
+    fine = energies(dynamics(4, 1.0), 200)
     assert 3.2 < coarse.std() / fine.std() < 4.8
 
 
@@ -245,6 +246,7 @@ def test_linear_drift_of_a_noisy_line_is_within_its_error():
     times = np.linspace(3, 7, 2000)
     noise = np.random.default_rng(2).normal(scale=0.1, size=times.shape)
     drift = md.linear_drift(times, 5 - 0.4 * times + noise)
+    # of least squares with independent noise
     expected_error = 0.1 / np.sqrt(len(times)) / times.std()
     assert abs(drift.slope + 0.4) < 4 * expected_error
     assert 0.3 < drift.error / expected_error < 2
@@ -299,11 +301,9 @@ def test_frames_and_rows(tmp_path):
     found = run(
         copper(), tmp_path, time=0.1, timestep=2.0, interval=20, thermo_interval=25, extxyz=True
     )
-    frames, table, text = (
-        found.frames(),
-        found.thermo(),
-        ase.io.read(tmp_path / "trajectory.extxyz", ":"),
-    )
+    frames = found.frames()
+    table = found.thermo()
+    text = ase.io.read(tmp_path / "trajectory.extxyz", ":")
     assert [frame.info["step"] for frame in frames] == [0, 20, 40]
     assert frames[1].info["time_ps"] == pytest.approx(0.04)
     assert table["step"].tolist() == [0, 25, 50]
@@ -400,7 +400,7 @@ def test_steps_are_reported(tmp_path):
 
 
 class Fails(springs.Springs):
-    """Springs that give something else from the seventh call on."""
+    """Springs with a failure from the seventh call on."""
 
     calls = 0
 
@@ -469,7 +469,7 @@ def test_other_errors_of_a_calculator_pass_through(tmp_path):
     assert (tmp_path / "last_good.traj").exists()
 
 
-def test_a_structure_that_is_refused_leaves_no_trace(tmp_path):
+def test_a_structure_that_is_refused_writes_no_files(tmp_path):
     atoms = argon()
     atoms.positions[1] = atoms.positions[0] + [0.8, 0, 0]
     with pytest.raises(md.UnstableRun, match="step 0: force of"):
@@ -565,7 +565,8 @@ def test_a_full_disk_is_found_before_the_run(tmp_path, monkeypatch):
 
 
 def test_the_space_is_about_what_a_run_takes(tmp_path):
-    atoms, values = copper(2), {"time": 0.1, "interval": 1, "thermo_interval": 1, "extxyz": True}
+    atoms = copper(2)
+    values = {"time": 0.1, "interval": 1, "thermo_interval": 1, "extxyz": True}
     run(atoms, tmp_path, **values)
     written = sum(path.stat().st_size for path in tmp_path.iterdir())
     settings = md.Settings(timestep=5.0, **values)

@@ -29,7 +29,7 @@ class Kill(BaseException):
 
 
 def crystal():
-    """Argon, hot enough for its neighbour list to be made again now and then."""
+    """Argon, hot enough for its neighbour list to be rebuilt during a run."""
     atoms = laws.crystal()
     atoms.calc = laws.lennard_jones()
     return atoms
@@ -100,7 +100,9 @@ def options(kind):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_run_that_is_killed_twice_is_the_same(kind, tmp_path):
-    make, whole, stopped = KINDS[kind][0], tmp_path / "whole", tmp_path / "stopped"
+    make = KINDS[kind][0]
+    whole = tmp_path / "whole"
+    stopped = tmp_path / "stopped"
     run(make, whole, **options(kind))
     for step in (5, 20):
         with pytest.raises(Kill):
@@ -112,7 +114,8 @@ def test_a_run_that_is_killed_twice_is_the_same(kind, tmp_path):
 
 def kill_before(monkeypatch, name, call):
     """Make the n-th call of a function of `os` end the process."""
-    real, calls = getattr(os, name), []
+    real = getattr(os, name)
+    calls = []
 
     def killing(*arguments):
         calls.append(arguments)
@@ -126,7 +129,8 @@ def kill_before(monkeypatch, name, call):
 @pytest.mark.parametrize("call", range(1, 12))
 @pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_a_kill_while_a_state_is_written_loses_nothing(name, call, tmp_path, monkeypatch):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole = tmp_path / "whole"
+    stopped = tmp_path / "stopped"
     run(springs.cube, whole, ensemble="nvt")
     with monkeypatch.context() as patch:
         kill_before(patch, name, call)
@@ -196,7 +200,8 @@ def test_a_full_disk_in_the_run_leaves_what_can_be_continued(tmp_path, monkeypat
 
 
 def full_after(calls):
-    real, done = md.run.__globals__["states"].write, []
+    real = md.run.__globals__["states"].write
+    done = []
 
     def write(*arguments):
         done.append(arguments)
@@ -232,7 +237,8 @@ def test_an_unstable_run_can_be_continued_to_the_same_error(tmp_path):
         "max_temperature": 60,
         "time": 1.0,
     }
-    messages, good = [], []
+    messages = []
+    good = []
     for restart in (False, True):
         with pytest.raises(
             md.UnstableRun, match=r"step \d+: temperature of 6\d.* K, above the limit 60"
@@ -246,7 +252,8 @@ def test_an_unstable_run_can_be_continued_to_the_same_error(tmp_path):
 
 
 def test_pet_after_reset_gives_what_a_new_calculator_gives():
-    used, steps = pet(), np.random.default_rng(0)
+    used = pet()
+    steps = np.random.default_rng(0)
     used.get_forces()
     for _ in range(5):
         used.positions += steps.normal(scale=0.03, size=used.positions.shape)
@@ -332,7 +339,8 @@ def test_a_run_that_lost_its_state_is_not_overwritten(tmp_path):
 
 def test_a_folder_says_how_its_run_began(tmp_path):
     run(with_fixed_atoms, tmp_path, ensemble="nvt")
-    found, begun = md.folders.beginning(tmp_path), with_fixed_atoms()
+    found = md.folders.beginning(tmp_path)
+    begun = with_fixed_atoms()
     assert (found.info, found.calc) == ({}, None)
     assert np.array_equal(found.positions, begun.positions)
     assert np.array_equal(found.constraints[0].index, [0, 5])

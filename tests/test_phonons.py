@@ -259,7 +259,8 @@ def test_supercells_keep_masses_and_moments():
 
 def test_forces_ignore_constraints_of_the_unit_cell():
     """A constraint of the unit cell does not act on displaced supercells."""
-    free, fixed = copper(), copper()
+    free = copper()
+    fixed = copper()
     fixed.set_constraint([FixAtoms([0])])
     found = [phonons.run(atoms, (2, 2, 2), relaxed=False, **SMALL) for atoms in (free, fixed)]
     np.testing.assert_array_equal(at_points(found[0]), at_points(found[1]))

@@ -1,6 +1,6 @@
 """Molecular dynamics with any ASE calculator: NVE, NVT, NPT, multiple time steps, exact restarts.
 
-`run(atoms, folder, ensemble="nvt", temperature=300, time=10)` does a whole run. `Settings` lists
+`run(atoms, folder, ensemble="nvt", temperature=300, time=10)` runs 10 ps at 300 K. `Settings` lists
 the other options.
 """
 

@@ -172,7 +172,7 @@ def _require_same(
     for name in dict.fromkeys([*before, *now]):
         old = before.get(name)
         new = now.get(name)
-        # objects without a text of their own are written with their address, which says nothing
+        # an object without `__repr__` is written with its address, which differs between processes
         addresses = ADDRESS in str(old) and ADDRESS in str(new)
         if name != "time" and old != new and not addresses:
             raise ValueError(

@@ -34,7 +34,7 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
     masses = atoms.get_masses()[:, None]  # (n, 1)
     momenta -= masses * momenta.sum(axis=0) / masses.sum()
     if not atoms.pbc.any():
-        # L = I omega; the pseudo-inverse leaves out the axis of a linear molecule
+        # L = I omega; the pseudo-inverse omits the axis of a linear molecule
         arms = atoms.positions - atoms.get_center_of_mass()
         angular_momentum = np.cross(arms, momenta).sum(axis=0)
         inertia = _inertia(arms, masses)

@@ -74,7 +74,7 @@ class Outputs:
     ) -> None:
         self.folder = folder
         self._text: IO[str] | None = None
-        # the lock on this file is held as long as it is open, which is the whole run
+        # the lock on this file is held until it is closed, at the end of the run
         self._table = (folder / THERMO).open("a+", encoding="ascii")
         try:
             _lock(self._table, folder)

@@ -148,7 +148,7 @@ def run(
     check_space(folder, space(atoms, settings, steps_left))
     dynamics = _prepare_dynamics(atoms, settings, fast, state)
     begin = clock.perf_counter()
-    # the first structure is examined before any file is touched: a bad one leaves no files behind
+    # the first structure is examined before any file is touched: a bad one writes no files
     loop = _Loop(dynamics, settings, on_step, state)
     outputs = Outputs(folder, atoms, settings.extxyz, sizes)
     try:

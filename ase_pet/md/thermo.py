@@ -16,7 +16,7 @@ from .outputs import THERMO
 
 PICTURE = "thermo.png"
 BLOCKS = 10  # of a run, for standard errors
-EQUILIBRATION = 0.1  # fraction of a run that its summary leaves out
+EQUILIBRATION = 0.1  # fraction of a run, omitted from its summary
 
 Table = dict[str, np.ndarray]
 

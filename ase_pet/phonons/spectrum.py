@@ -106,7 +106,7 @@ class Spectrum:
         return sorted(modes, key=lambda mode: mode["frequency"])
 
     def fraction_imaginary(self) -> float:
-        """Fraction of the modes of the whole mesh that are imaginary."""
+        """Fraction of the modes of the mesh that are imaginary."""
         mesh: Any = self.phonopy.mesh
         fractions = (mesh.frequencies < IMAGINARY).mean(1)  # (q,)
         return float(np.average(fractions, weights=mesh.weights))

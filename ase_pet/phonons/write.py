@@ -42,7 +42,7 @@ def write(spectrum: Spectrum, folder: Path | str) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     phonopy = spectrum.phonopy
-    # phonopy leaves the force constants out by default
+    # phonopy does not save the force constants by default
     phonopy.save(folder / PARAMETERS, settings={"force_constants": True})
     phonopy.write_yaml_band_structure(filename=folder / BANDS)
     phonopy.write_total_dos(filename=folder / DENSITY)
