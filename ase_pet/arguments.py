@@ -40,7 +40,7 @@ def check_numbers(skin: Any, batch_atoms: Any, compile: Any) -> None:
     compile:
         Must be "auto" or False.
     """
-    if not isinstance(skin, numbers.Real) or not 0 <= skin < math.inf:
+    if not isinstance(skin, numbers.Real) or not 0 <= float(skin) < math.inf:
         raise ValueError(f"`skin` is {skin!r}: expected a length in A, 0 or more")
     whole = isinstance(batch_atoms, numbers.Integral)
     if batch_atoms is not None and (not whole or batch_atoms < 1):

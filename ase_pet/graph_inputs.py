@@ -93,7 +93,8 @@ class GraphInputs:
         except graph.InvalidStructure as error:
             raise graph.InvalidStructure(where + str(error)) from None
         # one warning for each system, not for each step of a run
-        if close and not np.array_equal(self._warned, structure.numbers):
+        is_new = self._warned is None or not np.array_equal(self._warned, structure.numbers)
+        if close and is_new:
             self._warned = structure.numbers
             warnings.warn(
                 f"{where}atoms closer than in training: {'; '.join(close)}. Results are an"

@@ -41,18 +41,22 @@ class UncertaintyPolicy:
         The policy or the threshold is invalid.
     """
 
+    policy: str
+    threshold: float
+    properties: tuple[str, ...]
+
     def __init__(self, policy: str, threshold: float) -> None:
         # nothing here needs a model: see `check_model`
         if policy not in POLICIES:
             choices = ", ".join(map(repr, POLICIES))
             raise ValueError(f"`uncertainty` is {policy!r}: valid choices are {choices}")
-        if not isinstance(threshold, numbers.Real) or not 0 < threshold < math.inf:
+        if not isinstance(threshold, numbers.Real) or not 0 < float(threshold) < math.inf:
             raise ValueError(
                 f"`uncertainty_threshold` is {threshold!r}: expected an energy in eV above 0"
             )
         self.policy = policy
         self.threshold = float(threshold)
-        self.properties: tuple[str, ...] = () if policy == "off" else PROPERTIES
+        self.properties = () if policy == "off" else PROPERTIES
         self._was_above = False
 
     def check_model(self, model: AtomisticModel) -> None:
