@@ -20,8 +20,8 @@ import original_pet_files as files
 from ase_pet import PETCalculator, graph, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.formats import original_pet
-from ase_pet.layers import cutoff
-from ase_pet.models.original_pet import Model, Settings
+from ase_pet.layers import cutoff, ragged
+from ase_pet.models.original_pet import MessageLayer, Model, Settings
 from conftest import ROOT
 from original_pet_files import SETTINGS, tiny
 from tolerances import TOLERANCES, worst
@@ -247,6 +247,19 @@ def test_energies_are_those_of_the_plain_equations(name):
     for atoms in (ethanol(), slab(), silicon() + Atoms("O", [(20, 20, 20)])):
         found = model(built(atoms, model=model))
         assert worst(found, plain_energies(model, atoms)) < EXACT["derived"]
+
+
+@pytest.mark.parametrize("structure", ["ethanol", "slab", "silicon"])
+@every_setting
+def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
+    """Energies and forces, with edges beyond the cutoff that pad the graph."""
+    model, atoms = tiny(name), STRUCTURES[structure]()
+    fast = evaluated(model, atoms)
+    monkeypatch.setattr(MessageLayer, "fast", False)
+    monkeypatch.setattr(ragged.Attention, "fast", False)
+    plain = evaluated(model, atoms)
+    assert worst(fast.energies, plain.energies) < EXACT["same"]
+    assert worst(fast.forces, plain.forces) < EXACT["same"]
 
 
 # Derivatives

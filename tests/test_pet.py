@@ -481,6 +481,43 @@ def test_conditioning_changes_the_energy(key, values):
 # Fast forms against plain ones
 
 
+def use_plain_equations(monkeypatch):
+    for block in (ragged.Attention, pet.MessageLayer, pet.Combination):
+        monkeypatch.setattr(block, "fast", False)
+
+
+@every_structure
+@every_setting
+def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
+    """Energies and forces, with edges beyond the cutoff that pad the graph."""
+    model, atoms = tiny_pet(name), charged(STRUCTURES[structure]())
+    fast = evaluated(model, atoms)
+    use_plain_equations(monkeypatch)
+    plain = evaluated(model, atoms)
+    assert worst(fast.energies, plain.energies) < EXACT["same"]
+    assert worst(fast.forces, plain.forces) < EXACT["same"]
+
+
+def test_plain_equations_are_what_the_switch_chooses(monkeypatch):
+    """Otherwise the test above would compare a form with itself."""
+    called = []
+    use_plain_equations(monkeypatch)
+    for block in (pet.MessageLayer, pet.Combination):
+        plain = block.plain
+        monkeypatch.setattr(
+            block, "plain", lambda *a, plain=plain, b=block: called.append(b) or plain(*a)
+        )
+    plain_attention = ragged.plain_attention
+    monkeypatch.setattr(
+        ragged,
+        "plain_attention",
+        lambda *a: called.append(ragged.Attention) or plain_attention(*a),
+    )
+    model = tiny_pet()
+    model(built(ethanol(), model=model))
+    assert set(called) == {ragged.Attention, pet.MessageLayer, pet.Combination}
+
+
 @pytest.mark.parametrize("rows", [1, 7, 64])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("trained", [(), ("weight",), ("bias",), ("weight", "bias")], ids=str)
@@ -608,7 +645,11 @@ def test_ragged_attention_is_plain_attention(temperature):
     qkv = torch.randn(
         15, 3 * heads * width, generator=generator, dtype=torch.float64
     ).requires_grad_()
-    found = ragged.attention(qkv, ragged.layout(centre, n_atoms, factors, heads), temperature)
+    found = ragged.attention(
+        qkv, ragged.attention_layout(centre, n_atoms, factors, heads), temperature
+    )
+    layout = ragged.attention_layout(centre, n_atoms, factors, heads)
+    padded = ragged.plain_attention(qkv, layout, temperature)
     expected = torch.zeros_like(found)
     parts = qkv.view(15, 3, heads, width)
     for atom in range(n_atoms):
@@ -618,6 +659,7 @@ def test_ragged_attention_is_plain_attention(temperature):
             0, tokens, plain_attention(*parts[tokens].unbind(1), weights, temperature)
         )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(padded, expected, rtol=1e-12, atol=1e-12)
     for wanted in (qkv, factors):
         ours, plain = (
             torch.autograd.grad(value.sin().sum(), wanted, retain_graph=True)[0]
@@ -633,7 +675,7 @@ def test_derivatives_of_ragged_attention():
     qkv = torch.randn(8, 12, generator=generator, dtype=torch.float64)
 
     def attention(rows, factors):
-        return ragged.attention(rows, ragged.layout(centre, 3, factors, 2), 1.3)
+        return ragged.attention(rows, ragged.attention_layout(centre, 3, factors, 2), 1.3)
 
     inputs = (qkv.requires_grad_(), factors.requires_grad_())
     assert torch.autograd.gradcheck(attention, inputs)
@@ -655,7 +697,9 @@ def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
 
     def derivatives(n_edges):
         rows = qkv[: 3 + n_edges].clone().requires_grad_()
-        out = ragged.attention(rows, ragged.layout(centre[:n_edges], 3, factors[:n_edges], 2))[:6]
+        out = ragged.attention(
+            rows, ragged.attention_layout(centre[:n_edges], 3, factors[:n_edges], 2)
+        )[:6]
         (first,) = torch.autograd.grad(out.sin().sum(), rows, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), rows)
         return out, first, second

@@ -1,4 +1,5 @@
-"""Blocks that models share.
+"""Blocks that several models share.
 
-Cutoff functions, linear maps and norms, attention on ragged neighbourhoods.
+Cutoff functions, attention on ragged neighbourhoods, fast linear maps, uncertainties of the last
+layer, the repulsion of nuclei.
 """

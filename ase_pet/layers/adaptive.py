@@ -1,14 +1,15 @@
-"""Adaptive cutoffs: each atom shrinks its cutoff until about `target` neighbours are left.
+"""Adaptive cutoffs: each atom shrinks its cutoff until about `target` neighbours are within it.
 
-a_i solves n_i(a) = target with the smooth count n_i(r) = sum_j bump(d_ij, r, width) + (a term that
-keeps sparse environments at the full cutoff). Both methods are differentiable in the distances, so
-forces stay exact. Arguments of both: distances (P,) A of the pairs, centre and neighbour (P,) of
-each pair, n_atoms, cutoff A, target number of neighbours, width A. Both return (n_atoms,) cutoffs
-in A. Equations: metatrain PET (BSD-3).
+The cutoff a_i of an atom solves n_i(a_i) = target with a smooth count n_i(r) = sum_j bump(d_ij, r,
+width) + (a term that keeps sparse environments at the full cutoff). Both methods are differentiable
+in the distances, so forces stay exact. Equations: metatrain PET (BSD-3).
 """
+
+from __future__ import annotations
 
 import torch
 
+from ..graph import Graph
 from .cutoff import bump
 
 FIRST_PROBE = 0.5  # A
@@ -16,89 +17,193 @@ PROBES_PER_WIDTH = 4
 NEWTON_STEPS = 10
 
 
-def grid(distances, centre, neighbour, n_atoms, cutoff, target, width):
-    """Mean of probe cutoffs.
+def grid(
+    distances: torch.Tensor,
+    centre: torch.Tensor,
+    neighbour: torch.Tensor,
+    n_atoms: int,
+    cutoff: float,
+    target: float,
+    width: float,
+) -> torch.Tensor:
+    """Cutoffs (n_atoms,) in A: means of probe radii, with a Gaussian weight of their count.
 
-    Weighted by a Gaussian around the one where the count crosses the target.
+    With probes r_k from 0 (k = 0) to the cutoff (k = K), x_k = n(r_k) - target + target (k / K)^3
+    and its slope s_k by central differences,
+
+        a = sum_k r_k softmax_k(-(x_k / s_k)^2 / 2)
+
+    Parameters
+    ----------
+    distances:
+        Distances (P,) of pairs in A.
+    centre, neighbour:
+        Atoms (P,) of each pair.
+    n_atoms:
+        Number of atoms.
+    cutoff:
+        Largest cutoff in A.
+    target:
+        Number of neighbours.
+    width:
+        Width in A over which a neighbour is counted partially.
+
     """
-    step = width / PROBES_PER_WIDTH
-    probes = torch.arange(FIRST_PROBE, cutoff, step, dtype=distances.dtype, device=distances.device)
-    counts = _probe_counts(distances, centre, neighbour, n_atoms, probes, step, width)
-    excess = (
-        counts
-        - target
-        + target * torch.linspace(0, 1, len(probes), dtype=probes.dtype, device=probes.device) ** 3
-    )
-    slope = torch.cat(
-        [
-            excess[:, 1:2] - excess[:, :1],
-            (excess[:, 2:] - excess[:, :-2]) / 2,
-            excess[:, -1:] - excess[:, -2:-1],
-        ],
-        1,
-    )
-    weights = torch.softmax(-0.5 * (excess / slope.abs().clamp_min(1e-12)) ** 2, 1)
+    spacing = width / PROBES_PER_WIDTH
+    dtype = distances.dtype
+    device = distances.device
+    probes = torch.arange(FIRST_PROBE, cutoff, spacing, dtype=dtype, device=device)
+    counts = _probe_counts(distances, centre, neighbour, n_atoms, probes, spacing, width)
+    ramp = torch.linspace(0, 1, len(probes), dtype=dtype, device=device)
+    excess = counts - target + target * ramp**3  # (n_atoms, n_probes)
+    slope = _differences(excess).abs().clamp_min(1e-12)
+    deviation = excess / slope
+    weights = torch.softmax(-0.5 * deviation**2, 1)
     return weights @ probes
 
 
-def _probe_counts(distances, centre, neighbour, n_atoms, probes, step, width):
-    """(n_atoms, n_probes) smooth counts.
+def _differences(values: torch.Tensor) -> torch.Tensor:
+    """Central differences (n, k) along the second dimension, one-sided at both ends."""
+    first = values[:, 1:2] - values[:, :1]
+    middle = (values[:, 2:] - values[:, :-2]) / 2
+    last = values[:, -1:] - values[:, -2:-1]
+    return torch.cat([first, middle, last], 1)
 
-    A pair is partial at four probes only, whole beyond and absent before.
+
+def _probe_counts(
+    distances: torch.Tensor,
+    centre: torch.Tensor,
+    neighbour: torch.Tensor,
+    n_atoms: int,
+    probes: torch.Tensor,
+    spacing: float,
+    width: float,
+) -> torch.Tensor:
+    """Smooth counts (n_atoms, n_probes) of neighbours within each probe radius.
+
+    The weight of a pair is between 0 and 1 at four probes only, 0 at smaller and 1 at larger ones.
     """
     n_probes = len(probes)
-    first = torch.floor((distances.detach() - FIRST_PROBE) / step).long() + 1
-    partial = first[:, None] + torch.arange(PROBES_PER_WIDTH, device=first.device)
-    inside = (partial >= 0) & (partial < n_probes)
-    clamped = partial.clamp(0, n_probes - 1)
-    values = bump(distances[:, None], probes[clamped], width) * inside
-    whole = (first + PROBES_PER_WIDTH).clamp(0, n_probes)
+    fixed = distances.detach()
+    first = torch.floor((fixed - FIRST_PROBE) / spacing)
+    first = first.long() + 1  # (P,) first partial probe
+    following = torch.arange(PROBES_PER_WIDTH, device=first.device)
+    partial = first[:, None] + following  # (P, 4)
+    exists = (partial >= 0) & (partial < n_probes)
+    partial = partial.clamp(0, n_probes - 1)
+    values = bump(distances[:, None], probes[partial], width)  # (P, 4)
+    values = (values * exists).flatten()
+    complete = (first + PROBES_PER_WIDTH).clamp(0, n_probes)  # (P,) first probe with weight 1
+    ones = torch.ones_like(fixed)
     counts = distances.new_zeros(n_atoms * n_probes)
-    starts = distances.new_zeros(n_atoms * (n_probes + 1))
-    ones = torch.ones_like(distances.detach())
+    starts = distances.new_zeros(n_atoms * (n_probes + 1))  # n_probes: the pair is beyond all
     for atom in (centre, neighbour):
-        counts = counts.index_add(
-            0, (atom[:, None] * n_probes + clamped).flatten(), values.flatten()
-        )
-        starts = starts.index_add(0, atom * (n_probes + 1) + whole, ones)
-    return counts.view(n_atoms, n_probes) + starts.view(n_atoms, n_probes + 1)[:, :-1].cumsum(1)
+        count = atom[:, None] * n_probes + partial
+        counts = counts.index_add(0, count.flatten(), values)
+        start = atom * (n_probes + 1) + complete
+        starts = starts.index_add(0, start, ones)
+    starts = starts.view(n_atoms, n_probes + 1)[:, :-1]
+    return counts.view(n_atoms, n_probes) + starts.cumsum(1)
 
 
-def solver(distances, centre, neighbour, n_atoms, cutoff, target, width):
-    """Root of n(r) = target, n(r) = sum_j bump(d_ij, r, width) + target (r / cutoff)^3, by Newton
-    within a bracket.
+def solver(
+    distances: torch.Tensor,
+    centre: torch.Tensor,
+    neighbour: torch.Tensor,
+    n_atoms: int,
+    cutoff: float,
+    target: float,
+    width: float,
+) -> torch.Tensor:
+    """Cutoffs (n_atoms,) in A: roots of n(r) = target by Newton steps within a bracket.
+
+        n(r) = sum_j bump(d_ij, r, width) + target (r / cutoff)^3
 
     The gradient comes from one Newton step on the converged root (implicit function theorem): first
     derivatives are exact, second derivatives with respect to positions are not.
+
+    Parameters
+    ----------
+    distances:
+        Distances (P,) of pairs in A.
+    centre, neighbour:
+        Atoms (P,) of each pair.
+    n_atoms:
+        Number of atoms.
+    cutoff:
+        Largest cutoff in A.
+    target:
+        Number of neighbours.
+    width:
+        Width in A over which a neighbour is counted partially.
+
     """
 
-    def count(r, d):
+    def excess(r: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
         total = target * (r / cutoff) ** 3
         for atom in (centre, neighbour):
             total = total.index_add(0, atom, bump(d, r[atom], width))
-        return total
+        return total - target
+
+    def slope(r: torch.Tensor) -> torch.Tensor:
+        return _count_slope(r, fixed, centre, neighbour, cutoff, target, width)
 
     fixed = distances.detach()
-    low, high = fixed.new_zeros(n_atoms), fixed.new_full((n_atoms,), cutoff)
+    low = fixed.new_zeros(n_atoms)
+    high = fixed.new_full((n_atoms,), cutoff)
     r = fixed.new_full((n_atoms,), cutoff / 2)
     for _ in range(NEWTON_STEPS):
-        excess = count(r, fixed) - target
-        low, high = torch.where(excess <= 0, r, low), torch.where(excess <= 0, high, r)
-        newton = r - excess / _count_slope(r, fixed, centre, neighbour, cutoff, target, width)
-        r = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
-    slope = _count_slope(r, fixed, centre, neighbour, cutoff, target, width)
-    return (r - (count(r, distances) - target) / slope).clamp(cutoff / 16, cutoff)
+        value = excess(r, fixed)
+        is_below = value <= 0
+        low = torch.where(is_below, r, low)
+        high = torch.where(is_below, high, r)
+        newton = r - value / slope(r)
+        in_bracket = (newton >= low) & (newton <= high)
+        r = torch.where(in_bracket, newton, (low + high) / 2)
+    # the value is 0, its derivative with respect to the distances is not
+    r = r - excess(r, distances) / slope(r)
+    return r.clamp(cutoff / 16, cutoff)
 
 
-def _count_slope(r, distances, centre, neighbour, cutoff, target, width):
+def _count_slope(
+    r: torch.Tensor,
+    distances: torch.Tensor,
+    centre: torch.Tensor,
+    neighbour: torch.Tensor,
+    cutoff: float,
+    target: float,
+    width: float,
+) -> torch.Tensor:
+    """Derivative (n_atoms,) of the count of `solver` with respect to r, in 1/A."""
     total = 3 * target * r**2 / cutoff**3
     for atom in (centre, neighbour):
-        x = (distances - (r[atom] - width)) / width
-        active = (x > 1e-6) & (x < 1 - 1e-6)
-        angle = torch.pi * torch.where(active, x, 0.5)
-        slope = torch.pi / (2 * width) / (torch.cosh(1 / torch.tan(angle)) * torch.sin(angle)) ** 2
-        total = total.index_add(0, atom, torch.where(active, slope, 0.0))
+        start = r[atom] - width
+        x = (distances - start) / width
+        is_partial = (x > 1e-6) & (x < 1 - 1e-6)
+        # 0.5 where the slope is 0 keeps the formula finite
+        angle = torch.pi * torch.where(is_partial, x, 0.5)
+        cosh = torch.cosh(1 / torch.tan(angle))
+        denominator = cosh * torch.sin(angle)
+        slope = torch.pi / (2 * width) / denominator**2
+        slope = torch.where(is_partial, slope, 0.0)
+        total = total.index_add(0, atom, slope)
     return total.clamp_min(1e-6)
+
+
+def pair_cutoffs(atom_cutoffs: torch.Tensor, graph: Graph) -> torch.Tensor:
+    """Cutoff (P,) of each pair in A, the mean of the cutoffs of its atoms.
+
+    Parameters
+    ----------
+    atom_cutoffs:
+        Cutoffs (n_atoms,) in A.
+    graph:
+        Structures with P pairs.
+
+    """
+    of_centre = atom_cutoffs.index_select(0, graph.pair_centre)
+    of_neighbour = atom_cutoffs.index_select(0, graph.pair_neighbour)
+    return (of_centre + of_neighbour) / 2
 
 
 METHODS = {"grid": grid, "solver": solver}

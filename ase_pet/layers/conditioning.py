@@ -1,4 +1,6 @@
-"""What all atoms of a structure share: its total charge and spin multiplicity, as vectors."""
+"""Embedding of the total charge and the spin multiplicity of a structure."""
+
+from __future__ import annotations
 
 import torch
 from torch import nn
@@ -7,18 +9,47 @@ from .linear import Embedding, Linear
 
 
 class Conditioning(nn.Module):
-    """(n_structures, d) vectors that tell every atom the total charge and the spin multiplicity."""
+    """Vectors (n_structures, d) of total charge and spin multiplicity, zero before training.
 
-    def __init__(self, d, max_charge, max_spin):
+    Parameters
+    ----------
+    d:
+        Width of the vectors.
+    max_charge:
+        Largest total charge in e, of either sign.
+    max_spin:
+        Largest spin multiplicity 2S+1.
+
+    """
+
+    def __init__(self, d: int, max_charge: int, max_spin: int) -> None:
         super().__init__()
-        self.max_charge, self.max_spin = max_charge, max_spin
-        self.charge_embedding = Embedding(2 * self.max_charge + 1, d)
-        self.spin_multiplicity_embedding = Embedding(self.max_spin, d)
+        self.max_charge = max_charge
+        self.max_spin = max_spin
+        # one vector per charge from -max_charge to max_charge
+        self.charge_embedding = Embedding(2 * max_charge + 1, d)
+        self.spin_multiplicity_embedding = Embedding(max_spin, d)
         self.project = nn.Sequential(Linear(2 * d, d), nn.SiLU(), Linear(d, d))
-        nn.init.zeros_(self.project[2].weight)
-        nn.init.zeros_(self.project[2].bias)
+        output = self.project[2]
+        nn.init.zeros_(output.weight)
+        nn.init.zeros_(output.bias)
 
-    def forward(self, charge, spin):
+    def forward(self, charge: torch.Tensor, spin: torch.Tensor) -> torch.Tensor:
+        """Vectors (n_structures, d).
+
+        Parameters
+        ----------
+        charge:
+            Total charges (n_structures,) in e.
+        spin:
+            Spin multiplicities (n_structures,).
+
+        Raises
+        ------
+        ValueError
+            A charge or a multiplicity is larger than the largest one.
+
+        """
         if (charge.abs() > self.max_charge).any():
             raise ValueError(
                 f"`charge` {charge.tolist()}: the model knows -{self.max_charge} to"
@@ -28,8 +59,7 @@ class Conditioning(nn.Module):
             raise ValueError(
                 f"`spin` {spin.tolist()}: the model knows multiplicities 1 to {self.max_spin}"
             )
-        pair = [
-            self.charge_embedding(charge + self.max_charge),
-            self.spin_multiplicity_embedding(spin - 1),
-        ]
-        return self.project(torch.cat(pair, -1))
+        # rows of the tables start with charge -max_charge and multiplicity 1
+        of_charge = self.charge_embedding(charge + self.max_charge)
+        of_spin = self.spin_multiplicity_embedding(spin - 1)
+        return self.project(torch.cat([of_charge, of_spin], -1))

@@ -1,49 +1,89 @@
 """Cutoff functions: weights in [0, 1] that let an edge leave the neighbourhood smoothly."""
 
+from __future__ import annotations
+
 import torch
 
 
-def bump(distances, cutoff, width):
-    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often
-    differentiable.
+def bump(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) -> torch.Tensor:
+    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely differentiable.
 
     f = (1 + tanh(1 / tan(pi x))) / 2 with x = (d - cutoff + width) / width in (0, 1). As a sigmoid
-    it has no rounding of 1e-16 at the outer end, where softmax could make that large. distances A;
-    cutoff A, a number or one per distance; width A. Source: metatrain PET (BSD-3), equation only.
+    it has no rounding of 1e-16 at the outer end, where softmax could make that large. Source:
+    metatrain PET (BSD-3), equation only.
+
+    Parameters
+    ----------
+    distances:
+        Distances in A.
+    cutoff:
+        Cutoff in A, a number or one per distance.
+    width:
+        Width of the switching region in A.
+
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
     return torch.sigmoid(2 / torch.tan(torch.pi * x))
 
 
-def cosine(distances, cutoff, width):
-    """Weight of each distance: half a cosine wave over the width. Only its first derivative is
-    continuous.
+def cosine(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) -> torch.Tensor:
+    """Weight of each distance: half a cosine wave, with one continuous derivative.
 
     Written as sin^2(pi (cutoff - d) / (2 width)), which keeps its relative precision where the
     weight is small.
+
+    Parameters
+    ----------
+    distances:
+        Distances in A.
+    cutoff:
+        Cutoff in A, a number or one per distance.
+    width:
+        Width of the switching region in A.
+
     """
     return torch.sin(torch.pi / 2 * ((cutoff - distances) / width).clamp(0, 1)) ** 2
 
 
-def step(distances, cutoff, width):
-    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely often
-    differentiable.
+def step(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) -> torch.Tensor:
+    """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely differentiable.
 
     f = (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2 with y = 2 t - 1 and t = (cutoff - d) / width in
     (0, 1), which is a sigmoid of 1 / x - 1 / (1 - x) with x = 1 - t. Source: S. Pozdnyakov and M.
     Ceriotti, arXiv:2305.19302, the symmetrisation protocol; equation only.
+
+    Parameters
+    ----------
+    distances:
+        Distances in A.
+    cutoff:
+        Cutoff in A, a number or one per distance.
+    width:
+        Width of the switching region in A.
+
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
     return torch.sigmoid(1 / x - 1 / (1 - x))
 
 
-def polynomial(distances, cutoff, power=6):
-    """Weight of each distance: 1 at 0, 0 from the cutoff on, with two continuous derivatives there.
+def polynomial(
+    distances: torch.Tensor, cutoff: float | torch.Tensor, power: int = 6
+) -> torch.Tensor:
+    """Weight of each distance: 1 at 0, 0 from the cutoff on, with two continuous derivatives.
 
     f = 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2) with u = d / cutoff and p the
     power, written as (1 - u)^3 sum_{k<p} (k+1)(k+2)/2 u^k, which keeps its relative precision where
-    the weight is small.
-    Source: J. Gasteiger et al., arXiv:2003.03123, equation only.
+    the weight is small. Source: J. Gasteiger et al., arXiv:2003.03123, equation only.
+
+    Parameters
+    ----------
+    distances:
+        Distances in A.
+    cutoff:
+        Cutoff in A, a number or one per distance.
+    power:
+        p, the power of the leading term.
+
     """
     u = (distances / cutoff).clamp(max=1)
     total = torch.zeros_like(u)

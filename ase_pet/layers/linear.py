@@ -7,25 +7,47 @@ Elsewhere, and where the operator is missing or wrong, it is torch.nn.functional
 of any order are exact on every path.
 """
 
+from __future__ import annotations
+
 import functools
 import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-# id of a frozen weight -> (weak reference, stamp, forward, backward); entries go with their
-# weights
-_packed = {}
+# id of a frozen weight -> (weak reference, stamp, packed weight, packed transpose); an entry is
+# removed together with its weight
+_packed: dict[int, tuple] = {}
 
 
-def linear(x, weight, bias=None):
-    """x (rows, k) times weight (m, k) transposed, plus bias (m,)."""
-    if x.dtype != torch.float32 or x.device.type != "cpu" or x.shape[0] == 0 or not _onednn_works():
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Rows x W^T + b, (rows, m).
+
+    Parameters
+    ----------
+    x:
+        Input (rows, k).
+    weight:
+        W (m, k).
+    bias:
+        b (m,), or None for 0.
+
+    """
+    if not _runs_on_onednn(x):
         return functional.linear(x, weight, bias)
     if weight.requires_grad or (bias is not None and bias.requires_grad):
         return _Product.apply(x, weight.t(), bias)
     return _PackedLinear.apply(x, bias, *_pack(weight))
+
+
+def _runs_on_onednn(x: torch.Tensor) -> bool:
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return False
+    # the operators fail on empty tensors
+    return x.shape[0] > 0 and _onednn_works()
 
 
 class _PackedLinear(torch.autograd.Function):
@@ -35,19 +57,17 @@ class _PackedLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, bias, forward_weight, backward_weight):
-        ctx.weights = forward_weight, backward_weight
-        return _onednn(x, forward_weight, bias)
+    def forward(
+        ctx: Any, x: torch.Tensor, bias: torch.Tensor | None, packed: Any, packed_transpose: Any
+    ) -> torch.Tensor:
+        ctx.weights = packed, packed_transpose
+        return _onednn(x, packed, bias)
 
     @staticmethod
-    def backward(ctx, gradient):
-        forward_weight, backward_weight = ctx.weights
-        return (
-            _PackedLinear.apply(gradient.contiguous(), None, backward_weight, forward_weight),
-            None,
-            None,
-            None,
-        )
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+        packed, packed_transpose = ctx.weights
+        to_x = _PackedLinear.apply(gradient.contiguous(), None, packed_transpose, packed)
+        return to_x, None, None, None
 
 
 class _Product(torch.autograd.Function):
@@ -57,25 +77,27 @@ class _Product(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         return _onednn(x, weight.t(), bias)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
         x, weight = ctx.saved_tensors
-        to_x, to_weight, to_bias = ctx.needs_input_grad
-        # The gradient with respect to positions runs through here too, and must not pay for that of
-        # the weights.
-        to_weight = to_weight and _runs(ctx.next_functions[1][0])
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        # the gradient with respect to positions runs through here too, and must not pay for that of
+        # the weights
+        needs_weight = needs_weight and _is_executed(ctx.next_functions[1][0])
         return (
-            _Product.apply(gradient, weight.t(), None) if to_x else None,
-            _transposed_product(x, gradient) if to_weight else None,
-            gradient.sum(0) if to_bias else None,
+            _Product.apply(gradient, weight.t(), None) if needs_x else None,
+            _transposed_product(x, gradient) if needs_weight else None,
+            gradient.sum(0) if needs_bias else None,
         )
 
 
-def _transposed_product(x, y):
+def _transposed_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """x^T y for x (rows, k), y (rows, m).
 
     The operator copies its transposed left side, so that is the narrow one.
@@ -85,50 +107,56 @@ def _transposed_product(x, y):
     return _Product.apply(y.t(), x, None).t()
 
 
-def _runs(node):
-    """Whether the backward pass in progress goes on to this node of the graph."""
-    ask = getattr(torch._C, "_will_engine_execute_node", None)
-    return ask is None or ask(node)
+def _is_executed(node: Any) -> bool:
+    """Whether the backward pass in progress reaches this node of the autograd graph."""
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except AttributeError:  # a torch without this function
+        return True
 
 
-def _onednn(x, weight, bias):
+def _onednn(x: torch.Tensor, weight: Any, bias: torch.Tensor | None) -> torch.Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def _pack(weight):
-    key, stamp = id(weight), _stamp(weight)
+def _pack(weight: torch.Tensor) -> tuple:
+    """Packed weight and packed transpose, computed again if the weight has changed."""
+    key = id(weight)
+    stamp = _stamp(weight)
     entry = _packed.get(key)
+    # an id may be that of another tensor whose memory was freed
     if entry is None or entry[0]() is not weight or entry[1] != stamp:
         reference = weakref.ref(weight, lambda _: _packed.pop(key, None))
-        entry = _packed[key] = (reference, stamp, *_reorder(weight.detach()))
+        packed, packed_transpose = _reorder(weight.detach())
+        entry = (reference, stamp, packed, packed_transpose)
+        _packed[key] = entry
     return entry[2:]
 
 
-def _stamp(parameter):
-    """What changes with the numbers of a parameter.
-
-    Unless they are changed in place through `.data`.
-    """
+def _stamp(parameter: torch.Tensor) -> tuple:
+    """Values that change when a parameter does, unless it is changed in place through `.data`."""
     return parameter.data_ptr(), parameter._version, parameter.dtype
 
 
-def _reorder(weight):
+def _reorder(weight: torch.Tensor) -> tuple:
     pack = torch.ops.mkldnn._reorder_linear_weight
     return pack(weight.contiguous()), pack(weight.t().contiguous())
 
 
 @functools.cache
-def _onednn_works():
+def _onednn_works() -> bool:
     """Whether this torch has the operators and they give the right numbers."""
     generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(5, 7, generator=generator), torch.randn(3, 7, generator=generator)
+    x = torch.randn(5, 7, generator=generator)
+    weight = torch.randn(3, 7, generator=generator)
+    # each way in which this file calls the operators, against torch.matmul
     try:
-        forward, backward = _reorder(weight)
-        y = _onednn(x, forward, None)
+        packed, packed_transpose = _reorder(weight)
+        y = _onednn(x, packed, None)
         pairs = [
             (y, x @ weight.T),
             (_onednn(x, weight, None), x @ weight.T),
-            (_onednn(y, backward, None), y @ weight),
+            (_onednn(y, packed_transpose, None), y @ weight),
             (_onednn(y, weight.t(), None), y @ weight),
             (_onednn(x.t(), y.t(), None), x.t() @ y),
         ]
@@ -137,13 +165,29 @@ def _onednn_works():
     return all(torch.allclose(got, expected, atol=1e-5) for got, expected in pairs)
 
 
-def derived(module, name, parameters, build):
-    """build(), computed once for as long as the parameters are frozen and unchanged.
+def derived(
+    module: nn.Module, name: str, parameters: Iterable[torch.Tensor], build: Callable[[], Any]
+) -> Any:
+    """Result of build(), computed once for as long as the parameters are frozen and unchanged.
 
-    For tensors made from parameters (folded products): in training they are made in each forward
-    pass, so that gradients reach the parameters; in inference they are kept, so that `linear` packs
-    them once.
+    For tensors computed from parameters, such as products of two weights: in training they are
+    computed in each forward pass, so that gradients reach the parameters; in inference they are
+    kept, so that `linear` packs them once.
+
+    Parameters
+    ----------
+    module:
+        Module that the result is kept in.
+    name:
+        Name of the result within the module.
+    parameters:
+        All tensors that the result depends on.
+    build:
+        Function without arguments.
+
     """
+    parameters = tuple(parameters)
+    # in training the result is part of the autograd graph of one step
     if any(parameter.requires_grad for parameter in parameters):
         return build()
     cache = module.__dict__.setdefault("_derived", {})
@@ -155,53 +199,86 @@ def derived(module, name, parameters, build):
 
 
 class Linear(nn.Linear):
-    """Linear map with bias that uses packed weights where it can."""
+    """Linear map that uses packed weights where it can."""
 
-    def reset_parameters(self):
-        if (
-            not self.weight.is_meta
-        ):  # random numbers that nobody sees: making them there imports a compiler, in 0.9 s
+    def reset_parameters(self) -> None:
+        """Draw random weights, unless they are on the device `meta` and have no values.
+
+        Drawing them there imports a compiler, which takes 0.9 s.
+        """
+        if not self.weight.is_meta:
             super().reset_parameters()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (rows, out_features) for x (rows, in_features)."""
         return linear(x, self.weight, self.bias)
 
 
 class Embedding(nn.Embedding):
     """Table of vectors."""
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
+        """Draw random vectors, unless they are on the device `meta` and have no values."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
 
 class SwiGLU(nn.Module):
-    """w_out(v * sigmoid(g)) with v, g = w_in(x); note sigmoid, not SiLU, as the gate."""
+    """w_out(v * sigmoid(g)) with v, g = w_in(x); note sigmoid, not SiLU, as the gate.
 
-    def __init__(self, width, hidden):
+    Parameters
+    ----------
+    width:
+        Width of input and output.
+    hidden:
+        Width of v and g.
+
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.w_in = Linear(width, 2 * hidden)
         self.w_out = Linear(hidden, width)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (rows, width) for x (rows, width)."""
         value, gate = self.w_in(x).chunk(2, dim=-1)
         return self.w_out(value * torch.sigmoid(gate))
 
 
 class SiLU(nn.Module):
-    """w_out(silu(w_in(x)))."""
+    """w_out(silu(w_in(x))).
 
-    def __init__(self, width, hidden):
+    Parameters
+    ----------
+    width:
+        Width of input and output.
+    hidden:
+        Width of the hidden layer.
+
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.w_in = Linear(width, hidden)
         self.w_out = Linear(hidden, width)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (rows, width) for x (rows, width)."""
         return self.w_out(functional.silu(self.w_in(x)))
 
 
-def head(width, hidden):
-    """Two-layer MLP with SiLU after both layers: what a readout sees."""
+def head(width: int, hidden: int) -> nn.Sequential:
+    """Two-layer MLP with SiLU after both layers, whose output is the input of a linear readout.
+
+    Parameters
+    ----------
+    width:
+        Width of tokens.
+    hidden:
+        Width of both layers.
+
+    """
     return nn.Sequential(Linear(width, hidden), nn.SiLU(), Linear(hidden, hidden), nn.SiLU())
 
 

@@ -1,5 +1,6 @@
-"""Uncertainty of a linear readout from the covariance of its features in training (last-layer
-prediction rigidity).
+"""Uncertainty of a linear readout by the last-layer prediction rigidity (LLPR).
+
+It follows from the covariance of the readout's features over the training set.
 
 | symbol | variable |
 |---|---|
@@ -13,56 +14,75 @@ Technol. 5, 045018 (2024), DOI 10.1088/2632-2153/ad805f; of single atoms: S. Cho
 Theory Comput. 2023, DOI 10.1021/acs.jctc.3c00704.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 
-FIRST_REGULARISER, LAST_REGULARISER = 1e-20, 1e16
+FIRST_REGULARISER = 1e-20
+LAST_REGULARISER = 1e16
 
 
 class LastLayer(nn.Module):
-    """Standard deviations and ensemble members from features (rows.
+    """Standard deviations and ensemble members from features of an energy head.
 
-    N_features) of an energy head.
+    Parameters
+    ----------
+    n_features:
+        Number of features F.
+    n_members:
+        Number of members of the ensemble.
+
     """
 
-    def __init__(self, n_features, n_members):
+    def __init__(self, n_features: int, n_members: int) -> None:
         super().__init__()
-        self.register_buffer("factor", torch.eye(n_features))
+        self.register_buffer("factor", torch.eye(n_features))  # (F, F)
         self.register_buffer("multiplier", torch.ones(1))
         self.register_buffer("ensemble", torch.zeros(n_members, n_features))
 
-    def deviation(self, features):
-        """(rows,) standard deviations in eV, float64.
+    def deviation(self, features: torch.Tensor) -> torch.Tensor:
+        """Standard deviations (rows,) in eV, float64, for features (rows, F).
 
         The triangular system is too ill-conditioned for float32.
         """
-        solved = torch.linalg.solve_triangular(
-            self.factor.double(), features.double().T, upper=False
-        )
+        factor = self.factor.double()
+        solved = torch.linalg.solve_triangular(factor, features.double().T, upper=False)
         return self.multiplier.double() * solved.square().sum(0).sqrt()
 
-    def members(self, features):
-        """(rows, n_members) differences in eV of the members of the ensemble from their mean.
+    def members(self, features: torch.Tensor) -> torch.Tensor:
+        """Ensemble members minus their mean, (rows, n_members) in eV, float64.
 
-        Float64.
+        For features (rows, F).
         """
         values = features.double() @ self.ensemble.double().T
         return values - values.mean(-1, keepdim=True)
 
 
-def cholesky(covariance):
-    """Lower Cholesky factor of a covariance (n, n), with the smallest multiple of 1 in powers of
-    ten that allows it.
+def cholesky(covariance: torch.Tensor) -> torch.Tensor:
+    """Lower Cholesky factor (n, n) of a covariance, in its dtype.
 
-    Computed in float64, given in the dtype of the covariance. Raises ValueError where there is
-    none.
+    The smallest power of ten times the unit matrix is added with which it exists. Computed in
+    float64.
+
+    Parameters
+    ----------
+    covariance:
+        Matrix (n, n), symmetric up to rounding.
+
+    Raises
+    ------
+    ValueError
+        There is none with any power.
+
     """
     symmetric = (0.5 * (covariance + covariance.T)).double()
-    one = torch.eye(len(covariance), dtype=torch.float64)
+    unit = torch.eye(len(covariance), dtype=torch.float64)
     regulariser = FIRST_REGULARISER
     while regulariser < LAST_REGULARISER:
-        factor, info = torch.linalg.cholesky_ex(symmetric + regulariser * one)
+        factor, info = torch.linalg.cholesky_ex(symmetric + regulariser * unit)
         if int(info) == 0:
             return factor.to(covariance.dtype)
+        # not positive definite to the rounding of float64
         regulariser *= 10.0
     raise ValueError("a covariance of last-layer features has no Cholesky factor")

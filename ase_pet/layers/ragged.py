@@ -1,11 +1,21 @@
-"""Attention among the neighbours of each atom, stored as flat rows without padding.
+"""Attention among the tokens of each atom, stored as flat rows without padding.
 
-A token array has one row per atom (its central token) followed by one row per directed edge.
-Everything but the attention itself works on these rows; only q k^T, softmax and p v see the padded
-arrangement of T cells per atom.
+A token array has one row per atom, its central token, followed by one row per directed edge. The
+neighbourhood of an atom is its central token and the edges that start at it. Within it, with
+queries q, keys k and values v of width c in each head, temperature T and cutoff factor f of the
+token that is looked at (1 for the central one),
+
+    out = softmax(q k^T / (sqrt(c) T) + log f) v
+
+`plain_attention` is this equation on arrays that are padded to the largest neighbourhood.
+`attention` gives the same numbers faster: padding is a gather in both directions, and the first two
+derivatives are written out.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,191 +23,289 @@ from torch.autograd.function import once_differentiable
 
 from .linear import Linear
 
-HOLE = -1e4  # bias of an empty cell: exp(-1e4) is 0 in every dtype
-# weight of an edge that just leaves: what softmax makes of it must vanish, float32 must hold it
-LEAST = 1e-37
+EMPTY = -1e4  # bias of an empty cell: exp(-1e4) is 0 in every dtype
+# cutoff factor of an edge at the cutoff: its attention must vanish, float32 must hold it
+SMALLEST_FACTOR = 1e-37
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where each token lies in the padded arrangement, one list of indices for each way between the
-    two.
+class AttentionLayout:
+    """Cell of each token in arrays that are padded to T cells per atom.
 
-    qkv (3 n_atoms H T,) row of the (tokens 3 H, c) array for each cell of (3, n_atoms, H, T),
-    qkv_back its inverse; out (n_atoms H T,) row of the (tokens H, c) array for each cell of
-    (n_atoms, H, T), out_back its inverse;
-    real (n_atoms H T, 1): 1 where a cell holds a token, 0 where it is empty;
-    bias (n_atoms, T): log of the cutoff weight of each token, 0 for the central one, -1e4 where
-    there is none.
+    The central token is in the first cell of its atom. Edges with cutoff factor 0 are in no
+    neighbourhood: all of them are assigned to one empty cell, so that their outputs are finite but
+    meaningless.
+
+    Attributes
+    ----------
+    cell:
+        Number (tokens,) of each token's cell, atom T + column.
+    bias:
+        Logarithm (n_atoms, T) of the cutoff factor in each cell, -1e4 in empty ones.
+    n_heads:
+        Number of attention heads H.
+    qkv_rows, qkv_cells:
+        Indices that take queries, keys and values (tokens 3 H, c) to cells (3 n_atoms H T, c), and
+        the indices that take them back.
+    out_rows, out_cells:
+        The same for outputs (tokens H, c) and cells (n_atoms H T, c).
+    occupied:
+        1 in cells (n_atoms H T, 1) with a token, 0 in empty ones.
+
     """
 
-    qkv: torch.Tensor
-    qkv_back: torch.Tensor
-    out: torch.Tensor
-    out_back: torch.Tensor
-    real: torch.Tensor
+    cell: torch.Tensor
     bias: torch.Tensor
     n_heads: int
+    qkv_rows: torch.Tensor
+    qkv_cells: torch.Tensor
+    out_rows: torch.Tensor
+    out_cells: torch.Tensor
+    occupied: torch.Tensor
 
-    def without_central(self):
-        """The layout in which nobody attends to central tokens.
-
-        They keep their rows, whose outputs mean nothing.
-        """
-        return replace(
-            self, bias=torch.cat([torch.full_like(self.bias[:, :1], HOLE), self.bias[:, 1:]], 1)
-        )
+    def without_central(self) -> AttentionLayout:
+        """The layout in which central tokens get no attention; their own outputs are unused."""
+        central = torch.full_like(self.bias[:, :1], EMPTY)
+        return replace(self, bias=torch.cat([central, self.bias[:, 1:]], 1))
 
 
-def layout(centre, n_atoms, weight, n_heads):
-    """Layout of edges with these centres (n_edges,) and cutoff weights (n_edges,).
+def attention_layout(
+    centre: torch.Tensor, n_atoms: int, cutoff_factor: torch.Tensor, n_heads: int
+) -> AttentionLayout:
+    """Layout of the tokens of n_atoms atoms and their directed edges.
 
-    An edge of weight 0 is in nobody's neighbourhood: its token belongs to some empty cell, where
-    nothing acts on it and it acts on nothing.
+    Parameters
+    ----------
+    centre:
+        Atom (n_edges,) at which each edge starts.
+    n_atoms:
+        Number of atoms.
+    cutoff_factor:
+        Cutoff factor (n_edges,) of each edge.
+    n_heads:
+        Number of attention heads.
+
     """
+    edge = torch.nonzero(cutoff_factor.detach())[:, 0]  # (K,) edges within the cutoff
+    counts, position = _positions(centre[edge], n_atoms)
+    fewest = int(counts.min())
+    most = int(counts.max())
+    # edges beyond the cutoff need one empty cell, which is missing if all atoms have as many edges
+    width = 1 + most + int(fewest == most and len(edge) < len(centre))
+    n_cells = n_atoms * width
 
-    def count(n):
-        return torch.arange(n, device=centre.device)
+    atoms = torch.arange(n_atoms, device=centre.device)
+    token = torch.cat([atoms, n_atoms + edge])  # (n_atoms + K,) tokens in neighbourhoods
+    atom = torch.cat([atoms, centre[edge]])
+    column = torch.cat([torch.zeros_like(atoms), position + 1])
+    occupied_cell = atom * width + column
+    empty_cell = int(counts.argmin()) * width + fewest + 1
+    cell = occupied_cell.new_full((n_atoms + len(centre),), empty_cell)
+    cell = cell.index_copy_(0, token, occupied_cell)
 
-    edge = torch.nonzero(weight.detach())[:, 0]
-    counts, slot = _slots(centre[edge], n_atoms)
-    least, most = int(counts.min()), int(counts.max())
-    width = (
-        1 + most + int(least == most and len(edge) < len(centre))
-    )  # of T cells, one is empty where edges need it
-    atom, slot = (
-        torch.cat([count(n_atoms), centre[edge]]),
-        torch.cat([count(n_atoms) * 0, slot + 1]),
-    )
-    token, cell, n_cells = (
-        torch.cat([count(n_atoms), n_atoms + edge]),
-        atom * width + slot,
-        n_atoms * width,
-    )
-    tokens = cell.new_zeros(n_cells).index_copy_(0, cell, token).view(n_atoms, 1, width)
-    real = weight.new_zeros(n_cells).index_fill_(0, cell, 1.0).view(n_atoms, 1, width)
-    log_weight = torch.cat(
-        [weight.new_zeros(n_atoms), weight.index_select(0, edge).clamp_min(LEAST).log()]
-    )
-    bias = weight.new_full((n_cells,), HOLE).index_copy(0, cell, log_weight)
-    empty = int(counts.argmin()) * n_heads * width + 1 + least
-    out_back = cell.new_full((n_atoms + len(centre),), empty).index_copy_(
-        0, token, atom * n_heads * width + slot
-    )
-    out_back = out_back[:, None] + count(n_heads) * width  # (tokens, H)
-    head, part = count(n_heads)[:, None], count(3)[:, None, None, None]
-    return Layout(
-        qkv=((tokens * 3 + part) * n_heads + head).flatten(),
-        qkv_back=(out_back[:, None] + count(3)[:, None] * n_heads * n_cells).flatten(),
-        out=(tokens * n_heads + head).flatten(),
-        out_back=out_back.flatten(),
-        real=real.expand(n_atoms, n_heads, width).reshape(-1, 1),
+    log_factor = cutoff_factor.index_select(0, edge)
+    log_factor = log_factor.clamp_min(SMALLEST_FACTOR).log()
+    log_factor = torch.cat([cutoff_factor.new_zeros(n_atoms), log_factor])
+    bias = cutoff_factor.new_full((n_cells,), EMPTY)
+    bias = bias.index_copy(0, occupied_cell, log_factor)
+    occupied = cutoff_factor.new_zeros(n_cells)
+    occupied = occupied.index_fill_(0, occupied_cell, 1.0)
+    occupied = occupied.view(n_atoms, 1, width).expand(n_atoms, n_heads, width)
+
+    # empty cells get a copy of token 0, which has no effect
+    token_in_cell = cell.new_zeros(n_cells).index_copy_(0, occupied_cell, token)
+    rows = token_in_cell.view(n_atoms, 1, width)
+    head = torch.arange(n_heads, device=centre.device)
+    part = torch.arange(3, device=centre.device)  # q, k, v
+    qkv_rows = (rows * 3 + part[:, None, None, None]) * n_heads + head[:, None]  # (3, n, H, T)
+    out_rows = rows * n_heads + head[:, None]  # (n_atoms, H, T)
+    first_head = cell + cell // width * ((n_heads - 1) * width)
+    out_cells = first_head[:, None] + head * width  # (tokens, H)
+    qkv_cells = out_cells[:, None] + part[:, None] * (n_heads * n_cells)  # (tokens, 3, H)
+    return AttentionLayout(
+        cell=cell,
         bias=bias.view(n_atoms, width),
         n_heads=n_heads,
+        qkv_rows=qkv_rows.flatten(),
+        qkv_cells=qkv_cells.flatten(),
+        out_rows=out_rows.flatten(),
+        out_cells=out_cells.flatten(),
+        occupied=occupied.reshape(-1, 1),
     )
 
 
-def _slots(centre, n_atoms):
-    """Number of edges of each atom, and the place of each edge among those of its centre."""
+def _positions(centre: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Number (n_atoms,) of edges of each atom, and position (n_edges,) of each edge among them."""
     counts = torch.bincount(centre, minlength=n_atoms)
     order = torch.argsort(centre, stable=True)
-    slot = torch.empty_like(centre)
-    slot[order] = (
-        torch.arange(len(centre), device=centre.device) - (counts.cumsum(0) - counts)[centre[order]]
-    )
-    return counts, slot
+    first = counts.cumsum(0) - counts  # of each atom, in the sorted list
+    rank = torch.arange(len(centre), device=centre.device)
+    position = torch.empty_like(centre)
+    position[order] = rank - first[centre[order]]
+    return counts, position
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens (n, d) within neighbourhoods.
+    """Multi-head attention of tokens (n_tokens, d) within neighbourhoods.
 
-    Each key weighted by its cutoff factor.
+    Parameters
+    ----------
+    d:
+        Width of tokens.
+    n_heads:
+        Number of heads H, of width c = d / H each.
+    temperature:
+        Number that scores are divided by, in addition to sqrt(c).
+
     """
 
-    def __init__(self, d, n_heads, temperature):
+    fast = True  # False: `plain_attention`, for comparison
+
+    def __init__(self, d: int, n_heads: int, temperature: float) -> None:
         super().__init__()
-        self.n_heads, self.temperature = n_heads, temperature
+        self.n_heads = n_heads
+        self.temperature = temperature
         self.input_linear = Linear(d, 3 * d)
         self.output_linear = Linear(d, d)
 
-    def forward(self, tokens, where):
-        return self.output_linear(attention(self.input_linear(tokens), where, self.temperature))
+    def forward(self, tokens: torch.Tensor, layout: AttentionLayout) -> torch.Tensor:
+        """Outputs (n_tokens, d) for tokens (n_tokens, d) in the cells of a layout."""
+        attend = attention if self.fast else plain_attention
+        out = attend(self.input_linear(tokens), layout, self.temperature)
+        return self.output_linear(out)
 
 
-def attention(qkv, where, temperature=1.0):
-    """(tokens, d) outputs of softmax(q k^T / (sqrt(c) temperature) + log f) v within each
-    neighbourhood.
+def plain_attention(
+    qkv: torch.Tensor, layout: AttentionLayout, temperature: float = 1.0
+) -> torch.Tensor:
+    """Outputs (n_tokens, d) of softmax(q k^T / (sqrt(c) temperature) + log f) v, padded.
 
-    qkv (tokens, 3 d) in the order q, k, v, each of H heads of width c; where: Layout.
+    Parameters
+    ----------
+    qkv:
+        Queries, keys and values (n_tokens, 3 d), each of H heads of width c.
+    layout:
+        Cell of each token, and log f.
+    temperature:
+        Number that scores are divided by.
+
     """
-    n_atoms, width = where.bias.shape
-    c = qkv.shape[1] // (3 * where.n_heads)
-    # Empty cells hold a copy of some token: their weight is 0, and as queries nobody reads them.
-    cells = _Pad.apply(qkv.view(-1, c), where.qkv, where.qkv_back, None)
-    cells = cells.view(3, n_atoms * where.n_heads, width, c)
-    out = _Attention.apply(cells, where.bias, 1 / (c**0.5 * temperature))
-    out = _Unpad.apply(out.view(-1, c), where.out, where.out_back, where.real)
-    return out.view(qkv.shape[0], -1)
+    n_atoms, width = layout.bias.shape
+    n_cells = n_atoms * width
+    cells = qkv.new_zeros(n_cells, qkv.shape[1])
+    cells = cells.index_copy(0, layout.cell, qkv)
+    cells = cells.view(n_atoms, width, 3, layout.n_heads, -1)
+    q, k, v = cells.permute(2, 0, 3, 1, 4)  # (n_atoms, H, T, c) each
+    c = q.shape[-1]
+    scale = 1 / (c**0.5 * temperature)
+    log_factor = layout.bias[:, None, None]  # (n_atoms, 1, 1, T), of the token that is looked at
+    weights = torch.softmax(scale * q @ k.mT + log_factor, -1)  # (n_atoms, H, T, T)
+    out = weights @ v
+    out = out.transpose(1, 2)  # (n_atoms, T, H, c)
+    out = out.reshape(n_cells, -1)  # (n_atoms T, d)
+    return out[layout.cell]
 
 
-class _Pad(torch.autograd.Function):
-    """Rows into cells, times `real`.
+def attention(qkv: torch.Tensor, layout: AttentionLayout, temperature: float = 1.0) -> torch.Tensor:
+    """Outputs (n_tokens, d) of `plain_attention`, faster.
 
-    The transpose is a gather too, which is much faster than a scatter.
+    Parameters
+    ----------
+    qkv:
+        Queries, keys and values (n_tokens, 3 d), each of H heads of width c.
+    layout:
+        Cell of each token, and log f.
+    temperature:
+        Number that scores are divided by.
+
+    """
+    n_tokens = qkv.shape[0]
+    n_atoms, width = layout.bias.shape
+    n_heads = layout.n_heads
+    c = qkv.shape[1] // (3 * n_heads)
+    scale = 1 / (c**0.5 * temperature)
+    # empty cells hold a copy of some token: their attention weight is 0, their outputs are unused
+    qkv = qkv.view(-1, c)  # (n_tokens 3 H, c)
+    cells = _ToCells.apply(qkv, layout.qkv_rows, layout.qkv_cells, None)
+    cells = cells.view(3, n_atoms * n_heads, width, c)
+    out = _Attention.apply(cells, layout.bias, scale)  # (n_atoms H, T, c)
+    out = out.view(-1, c)
+    out = _ToRows.apply(out, layout.out_rows, layout.out_cells, layout.occupied)
+    return out.view(n_tokens, -1)  # (n_tokens, d)
+
+
+class _ToCells(torch.autograd.Function):
+    """Rows in their cells, times `occupied`.
+
+    The transpose, `_ToRows`, is a gather too, which is much faster than a scatter.
     """
 
     @staticmethod
-    def forward(ctx, rows, index, back, real):
-        ctx.save_for_backward(index, back, real)
-        cells = rows.index_select(0, index)
-        return cells if real is None else cells.mul_(real)
+    def forward(
+        ctx: Any,
+        rows: torch.Tensor,
+        row_of_cell: torch.Tensor,
+        cell_of_row: torch.Tensor,
+        occupied: torch.Tensor | None,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(row_of_cell, cell_of_row, occupied)
+        cells = rows.index_select(0, row_of_cell)
+        return cells if occupied is None else cells.mul_(occupied)
 
     @staticmethod
-    def backward(ctx, gradient):
-        return _Unpad.apply(gradient, *ctx.saved_tensors), None, None, None
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+        return _ToRows.apply(gradient, *ctx.saved_tensors), None, None, None
 
 
-class _Unpad(torch.autograd.Function):
-    """Rows out of their cells; the transpose of _Pad."""
-
-    @staticmethod
-    def forward(ctx, cells, index, back, real):
-        ctx.save_for_backward(index, back, real)
-        return cells.index_select(0, back)
+class _ToRows(torch.autograd.Function):
+    """Rows from their cells; the transpose of `_ToCells`."""
 
     @staticmethod
-    def backward(ctx, gradient):
-        return _Pad.apply(gradient, *ctx.saved_tensors), None, None, None
+    def forward(
+        ctx: Any,
+        cells: torch.Tensor,
+        row_of_cell: torch.Tensor,
+        cell_of_row: torch.Tensor,
+        occupied: torch.Tensor | None,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(row_of_cell, cell_of_row, occupied)
+        return cells.index_select(0, cell_of_row)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+        return _ToCells.apply(gradient, *ctx.saved_tensors), None, None, None
 
 
 class _Attention(torch.autograd.Function):
-    """o = p v, p = softmax(s), s = scale q k^T + bias, for qkv (3, n_atoms H, T.
+    """o = p v with p = softmax(s), s = scale q k^T + bias.
 
-    C) and bias (n_atoms, T).
+    qkv (3, n_atoms H, T, c), bias (n_atoms, T), o (n_atoms H, T, c).
     """
 
     @staticmethod
-    def forward(ctx, qkv, bias, scale):
+    def forward(ctx: Any, qkv: torch.Tensor, bias: torch.Tensor, scale: float) -> torch.Tensor:
         q, k, v = qkv
-        heads = q.shape[0] // bias.shape[0]
-        per_head = bias[:, None, None].expand(-1, heads, 1, -1).reshape(-1, 1, bias.shape[1])
-        p = torch.softmax(torch.baddbmm(per_head, q, k.mT, alpha=scale), -1)
+        n_atoms, width = bias.shape
+        n_heads = q.shape[0] // n_atoms
+        bias_per_head = bias[:, None, None].expand(-1, n_heads, 1, -1)
+        bias_per_head = bias_per_head.reshape(-1, 1, width)  # (n_atoms H, 1, T)
+        scores = torch.baddbmm(bias_per_head, q, k.mT, alpha=scale)  # (n_atoms H, T, T)
+        p = torch.softmax(scores, -1)
         ctx.save_for_backward(qkv, bias, p)
         ctx.scale = scale
         return torch.bmm(p, v)
 
     @staticmethod
-    def backward(ctx, gradient):
-        return (
-            *_AttentionGradient.apply(
-                gradient, *ctx.saved_tensors, ctx.scale, ctx.needs_input_grad[1]
-            ),
-            None,
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+        with_bias = ctx.needs_input_grad[1]
+        to_qkv, to_bias = _AttentionGradient.apply(
+            gradient, *ctx.saved_tensors, ctx.scale, with_bias
         )
+        return to_qkv, to_bias, None
 
 
 class _AttentionGradient(torch.autograd.Function):
-    """Gradients of _Attention with respect to qkv and bias, for the gradient g of o.
+    """Gradients of `_Attention` with respect to qkv and bias, for the gradient g of o.
 
     dv = p^T g, ds = p (g v^T - rowsum(p g v^T)), dq = scale ds k, dk = scale ds^T q, dbias = sum of
     ds over queries and heads. Its own derivative is written out because it takes a third of the
@@ -206,45 +314,69 @@ class _AttentionGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, g, qkv, bias, p, scale, with_bias):
+    def forward(
+        ctx: Any,
+        g: torch.Tensor,
+        qkv: torch.Tensor,
+        bias: torch.Tensor,
+        p: torch.Tensor,
+        scale: float,
+        with_bias: bool,
+    ) -> tuple:
         q, k, v = qkv
-        ds = _through_softmax(torch.bmm(g, v.mT), p)
+        ds = _softmax_gradient(torch.bmm(g, v.mT), p)  # (n_atoms H, T, T)
         ctx.save_for_backward(g, qkv, p, ds)
-        ctx.scale, ctx.shape = scale, bias.shape
+        ctx.scale = scale
+        ctx.bias_shape = bias.shape
         to_qkv = torch.empty_like(qkv)
-        torch.bmm(ds, k, out=to_qkv[0]).mul_(scale)
-        torch.bmm(ds.mT, q, out=to_qkv[1]).mul_(scale)
-        torch.bmm(p.mT, g, out=to_qkv[2])
-        return to_qkv, _sum_of_queries(ds, bias.shape) if with_bias else None
+        dq, dk, dv = to_qkv
+        torch.bmm(ds, k, out=dq).mul_(scale)
+        torch.bmm(ds.mT, q, out=dk).mul_(scale)
+        torch.bmm(p.mT, g, out=dv)
+        if not with_bias:
+            return to_qkv, None
+        return to_qkv, _sum_over_queries(ds, bias.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, to_qkv, to_bias):
-        """With t_x the derivative of the loss with respect to x.
+    def backward(ctx: Any, to_qkv: torch.Tensor, to_bias: torch.Tensor | None) -> tuple:
+        """Gradients with respect to g, qkv and bias, by the chain rule backwards.
 
-        T_ds first, then g v^T (t_dp), then s.
+        t_x is the derivative of the loss with respect to x: first that of ds, then those of dp = g
+        v^T and of s.
         """
-        g, (q, k, v), p, ds = ctx.saved_tensors
-        scale, (tq, tk, tv) = ctx.scale, to_qkv
-        t_ds = torch.bmm(tq, k.mT).baddbmm_(q, tk.mT).mul_(scale)
+        g, qkv, p, ds = ctx.saved_tensors
+        q, k, v = qkv
+        tq, tk, tv = to_qkv
+        scale = ctx.scale
+        # all of these are (n_atoms H, T, T)
+        t_ds = torch.bmm(tq, k.mT)
+        t_ds = t_ds.baddbmm_(q, tk.mT).mul_(scale)
         if to_bias is not None:
-            t_ds.view(len(to_bias), -1, *t_ds.shape[1:]).add_(to_bias[:, None, None])
-        t_ds -= (p * t_ds).sum(-1, keepdim=True)
+            per_head = t_ds.view(len(to_bias), -1, *t_ds.shape[1:])  # (n_atoms, H, T, T)
+            per_head.add_(to_bias[:, None, None])
+        weighted = p * t_ds
+        t_ds -= weighted.sum(-1, keepdim=True)
         t_dp = p * t_ds
-        ts = t_ds.mul_(ds).addcmul_(p, torch.bmm(g, tv.mT))
-        ts.addcmul_(p, ts.sum(-1, keepdim=True), value=-1)
-        t_qkv = torch.empty_like(to_qkv)
-        torch.bmm(ds, tk, out=t_qkv[0]).baddbmm_(ts, k).mul_(scale)
-        torch.bmm(ds.mT, tq, out=t_qkv[1]).baddbmm_(ts.mT, q).mul_(scale)
+        t_p = torch.bmm(g, tv.mT)
+        ts = t_ds.mul_(ds).addcmul_(p, t_p)
+        ts_sum = ts.sum(-1, keepdim=True)
+        ts.addcmul_(p, ts_sum, value=-1)
+        t_qkv = torch.empty_like(to_qkv)  # (3, n_atoms H, T, c)
+        torch.bmm(ds, tk, out=t_qkv[0])
+        t_qkv[0].baddbmm_(ts, k).mul_(scale)
+        torch.bmm(ds.mT, tq, out=t_qkv[1])
+        t_qkv[1].baddbmm_(ts.mT, q).mul_(scale)
         torch.bmm(t_dp.mT, g, out=t_qkv[2])
         t_g = torch.bmm(p, tv).baddbmm_(t_dp, v)
-        return t_g, t_qkv, _sum_of_queries(ts, ctx.shape), None, None, None
+        return t_g, t_qkv, _sum_over_queries(ts, ctx.bias_shape), None, None, None
 
 
-def _through_softmax(gradient, p):
+def _softmax_gradient(gradient: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """Gradient (..., T, T) of the scores from that of their softmax p."""
     return torch.ops.aten._softmax_backward_data(gradient, p, -1, p.dtype)
 
 
-def _sum_of_queries(scores, shape):
-    """(n_atoms, T) from (n_atoms H, T, T)."""
+def _sum_over_queries(scores: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Sums (n_atoms, T) over heads and queries of (n_atoms H, T, T)."""
     return scores.view(shape[0], -1, shape[1]).sum(1)

@@ -1,161 +1,122 @@
-"""Ziegler-Biersack-Littmark repulsion of screened nuclei.
+"""Ziegler-Biersack-Littmark (ZBL) repulsion of screened nuclei.
 
-Switched off where covalent spheres stop touching.
+It is switched off at the distance where the covalent spheres of two atoms touch.
 """
 
+from __future__ import annotations
+
 import torch
+from ase.data import covalent_radii  # a table, not an engine
+
+from ..graph import Graph
 
 # screening function phi(x) = sum_k c_k exp(-d_k x)
 _C = (0.18175, 0.50986, 0.28022, 0.02817)
 _D = (3.19980, 0.94229, 0.40290, 0.20162)
-COULOMB = 14.399645478425668  # e^2 / (4 pi eps0) in eV A
+# e^2 / (4 pi eps0) in eV A, CODATA 2018; ase.units has CODATA 2014, 14.399645351950548
+COULOMB = 14.399645478425668
 SCREENING = 0.46850  # A
-# covalent radii in A by atomic number, to curium; from B. Cordero et al., Dalton Trans. 2832 (2008)
-RADII = (
-    0.2,
-    0.31,
-    0.28,
-    1.28,
-    0.96,
-    0.84,
-    0.76,
-    0.71,
-    0.66,
-    0.57,
-    0.58,
-    1.66,
-    1.41,
-    1.21,
-    1.11,
-    1.07,
-    1.05,
-    1.02,
-    1.06,
-    2.03,
-    1.76,
-    1.7,
-    1.6,
-    1.53,
-    1.39,
-    1.39,
-    1.32,
-    1.26,
-    1.24,
-    1.32,
-    1.22,
-    1.22,
-    1.2,
-    1.19,
-    1.2,
-    1.2,
-    1.16,
-    2.2,
-    1.95,
-    1.9,
-    1.75,
-    1.64,
-    1.54,
-    1.47,
-    1.46,
-    1.42,
-    1.39,
-    1.45,
-    1.44,
-    1.42,
-    1.39,
-    1.39,
-    1.38,
-    1.39,
-    1.4,
-    2.44,
-    2.15,
-    2.07,
-    2.04,
-    2.03,
-    2.01,
-    1.99,
-    1.98,
-    1.98,
-    1.96,
-    1.94,
-    1.92,
-    1.92,
-    1.89,
-    1.9,
-    1.87,
-    1.87,
-    1.75,
-    1.7,
-    1.62,
-    1.51,
-    1.44,
-    1.41,
-    1.36,
-    1.36,
-    1.32,
-    1.45,
-    1.46,
-    1.48,
-    1.4,
-    1.5,
-    1.5,
-    2.6,
-    2.21,
-    2.15,
-    2.06,
-    2,
-    1.96,
-    1.9,
-    1.87,
-    1.8,
-    1.69,
-)
+HEAVIEST = 96  # curium, the last element that B. Cordero et al. give a radius of
+# covalent radii in A by atomic number; from B. Cordero et al., Dalton Trans. 2832 (2008)
+RADII = tuple(covalent_radii[: HEAVIEST + 1].tolist())
 
 
-def _screened(z_i, z_j, r):
-    """Energy and its first two derivatives at r, for the switching polynomial and the energy
-    itself.
+def _screened(
+    z_i: torch.Tensor, z_j: torch.Tensor, r: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Screened Coulomb energy (P,) in eV, and its first two derivatives at r (P,) in A.
 
-    Screening length and prefactor are rounded to float32, as the public implementation rounds them
-    (1e-8 of the energy).
+    E(r) = k z_i z_j phi(r / a) / r with a = 0.4685 A / (z_i^0.23 + z_j^0.23). Screening length and
+    prefactor are rounded to float32, as in the public implementation (1e-8 of the energy).
     """
-    length = (SCREENING / (z_i.float() ** 0.23 + z_j.float() ** 0.23)).to(r.dtype)
-    rates = [d / length for d in _D]
-    prefactor = (COULOMB * z_i.float() * z_j.float()).to(r.dtype)
-    terms = [c * torch.exp(-rate * r) for c, rate in zip(_C, rates, strict=True)]
-    phi = sum(terms)
-    phi1 = sum(-rate * term for rate, term in zip(rates, terms, strict=True))
-    phi2 = sum(rate * rate * term for rate, term in zip(rates, terms, strict=True))
+    z_i = z_i.float()
+    z_j = z_j.float()
+    length = SCREENING / (z_i**0.23 + z_j**0.23)
+    length = length.to(r.dtype)
+    prefactor = COULOMB * z_i * z_j
+    prefactor = prefactor.to(r.dtype)
+    phi, phi1, phi2 = _screening(r, length)
+    # derivatives of phi / r
+    slope = phi1 / r - phi / r**2
+    curvature = phi2 / r
+    curvature = curvature - 2 * phi1 / r**2
+    curvature = curvature + 2 * phi / r**3
     energy = prefactor * phi / r
-    first = prefactor * (phi1 / r - phi / r**2)
-    second = prefactor * (phi2 / r - 2 * phi1 / r**2 + 2 * phi / r**3)
-    return energy, first, second
+    return energy, prefactor * slope, prefactor * curvature
 
 
-def zbl(z_i, z_j, distances, radius_i, radius_j):
-    """(P,) energies in eV of pairs at these distances (A).
+def _screening(
+    r: torch.Tensor, length: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """phi(r / length) and its first two derivatives with respect to r, each (P,)."""
+    phi = torch.zeros_like(r)
+    slope = torch.zeros_like(r)
+    curvature = torch.zeros_like(r)
+    for c, d in zip(_C, _D, strict=True):
+        rate = d / length
+        term = c * torch.exp(-rate * r)  # each derivative multiplies it by -rate
+        phi = phi + term
+        slope = slope - rate * term
+        curvature = curvature + rate * rate * term
+    return phi, slope, curvature
 
-    z (P,) atomic numbers; radius (P,) covalent radii in A: the pair energy is E(r) + S(r) for r < R
-    = radius_i + radius_j, with the polynomial S(r) = A r^3 / 3 + B r^4 / 4 + C that takes value,
-    slope and curvature to zero at R.
-    Source: LAMMPS pair_style zbl with inner cutoff 0.
+
+def zbl(
+    z_i: torch.Tensor,
+    z_j: torch.Tensor,
+    distances: torch.Tensor,
+    radius_i: torch.Tensor,
+    radius_j: torch.Tensor,
+) -> torch.Tensor:
+    """Repulsion energies (P,) of pairs in eV.
+
+    E(r) + S(r) for r < R = radius_i + radius_j, with the polynomial S(r) = A r^3 / 3 + B r^4 / 4 +
+    C that takes value, slope and curvature to zero at R. Source: LAMMPS pair_style zbl with inner
+    cutoff 0.
+
+    Parameters
+    ----------
+    z_i, z_j:
+        Atomic numbers (P,).
+    distances:
+        Distances (P,) in A.
+    radius_i, radius_j:
+        Covalent radii (P,) in A.
+
     """
     outer = radius_i + radius_j
-    energy, _, _ = _screened(z_i, z_j, distances)
-    edge, slope, curvature = _screened(z_i, z_j, outer)
-    a = (-3 * slope + outer * curvature) / outer**2
-    b = (2 * slope - outer * curvature) / outer**3
-    c = -edge + outer * slope / 2 - outer**2 * curvature / 12
-    switched = energy + a / 3 * distances**3 + b / 4 * distances**4 + c
-    return torch.where(distances < outer, switched, torch.zeros_like(switched))
+    energy = _screened(z_i, z_j, distances)[0]
+    value, slope, curvature = _screened(z_i, z_j, outer)
+    # the three conditions at R, solved for A, B and C
+    a = -3 * slope + outer * curvature
+    a = a / outer**2
+    b = 2 * slope - outer * curvature
+    b = b / outer**3
+    c = -value + outer * slope / 2
+    c = c - outer**2 * curvature / 12
+    switched = energy + a / 3 * distances**3
+    switched = switched + b / 4 * distances**4
+    switched = switched + c
+    is_within = distances < outer
+    return torch.where(is_within, switched, torch.zeros_like(switched))
 
 
-def energies(graph, radii):
-    """(n_atoms,) energies in eV, half of each pair to each of its atoms.
+def energies(graph: Graph, radii: torch.Tensor) -> torch.Tensor:
+    """Repulsion energies (n_atoms,) in eV, half of each pair's energy to each of its atoms.
 
-    Radii (n_atoms,) covalent radii in A.
+    Parameters
+    ----------
+    graph:
+        Structures, with all pairs within the sum of their radii.
+    radii:
+        Covalent radii (n_atoms,) in A.
+
     """
-    i, j, z = graph.pair_centre, graph.pair_neighbour, graph.numbers
+    i = graph.pair_centre
+    j = graph.pair_neighbour
+    z = graph.numbers
     distances = graph.pair_vectors.square().sum(-1).sqrt()
-    half = 0.5 * zbl(z[i], z[j], distances, radii[i], radii[j])
-    return half.new_zeros(graph.n_atoms).index_add(0, i, half).index_add(0, j, half)
+    half = 0.5 * zbl(z[i], z[j], distances, radii[i], radii[j])  # (P,)
+    total = half.new_zeros(graph.n_atoms)
+    total = total.index_add(0, i, half)
+    return total.index_add(0, j, half)

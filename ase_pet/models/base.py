@@ -8,6 +8,7 @@ it is. `adapted` makes an `AtomisticModel` of a module that was written for anot
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,23 @@ from torch import nn
 
 from ..graph import Graph
 from ..layers.llpr import LastLayer
+
+
+def check_choices(settings: Any, choices: Mapping[str, Iterable[str]]) -> None:
+    """Raise ValueError for the first of some settings whose value is not a valid one.
+
+    Parameters
+    ----------
+    settings:
+        Object with the settings as attributes.
+    choices:
+        Valid values by name of the setting.
+
+    """
+    for name, valid in choices.items():
+        value = getattr(settings, name)
+        if value not in valid:
+            raise ValueError(f"`{name}` is {value!r}: valid choices are {', '.join(valid)}")
 
 
 class AtomisticModel(nn.Module):
@@ -126,7 +144,8 @@ class AtomisticModel(nn.Module):
     @property
     def head_sizes(self) -> dict[str, int]:
         """Number of components of each head, {name: components}."""
-        return self.settings.heads
+        heads: dict[str, int] = self.settings.heads
+        return heads
 
     @property
     def composition(self) -> dict[int, float]:
@@ -270,7 +289,9 @@ class ForeignModel(AtomisticModel):
 
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    module: Any
+
+    def __init__(self, module: Any) -> None:
         settings = getattr(module, "settings", None)
         super().__init__(settings, module.cutoff, tuple(module.species))
         self.module = module
@@ -291,7 +312,8 @@ class ForeignModel(AtomisticModel):
             Structures, with all pairs within `cutoff`.
 
         """
-        return self.module(graph)
+        energies: torch.Tensor = self.module(graph)
+        return energies
 
     def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
         """{head: values (n_atoms, components)} by the module's own `predict`, or its energies.
@@ -305,7 +327,8 @@ class ForeignModel(AtomisticModel):
 
         """
         if hasattr(self.module, "predict"):
-            return self.module.predict(graph, names)
+            values: dict[str, torch.Tensor] = self.module.predict(graph, names)
+            return values
         return {name: self(graph)[:, None] for name in names}
 
     @property

@@ -1,66 +1,77 @@
-"""PET, the Point Edge Transformer: attention among the neighbours of each atom, messages that live
-on edges.
+"""PET, the Point Edge Transformer: attention among the neighbours of each atom.
 
-Each directed edge i -> j carries a token e_ij and each atom a central token n_i. A message-passing
-layer embeds the edge vectors, lets the tokens of one centre attend to each other, and sends e_ij to
-the other end of its edge. Energies are read from both kinds of tokens. Nothing makes the model
-rotation-invariant: it learns that from augmented data.
+Each directed edge i -> j carries a token e_ij and a message m_ij, and each atom a central token
+n_i. With edge vectors r_ij, embeddings S of species Z and cutoff factors f_ij, a layer of message
+passing is
+
+    e_ij = MLP([W (r_ij, |r_ij|), S(Z_j), m_ij])                       `MessageLayer`
+    n_i, e_i1, ... e_ik <- attention among these tokens, an MLP each   `TransformerLayer`
+    m_ij <- (m_ij + e_ji) / 2                                          featurizer `residual`
+    m_ij <- m_ij + e_ij + MLP(norm([e_ij, e_ji]))                      featurizer `feedforward`
+    E_i = sum over readouts of  w . head(n_i) + sum_j f_ij v . edge_head(e_ij)
+
+`residual` reads tokens after each layer; `feedforward` reads n_i and m_ij after the last one. The
+energy is not invariant under rotations by construction: that is learned from augmented data.
+Arrays have 2P rows of directed edges, [P pairs; the same reversed]. Where linear maps follow each
+other their weights are multiplied first: `fast` of a block chooses between this folded form and the
+plain equation above it.
 
 Architecture: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302; current form: metatrain PET and
-arXiv:2601.16195. All linear maps see real edges only; the 2P edges are [pairs; reversed pairs], so
-the reverse of an edge is a roll by P.
+arXiv:2601.16195.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from ..graph import Graph
 from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
-from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, head
+from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear
 from ..layers.llpr import LastLayer
-from ..layers.transformer import Combination, MessageLayer
-from .base import AtomisticModel
+from .base import AtomisticModel, check_choices
+
+Tokens = tuple[Tensor, Tensor]  # central tokens (n_atoms, d_node), edge tokens (2P, d_pet)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes a PET. Names are those of metatrain's hyper-parameters."""
+    """Hyper-parameters of a PET, with the names of metatrain."""
 
     species: tuple[int, ...]  # atomic numbers, in the order of the embedding rows
     cutoff: float = 4.5  # A
-    cutoff_width: float = 0.5  # A
-    cutoff_function: str = "bump"  # bump, cosine
-    num_neighbors_adaptive: float | None = None  # None: the cutoff is fixed
+    cutoff_width: float = 0.5  # A, over which an edge is switched off
+    cutoff_function: str = "bump"  # bump, cosine, step
+    num_neighbors_adaptive: float | None = None  # number of neighbours; None: the cutoff is fixed
     adaptive_cutoff_method: str = "solver"  # grid, solver
-    cutoff_width_adaptive: float = 1.0  # A
-    d_pet: int = 128  # width of edge tokens
-    d_node: int = 256  # width of central tokens between attention layers
-    d_head: int = 128
-    d_feedforward: int = 256
-    num_heads: int = 8
-    num_attention_layers: int = 2
-    num_gnn_layers: int = 2
+    cutoff_width_adaptive: float = 1.0  # A, over which a neighbour is counted partially
+    d_pet: int = 128  # width of edge tokens and messages
+    d_node: int = 256  # width of central tokens between transformer layers
+    d_head: int = 128  # width of readout features
+    d_feedforward: int = 256  # hidden width of the MLP on tokens
+    num_heads: int = 8  # attention heads
+    num_attention_layers: int = 2  # transformer layers in each message-passing layer
+    num_gnn_layers: int = 2  # message-passing layers
     normalization: str = "RMSNorm"  # RMSNorm, LayerNorm
     activation: str = "SwiGLU"  # SwiGLU, SiLU
     transformer_type: str = "PreLN"  # PreLN, PostLN
     featurizer_type: str = "feedforward"  # feedforward, residual
-    attention_temperature: float = 1.0
-    zbl: bool = False
-    system_conditioning: bool = False
-    max_charge: int = 10
-    max_spin_multiplicity: int = 10
-    heads: dict[str, int] = field(
-        default_factory=lambda: {"energy": 1}
-    )  # readouts per atom: name -> components
-    uncertainties: dict[str, int] = field(
-        default_factory=dict
-    )  # head with a covariance -> members of its ensemble
+    attention_temperature: float = 1.0  # scores are divided by it
+    zbl: bool = False  # repulsion of nuclei is added to energies
+    system_conditioning: bool = False  # energies depend on total charge and spin multiplicity
+    max_charge: int = 10  # e, largest total charge of either sign
+    max_spin_multiplicity: int = 10  # 2S+1
+    heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})  # name -> components
+    uncertainties: dict[str, int] = field(default_factory=dict)  # head -> members of its ensemble
 
-    def __post_init__(self):
-        object.__setattr__(self, "species", tuple(int(z) for z in self.species))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "species", tuple(int(z) for z in self.species))  # it is frozen
         choices = {
             "cutoff_function": cutoff.FUNCTIONS,
             "adaptive_cutoff_method": adaptive.METHODS,
@@ -69,16 +80,11 @@ class Settings:
             "transformer_type": ("PreLN", "PostLN"),
             "featurizer_type": ("feedforward", "residual"),
         }
-        for name, valid in choices.items():
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)!r}: valid choices are {', '.join(valid)}"
-                )
+        check_choices(self, choices)
         unknown = sorted(self.uncertainties.keys() - self.heads.keys())
+        heads = ", ".join(self.heads)
         if unknown:
-            raise ValueError(
-                f"`uncertainties` of {', '.join(unknown)}: the heads are {', '.join(self.heads)}"
-            )
+            raise ValueError(f"`uncertainties` of {', '.join(unknown)}: the heads are {heads}")
         if self.d_pet % self.num_heads:
             raise ValueError(
                 f"`d_pet` {self.d_pet} must be a multiple of `num_heads` {self.num_heads}"
@@ -86,255 +92,409 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What every layer sees of a graph.
+class PetInputs:
+    """Inputs that all layers share, computed from a graph by `Model.prepare`."""
 
-    graph: of the pairs that count, filled up to a round number, and factor (P,), their cutoff
-    factors; geometry (2P, 4): edge vectors and lengths in A; rows (n_atoms,) and neighbour_rows
-    (2P,) of the tables by species; where: the Layout of the attention; condition (n_atoms, d_node),
-    or 0: what is added to central tokens after each layer.
+    graph: Graph  # pairs within the cutoff, padded to a round number with pairs beyond it
+    cutoff_factor: Tensor  # (P,) f of each pair
+    geometry: Tensor  # (2P, 4) edge vectors and lengths in A
+    species_rows: Tensor  # (n_atoms,) row of each atom in the embedding tables
+    neighbour_rows: Tensor  # (2P,) the same of each edge's neighbour
+    layout: ragged.AttentionLayout
+    condition: Tensor | float  # (n_atoms, d_node) added to central tokens in each layer, or 0
+
+
+def within_cutoff(graph: Graph, settings: Settings) -> tuple[Graph, Tensor]:
+    """Pairs of a graph within the cutoff of the settings, padded, and their cutoff factors (P,).
+
+    Where cutoffs adapt, that of a pair is the mean of those of its two atoms.
+    """
+    pair_cutoff: float | Tensor = settings.cutoff
+    if settings.num_neighbors_adaptive is not None:
+        distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15  # (P,)
+        atom_cutoff = adaptive.METHODS[settings.adaptive_cutoff_method](
+            distances,
+            *(graph.pair_centre, graph.pair_neighbour, graph.n_atoms),
+            *(settings.cutoff, settings.num_neighbors_adaptive, settings.cutoff_width_adaptive),
+        )  # (n_atoms,)
+        is_within = distances <= adaptive.pair_cutoffs(atom_cutoff, graph)
+        graph = graph.select(torch.nonzero(is_within)[:, 0])
+    graph = graph.filled(2 * settings.cutoff)
+    if settings.num_neighbors_adaptive is not None:
+        pair_cutoff = adaptive.pair_cutoffs(atom_cutoff, graph)  # (P,)
+    distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15
+    function = cutoff.FUNCTIONS[settings.cutoff_function]
+    return graph, function(distances, pair_cutoff, settings.cutoff_width)
+
+
+class TransformerLayer(nn.Module):
+    """Attention among the tokens of each atom, and an MLP on each token.
+
+        softmax(q k^T / (sqrt(c) T) + log f) v      with f = 1 for the central token
+
+    With d_node > d_pet the central token is contracted before and its update expanded after, with
+    an MLP of its own. With d_node = d_pet and PreLN the update replaces the central token. Widths
+    and variants are those of the settings.
     """
 
-    graph: Graph
-    factor: torch.Tensor
-    geometry: torch.Tensor
-    rows: torch.Tensor
-    neighbour_rows: torch.Tensor
-    where: ragged.Layout
-    condition: torch.Tensor | float
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        d = settings.d_pet
+        d_node = settings.d_node
+        norm = NORMS[settings.normalization]
+        feedforward = FEEDFORWARD[settings.activation]
+        self.is_pre_norm = settings.transformer_type == "PreLN"
+        self.is_node_wide = d_node != d
+        self.attention = ragged.Attention(d, settings.num_heads, settings.attention_temperature)
+        self.norm_attention = norm(d)
+        self.norm_mlp = norm(d)
+        self.mlp = feedforward(d, settings.d_feedforward)
+        # the central token has weights of its own only where it is wider
+        if self.is_node_wide:
+            self.center_contraction = Linear(d_node, d)
+            self.center_expansion = Linear(d, d_node)
+            self.norm_center_features = norm(d_node)
+            self.center_mlp = feedforward(d_node, 2 * d_node)
+
+    def forward(self, node: Tensor, edge: Tensor, layout: ragged.AttentionLayout) -> Tokens:
+        """Central tokens node (n_atoms, d_node) and edge tokens edge (2P, d_pet) of a layout."""
+        sizes = [len(node), len(edge)]
+        central = self.center_contraction(node) if self.is_node_wide else node
+        tokens = torch.cat([central, edge])  # (n_atoms + 2P, d_pet)
+        if self.is_pre_norm:
+            # the central token has no residual connection, as in metatrain
+            central, update = self.attention(self.norm_attention(tokens), layout).split(sizes)
+            edge = edge + update
+            edge = edge + self.mlp(self.norm_mlp(edge))
+        else:
+            tokens = self.norm_attention(tokens + self.attention(tokens, layout))
+            tokens = self.norm_mlp(tokens + self.mlp(tokens))
+            central, edge = tokens.split(sizes)
+        if not self.is_node_wide:
+            return central, edge
+        node = node + self.center_expansion(central)
+        node = node + self.center_mlp(self.norm_center_features(node))
+        return node, edge
+
+
+class MessageLayer(nn.Module):
+    """Edge tokens from geometry, neighbour species and messages, then transformer layers.
+
+        e_ij = W2 silu(W1 [W (r_ij, |r_ij|) + b, S(Z_j), m_ij] + b1) + b2
+
+    `settings` are those of the model; the `first` layer has no messages m_ij. In all methods `node`
+    (n_atoms, d_node) are central tokens, `message` (2P, d_pet) is None in the first layer,
+    `species_table` (n_species, d_pet) is S, and `inputs` are those of `Model.prepare`.
+    """
+
+    fast = True  # False: `plain` instead of `folded`, for comparison
+
+    def __init__(self, settings: Settings, first: bool) -> None:
+        super().__init__()
+        d = settings.d_pet
+        self.edge_embedder = Linear(4, d)
+        if not first:
+            self.neighbor_embedder = Embedding(len(settings.species), d)
+        n_parts = 2 if first else 3  # geometry, species and, after the first layer, message
+        self.compress = nn.Sequential(Linear(n_parts * d, d), nn.SiLU(), Linear(d, d))
+        self.attention_layers = _stack(settings.num_attention_layers, TransformerLayer, settings)
+
+    def forward(
+        self, node: Tensor, message: Tensor | None, species_table: Tensor, inputs: PetInputs
+    ) -> Tokens:
+        """Central tokens (n_atoms, d_node) and edge tokens (2P, d_pet)."""
+        embed = self.folded if self.fast else self.plain
+        edge = embed(message, species_table, inputs)
+        for layer in self.attention_layers:
+            node, edge = layer(node, edge, inputs.layout)
+        return node, edge
+
+    def plain(self, message: Tensor | None, species_table: Tensor, inputs: PetInputs) -> Tensor:
+        """Edge tokens (2P, d_pet) before attention."""
+        species = functional.embedding(inputs.neighbour_rows, species_table)
+        parts = [self.edge_embedder(inputs.geometry), species]
+        if message is not None:
+            parts.append(message)
+        return self.compress(torch.cat(parts, 1))  # from (2P, 2 or 3 times d_pet)
+
+    def folded(self, message: Tensor | None, species_table: Tensor, inputs: PetInputs) -> Tensor:
+        """Edge tokens (2P, d_pet) as of `plain`.
+
+        With W1 = [A B C] the first map is A W (r_ij, |r_ij|) + (B S(Z_j) + A b + b1) + C m_ij.
+        """
+        first_map = self.compress[0]
+        # frozen weights are multiplied once
+        parameters = [species_table, *self.edge_embedder.parameters(), *first_map.parameters()]
+        to_geometry, per_species, to_message = derived(
+            self, "folded", parameters, lambda: self._folded_weights(species_table)
+        )
+        hidden = linear(inputs.geometry, to_geometry)
+        hidden = hidden + functional.embedding(inputs.neighbour_rows, per_species)
+        if message is not None:
+            hidden = hidden + linear(message, to_message)
+        return self.compress[2](functional.silu(hidden))
+
+    def _folded_weights(self, species_table: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A W (d_pet, 4), B S(Z) + A b + b1 (n_species, d_pet) and C (d_pet, d_pet)."""
+        embedder = self.edge_embedder
+        first_map = self.compress[0]
+        a, b, *c = first_map.weight.split(first_map.out_features, dim=1)  # (d_pet, d_pet) each
+        per_species = species_table @ b.T + a @ embedder.bias + first_map.bias
+        to_geometry = a @ embedder.weight
+        return to_geometry, per_species, c[0].contiguous() if c else None  # no C in the first layer
+
+
+class Combination(nn.Module):
+    """MLP of both directions of each pair, MLP(LayerNorm([e_ij, e_ji])), (2P, d) for width d."""
+
+    fast = True  # False: `plain` instead of `folded`, for comparison
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * d)
+        self.mlp = nn.Sequential(Linear(2 * d, 2 * d), nn.SiLU(), Linear(2 * d, d))
+
+    def forward(self, edge: Tensor) -> Tensor:
+        """Combined tokens (2P, d) for edge tokens edge (2P, d)."""
+        return self.folded(edge) if self.fast else self.plain(edge)
+
+    def plain(self, edge: Tensor) -> Tensor:
+        """Combined tokens (2P, d) for edge (2P, d), as the equation is written."""
+        return self.mlp(self.norm(torch.cat([edge, _partner(edge)], 1)))
+
+    def folded(self, edge: Tensor) -> Tensor:
+        """Combined tokens (2P, d) for edge (2P, d), on sums and differences of pairs.
+
+        Mean and variance are the same for both directions, so with s = e_ij + e_ji and t = e_ij -
+        e_ji the first linear map is p + q for e_ij and p - q for e_ji, p = (Wa + Wb) / 2 (s - 2
+        mean) / std + b and q = (Wa - Wb) / 2 t / std: half the products.
+        """
+        first_map = self.mlp[0]
+        parameters = [*self.norm.parameters(), *first_map.parameters()]
+        to_sum, to_difference, bias = derived(self, "folded", parameters, self._folded_weights)
+        forwards, backwards = edge.chunk(2)  # (P, d) each
+        total = forwards + backwards
+        total = total - total.mean(-1, keepdim=True)
+        difference = forwards - backwards
+        squares = total**2 + difference**2
+        variance = squares.mean(-1, keepdim=True)
+        variance = variance / 4
+        scale = torch.rsqrt(variance + self.norm.eps)
+        p = linear(total * scale, to_sum, bias)
+        q = linear(difference * scale, to_difference)
+        hidden = torch.cat([p + q, p - q])  # (2P, 2d)
+        return self.mlp[2](functional.silu(hidden))
+
+    def _folded_weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(Wa + Wb) / 2 and (Wa - Wb) / 2, (2d, d) each, and the bias (2d,)."""
+        first_map = self.mlp[0]
+        wa, wb = (first_map.weight * self.norm.weight).chunk(2, dim=1)
+        bias = first_map.weight @ self.norm.bias + first_map.bias
+        return (wa + wb) / 2, (wa - wb) / 2, bias
+
+
+def _partner(edge: Tensor) -> Tensor:
+    """e_ji in the row of e_ij, for (2P, ...): the second half are the pairs of the first."""
+    return edge.roll(edge.shape[0] // 2, 0)
+
+
+def _stack(n: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.ModuleList:
+    return nn.ModuleList(build(*arguments) for _ in range(n))
 
 
 class Model(AtomisticModel):
-    """PET. `forward(graph)` gives energies (n_atoms,) in eV of the head `energy_head`.
+    """PET: `forward(graph)` returns the energies (n_atoms,) in eV, `predict` those of any head.
 
-    `predict` gives any heads.
+    Parameters
+    ----------
+    settings, graph, name:
+        Hyper-parameters; structures with all pairs within `cutoff`; name of a head.
+    inputs, index:
+        Those of `prepare`; number of a message-passing layer, from 0.
+    node, message:
+        Central tokens (n_atoms, d_node) and messages (2P, d_pet) before the layer, None before the
+        first one; with the featurizer `residual` central tokens are unused.
+    edge:
+        Edge tokens (2P, d_pet) of the layer.
+    tokens:
+        {number of the readout: (central tokens, edge tokens)}.
+    features:
+        List that the features (n_atoms, d_head) of each last layer are appended to.
+
     """
 
-    # lengths and cutoff weights in the dtype of the pair vectors, which may be above the weights'
+    # lengths and cutoff factors in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)
-        repelled = settings.species if settings.zbl else ()
-        self.covalent_radii = {z: zbl.RADII[z] for z in repelled if z < len(zbl.RADII)}  # A
-        n_species, layers = len(settings.species), range(settings.num_gnn_layers)
-        readouts = layers if self._residual else range(1)
-        self.node_embedders = nn.ModuleList(Embedding(n_species, settings.d_node) for _ in readouts)
+        n_species = len(settings.species)
+        n_layers = settings.num_gnn_layers
+        self.is_residual = settings.featurizer_type == "residual"
+        self.n_readouts = n_layers if self.is_residual else 1
+        if settings.zbl:
+            known = (z for z in settings.species if z < len(zbl.RADII))
+            self.covalent_radii = {z: zbl.RADII[z] for z in known}  # A
+        self.node_embedders = _stack(self.n_readouts, Embedding, n_species, settings.d_node)
         self.edge_embedder = Embedding(n_species, settings.d_pet)
-        self.gnn_layers = nn.ModuleList(
-            MessageLayer(settings, first=layer == 0) for layer in layers
-        )
-        if not self._residual:
-            self.combinations = nn.ModuleList(Combination(settings.d_pet) for _ in layers)
+        layers = [MessageLayer(settings, first=index == 0) for index in range(n_layers)]
+        self.gnn_layers = nn.ModuleList(layers)
+        if not self.is_residual:
+            self.combinations = _stack(n_layers, Combination, settings.d_pet)
         if settings.system_conditioning:
-            self.system_conditioning = Conditioning(
-                settings.d_node, settings.max_charge, settings.max_spin_multiplicity
-            )
-        self.node_heads, self.edge_heads = nn.ModuleDict(), nn.ModuleDict()
-        self.node_last_layers, self.edge_last_layers = nn.ModuleDict(), nn.ModuleDict()
+            limits = (settings.max_charge, settings.max_spin_multiplicity)
+            self.system_conditioning = Conditioning(settings.d_node, *limits)
+        self.node_heads = nn.ModuleDict()
+        self.edge_heads = nn.ModuleDict()
+        self.node_last_layers = nn.ModuleDict()
+        self.edge_last_layers = nn.ModuleDict()
         for name, components in settings.heads.items():
-            self.node_heads[name] = nn.ModuleList(
-                head(settings.d_node, settings.d_head) for _ in readouts
-            )
-            self.edge_heads[name] = nn.ModuleList(
-                head(settings.d_pet, settings.d_head) for _ in readouts
-            )
-            self.node_last_layers[name] = nn.ModuleList(
-                Linear(settings.d_head, components) for _ in readouts
-            )
-            self.edge_last_layers[name] = nn.ModuleList(
-                Linear(settings.d_head, components) for _ in readouts
-            )
-        self.uncertainties = nn.ModuleDict(
-            {
-                name: LastLayer(2 * settings.d_head * len(readouts), members)
-                for name, members in settings.uncertainties.items()
-            }
-        )
+            self._add_head(name, components)
+        self.uncertainties = nn.ModuleDict()
+        n_features = 2 * settings.d_head * self.n_readouts  # of central and edge tokens
+        for name, members in settings.uncertainties.items():
+            self.uncertainties[name] = LastLayer(n_features, members)
+
+    def _add_head(self, name: str, components: int) -> None:
+        """Add the weights of one head, in each readout an MLP and a linear map for both tokens."""
+        settings = self.settings
+        d_head = settings.d_head
+        n = self.n_readouts
+        self.node_heads[name] = _stack(n, head, settings.d_node, d_head)
+        self.edge_heads[name] = _stack(n, head, settings.d_pet, d_head)
+        self.node_last_layers[name] = _stack(n, Linear, d_head, components)
+        self.edge_last_layers[name] = _stack(n, Linear, d_head, components)  # keeps random order
 
     @property
-    def _residual(self):
-        return self.settings.featurizer_type == "residual"
+    def uncertainty(self) -> LastLayer | None:
+        """Last-layer uncertainty of the head `energy_head`, or None."""
+        return dict(self.uncertainties.items()).get(self.energy_head)  # a ModuleDict has no `get`
 
     @property
-    def uncertainty(self):
-        """LastLayer of the head `energy_head`, or None."""
-        # a ModuleDict has no `get`
-        if self.energy_head not in self.uncertainties:
-            return None
-        return self.uncertainties[self.energy_head]
-
-    @property
-    def message_passing_depth(self):
-        """Number of edges between an atom and the farthest atom whose edges affect its energy.
-
-        An edge token knows the edges of its centre, and each exchange of messages lets it know
-        those of its neighbour. Messages are exchanged between layers, and with the featurizer
-        `feedforward` after the last layer as well. Where cutoffs adapt, the weight of an edge
-        depends on the edges of both of its ends.
-        """
-        exchanges = self.settings.num_gnn_layers - 1
-        if not self._residual:
-            exchanges += 1
+    def message_passing_depth(self) -> int:
+        """Number of edges between an atom and the farthest atom whose edges affect its energy."""
+        depth = self.settings.num_gnn_layers - 1  # exchanges of messages between layers
+        if not self.is_residual:
+            depth += 1  # and after the last layer
         if self.settings.num_neighbors_adaptive is not None:
-            exchanges += 1
-        return exchanges
+            depth += 1  # the cutoff factor of an edge depends on the edges of both of its atoms
+        return depth
 
     @property
-    def conditioned(self):
+    def conditioned(self) -> bool:
         """Whether energies depend on the total charge and the spin multiplicity."""
         return self.settings.system_conditioning
 
     @property
-    def exact_second_derivatives(self):
-        """Whether derivatives of forces are exact.
+    def exact_second_derivatives(self) -> bool:
+        """Whether second derivatives are exact: not with adaptive cutoffs by `solver`."""
+        is_adaptive = self.settings.num_neighbors_adaptive is not None
+        return not is_adaptive or self.settings.adaptive_cutoff_method != "solver"
 
-        The solver of adaptive cutoffs has exact first derivatives only.
-        """
-        return (
-            self.settings.num_neighbors_adaptive is None
-            or self.settings.adaptive_cutoff_method != "solver"
-        )
-
-    def last_layer(self, graph):
-        """Energies (n_atoms,) in eV as `forward` gives them, and the features (n_atoms.
-
-        F) that `uncertainty` is of.
-        """
-        features = []
+    def last_layer(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """Energies (n_atoms,) in eV as of `forward`, and features (n_atoms, F) of `uncertainty`."""
+        features: list[Tensor] = []
         values = self.predict(graph, (self.energy_head,), features)
         return values[self.energy_head][:, 0], torch.cat(features, 1)
 
-    def predict(self, graph, names, features=None):
-        """{head: (n_atoms, components)} of the named heads, scaled, without composition energies.
+    def predict(
+        self, graph: Graph, names: tuple[str, ...], features: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """{head: values (n_atoms, components)} of the heads names, without composition energies."""
+        inputs = self.prepare(graph)
+        tokens = dict(enumerate(self._tokens(inputs)))
+        values = {}
+        for name in names:
+            value = self.read(name, tokens, inputs, features)
+            values[name] = value + self.repulsion(name, inputs.graph)
+        return values
 
-        features: a list to which the features of the last layers are appended.
-        """
-        scene = self.scene(graph)
-        tokens = dict(enumerate(self._tokens(scene)))
-        return {
-            name: self.read(name, tokens, scene, features) + self.repulsion(name, scene.graph)
-            for name in names
-        }
-
-    def scene(self, graph):
-        """Scene of a graph."""
-        graph, factor = self._neighbourhood(graph)
-        lengths = (graph.pair_vectors.square().sum(-1, keepdim=True) + 1e-15).sqrt()
-        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1).to(factor.dtype)
-        rows = self.species_rows[graph.numbers]
-        where = ragged.layout(
-            graph.centre, graph.n_atoms, graph.per_edge(factor), self.settings.num_heads
+    def prepare(self, graph: Graph) -> PetInputs:
+        """Inputs of all layers for a graph with all pairs within `cutoff`."""
+        graph, cutoff_factor = within_cutoff(graph, self.settings)
+        cutoff_factor = cutoff_factor.to(self.edge_embedder.weight.dtype)
+        squared = graph.pair_vectors.square().sum(-1, keepdim=True)
+        lengths = (squared + 1e-15).sqrt()  # (P, 1)
+        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1)
+        species_rows = self.species_rows[graph.numbers]
+        edge_factor = graph.per_edge(cutoff_factor)
+        n_heads = self.settings.num_heads
+        layout = ragged.attention_layout(graph.centre, graph.n_atoms, edge_factor, n_heads)
+        condition: Tensor | float = 0.0
+        if self.settings.system_conditioning:
+            per_structure = self.system_conditioning(graph.charge, graph.spin)
+            condition = per_structure[graph.structure]
+        return PetInputs(
+            graph=graph,
+            cutoff_factor=cutoff_factor,
+            geometry=geometry.to(cutoff_factor.dtype),
+            species_rows=species_rows,
+            neighbour_rows=species_rows[graph.neighbour],
+            layout=layout,
+            condition=condition,
         )
-        return Scene(
-            graph, factor, geometry, rows, rows[graph.neighbour], where, self._condition(graph)
-        )
 
-    def _neighbourhood(self, graph):
-        """The graph of the pairs that count, filled up to a round number.
-
-        And their cutoff factors (P,).
-        """
-        settings, reach = self.settings, lambda _: self.settings.cutoff
-        if settings.num_neighbors_adaptive is not None:
-            distances = _lengths(graph)
-            own = adaptive.METHODS[settings.adaptive_cutoff_method](
-                distances,
-                graph.pair_centre,
-                graph.pair_neighbour,
-                graph.n_atoms,
-                settings.cutoff,
-                settings.num_neighbors_adaptive,
-                settings.cutoff_width_adaptive,
-            )
-
-            def reach(graph):
-                return (
-                    own.index_select(0, graph.pair_centre)
-                    + own.index_select(0, graph.pair_neighbour)
-                ) / 2
-
-            graph = graph.select(torch.nonzero(distances <= reach(graph))[:, 0])
-        graph = graph.filled(2 * settings.cutoff)
-        factor = cutoff.FUNCTIONS[settings.cutoff_function](
-            _lengths(graph), reach(graph), settings.cutoff_width
-        )
-        return graph, factor.to(self.edge_embedder.weight.dtype)
-
-    def _tokens(self, scene):
-        """Central and edge tokens of each layer that is read out."""
+    def _tokens(self, inputs: PetInputs) -> Iterator[Tokens]:
+        """Central and edge tokens of each readout."""
         node = message = None
         for index in range(len(self.gnn_layers)):
-            node, edge = self.layer(index, node, message, scene)
-            if self._residual:
+            node, edge = self.layer(index, node, message, inputs)
+            if self.is_residual:
                 yield node, edge
-            message = self.exchange(index, message, edge, scene)
-        if not self._residual:
+            message = self.exchange(index, message, edge, inputs)
+        if not self.is_residual:
             yield node, message
 
-    def layer(self, index, node, message, scene):
-        """Central tokens (n, d_node) and edge tokens (2P, d_pet) that a layer makes.
+    def layer(
+        self, index: int, node: Tensor | None, message: Tensor | None, inputs: PetInputs
+    ) -> Tokens:
+        """Central tokens (n_atoms, d_node) and edge tokens (2P, d_pet) of a layer."""
+        layer = self.gnn_layers[index]
+        if index == 0 or self.is_residual:
+            node = self.node_embedders[index](inputs.species_rows)
+        # the embedding of species in the first layer becomes the first messages in `exchange`
+        species_embedder = self.edge_embedder if index == 0 else layer.neighbor_embedder
+        node, edge = layer(node, message, species_embedder.weight, inputs)
+        return node + inputs.condition, edge
 
-        node: what the layer before made, which layers of the type residual do not read; message
-        (2P, d_pet): what `exchange` made of it. The first layer, index 0, reads neither.
-        """
-        if index == 0 or self._residual:
-            node = self.node_embedders[index](scene.rows)
-        if index == 0:
-            message = self.edge_embedder.weight
-        node, edge = self.gnn_layers[index](
-            node, message, scene.geometry, scene.neighbour_rows, scene.where
-        )
-        return node + scene.condition, edge
-
-    def exchange(self, index, message, edge, scene):
-        """(2P, d_pet) messages after a layer, None where nobody reads them."""
-        if self._residual and index + 1 == len(self.gnn_layers):
+    def exchange(
+        self, index: int, message: Tensor | None, edge: Tensor, inputs: PetInputs
+    ) -> Tensor | None:
+        """Messages (2P, d_pet) after a layer, None where no layer or readout uses them."""
+        if self.is_residual and index + 1 == len(self.gnn_layers):
             return None
         if index == 0:
-            message = self.edge_embedder(scene.neighbour_rows)
-        if self._residual:
-            return 0.5 * (message + edge.roll(edge.shape[0] // 2, 0))
+            message = self.edge_embedder(inputs.neighbour_rows)
+        if self.is_residual:
+            return 0.5 * (message + _partner(edge))
         return message + edge + self.combinations[index](edge)
 
-    def _condition(self, graph):
-        if not self.settings.system_conditioning:
-            return 0.0
-        return self.system_conditioning(graph.charge, graph.spin)[graph.structure]
-
-    def read(self, name, tokens, scene, features=None):
-        """(n_atoms, components) of one head: central readouts plus edge readouts weighted by the
-        cutoff factor.
-
-        tokens: {number of the readout: (central tokens, edge tokens)}.
-        """
-        graph = scene.graph
-        total, weight, centre = 0.0, graph.per_edge(scene.factor)[:, None], graph.centre
+    def read(
+        self,
+        name: str,
+        tokens: Mapping[int, Tokens],
+        inputs: PetInputs,
+        features: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Values (n_atoms, components) of one head, scaled."""
+        centre = inputs.graph.centre
+        edge_factor = inputs.graph.per_edge(inputs.cutoff_factor)[:, None]  # (2P, 1)
+        total: Tensor | float = 0.0
         for index, (node, edge) in tokens.items():
-            of_node, of_edge = (
-                self.node_heads[name][index](node),
-                self.edge_heads[name][index](edge),
-            )
-            per_edge = self.edge_last_layers[name][index](of_edge)
-            total = total + self.node_last_layers[name][index](of_node)
-            total = total.index_add(0, centre, per_edge * weight)
+            node_features = self.node_heads[name][index](node)  # (n_atoms, d_head)
+            edge_features = self.edge_heads[name][index](edge)  # (2P, d_head)
+            per_edge = self.edge_last_layers[name][index](edge_features)
+            total = total + self.node_last_layers[name][index](node_features)
+            total = total.index_add(0, centre, per_edge * edge_factor)
             if features is not None:
-                features += [
-                    of_node,
-                    torch.zeros_like(of_node).index_add(0, centre, of_edge * weight),
-                ]
-        return self.scaled(name, total, scene.rows)
+                summed = torch.zeros_like(node_features)
+                summed = summed.index_add(0, centre, edge_features * edge_factor)
+                features += [node_features, summed]
+        return self.scaled(name, total, inputs.species_rows)
 
-    def repulsion(self, name, graph):
-        """(n_atoms, 1) energies in eV of the repulsion of nuclei.
-
-        For heads of energies of a model with `zbl`; or 0.
-        """
+    def repulsion(self, name: str, graph: Graph) -> Tensor | float:
+        """Repulsion energies (n_atoms, 1) in eV, or 0 without `zbl` and for heads of no energy."""
         if not self.settings.zbl or name.split("/")[0] != "energy":
             return 0.0
         radii = graph.pair_vectors.new_tensor([self.covalent_radii[z] for z in self.species])
         return zbl.energies(graph, radii[self.species_rows[graph.numbers]])[:, None]
-
-
-def _lengths(graph):
-    return graph.pair_vectors.square().sum(-1).sqrt() + 1e-15

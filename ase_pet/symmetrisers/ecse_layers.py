@@ -66,7 +66,7 @@ class Model(ecse.Model):
         self.hops = 0  # what is turned are the edges of an atom
 
     def mean(self, graph, reading):
-        heads, scene = self._heads(reading), self.model.scene(graph)
+        heads, scene = self._heads(reading), self.model.prepare(graph)
         near = _fields.neighbours(scene.graph, self.cutoff)
         vectors = near.vectors
         blocks = [
@@ -152,11 +152,11 @@ class Model(ecse.Model):
         seen = (
             rows.vectors.index_select(0, entry)[:, :, None] * rows.axes[chunk].index_select(0, row)
         ).sum(1)
-        scene = self.model.scene(rows.field.scene(atom, source, row, seen)[0])
+        scene = self.model.prepare(rows.field.scene(atom, source, row, seen)[0])
         node, message = inputs
         if index > 0:
             message = message.index_select(0, block.edge[source])
-            message = pad(message, (0, 0, 0, len(scene.factor) - len(source)))
+            message = pad(message, (0, 0, 0, len(scene.cutoff_factor) - len(source)))
             node = pad(node[block.atoms][atom], (0, 0, 0, scene.graph.n_atoms - len(atom)))
         node, edge = self.model.layer(index, node, message, scene)
         n, n_entries = len(rows.field.count), len(block.edge)
@@ -166,7 +166,7 @@ class Model(ecse.Model):
             values = values.index_add(
                 0, atom, weights * reading.turned_back(read, rows.back[chunk])
             )
-        share = weights[row] * _there(entry, n_entries, scene.factor)[:, None]
+        share = weights[row] * _there(entry, n_entries, scene.cutoff_factor)[:, None]
         edge = edge[: len(entry)] * share.to(edge.dtype)
         node = node[: len(atom)] * weights.to(node.dtype)
         return (
