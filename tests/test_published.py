@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache of huggingface_hub, in a folder of the test."""
     monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "hub")
     monkeypatch.setattr(
-        published, "_resolve", lambda constants: None
+        published, "_check_host", lambda constants: None
     )  # the hub of these tests has no address
     monkeypatch.chdir(tmp_path)
     return tmp_path / "hub"
