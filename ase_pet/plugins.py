@@ -14,13 +14,13 @@ def names(package: str) -> list[str]:
     Parameters
     ----------
     package:
-        Dotted name of the package, such as "ase_pet.models". Its files whose names begin with an
-        underscore are not plug-ins.
+        Dotted name of the package, such as "ase_pet.models". `base` holds the contract of a
+        package, and files whose names begin with an underscore are private: neither are plug-ins.
 
     """
     folder = importlib.import_module(package).__path__
     modules = [module.name for module in pkgutil.iter_modules(folder)]
-    return sorted(name for name in modules if not name.startswith("_"))
+    return sorted(name for name in modules if name != "base" and not name.startswith("_"))
 
 
 # Cached, as a calculator loads its outputs at each step: listing the folders would take 4 % of the

@@ -30,7 +30,7 @@ ROOMS = (
     ("evaluation", "uncertainty_policy"),
     ("outputs",),
     ("formats",),
-    ("cards", "published"),
+    ("calculator_info", "cards", "published"),
     ("store",),
     ("arguments", "memory"),
     ("graph_inputs",),
