@@ -275,8 +275,8 @@ STATE = "model_state_dict"
         (("model_data", "model_hypers"), 3, "`model_hypers` is missing or not a table"),
         (("model_data", "dataset_info"), {}, "`dataset_info` is missing"),
         ((STATE,), None, "`model_state_dict` is missing"),
-        ((*HYPERS, "long_range"), {"enable": True}, "`long_range` is enabled: .* not served"),
-        ((*HYPERS, "long_range"), {"enable": 1}, "`long_range` is enabled: .* not served"),
+        ((*HYPERS, "long_range"), {"enable": True}, "`long_range` is enabled: .* not supported"),
+        ((*HYPERS, "long_range"), {"enable": 1}, "`long_range` is enabled: .* not supported"),
         ((*HYPERS, "d_new"), 3, "unknown hyper-parameters `d_new`"),
         ((*HYPERS, "d_pet"), "8", "`d_pet` is of type str, expected int"),
         ((*HYPERS, "d_pet"), True, "`d_pet` is of type bool, expected int"),
@@ -362,7 +362,7 @@ STATE = "model_state_dict"
         ),
     ],
 )
-def test_what_is_not_served_is_refused_by_name(keys, value, message, tmp_path):
+def test_what_is_not_supported_is_refused_by_name(keys, value, message, tmp_path):
     path = edited(tmp_path, keys, value)
     with pytest.raises(ValueError, match=message):
         metatrain.read(path)

@@ -285,7 +285,7 @@ def test_long_arrays(folder):
     refused(folder, "`all_species.npy` has more than 65536 bytes")
 
 
-# What is not served
+# What is not supported
 
 
 def architecture(name, value):
@@ -310,7 +310,7 @@ def architecture(name, value):
         (
             "USE_LONG_RANGE",
             True,
-            "`USE_LONG_RANGE` is `True`: long-range interactions are not served",
+            "`USE_LONG_RANGE` is `True`: long-range interactions are not supported",
         ),
         (
             "USE_ADDITIONAL_SCALAR_ATTRIBUTES",
@@ -328,7 +328,7 @@ def architecture(name, value):
             "mean",
             "`TARGET_AGGREGATION` is `mean`: a mean over atoms is not the energy",
         ),
-        ("USE_NEURAL_FIELD", False, "unknown hyper-parameters `USE_NEURAL_FIELD`: not served"),
+        ("USE_NEURAL_FIELD", False, "unknown hyper-parameters `USE_NEURAL_FIELD`: not supported"),
         ("R_CUT", 1e9, "`R_CUT` is `1000000000.0`: expected 0.1 to 100.0"),
         ("R_CUT", "nan", "`R_CUT` is `nan`, expected float"),
         ("R_CUT", [4.0], r"`R_CUT` is `\['4.0'\]`, expected float"),

@@ -91,7 +91,11 @@ def test_card_content(folder):
 
 def test_card_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        store.save(tmp_path / "bad", tiny_pet(), store.CalculatorInfo("bad", provenance={"object": object()}))
+        store.save(
+            tmp_path / "bad",
+            tiny_pet(),
+            store.CalculatorInfo("bad", provenance={"object": object()}),
+        )
     assert list((tmp_path / "bad").iterdir()) == []
 
 
@@ -99,7 +103,9 @@ def test_card_that_cannot_be_written_leaves_nothing(tmp_path):
 def shipping(tmp_path, monkeypatch):
     """A folder of shipped calculators with `silicon`, `silica` and something else."""
     for name in ("silicon", "silica"):
-        store.save(tmp_path / "calculators" / name, tiny_pet(), store.CalculatorInfo(name, dtype="float64"))
+        store.save(
+            tmp_path / "calculators" / name, tiny_pet(), store.CalculatorInfo(name, dtype="float64")
+        )
     (tmp_path / "calculators" / "notes").mkdir()
     monkeypatch.setattr(store, "shipped_folder", lambda: tmp_path / "calculators")
     monkeypatch.chdir(tmp_path)
