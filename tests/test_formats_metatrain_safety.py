@@ -1,6 +1,6 @@
-"""Damaged, hostile and unservable checkpoints: one ValueError that names the culprit.
+"""Damaged, hostile and unsupported checkpoints raise one ValueError that names the cause.
 
-Nothing runs, nothing grows.
+Nothing in a file is executed, and memory does not grow beyond its size.
 """
 
 import os
@@ -63,14 +63,16 @@ def test_truncated_files(good, tmp_path):
 
 
 def test_flipped_bits(good, tmp_path):
-    data, random = good.read_bytes(), np.random.default_rng(1)
+    data = good.read_bytes()
+    random = np.random.default_rng(1)
     found = outcomes(tmp_path / "model.ckpt", [flipped(data, random) for _ in range(N_MUTANTS)])
     assert found.count("refused") > N_MUTANTS / 2
 
 
 @pytest.mark.parametrize("record", ["data.pkl", "data/"])
 def test_flipped_bits_under_a_valid_checksum(record, good, tmp_path):
-    random, found = np.random.default_rng(2), []
+    random = np.random.default_rng(2)
+    found = []
     for _ in range(N_MUTANTS):
         mutant = metatrain_files.rewrite(
             good,

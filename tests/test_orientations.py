@@ -56,10 +56,8 @@ def test_octahedral_grid_maps_onto_itself():
 def test_opposite(name):
     """The index of the opposite axis is known if and only if each axis has an opposite."""
     axes = orientations.grid(name)
-    partner, far = (
-        orientations.opposite(axes),
-        onto_itself(axes, -torch.eye(3, dtype=torch.float64)),
-    )
+    partner = orientations.opposite(axes)
+    far = onto_itself(axes, -torch.eye(3, dtype=torch.float64))
     known = name in POINTS or name.startswith("antipodal") or name == "repulsion:2"
     assert known is (far < 1e-7)
     assert (partner is not None) or far > 1e-9

@@ -1,4 +1,4 @@
-"""Calculator folders: written and read without loss, found by name, refused where damaged."""
+"""Calculator folders: written and read without loss, found by name, refused if damaged."""
 
 import hashlib
 import tomllib
@@ -41,7 +41,8 @@ def test_round_trip_is_exact(tmp_path, name, dtype):
         model.scales,
         model.covalent_radii,
     )
-    state, expected = again.state_dict(), model.state_dict()
+    state = again.state_dict()
+    expected = model.state_dict()
     assert state.keys() == expected.keys()
     assert all(
         torch.equal(state[key], expected[key]) and state[key].dtype == dtype for key in state
@@ -61,7 +62,7 @@ def test_saving_twice_writes_the_same_bytes(folder, tmp_path):
         assert (folder / name).read_bytes() == (tmp_path / "twin" / name).read_bytes()
 
 
-def test_card_content(folder):
+def test_content_of_calculator_toml(folder):
     content = tomllib.loads((folder / "calculator.toml").read_text(encoding="utf-8"))
     assert content["format"] == 1
     assert content["name"] == "tiny"
@@ -89,7 +90,7 @@ def test_card_content(folder):
     ]
 
 
-def test_card_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_info_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         store.save(
             tmp_path / "bad",
@@ -169,16 +170,14 @@ def test_a_checkpoint_is_used_in_the_precision_of_its_weights(tmp_path, dtype):
 
 
 def test_tensors_keep_their_own_precision(tmp_path):
-    """A buffer of float64 beside weights of float32 is not rounded on the way.
-
-    Nor is the reverse.
-    """
+    """Neither a float64 buffer beside float32 weights is rounded, nor the reverse."""
     model = tiny_pet(dtype=torch.float32)
     model.gnn_layers[0].compress[0].bias = torch.nn.Parameter(
         model.gnn_layers[0].compress[0].bias.double() / 3
     )
     store.save(tmp_path / "mixed", model, INFO)
-    again, expected = store.load(tmp_path / "mixed")[0].state_dict(), model.state_dict()
+    again = store.load(tmp_path / "mixed")[0].state_dict()
+    expected = model.state_dict()
     assert all(
         torch.equal(again[key], expected[key]) and again[key].dtype == expected[key].dtype
         for key in expected
@@ -334,3 +333,8 @@ def test_loading_leaves_the_random_numbers_alone(tmp_path):
     before = torch.get_rng_state()
     store.load(tmp_path / "tiny")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_card_is_an_alias():
+    """The former name of CalculatorInfo."""
+    assert store.Card is store.CalculatorInfo
