@@ -1,18 +1,21 @@
-"""What a calculator is, in words.
+"""Calculator cards: the `README.md` of a converted checkpoint, and tables as lines of text."""
 
-The card of a converted checkpoint, and tables as lines of text.
-"""
+from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+# keys of the provenance that have a section of their own -> title of the section
 STATED = {
-    "description": "",
+    "description": "",  # at the top of the card
     "authors": "Authors",
     "references": "References",
     "license": "Licence",
     "licence": "Licence",
 }
-OWN = ("date", "ase_pet", "source")
+# keys of the provenance that the conversion adds
+ADDED = ("date", "ase_pet", "source")
 CARD = """# {name}
 
 {description}
@@ -43,6 +46,7 @@ numbers.
 
 {sections}
 """
+# sections that each card has -> their text if the checkpoint says nothing
 NOT_STATED = {
     "Authors": "Not stated in the checkpoint.",
     "References": "Not stated in the checkpoint.",
@@ -52,35 +56,29 @@ NOT_STATED = {
 }
 
 
-def converted(content, parameters):
-    """Markdown card of a converted checkpoint; content: what its calculator.toml holds, parameters.
+def converted(content: Mapping[str, Any], parameters: int) -> str:
+    """Markdown card of a converted checkpoint.
 
-    Their number.
+    Parameters
+    ----------
+    content:
+        Content of its calculator.toml.
+    parameters:
+        Number of parameters of the model.
+
     """
-    provenance, settings = content["provenance"], content["settings"]
-    other = {
-        key: value for key, value in provenance.items() if key not in STATED and key not in OWN
-    }
-    stated = {
-        title: provenance[key] for key, title in STATED.items() if title and provenance.get(key)
-    }
-    sections = {
-        title: lines(stated[title]) if title in stated else [text]
-        for title, text in NOT_STATED.items()
-    }
-    sections["Source"] = lines(provenance["source"])
-    sections["What else the checkpoint states"] = lines(other)
-    sections["Settings"] = lines(
-        {key: value for key, value in settings.items() if key not in ("species", "heads")}
-    )
-    text = "\n\n".join(
-        f"## {title}\n\n" + "\n".join(_item(line) for line in found)
-        for title, found in sections.items()
-        if found
-    )
+    provenance = content["provenance"]
+    settings = content["settings"]
+    description = provenance.get("description") or "No description is stated."
+    sections = []
+    for title, entries in _sections(provenance, settings).items():
+        # empty: the checkpoint states nothing else
+        if entries:
+            items = "\n".join(_item(entry) for entry in entries)
+            sections.append(f"## {title}\n\n{items}")
     return CARD.format(
         name=plain(content["name"]),
-        description=plain(provenance.get("description") or "No description is stated."),
+        description=plain(description),
         ase_pet=provenance["ase_pet"],
         date=provenance["date"],
         species=" ".join(content["species"]),
@@ -89,43 +87,73 @@ def converted(content, parameters):
         parameters=f"{parameters:,}",
         heads=", ".join(settings.get("heads", {"energy": 1})),
         dtype=content["dtype"],
-        sections=text,
+        sections="\n\n".join(sections),
     )
 
 
-def with_section(text, title, body):
-    """The card with the section `## title` replaced by this body, or added.
+def _sections(provenance: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{title of a section: its lines}, in the order of the card."""
+    sections = {title: [text] for title, text in NOT_STATED.items()}
+    for key, title in STATED.items():
+        if title and provenance.get(key):
+            sections[title] = lines(provenance[key])
+    others = {
+        key: value for key, value in provenance.items() if key not in STATED and key not in ADDED
+    }
+    # species and heads are in the table at the top
+    shown = {key: value for key, value in settings.items() if key not in ("species", "heads")}
+    sections["Source"] = lines(provenance["source"])
+    sections["What else the checkpoint states"] = lines(others)
+    sections["Settings"] = lines(shown)
+    return sections
 
-    Before its limits where it has such a section.
+
+def with_section(text: str, title: str, body: str) -> str:
+    """The card with one section replaced or added.
+
+    Parameters
+    ----------
+    text:
+        Markdown of the card.
+    title:
+        Title of the section, without `## `. A new section is put before the section "Limits" if
+        there is one, else at the end.
+    body:
+        Markdown of the section, without its title.
+
     """
     section = f"## {title}\n\n{body.strip()}\n"
-    parts = re.split(r"(?m)^(?=## )", text)
+    parts = re.split(r"(?m)^(?=## )", text)  # each begins with a title, apart from the first
     titles = [part.splitlines()[0].removeprefix("## ").strip() if part else "" for part in parts]
     if title in titles:
-        place = titles.index(title)
-        parts[place] = section
+        parts[titles.index(title)] = section
     else:
-        place = titles.index("Limits") if "Limits" in titles else len(parts)
-        parts.insert(place, section)
+        end = titles.index("Limits") if "Limits" in titles else len(parts)
+        parts.insert(end, section)
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
 
-def lines(value, indent=""):
-    """List of lines of text of a table, list or number.
+def lines(value: Any, indent: str = "") -> list[str]:
+    """Lines of text of a nested table.
 
-    Tables inside of it indented by two spaces.
+    Parameters
+    ----------
+    value:
+        Table, list, or a single value.
+    indent:
+        Spaces before each line. Nested tables are indented by two more spaces.
+
     """
     if isinstance(value, dict):
-        found = []
+        rows = []
         for key, entry in value.items():
             inside = lines(entry, indent + "  ")
-            short = len(inside) == 1 and not isinstance(entry, dict)
-            found += (
-                [f"{indent}{plain(key)}: {inside[0].strip()}"]
-                if short
-                else [f"{indent}{plain(key)}:", *inside]
-            )
-        return found
+            # a single value goes on the line of its key
+            if len(inside) == 1 and not isinstance(entry, dict):
+                rows.append(f"{indent}{plain(key)}: {inside[0].strip()}")
+            else:
+                rows += [f"{indent}{plain(key)}:", *inside]
+        return rows
     if isinstance(value, list | tuple):
         if all(isinstance(entry, int | float) for entry in value):
             return [indent + ", ".join(map(str, value))]
@@ -133,12 +161,14 @@ def lines(value, indent=""):
     return [indent + plain(value)]
 
 
-def plain(value):
-    """Text of a value on one line, without characters that would act on a terminal."""
+def plain(value: Any) -> str:
+    """Text of `value` on one line, without characters that a terminal would interpret."""
     text = " ".join(str(value).split())
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _item(line):
+def _item(line: str) -> str:
+    """Markdown list item of a line, with the same indentation."""
     text = line.lstrip(" ")
-    return f"{line[: len(line) - len(text)]}- {text}"
+    indent = line[: len(line) - len(text)]
+    return f"{indent}- {text}"

@@ -1,21 +1,25 @@
-"""Grids of orientations: points on the unit sphere that stand for all directions.
+"""Grids of orientations: points on the unit sphere that represent all directions.
 
-| name | points | maps onto itself under |
+| name | points | symmetry |
 |---|---|---|
 | octahedral | 6 | octahedral group with inversion |
 | icosahedral | 12 | icosahedral group with inversion |
 | dodecahedral | 20 | the same |
 | compound | 32 | the same: the vertices of both solids |
-| fibonacci:n | n | nothing |
-| repulsion:n | n | nothing: points that repel each other, at rest (Thomson's problem) |
-| antipodal:n | n, even | inversion: n / 2 lines whose ends repel each other |
-| given:n | n | unknown: they come with the weights of a model |
+| fibonacci:n | n | none |
+| repulsion:n | n | none: points of minimal Coulomb energy (Thomson's problem) |
+| antipodal:n | n, even | inversion: n / 2 pairs of opposite points of minimal Coulomb energy |
+| given:n | n | unknown: the points come with the weights of a model |
 
 The icosahedral group is that of `rotations.icosahedral`, with two-fold axes along x, y and z.
 """
 
+from __future__ import annotations
+
 import functools
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,161 +28,197 @@ from . import rotations
 
 GOLDEN = (1 + 5**0.5) / 2
 MOST_POINTS = 1024
-SENTINELS = (
-    (0.81, 0.43, -0.67),
-    (-0.29, 0.91, 0.59),
-)  # in no plane or axis of symmetry of any grid here
-POLYHEDRA = {  # name -> (group, points of which the orbits are the grid)
+MOST_OPTIMISED = 256  # points; the optimisation of more takes minutes
+# Two vectors in no plane or axis of symmetry of any grid of this module, see `classes`.
+SENTINELS = ((0.81, 0.43, -0.67), (-0.29, 0.91, 0.59))
+# name -> (group, points whose orbits under the group form the grid)
+POLYHEDRA: dict[str, tuple[Callable[[], torch.Tensor], list[list[float]]]] = {
     "octahedral": (rotations.octahedral, [[1, 0, 0]]),
     "icosahedral": (rotations.icosahedral, [[0, GOLDEN, 1]]),
     "dodecahedral": (rotations.icosahedral, [[1, 1, 1]]),
     "compound": (rotations.icosahedral, [[0, GOLDEN, 1], [1, 1, 1]]),
 }
+# Solids that are better quadratures than optimised points of the same number.
+BEST = {6: "octahedral", 12: "icosahedral", 32: "compound"}
 
 
-BEST = {
-    6: "octahedral",
-    12: "icosahedral",
-    32: "compound",
-}  # solids that leave less than searched points do
-MOST_SEARCHED = 256  # points; a search among more takes minutes
+def name_of(n: int) -> str:
+    """Name of the default grid of n points.
 
+    A solid if it is the best grid of its size, `antipodal:n` for other even n, as kernels are
+    evaluated for one half of its points only, `repulsion:n` for odd n, and `fibonacci:n` above 256.
 
-def name_of(n):
-    """Name of the grid of n points that is taken where only their number is given.
+    Parameters
+    ----------
+    n:
+        Number of points.
 
-    A solid where it is the best of its size, `antipodal:n` for other even n, whose kernels are made
-    for one half only, `repulsion:n` for odd n, and `fibonacci:n` above 256. Raises ValueError for
-    no number from 1 to 1024.
+    Raises
+    ------
+    ValueError
+        n is not a number from 1 to 1024.
+
     """
     if isinstance(n, bool) or not isinstance(n, numbers.Integral) or not 1 <= n <= MOST_POINTS:
         raise ValueError(
             f"`orientations` is {n!r}: expected a number of points from 1 to {MOST_POINTS}"
         )
-    kind = "fibonacci" if n > MOST_SEARCHED else "repulsion" if n % 2 else "antipodal"
-    return BEST.get(int(n), f"{kind}:{int(n)}")
+    # in order of preference
+    if int(n) in BEST:
+        return BEST[int(n)]
+    if n > MOST_OPTIMISED:
+        return f"fibonacci:{int(n)}"
+    return f"repulsion:{int(n)}" if n % 2 else f"antipodal:{int(n)}"
 
 
-@functools.cache
-def _grid(name):
-    kind, _, number = name.partition(":")
-    if name in POLYHEDRA:
-        with torch.device("cpu"):  # wherever a model is being made
-            return _orbits(*POLYHEDRA[name])
-    if kind not in COUNTED or not number.isdecimal() or not 0 < int(number) <= MOST_POINTS:
-        raise ValueError(
-            f"`orientations` is {name!r}: valid choices are {', '.join(POLYHEDRA)}, "
-            f"{', '.join(kind + ':n' for kind in COUNTED)}, n from 1 to {MOST_POINTS}"
-        )
-    with torch.device("cpu"), torch.enable_grad():
-        return COUNTED[kind](int(number))
+def grid(name: str) -> torch.Tensor:
+    """(n, 3) float64 unit vectors on the CPU of a grid; NaN for given:n.
 
+    Parameters
+    ----------
+    name:
+        Name of the grid, see the table above.
 
-def grid(name):
-    """(n, 3) float64 unit vectors on the CPU of the grid of that name, see above; not numbers for
-    given:n.
+    Raises
+    ------
+    ValueError
+        There is no such grid; the message lists the names.
 
-    Raises ValueError that lists the names.
     """
     return _grid(name).clone()
 
 
-def checked(axes):
-    """Unit vectors (n, 3), float64 on the CPU, of an array.
+@functools.cache
+def _grid(name: str) -> torch.Tensor:
+    # A model may be built on another default device or without gradients, which the search needs.
+    with torch.device("cpu"), torch.enable_grad():
+        # solids by their symmetry, others by their number of points
+        if name in POLYHEDRA:
+            return _orbits(*POLYHEDRA[name])
+        kind, _, number = name.partition(":")
+        if kind not in NUMBERED or not number.isdecimal() or not 0 < int(number) <= MOST_POINTS:
+            raise ValueError(
+                f"`orientations` is {name!r}: valid choices are {', '.join(POLYHEDRA)}, "
+                f"{', '.join(kind + ':n' for kind in NUMBERED)}, n from 1 to {MOST_POINTS}"
+            )
+        return NUMBERED[kind](int(number))
 
-    Raises ValueError where they are none.
+
+def checked(axes: Any) -> torch.Tensor:
+    """(n, 3) float64 unit vectors on the CPU of an array.
+
+    Parameters
+    ----------
+    axes:
+        Array-like of shape (n, 3), n >= 1.
+
+    Raises
+    ------
+    ValueError
+        The array has another shape, or its rows are not unit vectors.
+
     """
-    axes = torch.as_tensor(axes, dtype=torch.float64, device="cpu")
-    if (
-        axes.ndim != 2
-        or axes.shape[1] != 3
-        or not len(axes)
-        or not ((axes.norm(dim=1) - 1).abs() < 1e-6).all()
-    ):
-        raise ValueError(f"orientations of shape {tuple(axes.shape)}: expected unit vectors (n, 3)")
-    return axes.clone()
+    vectors = torch.as_tensor(axes, dtype=torch.float64, device="cpu")
+    shape = tuple(vectors.shape)
+    valid = len(shape) == 2 and shape[0] > 0 and shape[1] == 3
+    if valid:
+        # for NaN the comparison is False
+        deviation = (vectors.norm(dim=1) - 1).abs()
+        valid = bool((deviation < 1e-6).all())
+    if not valid:
+        raise ValueError(f"orientations of shape {shape}: expected unit vectors (n, 3)")
+    return vectors.clone()
 
 
-def opposite(axes):
-    """(n,) number of the axis opposite to each of axes (n, 3).
+def opposite(axes: torch.Tensor) -> torch.Tensor | None:
+    """(n,) index of the axis opposite to each axis, None if some axis has no opposite.
 
-    Or None where some axis has no opposite.
+    Parameters
+    ----------
+    axes:
+        Unit vectors (n, 3).
+
     """
     if not len(axes):
         return None
-    distance, partner = (axes[:, None] + axes).abs().amax(-1).min(1)
+    distance, partner = (axes[:, None] + axes).abs().amax(-1).min(1)  # (n, n, 3) -> (n,)
     return partner if bool(distance.max() < 1e-9) else None
 
 
-def classes(axes, turns):
-    """(n,) class of each of orthogonal matrices (n, 3, 3): turns Q of a class make the same grid of
-    Q^T o, o from axes.
+def classes(axes: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """(n,) label per matrix: matrices with the same label rotate the axes to the same grid.
 
-    Grids are told apart by sums over their points of exp(2 o . v), for two vectors v: equal to 1e-9
-    they are the same.
+    The grid of a matrix Q is the set of Q^T o over the axes o. Two grids are the same if the sums
+    of exp(2 o . v) over their points o agree to 1e-9 for two fixed vectors v. If the axes are
+    unknown (NaN), each matrix has its own label.
+
+    Parameters
+    ----------
+    axes:
+        Unit vectors (O, 3).
+    matrices:
+        Orthogonal matrices (n, 3, 3).
+
     """
     if axes.isnan().any():
-        return torch.arange(len(turns), device=turns.device)
+        return torch.arange(len(matrices), device=matrices.device)
     labels = []
     for vector in SENTINELS:
-        sums = torch.cat(
-            [
-                (2 * (axes @ (part @ part.new_tensor(vector)).mT)).exp().sum(0)
-                for part in turns.split(4096)
-            ]
-        )
-        order = torch.argsort(sums)
+        sums = []
+        for part in torch.split(matrices, 4096):
+            rotated = part @ part.new_tensor(vector)  # (part, 3), as Q^T o . v = o . Q v
+            sums.append((2 * (axes @ rotated.mT)).exp().sum(0))
+        values = torch.cat(sums)  # (n,)
+        # In ascending order, a new label begins where the value jumps.
+        order = torch.argsort(values)
+        jumps = values[order].diff(prepend=values[order[:1]]) > 1e-9 * (1 + len(axes))
         label = torch.empty_like(order)
-        label[order] = (sums[order].diff(prepend=sums[order[:1]]) > 1e-9 * (1 + len(axes))).cumsum(
-            0
-        )
+        label[order] = jumps.cumsum(0)
         labels.append(label)
-    return torch.unique(torch.stack(labels, 1), dim=0, return_inverse=True)[1]
+    # Pairs of labels (n, 2) are numbered.
+    _, number = torch.unique(torch.stack(labels, 1), dim=0, return_inverse=True)
+    return torch.as_tensor(number)
 
 
-def _orbits(group, seeds):
-    """Points (n, 3) that the rotations of a group and the inversion make of the seeds.
-
-    Each once.
-    """
+def _orbits(group: Callable[[], torch.Tensor], seeds: list[list[float]]) -> torch.Tensor:
+    """(n, 3) different images of the seeds under the rotations of a group and the inversion."""
     elements = rotations.with_inversion(group()).numpy()
     points = np.concatenate([elements @ (np.array(seed) / np.linalg.norm(seed)) for seed in seeds])
+    # The first of equal points is kept; + 0.0 turns -0.0 into 0.0.
     _, first = np.unique(points.round(9) + 0.0, axis=0, return_index=True)
     return torch.tensor(points[np.sort(first)])
 
 
-def _fibonacci(n):
-    """Points at equal steps of the height, each turned by the golden angle from the one before."""
-    height = 1 - (2 * torch.arange(n, dtype=torch.float64) + 1) / n
-    angle = 2 * torch.pi * torch.arange(n, dtype=torch.float64) / GOLDEN**2
+def _fibonacci(n: int) -> torch.Tensor:
+    """(n, 3) points at equal steps of height, consecutive ones rotated by the golden angle."""
+    steps = torch.arange(n, dtype=torch.float64)
+    height = 1 - (2 * steps + 1) / n
+    angle = 2 * torch.pi * steps / GOLDEN**2
     radius = (1 - height**2).sqrt()
     return torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1)
 
 
-def _repelling(n):
-    """Points of least energy, sum over pairs of 1 / distance.
-
-    That a search from random points with a seed finds.
-    """
-    return _rest(n, lambda points: points)
+def _repulsion(n: int) -> torch.Tensor:
+    """(n, 3) points of minimal Coulomb energy."""
+    return _minimised(n, lambda points: points)
 
 
-def _antipodal(n):
-    """Points and their opposites of least energy."""
+def _antipodal(n: int) -> torch.Tensor:
+    """(n, 3) points of minimal Coulomb energy among n / 2 points followed by their opposites."""
     if n % 2:
         raise ValueError(f"`orientations` is 'antipodal:{n}': expected an even number of points")
-    half = _rest(n // 2, lambda points: torch.cat([points, -points]))
+    half = _minimised(n // 2, lambda points: torch.cat([points, -points]))
     return torch.cat([half, -half])
 
 
-def _rest(n, whole):
-    """(n, 3) points at rest, where `whole(points)` are the points that repel each other. Source of
-    the problem:
-    J. J. Thomson, Phil. Mag. 7, 237 (1904); which of several minima is found does not matter here.
+def _minimised(n: int, charges: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """(n, 3) unit vectors p that minimise the sum of 1 / distance over pairs of `charges(p)`.
+
+    The search starts from random points with a fixed seed; it does not matter which of several
+    minima it reaches. Source of the problem: J. J. Thomson, Phil. Mag. 7, 237 (1904).
     """
-    points = torch.randn(
-        n, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64
-    ).requires_grad_()
+    generator = torch.Generator().manual_seed(n)
+    points = torch.randn(n, 3, generator=generator, dtype=torch.float64).requires_grad_()
     search = torch.optim.LBFGS(
         [points],
         max_iter=2000,
@@ -189,28 +229,29 @@ def _rest(n, whole):
         line_search_fn="strong_wolfe",
     )
 
-    def energy():
+    def energy() -> torch.Tensor:
         search.zero_grad()
-        unit = whole(torch.nn.functional.normalize(points, dim=1))
+        unit = charges(torch.nn.functional.normalize(points, dim=1))
         first, second = torch.triu_indices(len(unit), len(unit), 1)
-        total = 1 / (unit[first] - unit[second]).square().sum(-1).sqrt()
-        total = (
-            total.sum() + (points.square().sum(1) - 1).square().sum()
-        )  # keeps the search well conditioned
-        total.backward()
+        differences = unit[first] - unit[second]
+        distances = differences.square().sum(-1).sqrt()
+        # The energy does not depend on the lengths; this term keeps the search well conditioned.
+        deviation = (points.square().sum(1) - 1).square().sum()
+        total = (1 / distances).sum() + deviation
+        total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    search.step(energy)
+    search.step(energy)  # type: ignore[no-untyped-call]
     return torch.nn.functional.normalize(points.detach(), dim=1)
 
 
-def _given(n):
+def _given(n: int) -> torch.Tensor:
     return torch.full((n, 3), torch.nan, dtype=torch.float64)
 
 
-COUNTED = {
+NUMBERED: dict[str, Callable[[int], torch.Tensor]] = {
     "fibonacci": _fibonacci,
-    "repulsion": _repelling,
+    "repulsion": _repulsion,
     "antipodal": _antipodal,
     "given": _given,
 }

@@ -1,18 +1,25 @@
-"""Published PET checkpoints by name: found in the cache of huggingface_hub, downloaded once where
-they are not there.
+"""Published PET checkpoints by name, from the cache of huggingface_hub or downloaded once.
 
-`pet-mad-s-v1.5.0` is one file; `pet-mad-s` is its newest stable version: of those in the cache
-without any look at the network, else of those in the repository. Folders and environment variables
-(HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT) are those of huggingface_hub, which is imported
-only when a name is asked for. Names: upet 0.3.1.
+`pet-mad-s-v1.5.0` is one file. `pet-mad-s` is its newest stable version: of the versions in the
+cache if there are any, without any network access, else of those in the repository. Folders and
+environment variables (HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT) are those of
+huggingface_hub, which is imported only when a published name is used. Source of the names:
+upet 0.3.1.
 """
+
+from __future__ import annotations
 
 import importlib
 import re
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from packaging.version import Version
 
 REPOSITORY = "lab-cosmo/upet"
 SIZES = {
@@ -26,38 +33,48 @@ SIZES = {
     "pet-spice": ("s", "l"),
 }
 NAME = re.compile(r"((pet-[A-Za-z0-9_]+)-(xs|s|m|l|xl))(?:-v?([0-9]+\.[0-9]+\.[0-9]+))?")
-FILE = re.compile(
-    r"models/(pet-[A-Za-z0-9_]+-(?:xs|s|m|l|xl))-v([0-9]+\.[0-9]+\.[0-9]+)\.ckpt"
-)  # no pre-releases
+# Files of stable versions; pre-releases do not match.
+FILE = re.compile(r"models/(pet-[A-Za-z0-9_]+-(?:xs|s|m|l|xl))-v([0-9]+\.[0-9]+\.[0-9]+)\.ckpt")
 
 
-def names():
+def names() -> list[str]:
     """Names of the known checkpoints, without versions."""
     return [f"{model}-{size}" for model, sizes in SIZES.items() for size in sizes]
 
 
-def in_order(versions):
-    """Sorted list of versions "x.y.z", compared as numbers: 1.10.0 is after 1.9.0."""
-    return sorted(versions, key=lambda version: tuple(map(int, version.split("."))))
+def in_order(versions: Iterable[str]) -> list[str]:
+    """`versions` "x.y.z", sorted as version numbers: 1.10.0 comes after 1.9.0."""
+    return sorted(versions, key=Version)
 
 
-def find(name):
-    """Path of the checkpoint of a published name, downloaded if none is in the cache; None for any
-    other text.
+def find(name: str) -> Path | None:
+    """Path of a published checkpoint, None for text that is not the name of one.
 
-    Raises FileNotFoundError for a size that a model does not have, and where the download fails.
+    The checkpoint is downloaded if the cache does not have it.
+
+    Parameters
+    ----------
+    name:
+        MODEL-SIZE or MODEL-SIZE-vX.Y.Z.
+
+    Raises
+    ------
+    FileNotFoundError
+        The model does not have this size, or the download failed.
+
     """
     match = NAME.fullmatch(name)
     if match is None:
         return None
     base, model, _, version = match.groups()
-    there = cached().get(base, {})
-    if version is None and there:
-        version = in_order(there)[-1]
-    if version in there:
-        return there[version]
+    in_cache = cached().get(base, {})
+    if version is None and in_cache:
+        version = in_order(in_cache)[-1]
+    if version in in_cache:
+        return in_cache[version]
     if base in names():
         return download(name)
+    # Other names with the prefix of a published model are misspelt; the rest may be anything.
     if model in SIZES:
         raise FileNotFoundError(
             f"`{name}` is not a published checkpoint: sizes of {model} are "
@@ -66,13 +83,23 @@ def find(name):
     return None
 
 
-def download(name):
-    """Path of the checkpoint that the repository holds for a name: of its version, else of the
-    newest stable version.
+def download(name: str) -> Path:
+    """Path of the checkpoint of a name in the repository, downloaded if it is not in the cache.
 
-    The repository is asked in any case, also for models that are not in `SIZES`; a file that is in
-    the cache already is not downloaded again. Raises ValueError for text that is not such a name,
-    FileNotFoundError where there is no such file, no network, or no huggingface_hub.
+    The repository is asked in any case, also for models that are not in `SIZES`.
+
+    Parameters
+    ----------
+    name:
+        MODEL-SIZE-vX.Y.Z, or MODEL-SIZE for the newest stable version in the repository.
+
+    Raises
+    ------
+    ValueError
+        The text is not such a name.
+    FileNotFoundError
+        There is no such file, no network, or no huggingface_hub.
+
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -80,11 +107,12 @@ def download(name):
             f"`{name}` is not the name of a published checkpoint: expected MODEL-SIZE or "
             "MODEL-SIZE-vX.Y.Z, such as pet-mad-s or pet-mad-s-v1.5.0"
         )
-    base, version = match[1], match[4]
-    if version is None:
-        version = _available(name, base)[-1]
-    file, folder = f"models/{base}-v{version}.ckpt", cache_folder()
+    base = match[1]
+    version = match[4] or _available(name, base)[-1]
+    file = f"models/{base}-v{version}.ckpt"
+    folder = cache_folder()
     path = _ask(name, lambda hub: hub.hf_hub_download(REPOSITORY, file, cache_dir=folder))
+    # None: the repository answered, but does not have the file
     if path is None:
         raise FileNotFoundError(
             f"`{name}` is not in the repository `{REPOSITORY}`: versions of {base} there are "
@@ -93,21 +121,86 @@ def download(name):
     return Path(path)
 
 
-def listed(name=REPOSITORY):
-    """{name: [versions]} of the stable versions in the repository, in the order of their numbers.
+def listed(name: str = REPOSITORY) -> dict[str, list[str]]:
+    """{name of a checkpoint: its stable versions in the repository, in ascending order}.
 
-    Raises FileNotFoundError that begins with `name` where there is no network or no
-    huggingface_hub.
+    Parameters
+    ----------
+    name:
+        Name that the user asked for, with which error messages begin.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no network or no huggingface_hub.
+
     """
-    found = {}
-    for match in filter(
-        None, map(FILE.fullmatch, _ask(name, lambda hub: hub.HfApi().list_repo_files(REPOSITORY)))
-    ):
-        found.setdefault(match[1], []).append(match[2])
-    return {base: in_order(versions) for base, versions in sorted(found.items())}
+    versions: dict[str, list[str]] = {}
+    for file in _ask(name, lambda hub: hub.HfApi().list_repo_files(REPOSITORY)):
+        match = FILE.fullmatch(file)
+        if match:
+            versions.setdefault(match[1], []).append(match[2])
+    return {base: in_order(versions[base]) for base in sorted(versions)}
 
 
-def _available(name, base):
+def cached() -> dict[str, dict[str, Path]]:
+    """{name of a checkpoint: {version: path}} of the stable versions in the cache.
+
+    It uses no network, and is empty without huggingface_hub. If several snapshots of the repository
+    hold a version, the path is that in the current snapshot.
+    """
+    cache = cache_folder()
+    if cache is None:
+        return {}
+    repository = repository_folder(cache)
+    reference = repository / "refs" / "main"
+    current = reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+    snapshots = [path for path in repository.glob("snapshots/*") if path.is_dir()]
+    # Later snapshots replace earlier ones below: by age, and the current one last.
+    snapshots.sort(key=lambda path: (path.name == current, path.stat().st_mtime))
+    paths: dict[str, dict[str, Path]] = {}
+    for snapshot in snapshots:
+        for path in sorted(snapshot.glob("models/*.ckpt")):
+            match = FILE.fullmatch(f"models/{path.name}")
+            # An interrupted download leaves no file here, or a broken link.
+            if match and path.is_file():
+                paths.setdefault(match[1], {})[match[2]] = path
+    return paths
+
+
+def cache_folder() -> Path | None:
+    """Folder of the downloads of huggingface_hub, None if huggingface_hub is not installed."""
+    try:
+        return Path(importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE)
+    except ImportError:
+        return None
+
+
+def repository_folder(cache: Path) -> Path:
+    """Folder of the repository of checkpoints inside `cache`, the folder of huggingface_hub."""
+    return Path(cache) / f"models--{REPOSITORY.replace('/', '--')}"
+
+
+def remedy(path: Path) -> str:
+    """End of an error message: how to replace the damaged file `path` if it is in the cache."""
+    if not origin(path):
+        return ""
+    return f". If it is damaged, delete `{Path(path).resolve()}` and load it by name again"
+
+
+def origin(path: Path) -> dict[str, str]:
+    """{"repository", "commit"} of a file `path` in the cache, {} for any other file."""
+    cache = cache_folder()
+    if cache is None:
+        return {}
+    snapshots = repository_folder(cache) / "snapshots"
+    if not Path(path).is_relative_to(snapshots):
+        return {}
+    commit = Path(path).relative_to(snapshots).parts[0]
+    return {"repository": REPOSITORY, "commit": commit}
+
+
+def _available(name: str, base: str) -> list[str]:
     """Versions of a model in the repository, at least one."""
     available = listed(name)
     if base not in available:
@@ -118,126 +211,81 @@ def _available(name, base):
     return available[base]
 
 
-def _ask(name, question):
-    """question(huggingface_hub), None where the repository has no such file.
+def _ask(name: str, question: Callable[[ModuleType], Any]) -> Any:
+    """question(huggingface_hub), None if the repository does not have the file.
 
-    Other errors become one sentence.
+    Other errors become a FileNotFoundError of one sentence.
     """
     try:
         hub = importlib.import_module("huggingface_hub")
-        _resolve(importlib.import_module("huggingface_hub.constants"))
+        _check_host(importlib.import_module("huggingface_hub.constants"))
         return question(hub)
     except ImportError as error:
         raise FileNotFoundError(
             f"`{name}` names a published checkpoint: to find and download it, install the extra "
             f"`hub` (pip install 'ase_pet[hub]'), or give the path of a copy ({error})"
         ) from None
-    except (
-        Exception
-    ) as error:  # which HTTP client raises what changes between versions of huggingface_hub
+    except Exception as error:
+        # Any exception: the HTTP client of huggingface_hub changes between its versions.
         errors = importlib.import_module("huggingface_hub.utils")
         if isinstance(error, errors.EntryNotFoundError) and not isinstance(
             error, errors.LocalEntryNotFoundError
         ):
             return None
         endpoint = importlib.import_module("huggingface_hub.constants").ENDPOINT
+        folder = repository_folder(cache_folder() or Path())
         raise FileNotFoundError(
             f"`{name}` cannot be fetched from {endpoint}/{REPOSITORY} ({_reason(error, errors)}):"
             " without network, copy the checkpoint from elsewhere and give its path, or copy the"
-            f" folder {repository_folder(cache_folder())} of a machine that has it to the same"
-            f" place{_others(name)}"
+            f" folder {folder} of a machine that has it to the same"
+            f" place{_cached_versions(name)}"
         ) from None
 
 
-def _resolve(constants):
-    """Look the host up once, as huggingface_hub retries for half a minute where there is no network
-    at all.
+def _check_host(constants: ModuleType) -> None:
+    """Raise OSError if the host of the repository cannot be resolved.
 
-    Behind a proxy the names of hosts may be unknown and the network there all the same. Raises
-    OSError.
+    Without network huggingface_hub would retry for half a minute. Behind a proxy host names may not
+    be resolved although there is a network, so they are not tried.
     """
     host = urllib.parse.urlsplit(constants.ENDPOINT).hostname
     if host and not constants.HF_HUB_OFFLINE and not urllib.request.getproxies():
         socket.getaddrinfo(host, None)
 
 
-def _reason(error, errors):
-    cause = (
-        error.__cause__
-        if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__
-        else error
-    )
+def _reason(error: BaseException, errors: ModuleType) -> str:
+    """Cause of a failed download in a few words; errors: huggingface_hub.utils."""
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__
     reasons = {
         errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids the network",
         errors.GatedRepoError: "it asks for an account with access: `hf auth login`",
         errors.RepositoryNotFoundError: "no such repository is open to this account",
     }
     for kind, reason in reasons.items():
-        if isinstance(cause, kind):
+        if isinstance(error, kind):
             return reason
-    status = getattr(getattr(cause, "response", None), "status_code", None)
-    lines = str(cause).strip().splitlines() or [""]
-    return f"HTTP status {status}" if status else f"{type(cause).__name__}: {lines[0][:200]}"
+    status = _http_status(error)
+    if status:
+        return f"HTTP status {status}"
+    # the first line: some messages have a traceback or an advertisement below it
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
-def _others(name):
-    """What is in the cache of a model whose version cannot be fetched."""
-    match = NAME.fullmatch(name)
-    there = cached().get(match[1], {}) if match else {}
-    return f"; versions in the cache: {', '.join(in_order(there))}" if there else ""
-
-
-def cached():
-    """{name: {version: path}} of the stable versions in the cache; {} without huggingface_hub. Uses
-    no network.
-
-    A version that is there in several snapshots of the repository is taken from the one that is
-    current.
-    """
-    cache = cache_folder()
-    if cache is None:
-        return {}
-    folder = repository_folder(cache)
-    reference = folder / "refs" / "main"
-    current = reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
-    snapshots = sorted(
-        filter(Path.is_dir, folder.glob("snapshots/*")),
-        key=lambda path: (path.name == current, path.stat().st_mtime),
-    )
-    found = {}
-    for path in (path for snapshot in snapshots for path in sorted(snapshot.glob("models/*.ckpt"))):
-        match = FILE.fullmatch(f"models/{path.name}")
-        if match and path.is_file():  # a download that was broken off is in none of these folders
-            found.setdefault(match[1], {})[match[2]] = path
-    return found
-
-
-def cache_folder():
-    """Folder that huggingface_hub keeps its downloads in, None where it is not installed."""
+def _http_status(error: Any) -> int | None:
+    """HTTP status of an error of any HTTP client, None for other errors."""
     try:
-        return Path(importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE)
-    except ImportError:
+        status: int = error.response.status_code
+    except AttributeError:
         return None
+    return status
 
 
-def repository_folder(cache):
-    """Folder of the repository of checkpoints inside a cache of huggingface_hub."""
-    return Path(cache) / f"models--{REPOSITORY.replace('/', '--')}"
-
-
-def remedy(path):
-    """Sentence that says how to replace a file of the cache; empty for any other file."""
-    return (
-        f". If it is damaged, delete `{Path(path).resolve()}` and load it by name again"
-        if origin(path)
-        else ""
-    )
-
-
-def origin(path):
-    """{repository, commit} of a file in the cache, {} for any other file."""
-    cache = cache_folder()
-    if cache is None or not Path(path).is_relative_to(repository_folder(cache) / "snapshots"):
-        return {}
-    commit = Path(path).relative_to(repository_folder(cache) / "snapshots").parts[0]
-    return {"repository": REPOSITORY, "commit": commit}
+def _cached_versions(name: str) -> str:
+    """End of an error message: versions in the cache of a model that cannot be downloaded."""
+    match = NAME.fullmatch(name)
+    in_cache = cached().get(match[1], {}) if match else {}
+    if not in_cache:
+        return ""
+    return f"; versions in the cache: {', '.join(in_order(in_cache))}"

@@ -1,8 +1,9 @@
-"""Rotations of space: random elements of O(3), the rotation groups of octahedron and icosahedron, a
-quadrature of SO(3).
+"""Rotation matrices: random elements of O(3), two rotation groups and a quadrature of SO(3).
 
 A rotation Q acts on row vectors as x @ Q.T.
 """
+
+from __future__ import annotations
 
 import itertools
 
@@ -10,94 +11,147 @@ import numpy as np
 import torch
 
 
-def random_orthogonal(count, generator, dtype=torch.float64):
+def random_orthogonal(
+    count: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> torch.Tensor:
     """(count, 3, 3) orthogonal matrices, Haar-distributed over O(3): half of them are improper.
 
-    generator: torch.Generator, so that a seed fixes the result.
-    Source: F. Mezzadri, Notices of the AMS 54, 592 (2007): QR of a Gaussian matrix with the signs
-    of R removed.
+    They are the Q of the QR decomposition of Gaussian matrices, with columns multiplied by the
+    signs of the diagonal of R. Source: F. Mezzadri, Notices of the AMS 54, 592 (2007).
+
+    Parameters
+    ----------
+    count:
+        Number of matrices.
+    generator:
+        Random number generator on the CPU, so that a seed fixes the result.
+    dtype:
+        Floating point type of the result; the matrices are computed in float64.
+
     """
     gaussian = torch.randn(count, 3, 3, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
-    return (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]).to(dtype)
+    signs = r.diagonal(dim1=-2, dim2=-1).sign()  # (count, 3)
+    orthogonal: torch.Tensor = q * signs[:, None, :]
+    return orthogonal.to(dtype)
 
 
-def octahedral():
-    """(24, 3, 3) float64 proper rotations of the cube.
+def octahedral() -> torch.Tensor:
+    """(24, 3, 3) float64 proper rotations of the cube with its axes along x, y and z.
 
-    Signed permutations of the axes with determinant 1.
+    They are the signed permutation matrices with determinant 1. scipy's
+    `Rotation.create_group("O")` has the same elements in another order and with rounding errors,
+    which would change energies in float32 by rounding.
     """
     identity = np.eye(3)
+    # signs and order of the rows of the unit matrix
     matrices = [
         np.array(signs)[:, None] * identity[list(order)]
         for order in itertools.permutations(range(3))
         for signs in itertools.product((1.0, -1.0), repeat=3)
     ]
-    return torch.tensor(np.array([matrix for matrix in matrices if np.linalg.det(matrix) > 0]))
+    proper = [matrix for matrix in matrices if np.linalg.det(matrix) > 0]
+    return torch.tensor(np.array(proper))
 
 
-def icosahedral():
-    """(60, 3, 3) float64 proper rotations of the icosahedron whose two-fold axes lie along x, y and
-    z.
+def icosahedral() -> torch.Tensor:
+    """(60, 3, 3) float64 proper rotations of an icosahedron with two-fold axes along x, y and z.
 
-    Their unit quaternions are 1, i, j, k, (1 +- i +- j +- k)/2 and the even permutations of (0,
-    1/phi, 1, phi)/2 with all signs, one of each pair +-q. Source: J. H. Conway and D. A. Smith, On
-    Quaternions and Octonions (2003).
+    Their unit quaternions are 1, i, j, k, (1 +- i +- j +- k)/2 and the even permutations of
+    (0, 1/phi, 1, phi)/2 with all signs, one of each pair +-q. Source: J. H. Conway and D. A. Smith,
+    On Quaternions and Octonions (2003).
+
+    scipy's `Rotation.create_group("I")` is the group of another icosahedron, rotated by 90 degrees
+    about z. Energies averaged over a group depend on its orientation, and so do the grids of
+    orientations of trained models.
     """
     golden = (1 + 5**0.5) / 2
-    even = [
-        order
+    seeds = np.array([[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0, 0.5 / golden, 0.5, 0.5 * golden]])
+    signs = np.array(list(itertools.product((1, -1), repeat=4)))  # (16, 4)
+    even_permutations = [
+        list(order)
         for order in itertools.permutations(range(4))
         if np.linalg.det(np.eye(4)[list(order)]) > 0
     ]
-    signs = np.array(list(itertools.product((1, -1), repeat=4)))
-    seeds = np.array([[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0, 0.5 / golden, 0.5, 0.5 * golden]])
-    quaternions = {
-        tuple(row + 0.0) for seed in seeds for order in even for row in signs * seed[list(order)]
-    }
+    quaternions = set()
+    for seed in seeds:
+        for order in even_permutations:
+            # + 0.0 turns -0.0 into 0.0, so that equal quaternions are equal tuples
+            quaternions |= {tuple(row + 0.0) for row in signs * seed[order]}
+    # q and -q are the same rotation: keep the one whose first component that is not 0 is positive
     positive = [q for q in sorted(quaternions) if next(x for x in q if x != 0) > 0]
     return _matrices(np.array(positive))
 
 
-def with_inversion(rotations):
-    """(2 n, 3, 3): the rotations (n, 3, 3) and each of them times -1."""
+def with_inversion(rotations: torch.Tensor) -> torch.Tensor:
+    """(2 n, 3, 3): the rotations (n, 3, 3), followed by each of them times -1."""
     return torch.cat([rotations, -rotations])
 
 
-def quadrature(order):
-    """Rotations (n, 3, 3) and weights (n,), float64, of a quadrature of SO(3) with n = L (2L - 1)^2
-    for order L.
+def quadrature(order: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotations (n, 3, 3) and weights (n,) of a quadrature of SO(3), float64, n = L (2L - 1)^2.
 
     Euler angles zxz: 2L - 1 equal steps of the first and the last, Gauss-Legendre points of the
-    cosine of the second. The weights add up to 1; products of up to 2L - 2 matrix elements are
+    cosine of the second. The weights add up to 1. Products of up to 2L - 2 matrix elements are
     integrated exactly.
+
+    Parameters
+    ----------
+    order:
+        Order L, 1 or more.
+
     """
     if order < 1:
         raise ValueError(f"`order` is {order}: expected 1 or more")
-    steps = 2 * np.pi * np.arange(2 * order - 1) / (2 * order - 1)
+    n_steps = 2 * order - 1
+    steps = 2 * np.pi * np.arange(n_steps) / n_steps  # radians
     cosines, weights = np.polynomial.legendre.leggauss(order)
-    first, second, last = np.meshgrid(steps, np.arccos(cosines), steps, indexing="ij")
-    points = _about_z(first) @ _about_x(second) @ _about_z(last)
-    shares = np.broadcast_to(weights[None, :, None], first.shape) / (2 * len(steps) ** 2)
-    return torch.tensor(points.reshape(-1, 3, 3)), torch.tensor(shares.flatten())
+    angles = np.arccos(cosines)
+    # All combinations of the three angles, each (n_steps, L, n_steps).
+    first, second, last = np.meshgrid(steps, angles, steps, indexing="ij")
+    matrices = _about_z(first) @ _about_x(second)
+    matrices = matrices @ _about_z(last)
+    matrices = matrices.reshape(-1, 3, 3)
+    # Gauss-Legendre weights add up to 2, the length of the interval of the cosine.
+    weights = weights / (2 * n_steps**2)
+    weights = np.broadcast_to(weights[:, None], first.shape)
+    return torch.tensor(matrices), torch.tensor(weights.flatten())
 
 
-def _about_z(angle):
-    c, s, o = np.cos(angle), np.sin(angle), np.zeros_like(angle)
-    return np.moveaxis(np.array([[c, -s, o], [s, c, o], [o, o, o + 1]]), (0, 1), (-2, -1))
+def _about_z(angle: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) rotations about z by angles (...) in radians."""
+    cosine = np.cos(angle)
+    sine = np.sin(angle)
+    zero = np.zeros_like(angle)
+    one = zero + 1
+    rows = [[cosine, -sine, zero], [sine, cosine, zero], [zero, zero, one]]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
-def _about_x(angle):
-    c, s, o = np.cos(angle), np.sin(angle), np.zeros_like(angle)
-    return np.moveaxis(np.array([[o + 1, o, o], [o, c, -s], [o, s, c]]), (0, 1), (-2, -1))
+def _about_x(angle: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) rotations about x by angles (...) in radians."""
+    cosine = np.cos(angle)
+    sine = np.sin(angle)
+    zero = np.zeros_like(angle)
+    one = zero + 1
+    rows = [[one, zero, zero], [zero, cosine, -sine], [zero, sine, cosine]]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
-def _matrices(quaternions):
-    """(n, 3, 3) rotations of unit quaternions (n, 4)."""
-    w, x, y, z = quaternions.T
-    rows = [
-        [w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z],
-    ]
-    return torch.tensor(np.moveaxis(np.array(rows), -1, 0).copy())
+def _matrices(quaternions: np.ndarray) -> torch.Tensor:
+    """(n, 3, 3) rotations of unit quaternions (n, 4), scalar part first."""
+    # Products of two components of each quaternion, q_a q_b (4, 4, n).
+    products = quaternions.T[:, None] * quaternions.T
+    (ww, wx, wy, wz), (_, xx, xy, xz), (_, _, yy, yz), (_, _, _, zz) = products
+    elements = [
+        ww + xx - yy - zz,
+        2 * (xy - wz),
+        2 * (xz + wy),
+        2 * (xy + wz),
+        ww - xx + yy - zz,
+        2 * (yz - wx),
+        2 * (xz - wy),
+        2 * (yz + wx),
+        ww - xx - yy + zz,
+    ]  # row by row, each (n,)
+    return torch.tensor(np.stack(elements, axis=-1).reshape(-1, 3, 3))

@@ -1,7 +1,4 @@
-"""A repository of checkpoints as huggingface_hub sees it.
-
-Its cache on disk, and a server on this machine.
-"""
+"""A repository of checkpoints for huggingface_hub: its cache on disk, and a local server."""
 
 import contextlib
 import hashlib
@@ -10,14 +7,12 @@ import json
 import threading
 
 REPOSITORY = "lab-cosmo/upet"
-COMMIT, OLD_COMMIT = "c0ffee" + "0" * 34, "0ddba11" + "0" * 33
+COMMIT = "c0ffee" + "0" * 34
+OLD_COMMIT = "0ddba11" + "0" * 33
 
 
 def put(cache, file, content, commit=COMMIT, current=True):
-    """Path of a file in a cache, laid out as huggingface_hub does.
-
-    A blob, and a link to it in a snapshot.
-    """
+    """Path of a file in a cache of huggingface_hub: a link in a snapshot to a blob."""
     folder = cache / "models--lab-cosmo--upet"
     blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
     link = folder / "snapshots" / commit / file
@@ -56,7 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(self._answer())
 
     def _answer(self):
-        server, path = self.server, self.path.partition("?")[0]
+        server = self.server
+        path = self.path.partition("?")[0]
         server.asked.append((self.command, path))
         file = path.removeprefix(f"/{REPOSITORY}/resolve/main/")
         if file in server.refused:
@@ -96,12 +92,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(files, refused):
-    """A server of files {path: bytes} on this machine; `refused` {path.
-
-    (status, headers)} are other answers.
-    """
+    """A local server of files {path: bytes}; `refused` {path: (status, headers)}: other answers."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.refused, server.asked = files, refused, []
+    server.files = files
+    server.refused = refused
+    server.asked = []
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

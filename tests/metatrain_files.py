@@ -88,11 +88,9 @@ def checkpoint(model, version=16, large_scale=False):
 
 
 def wrapper(model, version=4):
-    """Table of an LLPR wrapper of this version around a model.
-
-    Whose uncertainties become random numbers.
-    """
-    generator, tensors = torch.Generator().manual_seed(3), {}
+    """Table of an LLPR wrapper of a version around a model, with random uncertainties."""
+    generator = torch.Generator().manual_seed(3)
+    tensors = {}
     for head, layer in model.uncertainties.items():
         n = len(layer.factor)
         noise = torch.randn(n, 3 * n, generator=generator, dtype=torch.float64)
@@ -130,10 +128,7 @@ def wrapper(model, version=4):
 
 
 def state_dict(model, version, large_scale):
-    """Tensors of a model by the names of a version; species are rows 0, 1, ...
-
-    In the model's order.
-    """
+    """Tensors of a model by their names in a version; rows of species are in the model's order."""
     renames = CURRENT | (LARGE_SCALE if large_scale else LEGACY if version < 8 else {})
     state = {}
     for name, tensor in model.state_dict().items():
@@ -194,10 +189,7 @@ def save(path, content):
 
 
 def rewrite(source, target, change):
-    """Path of a copy of a zip file whose records went through change(name, bytes).
-
-    Checksums are those of the copy.
-    """
+    """Path of a copy of a zip file with each record replaced by change(name, bytes)."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             new.writestr(name, change(name, old.read(name)))

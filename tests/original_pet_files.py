@@ -1,7 +1,4 @@
-"""Small models of the original PET with random weights.
-
-And folders in its layout written from them.
-"""
+"""Small models of the original PET with random weights, and folders in the layout of its code."""
 
 import re
 from dataclasses import asdict, replace
@@ -122,10 +119,7 @@ def hypers(model):
 
 
 def state_dict(model, prefix="model.pet_model.", old=False):
-    """Tensors by the names of the program, with rows for padding.
-
-    Copied templates and second names of heads.
-    """
+    """Tensors by their names in the program, with padding rows, templates and second names."""
     renames = CURRENT | (OLD if old else {})
     if model.settings.r_embedding_activation:
         renames[r"\.r_embedding\."] = ".r_embedding.0."
@@ -147,10 +141,7 @@ def state_dict(model, prefix="model.pet_model.", old=False):
 
 
 def write(folder, model, content=None, state=None, weights="best_val_rmse_both_model_state_dict"):
-    """Path of a folder of a training run, made anew; content: of the YAML file; state.
-
-    What is saved as weights.
-    """
+    """Path of a new folder of a training run; content: of the YAML file; state: the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "hypers_used.yaml").write_text(
         yaml.dump(hypers(model) if content is None else content)

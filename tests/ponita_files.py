@@ -19,7 +19,8 @@ def state_dict(model):
         *([own["vector_embedder.weight"]] if "vector_embedder.weight" in own else []),
     ]
     state["x_embedder.weight"] = torch.cat(columns, 1)
-    settings, heads = model.settings, model.last_layers.values()
+    settings = model.settings
+    heads = model.last_layers.values()
     readouts = (
         range(settings.num_layers) if settings.multiple_readouts else [settings.num_layers - 1]
     )

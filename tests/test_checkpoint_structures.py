@@ -1,7 +1,4 @@
-"""No structure is a special case for a checkpoint.
-
-Atoms without neighbours, molecules, slabs, small cells, many atoms.
-"""
+"""Checkpoints on unusual structures: isolated atoms, molecules, slabs, small cells, many atoms."""
 
 import numpy as np
 import pytest
@@ -41,10 +38,8 @@ SHARED += [
     "metatrain/old/pet_model-v1_trainer-v1.ckpt",
     "metatrain/old/llpr_model-v3_trainer-v3.ckpt",
 ]
-STEP, LIMIT = (
-    1e-4,
-    2e-5,
-)  # A; eV/A, for networks with random weights and cutoffs of which some are once differentiable
+STEP = 1e-4  # A
+LIMIT = 2e-5  # eV/A, for networks with random weights, some with once differentiable cutoffs
 
 
 @pytest.fixture(params=OWN + SHARED)

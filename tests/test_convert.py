@@ -1,7 +1,4 @@
-"""Checkpoints converted to calculator folders.
-
-The same numbers to the last bit, a card, nothing half-written.
-"""
+"""Checkpoints converted to calculator folders: bit-equal numbers, a card, no partial folders."""
 
 import hashlib
 import json
@@ -62,10 +59,7 @@ def structures(species):
 
 
 def results(source, **options):
-    """All arrays that a calculator gives for the structures.
-
-    With every policy for direct heads that it has.
-    """
+    """All results of a calculator for the structures, with each setting of its direct heads."""
     calculator = PETCalculator(source, **options)
     names = [
         name
@@ -339,10 +333,7 @@ def test_a_conversion_that_fails_leaves_nothing(step, tmp_path, monkeypatch):
 
 
 def lossy(change):
-    """A model with something that a calculator folder has no place for.
-
-    As readers would return it.
-    """
+    """A model, as a reader returns it, with something that a calculator folder cannot hold."""
     model = tiny_pet()
     change(model)
     return model
@@ -379,10 +370,7 @@ def test_no_permission_is_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_converted_calculator_runs_by_itself(tmp_path):
-    """Without the checkpoint, in the precision of its weights.
-
-    And with a copy of the weights of its own.
-    """
+    """The checkpoint is not needed any more; the precision is that of its weights."""
     source = metatrain_files.save(
         tmp_path / "toy.ckpt", metatrain_files.checkpoint(tiny_pet(dtype=torch.float64))
     )

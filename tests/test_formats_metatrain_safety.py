@@ -1,6 +1,6 @@
-"""Damaged, hostile and unservable checkpoints: one ValueError that names the culprit.
+"""Damaged, hostile and unsupported checkpoints raise one ValueError that names the cause.
 
-Nothing runs, nothing grows.
+Nothing in a file is executed, and memory does not grow beyond its size.
 """
 
 import os
@@ -63,14 +63,16 @@ def test_truncated_files(good, tmp_path):
 
 
 def test_flipped_bits(good, tmp_path):
-    data, random = good.read_bytes(), np.random.default_rng(1)
+    data = good.read_bytes()
+    random = np.random.default_rng(1)
     found = outcomes(tmp_path / "model.ckpt", [flipped(data, random) for _ in range(N_MUTANTS)])
     assert found.count("refused") > N_MUTANTS / 2
 
 
 @pytest.mark.parametrize("record", ["data.pkl", "data/"])
 def test_flipped_bits_under_a_valid_checksum(record, good, tmp_path):
-    random, found = np.random.default_rng(2), []
+    random = np.random.default_rng(2)
+    found = []
     for _ in range(N_MUTANTS):
         mutant = metatrain_files.rewrite(
             good,
@@ -275,8 +277,8 @@ STATE = "model_state_dict"
         (("model_data", "model_hypers"), 3, "`model_hypers` is missing or not a table"),
         (("model_data", "dataset_info"), {}, "`dataset_info` is missing"),
         ((STATE,), None, "`model_state_dict` is missing"),
-        ((*HYPERS, "long_range"), {"enable": True}, "`long_range` is enabled: .* not served"),
-        ((*HYPERS, "long_range"), {"enable": 1}, "`long_range` is enabled: .* not served"),
+        ((*HYPERS, "long_range"), {"enable": True}, "`long_range` is enabled: .* not supported"),
+        ((*HYPERS, "long_range"), {"enable": 1}, "`long_range` is enabled: .* not supported"),
         ((*HYPERS, "d_new"), 3, "unknown hyper-parameters `d_new`"),
         ((*HYPERS, "d_pet"), "8", "`d_pet` is of type str, expected int"),
         ((*HYPERS, "d_pet"), True, "`d_pet` is of type bool, expected int"),
@@ -362,7 +364,7 @@ STATE = "model_state_dict"
         ),
     ],
 )
-def test_what_is_not_served_is_refused_by_name(keys, value, message, tmp_path):
+def test_what_is_not_supported_is_refused_by_name(keys, value, message, tmp_path):
     path = edited(tmp_path, keys, value)
     with pytest.raises(ValueError, match=message):
         metatrain.read(path)

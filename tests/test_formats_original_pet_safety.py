@@ -1,6 +1,6 @@
-"""Damaged, hostile and unservable folders: one ValueError that names path and culprit.
+"""Damaged, hostile and unsupported folders raise one ValueError that names path and cause.
 
-Nothing runs, nothing grows.
+Nothing in a file is executed, and memory does not grow beyond its size.
 """
 
 import copy
@@ -20,7 +20,8 @@ from ase_pet import PETCalculator
 from ase_pet.formats import original_pet
 from original_pet_files import tiny
 
-HYPERS, WEIGHTS = "hypers_used.yaml", "best_val_rmse_both_model_state_dict"
+HYPERS = "hypers_used.yaml"
+WEIGHTS = "best_val_rmse_both_model_state_dict"
 NAMES = ("all_species.npy", HYPERS, "self_contributions.npy", WEIGHTS)
 N_MUTANTS = 60  # of each kind
 MEMORY = 100_000  # KiB that a refusal may take
@@ -33,10 +34,7 @@ def folder(tmp_path):
 
 
 def outcome(folder):
-    """What became of a folder: "read" or "refused".
-
-    Any other exception is an error of the reader.
-    """
+    """Outcome for a folder, "read" or "refused"; other exceptions are errors of the reader."""
     try:
         original_pet.read(folder)
     except ValueError as error:
@@ -94,7 +92,8 @@ def test_truncated_settings(folder):
     [("all_species.npy", 30), (HYPERS, 30), ("self_contributions.npy", 20), (WEIGHTS, 30)],
 )
 def test_flipped_bits(name, least, folder):
-    data, random = (folder / name).read_bytes(), np.random.default_rng(1)
+    data = (folder / name).read_bytes()
+    random = np.random.default_rng(1)
     found = outcomes(folder, name, [flipped(data, random) for _ in range(N_MUTANTS)])
     assert found.count("refused") >= least
 
@@ -103,7 +102,9 @@ def test_flipped_bits(name, least, folder):
     ("record", "least"), [("data.pkl", 20), ("data/", 0)]
 )  # most bits make another number
 def test_flipped_bits_under_a_valid_checksum(record, least, folder, tmp_path):
-    random, source, found = np.random.default_rng(2), tmp_path / "source", []
+    random = np.random.default_rng(2)
+    source = tmp_path / "source"
+    found = []
     (folder / WEIGHTS).rename(source)
     for _ in range(N_MUTANTS):
         rewrite(
@@ -118,10 +119,7 @@ def test_flipped_bits_under_a_valid_checksum(record, least, folder, tmp_path):
 
 
 def rewrite(source, target, change):
-    """Copy of a zip file whose records went through change(name, bytes).
-
-    Checksums are those of the copy.
-    """
+    """Copy of a zip file with each record replaced by change(name, bytes), checksums renewed."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             new.writestr(name, change(name, old.read(name)))
@@ -285,7 +283,7 @@ def test_long_arrays(folder):
     refused(folder, "`all_species.npy` has more than 65536 bytes")
 
 
-# What is not served
+# What is not supported
 
 
 def architecture(name, value):
@@ -310,7 +308,7 @@ def architecture(name, value):
         (
             "USE_LONG_RANGE",
             True,
-            "`USE_LONG_RANGE` is `True`: long-range interactions are not served",
+            "`USE_LONG_RANGE` is `True`: long-range interactions are not supported",
         ),
         (
             "USE_ADDITIONAL_SCALAR_ATTRIBUTES",
@@ -328,7 +326,7 @@ def architecture(name, value):
             "mean",
             "`TARGET_AGGREGATION` is `mean`: a mean over atoms is not the energy",
         ),
-        ("USE_NEURAL_FIELD", False, "unknown hyper-parameters `USE_NEURAL_FIELD`: not served"),
+        ("USE_NEURAL_FIELD", False, "unknown hyper-parameters `USE_NEURAL_FIELD`: not supported"),
         ("R_CUT", 1e9, "`R_CUT` is `1000000000.0`: expected 0.1 to 100.0"),
         ("R_CUT", "nan", "`R_CUT` is `nan`, expected float"),
         ("R_CUT", [4.0], r"`R_CUT` is `\['4.0'\]`, expected float"),

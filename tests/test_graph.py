@@ -36,17 +36,16 @@ def both_ways(pairs):
 
 
 def brute_force(atoms, cutoff, images):
-    """All edges by a loop over lattice vectors with coefficients up to `images` along periodic
-    directions.
-    """
+    """All edges by a loop over lattice vectors with coefficients up to `images`."""
     ranges = [range(-images, images + 1) if periodic else (0,) for periodic in atoms.pbc]
-    found = []
+    edges = []
     for shift in np.array(np.meshgrid(*ranges)).reshape(3, -1).T:
         vectors = atoms.positions[None] - atoms.positions[:, None] + shift @ atoms.cell.array
-        near = np.linalg.norm(vectors, axis=2) <= cutoff
-        near &= shift.any() | ~np.eye(len(atoms), dtype=bool)
-        found += [(i, j, *vectors[i, j]) for i, j in np.argwhere(near)]
-    table = np.array(found).reshape(-1, 5)
+        is_edge = np.linalg.norm(vectors, axis=2) <= cutoff
+        # an atom is a neighbour of its images, not of itself
+        is_edge &= shift.any() | ~np.eye(len(atoms), dtype=bool)
+        edges += [(i, j, *vectors[i, j]) for i, j in np.argwhere(is_edge)]
+    table = np.array(edges).reshape(-1, 5)
     return rows(table[:, 0], table[:, 1], table[:, 2:])
 
 
@@ -151,10 +150,7 @@ def test_isolated_atom_has_no_edges():
 
 @pytest.mark.parametrize("pbc", [False, (True, False, False), True])
 def test_very_sparse_cluster(pbc):
-    """Dimers on a line of 1e6 A.
-
-    Neither a hang nor bins that fill the memory, and no pair is lost.
-    """
+    """Dimers on a line of 1e6 A: the search ends, memory is bounded, and no pair is lost."""
     places = np.cumsum(np.random.default_rng(0).uniform(10, 4e4, size=50))
     positions = np.repeat(places, 2)[:, None] * [1.0, 0.3, 0.1]
     positions[1::2] += 1.0
@@ -208,10 +204,7 @@ def test_reverse_of_an_edge_is_a_roll_by_half():
 
 
 def test_vectors_are_made_in_float64():
-    """A shift by 1e5 A costs nothing in a float32 model.
-
-    Because differences are taken before the cast.
-    """
+    """A shift by 1e5 A does not change a float32 model: differences are taken before the cast."""
     atoms = silicon()
     atoms.positions = np.round(atoms.positions * 1024) / 1024  # exact also after the shift
     here = build(atoms, dtype=torch.float32).pair_vectors
@@ -290,18 +283,20 @@ def nothing(atoms):
     ids=["cubic", "sheared"],
 )
 def test_reused_lists_give_what_new_lists_give(make):
-    """300 steps of a random walk.
+    """300 steps of a random walk against new lists.
 
     Atoms are wrapped, moved by lattice vectors, exchanged, removed and added on the way.
     """
     atoms = make()
     generator = np.random.default_rng(0)
     reusing, searching = (PETCalculator(tiny_pet(), skin=skin) for skin in (1.0, 0.0))
-    deviations, searches = [], []
+    deviations = []
+    searches = []
     for step in range(300):
         EVENTS.get(step, nothing)(atoms)
         atoms.positions += 0.03 * generator.normal(size=atoms.positions.shape)
-        forces, expected = reusing.get_forces(atoms), searching.get_forces(atoms)
+        forces = reusing.get_forces(atoms)
+        expected = searching.get_forces(atoms)
         deviations.append(worst(forces, expected))
         deviations.append(
             worst(reusing.get_potential_energy(atoms), searching.get_potential_energy(atoms))
@@ -316,7 +311,8 @@ def test_reused_lists_give_what_new_lists_give(make):
 @pytest.mark.parametrize("make", [silicon, sheared, slab])
 def test_lattice_vectors_need_no_search(make):
     """Wrapping, and moving atoms by periods of the cell, leaves list and vectors as they were."""
-    atoms, verlet = make(), graph.VerletList(4.0, 1.0)
+    atoms = make()
+    verlet = graph.VerletList(4.0, 1.0)
     expected = both_ways(verlet(graph.from_atoms(atoms)))
     atoms.wrap()
     atoms.positions[0] += 5 * atoms.cell[0] - 1000 * atoms.cell[1]
@@ -329,7 +325,8 @@ def test_lattice_vectors_need_no_search(make):
     [(1.0, 0.49, 1), (1.0, 0.51, 2), (0.2, 0.11, 2), (0.0, 0.0, 2)],
 )
 def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches):
-    atoms, verlet = silicon(), graph.VerletList(4.0, skin)
+    atoms = silicon()
+    verlet = graph.VerletList(4.0, skin)
     verlet(graph.from_atoms(atoms))
     atoms.positions[5] += distance * np.array([0.6, 0.0, 0.8])
     np.testing.assert_allclose(
@@ -351,7 +348,8 @@ def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches
 )
 def test_another_system_is_searched_anew(change):
     """However little its atoms have moved."""
-    atoms, verlet = silicon(), graph.VerletList(4.0, 1.0)
+    atoms = silicon()
+    verlet = graph.VerletList(4.0, 1.0)
     verlet(graph.from_atoms(atoms))
     change(atoms)
     np.testing.assert_allclose(

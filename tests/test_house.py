@@ -30,7 +30,7 @@ ROOMS = (
     ("evaluation", "uncertainty_policy"),
     ("outputs",),
     ("formats",),
-    ("cards", "published"),
+    ("calculator_info", "cards", "published"),
     ("store",),
     ("arguments", "memory"),
     ("graph_inputs",),
@@ -61,7 +61,7 @@ MOST_LINES_OF_A_FUNCTION = 60  # without its docstring
 PLUGINS = {  # room -> names that each of its files must have
     "models": ("Settings", "Model"),
     "symmetrisers": ("wrap",),
-    "formats": ("recognises", "read"),
+    "formats": ("BY_CONTENT", "recognises", "read"),
     "checks": ("LEVEL", "STRUCTURES", "LIMITS", "measure", "broken"),
 }
 FOUND = [(room, name) for room in PLUGINS for name in plugins.names(f"ase_pet.{room}")]

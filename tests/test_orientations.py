@@ -1,7 +1,4 @@
-"""Grids of orientations.
-
-Unit vectors, the symmetries that they are said to have, the arrangements that are known.
-"""
+"""Grids of orientations: unit vectors, their documented symmetries, known minima."""
 
 import pytest
 import torch
@@ -24,7 +21,7 @@ POINTS = {"octahedral": 6, "icosahedral": 12, "dodecahedral": 20, "compound": 32
 
 
 def onto_itself(axes, rotation):
-    """How far the turned axes are from being the axes in another order."""
+    """Largest distance of a rotated axis from the closest of the axes."""
     return float(((axes @ rotation.T)[:, None] - axes).abs().amax(-1).min(1).values.max())
 
 
@@ -57,15 +54,10 @@ def test_octahedral_grid_maps_onto_itself():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_opposite(name):
-    """Where each axis has an opposite its number is known.
-
-    And it is no partner that is only near.
-    """
+    """The index of the opposite axis is known if and only if each axis has an opposite."""
     axes = orientations.grid(name)
-    partner, far = (
-        orientations.opposite(axes),
-        onto_itself(axes, -torch.eye(3, dtype=torch.float64)),
-    )
+    partner = orientations.opposite(axes)
+    far = onto_itself(axes, -torch.eye(3, dtype=torch.float64))
     known = name in POINTS or name.startswith("antipodal") or name == "repulsion:2"
     assert known is (far < 1e-7)
     assert (partner is not None) or far > 1e-9
@@ -89,7 +81,7 @@ def test_fibonacci_covers_the_sphere():
     assert (axes.T @ axes / 200 - torch.eye(3, dtype=torch.float64) / 3).abs().max() < 1e-3
 
 
-def test_given_axes_are_not_numbers_until_they_come():
+def test_given_axes_are_nan_until_weights_are_loaded():
     assert orientations.grid("given:3").isnan().all()
 
 
@@ -120,20 +112,23 @@ def test_axes_must_be_unit_vectors(axes):
 @pytest.mark.parametrize(
     "name", ["octahedral", "icosahedral", "compound", "antipodal:14", "fibonacci:9"]
 )
-def test_classes_are_turns_that_make_the_same_grid(name, generator):
+def test_classes_are_rotations_that_produce_the_same_grid(name, generator):
     """Against grids compared point by point."""
     axes = orientations.grid(name)
-    turns = torch.cat(
+    matrices = torch.cat(
         [
             rotations.with_inversion(rotations.icosahedral()),
             rotations.random_orthogonal(10, generator),
         ]
     )
-    label, grids = orientations.classes(axes, turns), axes @ turns  # of Q^T o, as rows
+    label = orientations.classes(axes, matrices)
+    grids = axes @ matrices  # (n, O, 3), the rows are Q^T o
     same = (grids[:, None, :, None] - grids[:, None]).abs().amax(-1).amin(-1).amax(-1) < 1e-9
     assert torch.equal(label[:, None] == label, same)
 
 
-def test_turns_of_unknown_axes_are_all_different():
-    turns = rotations.octahedral()
-    assert torch.equal(orientations.classes(orientations.grid("given:3"), turns), torch.arange(24))
+def test_rotations_of_unknown_axes_are_all_different():
+    matrices = rotations.octahedral()
+    assert torch.equal(
+        orientations.classes(orientations.grid("given:3"), matrices), torch.arange(24)
+    )

@@ -577,7 +577,7 @@ def test_numbers_and_none_as_yaml_and_as_the_program_read_them(tmp_path):
     assert original_pet.read(folder).settings == model.settings
 
 
-def test_a_scalar_structural_target_is_served(tmp_path):
+def test_a_scalar_structural_target_is_supported(tmp_path):
     model = tiny()
     content = files.hypers(model)
     content["UTILITY_FLAGS"]["CALCULATION_TYPE"] = "general_target"

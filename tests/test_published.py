@@ -1,7 +1,4 @@
-"""Published checkpoints by name.
-
-Which file a name means, no network once it is there, one sentence for what fails.
-"""
+"""Published checkpoints by name: which file is used, no network if it is cached, error messages."""
 
 import copy
 import json
@@ -33,7 +30,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache of huggingface_hub, in a folder of the test."""
     monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "hub")
     monkeypatch.setattr(
-        published, "_resolve", lambda constants: None
+        published, "_check_host", lambda constants: None
     )  # the hub of these tests has no address
     monkeypatch.chdir(tmp_path)
     return tmp_path / "hub"
@@ -41,7 +38,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Whoever opens a connection, or asks for an address, fails the test."""
+    """A test fails if it opens a connection or resolves a host name."""
 
     def refuse(*arguments, **options):
         raise AssertionError(f"the network was used: {arguments}")
@@ -53,10 +50,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def repository(cache, monkeypatch):
-    """Files of the repository {path: bytes}.
-
-    Huggingface_hub is replaced by something that puts them into the cache.
-    """
+    """Files of the repository {path: bytes}; a download is replaced by a copy into the cache."""
 
     def download(repository, file, cache_dir):
         assert (repository, cache_dir) == (hub.REPOSITORY, cache)
@@ -70,7 +64,8 @@ def repository(cache, monkeypatch):
         calls.append("list")
         return list(files)
 
-    files, calls = {"README.md": b"card"}, []
+    files = {"README.md": b"card"}
+    calls = []
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", listing)
     return SimpleNamespace(files=files, calls=calls)
@@ -111,7 +106,8 @@ def test_a_cached_file_needs_no_network(cache, no_network, name):
 
 def test_a_calculator_by_name_is_copied_pickled_and_written(cache, no_network):
     hub.put(cache, FILE.format("1.5.0"), CONTENT)
-    calculator, atoms = PETCalculator("pet-mad-s", dtype="float64"), silicon()
+    calculator = PETCalculator("pet-mad-s", dtype="float64")
+    atoms = silicon()
     energy = calculator.get_potential_energy(atoms)
     assert calculator.todict()["model"] == "pet-mad-s"
     for again in (
@@ -482,10 +478,7 @@ for name in sys.argv[1:]:
 
 
 def test_with_huggingface_hub_and_a_server(tmp_path):
-    """Listing, download, cache and errors through the library itself.
-
-    From a server on this machine.
-    """
+    """Listing, download, cache and errors of huggingface_hub itself, with a local server."""
     files = {FILE.format(version): CONTENT for version in ("1.9.0", "1.10.0", "2.0.0rc1")}
     removed = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN")
     environment = {name: value for name, value in os.environ.items() if name not in removed}

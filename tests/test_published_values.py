@@ -1,5 +1,4 @@
-"""The published PET-MAD 1.5.0 models against the reference predictions of their authors, where the
-weights are present.
+"""The published PET-MAD 1.5.0 models against the predictions of their authors, if weights exist.
 
 Weights: in the cache of the hub (`ase-pet download pet-mad-s-v1.5.0`); structures and values:
 `../shared`.
@@ -11,11 +10,10 @@ import pytest
 
 from ase_pet import PETCalculator, published
 
-ENERGY, FORCES, STRESS = (
-    1e-4,
-    1e-3,
-    5e-4,
-)  # eV/atom, eV/A, eV/A^3: a tenth of the tolerance the authors use in float32
+# a tenth of the tolerance that the authors use in float32
+ENERGY = 1e-4  # eV/atom
+FORCES = 1e-3  # eV/A
+STRESS = 5e-4  # eV/A^3
 CASES = [
     ("pet-mad-s", "test_mini_pet-mad-s", False),
     ("pet-mad-xs", "test_mini_pet-mad-xs", False),

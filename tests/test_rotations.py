@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from ase_pet import rotations
 
@@ -14,10 +15,7 @@ GROUPS = {
 
 
 def element(found, group):
-    """Number of the element of the group that each matrix of found is.
-
-    And how far it is from it.
-    """
+    """Index of the element of the group closest to each matrix, and the largest distance."""
     distance = (found[:, None] - group[None]).abs().amax((2, 3)).min(1)
     return distance.indices, distance.values.max()
 
@@ -46,6 +44,17 @@ def test_proper_groups_are_proper(name):
     )
 
 
+@pytest.mark.parametrize(("name", "angle"), [("octahedral", 0), ("icosahedral", 90)])
+def test_groups_are_those_of_scipy(name, angle):
+    """Elements in another order; scipy's icosahedron is rotated by 90 degrees about z."""
+    ours, order = GROUPS[name]
+    frame = Rotation.from_euler("z", angle, degrees=True)
+    group = frame * Rotation.create_group(name[0].upper()) * frame.inv()
+    numbers, distance = element(torch.tensor(group.as_matrix()), ours)
+    assert distance < 1e-15
+    assert sorted(numbers.tolist()) == list(range(order))
+
+
 def test_random_elements_are_orthogonal_and_half_improper(generator):
     found = rotations.random_orthogonal(1000, generator)
     assert (found @ found.mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-14
@@ -64,10 +73,7 @@ def test_quadrature_is_made_of_rotations(order):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_quadrature_is_exact_to_degree_2l_minus_2(order, generator):
-    """The mean of (a.Q b)^k over all rotations is 1/(k + 1) for even k and 0 for odd k.
-
-    A and b unit vectors.
-    """
+    """For unit vectors a, b the mean of (a.Q b)^k over SO(3) is 1/(k + 1) for even k, else 0."""
     points, weights = rotations.quadrature(order)
     a, b = torch.nn.functional.normalize(
         torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1

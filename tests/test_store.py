@@ -1,4 +1,4 @@
-"""Calculator folders: written and read without loss, found by name, refused where damaged."""
+"""Calculator folders: written and read without loss, found by name, refused if damaged."""
 
 import hashlib
 import tomllib
@@ -12,7 +12,7 @@ from ase_pet import PETCalculator, shipped, store
 from tolerances import DTYPES
 from toys import SETTINGS, ethanol, silicon, tiny_pet
 
-CARD = store.Card(
+INFO = store.CalculatorInfo(
     "tiny",
     dtype="float64",
     shortest_distances={(1, 14): 0.5, (14, 14): 1.0},
@@ -23,7 +23,7 @@ CARD = store.Card(
 @pytest.fixture
 def folder(tmp_path):
     """A calculator folder."""
-    store.save(tmp_path / "tiny", tiny_pet(), CARD)
+    store.save(tmp_path / "tiny", tiny_pet(), INFO)
     return tmp_path / "tiny"
 
 
@@ -32,16 +32,17 @@ def folder(tmp_path):
 def test_round_trip_is_exact(tmp_path, name, dtype):
     model = tiny_pet(name, dtype)
     model.scales = {head: {1: 1.5, 6: 2.5, 8: 3.5, 14: 4.5} for head in model.settings.heads}
-    store.save(tmp_path / "made" / "for me", model, CARD)
+    store.save(tmp_path / "made" / "for me", model, INFO)
     again, card = store.load(tmp_path / "made" / "for me")
-    assert card == CARD
+    assert card == INFO
     assert again.settings == model.settings
     assert (again.compositions, again.scales, again.covalent_radii) == (
         model.compositions,
         model.scales,
         model.covalent_radii,
     )
-    state, expected = again.state_dict(), model.state_dict()
+    state = again.state_dict()
+    expected = model.state_dict()
     assert state.keys() == expected.keys()
     assert all(
         torch.equal(state[key], expected[key]) and state[key].dtype == dtype for key in state
@@ -61,7 +62,7 @@ def test_saving_twice_writes_the_same_bytes(folder, tmp_path):
         assert (folder / name).read_bytes() == (tmp_path / "twin" / name).read_bytes()
 
 
-def test_card_content(folder):
+def test_content_of_calculator_toml(folder):
     content = tomllib.loads((folder / "calculator.toml").read_text(encoding="utf-8"))
     assert content["format"] == 1
     assert content["name"] == "tiny"
@@ -75,7 +76,7 @@ def test_card_content(folder):
         "energy": {"H": -0.3, "C": 1.7, "O": -2.1, "Si": 0.4}
     }
     assert content["shortest_distances"] == {"H-Si": 0.5, "Si-Si": 1.0}
-    assert content["provenance"] == CARD.provenance
+    assert content["provenance"] == INFO.provenance
     assert content["weights"] == {
         "file": "weights.safetensors",
         "sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
@@ -89,9 +90,13 @@ def test_card_content(folder):
     ]
 
 
-def test_card_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_info_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        store.save(tmp_path / "bad", tiny_pet(), store.Card("bad", provenance={"object": object()}))
+        store.save(
+            tmp_path / "bad",
+            tiny_pet(),
+            store.CalculatorInfo("bad", provenance={"object": object()}),
+        )
     assert list((tmp_path / "bad").iterdir()) == []
 
 
@@ -99,7 +104,9 @@ def test_card_that_cannot_be_written_leaves_nothing(tmp_path):
 def shipping(tmp_path, monkeypatch):
     """A folder of shipped calculators with `silicon`, `silica` and something else."""
     for name in ("silicon", "silica"):
-        store.save(tmp_path / "calculators" / name, tiny_pet(), store.Card(name, dtype="float64"))
+        store.save(
+            tmp_path / "calculators" / name, tiny_pet(), store.CalculatorInfo(name, dtype="float64")
+        )
     (tmp_path / "calculators" / "notes").mkdir()
     monkeypatch.setattr(store, "shipped_folder", lambda: tmp_path / "calculators")
     monkeypatch.chdir(tmp_path)
@@ -163,16 +170,14 @@ def test_a_checkpoint_is_used_in_the_precision_of_its_weights(tmp_path, dtype):
 
 
 def test_tensors_keep_their_own_precision(tmp_path):
-    """A buffer of float64 beside weights of float32 is not rounded on the way.
-
-    Nor is the reverse.
-    """
+    """Neither a float64 buffer beside float32 weights is rounded, nor the reverse."""
     model = tiny_pet(dtype=torch.float32)
     model.gnn_layers[0].compress[0].bias = torch.nn.Parameter(
         model.gnn_layers[0].compress[0].bias.double() / 3
     )
-    store.save(tmp_path / "mixed", model, CARD)
-    again, expected = store.load(tmp_path / "mixed")[0].state_dict(), model.state_dict()
+    store.save(tmp_path / "mixed", model, INFO)
+    again = store.load(tmp_path / "mixed")[0].state_dict()
+    expected = model.state_dict()
     assert all(
         torch.equal(again[key], expected[key]) and again[key].dtype == expected[key].dtype
         for key in expected
@@ -324,7 +329,12 @@ def test_stored_precision_is_kept(folder):
 
 
 def test_loading_leaves_the_random_numbers_alone(tmp_path):
-    store.save(tmp_path / "tiny", tiny_pet(), store.Card(name="tiny"))
+    store.save(tmp_path / "tiny", tiny_pet(), store.CalculatorInfo(name="tiny"))
     before = torch.get_rng_state()
     store.load(tmp_path / "tiny")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_card_is_an_alias():
+    """The former name of CalculatorInfo."""
+    assert store.Card is store.CalculatorInfo

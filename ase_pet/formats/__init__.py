@@ -1,22 +1,36 @@
-"""Foreign checkpoints: one file each, with `recognises(path) -> bool` and `read(path, ...) ->
-model`.
+"""Readers of checkpoints that other programs wrote: one file per format, see README.md.
 
-A format that looks into files to recognise them says `BY_CONTENT = True`, and is asked before those
-that do not.
+Each has `recognises(path) -> bool` and `read(path, ...) -> model`. `BY_CONTENT` says whether
+`recognises` looks into files; such formats are tried before those that only look at names.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from .. import plugins
+from ..models.base import AtomisticModel
 
 
-def read(path):
-    """Model from a checkpoint in any known foreign format.
+def read(path: str | Path) -> AtomisticModel:
+    """Model of a checkpoint in any known format.
 
-    Raises ValueError where none recognises it.
+    Parameters
+    ----------
+    path:
+        Path of the checkpoint, a file or a folder.
+
+    Raises
+    ------
+    ValueError
+        No format recognises the checkpoint, or it is damaged or not supported.
+
     """
     modules = [plugins.load(__name__, name) for name in plugins.names(__name__)]
-    for module in sorted(modules, key=lambda module: not getattr(module, "BY_CONTENT", False)):
+    for module in sorted(modules, key=lambda module: not module.BY_CONTENT):
         if module.recognises(path):
-            return module.read(path)
+            model: AtomisticModel = module.read(path)
+            return model
     raise ValueError(
         f"`{path}` is not a calculator folder nor a checkpoint that can be read: "
         f"known formats are {', '.join(plugins.names(__name__))}"

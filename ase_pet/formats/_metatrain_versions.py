@@ -1,21 +1,26 @@
-"""What changed between versions 1 to 16 of metatrain's PET checkpoints: hyper-parameters, names and
-shapes of tensors.
+"""Upgrade of metatrain's PET checkpoints of versions 1 to 15 to version 16.
 
-A version below 8 comes in two kinds: "large-scale" models, which have a tensor
-`node_embedding.weight`, and older ones with LayerNorm after each block. Both have an embedding row
-for padding that later versions lack.
+Hyper-parameters, names of tensors and shapes of tensors have changed. Versions below 8 come in two
+kinds: "large-scale" models, which have a tensor `node_embedding.weight`, and "legacy" models with
+LayerNorm after each block. The embeddings of both have a row for padding, which later versions do
+not have.
 """
 
-import re
-from dataclasses import replace
+from __future__ import annotations
 
-from ._archive import Stored
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ._archive import StoredTensor
+from ._state import renamed, stored_tensors
 
 NEWEST = 16
 
-# name: type, smallest and largest value. The limits only keep a damaged file from asking for the
-# impossible.
-HYPERS = {
+# name: type, smallest and largest value. The limits only keep a damaged file from asking for
+# absurdly large models.
+HYPERS: dict[str, tuple[Any, ...]] = {
     "cutoff": (float, 0.1, 100.0),
     "cutoff_width": (float, 0.01, 100.0),
     "cutoff_width_adaptive": (float, 0.01, 100.0),
@@ -39,18 +44,20 @@ HYPERS = {
     "zbl": (bool,),
     "system_conditioning": (bool,),
 }
-LEGACY = {
+# hyper-parameters that were fixed before version 8
+LEGACY: dict[str, Any] = {
     "normalization": "LayerNorm",
     "activation": "SiLU",
     "transformer_type": "PostLN",
     "featurizer_type": "residual",
 }
-LARGE_SCALE = {
+LARGE_SCALE: dict[str, Any] = {
     "normalization": "RMSNorm",
     "activation": "SwiGLU",
     "transformer_type": "PreLN",
     "featurizer_type": "feedforward",
 }
+# names of tensors before version 8 -> names since
 LEGACY_NAMES = {
     r"^embedding\.": "edge_embedder.",
     r"^gnn_layers\.(\d+)\.node_embedder\.": r"node_embedders.\1.",
@@ -67,18 +74,29 @@ EMBEDDINGS = re.compile(
 )
 
 
-def upgrade(checkpoint):
-    """(hypers, state) of a PET checkpoint of any version, with the names of the newest version.
+def upgrade(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
+    """Hyper-parameters {name: value} and state dict of a PET checkpoint of any version.
 
-    The prefix `backend.` of names is left out.
+    Both have the names of the newest version, without the prefix `backend.` of tensors. The
+    hyper-parameters are those of `HYPERS`.
 
-    hypers {name: value}, all of HYPERS and nothing else; state {name: Stored}. Raises ValueError
-    for what cannot be read or is not served.
+    Parameters
+    ----------
+    checkpoint:
+        Table that the file holds.
+
+    Raises
+    ------
+    ValueError
+        The checkpoint is damaged, of an unknown version, or not supported.
+
     """
     version = _version(checkpoint)
     large_scale = version < 8 and "node_embedding.weight" in _table(checkpoint, "model_state_dict")
-    stored = dict(_table(_table(checkpoint, "model_data"), "model_hypers"))
-    hypers, state = _hypers(stored, version, large_scale), _state(checkpoint, version, large_scale)
+    model_data = _table(checkpoint, "model_data")
+    hypers = _hypers(dict(_table(model_data, "model_hypers")), version, large_scale)
+    state = _state(checkpoint, version, large_scale)
+    # each layer has several tensors, so that this is never true of an intact file
     if hypers["num_gnn_layers"] * hypers["num_attention_layers"] > len(state):
         raise ValueError(
             "`num_gnn_layers` and `num_attention_layers` ask for more layers than there are tensors"
@@ -86,7 +104,7 @@ def upgrade(checkpoint):
     return hypers, state
 
 
-def _version(checkpoint):
+def _version(checkpoint: Mapping[str, Any]) -> int:
     version = checkpoint.get("model_ckpt_version", 1)
     if type(version) is not int or not 1 <= version <= NEWEST:
         shown = version if type(version) is int else type(version).__name__
@@ -96,112 +114,104 @@ def _version(checkpoint):
     return version
 
 
-def _table(parent, name):
+def _table(parent: Mapping[str, Any], name: str) -> dict[Any, Any]:
     value = parent.get(name)
     if type(value) is not dict:
         raise ValueError(f"`{name}` is missing or not a table: not a checkpoint of a PET model")
     return value
 
 
-def _hypers(hypers, version, large_scale):
+def _hypers(hypers: dict[str, Any], version: int, large_scale: bool) -> dict[str, Any]:
+    """Hyper-parameters of the newest version, of those in the file."""
     long_range = hypers.pop("long_range", {})
     if type(long_range) is not dict or long_range.get("enable", False) is not False:
         raise ValueError(
-            "`long_range` is enabled: PET with long-range electrostatics is not served"
+            "`long_range` is enabled: PET with long-range electrostatics is not supported"
         )
     if version < 8:
-        old = {"d_pet": 0, "d_feedforward": 0} | hypers
-        hypers = (
-            old
-            | LARGE_SCALE
-            | {
-                "d_node": _times(4, old["d_pet"]),
-                "d_feedforward": _times(2, old["d_pet"]),
-            }
-            if large_scale
-            else LEGACY | {"d_node": old["d_pet"]} | hypers
-        )
-    for newer, defaults in (
-        (10, {"num_neighbors_adaptive": None, "cutoff_function": "Cosine"}),
-        (11, {"attention_temperature": 1.0}),
-        (12, {"adaptive_cutoff_method": "grid"}),
-        (14, {"cutoff_width_adaptive": hypers.get("cutoff_width")}),
-        (15, {"system_conditioning": False, "max_charge": 10, "max_spin_multiplicity": 10}),
-    ):
+        hypers = _of_version_8(hypers, large_scale)
+    # names that came with a version -> values that mean the same as before
+    additions: dict[int, dict[str, Any]] = {
+        10: {"num_neighbors_adaptive": None, "cutoff_function": "Cosine"},
+        11: {"attention_temperature": 1.0},
+        12: {"adaptive_cutoff_method": "grid"},
+        14: {"cutoff_width_adaptive": hypers.get("cutoff_width")},
+        15: {"system_conditioning": False, "max_charge": 10, "max_spin_multiplicity": 10},
+    }
+    for newer, defaults in additions.items():
         if version < newer:
             hypers = defaults | hypers
-    unknown, missing = (
-        sorted(hypers.keys() - HYPERS.keys(), key=str),
-        sorted(HYPERS.keys() - hypers.keys()),
-    )
+    unknown = sorted(hypers.keys() - HYPERS.keys(), key=str)
     if unknown:
-        raise ValueError(
-            f"unknown hyper-parameters {', '.join(f'`{name}`' for name in unknown[:8])}: not served"
-        )
+        shown = ", ".join(f"`{name}`" for name in unknown[:8])
+        raise ValueError(f"unknown hyper-parameters {shown}: not supported")
+    missing = sorted(HYPERS.keys() - hypers.keys())
     if missing:
-        raise ValueError(
-            f"hyper-parameters {', '.join(f'`{name}`' for name in missing)} are missing"
-        )
+        shown = ", ".join(f"`{name}`" for name in missing)
+        raise ValueError(f"hyper-parameters {shown} are missing")
     return {name: _checked(name, hypers[name], *limits) for name, limits in HYPERS.items()}
 
 
-def _times(factor, width):
-    return factor * width if type(width) is int else width
+def _of_version_8(hypers: Mapping[str, Any], large_scale: bool) -> dict[str, Any]:
+    """Hyper-parameters as version 8 has them, of those of an older version."""
+    d_pet = hypers.get("d_pet", 0)
+    if not large_scale:
+        return LEGACY | {"d_node": d_pet} | dict(hypers)
+    # a value of a wrong type is reported later, by its name
+    is_width = type(d_pet) is int
+    widths = {
+        "d_pet": d_pet,
+        "d_node": 4 * d_pet if is_width else d_pet,
+        "d_feedforward": 2 * d_pet if is_width else d_pet,
+    }
+    return dict(hypers) | LARGE_SCALE | widths
 
 
-def _checked(name, value, kind, smallest=None, largest=None):
+def _checked(
+    name: str, value: Any, kind: Any, smallest: float | None = None, largest: float | None = None
+) -> Any:
+    """The value of a hyper-parameter, once its type and size are those expected."""
     if name == "num_neighbors_adaptive" and value is None:
         return None
+    # `type`, because True is an instance of int; whole numbers may stand for floats
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise ValueError(
             f"hyper-parameter `{name}` is of type {type(value).__name__}, expected {kind.__name__}"
         )
-    if smallest is not None and not smallest <= value <= largest:
+    if smallest is not None and largest is not None and not smallest <= value <= largest:
         raise ValueError(f"hyper-parameter `{name}` is {value}: expected {smallest} to {largest}")
     return value
 
 
-def _state(checkpoint, version, large_scale):
-    state = _table(checkpoint, "model_state_dict")
-    if not large_scale and checkpoint.get(
-        "best_model_state_dict"
-    ):  # large-scale models are served as trained last
-        state = _table(checkpoint, "best_model_state_dict")
-    state = {name: value for name, value in state.items() if name != "finetune_config"}
-    odd = [
-        name for name, value in state.items() if type(name) is not str or type(value) is not Stored
-    ]
-    if odd:
-        raise ValueError(f"the model's state holds `{odd[0]}`, which is not a tensor")
-    lora = [name for name in state if "lora_" in name]
-    if lora:
+def _state(
+    checkpoint: Mapping[str, Any], version: int, large_scale: bool
+) -> dict[str, StoredTensor]:
+    """State dict of the best epoch, with the names of the newest version."""
+    table = _table(checkpoint, "model_state_dict")
+    # metatrain itself uses the last state of large-scale models
+    if not large_scale and checkpoint.get("best_model_state_dict"):
+        table = _table(checkpoint, "best_model_state_dict")
+    table = {name: value for name, value in table.items() if name != "finetune_config"}
+    state = stored_tensors(table, "the model's state")
+    adapters = [name for name in state if "lora_" in name]
+    if adapters:
         raise ValueError(
-            f"`{lora[0]}` is a LoRA adapter: models fine-tuned with LoRA are not served"
+            f"`{adapters[0]}` is a LoRA adapter: models fine-tuned with LoRA are not supported"
         )
     if version < 8:
-        renames = LARGE_SCALE_NAMES if large_scale else LEGACY_NAMES
-        state = {_renamed(name, renames): value for name, value in state.items()}
-        state = {
-            name: _without_padding(value) if EMBEDDINGS.fullmatch(name) else value
-            for name, value in state.items()
-        }
-    prefixed = {
-        name.removeprefix("backend."): value
-        for name, value in state.items()
-        if name.startswith("backend.")
-    }
-    return {
-        name: value for name, value in state.items() if not name.startswith("backend.")
-    } | prefixed
+        names = LARGE_SCALE_NAMES if large_scale else LEGACY_NAMES
+        state = {renamed(name, names): value for name, value in state.items()}
+        for name, value in state.items():
+            if EMBEDDINGS.fullmatch(name):
+                state[name] = _without_padding(value)
+    # a tensor with the prefix takes precedence over one of the same name without it
+    prefixed = {name: value for name, value in state.items() if name.startswith("backend.")}
+    others = {name: value for name, value in state.items() if name not in prefixed}
+    return others | {name.removeprefix("backend."): value for name, value in prefixed.items()}
 
 
-def _renamed(name, renames):
-    for pattern, new in renames.items():
-        name = re.sub(pattern, new, name)
-    return name
-
-
-def _without_padding(table):
+def _without_padding(table: StoredTensor) -> StoredTensor:
+    """An embedding table (species + 1, width) without its last row."""
     if len(table.shape) != 2 or table.shape[0] < 2:
         raise ValueError("an embedding table has no row for padding, as versions below 8 have")
     return replace(table, shape=(table.shape[0] - 1, table.shape[1]))

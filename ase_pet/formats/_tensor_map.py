@@ -1,4 +1,6 @@
-"""Tables that metatrain keeps inside its checkpoints as bytes: a zip of .npy arrays."""
+"""Tables that metatrain keeps inside its checkpoints as bytes: zip archives of .npy arrays."""
+
+from __future__ import annotations
 
 import io
 import zipfile
@@ -11,11 +13,21 @@ from ._npy import read_column
 LARGEST = 1 << 24  # bytes
 
 
-def read_block(data, name):
-    """(labels, values) of a table with one block of one column: what each row is for (rows,) int,
-    values (rows,) float.
+def read_block(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (rows,) int32 and values (rows,) float64 of a table with one block of one column.
 
-    data: bytes; name: of the table, for messages. Raises ValueError for anything else.
+    Parameters
+    ----------
+    data:
+        Bytes of the table.
+    name:
+        Name of the table for messages.
+
+    Raises
+    ------
+    ValueError
+        The table is damaged, or of another form.
+
     """
     if len(data) > LARGEST:
         raise ValueError(f"`{name}` has {len(data)} bytes: refused")
@@ -27,7 +39,8 @@ def read_block(data, name):
     except ZIP_ERRORS as error:
         raise ValueError(f"`{name}` is damaged ({error})") from None
     if several:
-        raise ValueError(f"`{name}` has several blocks: not served")
+        raise ValueError(f"`{name}` has several blocks: not supported")
+    # one value per label: atomic number, or index of a species
     if labels.dtype != np.int32 or values.dtype != np.float64 or len(labels) != len(values):
         raise ValueError(f"`{name}` does not hold one number for each label")
     if not np.isfinite(values).all():
@@ -35,12 +48,10 @@ def read_block(data, name):
     return labels, values
 
 
-def _column(archive, record, size):
-    """(rows,) array of a .npy record."""
+def _column(archive: zipfile.ZipFile, record: str, size: int) -> np.ndarray:
+    """(rows,) array of a .npy record in an archive of `size` bytes."""
     entry = archive.getinfo(record)
-    if (
-        entry.compress_type != zipfile.ZIP_STORED
-        or not entry.compress_size == entry.file_size <= size
-    ):
+    is_stored = entry.compress_type == zipfile.ZIP_STORED
+    if not is_stored or not entry.compress_size == entry.file_size <= size:
         raise ValueError(f"record {record} is compressed or claims more bytes than there are")
     return read_column(archive.read(entry), f"record {record}")

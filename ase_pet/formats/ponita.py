@@ -1,27 +1,44 @@
-"""Checkpoints of PONITA and PNITA (github.com/ebekkers/ponita): Lightning checkpoints and plain
-state dicts.
+"""Checkpoints of PONITA and PNITA (github.com/ebekkers/ponita): Lightning files and state dicts.
 
-Read with torch alone, and as data: nothing in the file is executed (`_unpickle`, `_archive`).
-Widths, layers, degree and window are those of the tensors. What these files do not hold must be
-given: the grid of orientations, which atom has which input, and the scale and shift of energies.
+They are read with torch alone, as data: nothing in the file is executed (`_unpickle`, `_archive`).
+Widths, layers, degree and cutoff follow from the tensors. The file does not hold the grid of
+orientations, the inputs of each element, and scale and shift of the energy: they must be given.
 Source of the names: arXiv:2310.02970 and its repository.
 """
 
+from __future__ import annotations
+
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from .. import orientations
 from ..models import ponita
-from ._archive import Archive, Stored
-from ._state import check_state, renamed, weight_of
+from ._archive import Archive, StoredTensor
+from ._ponita_arguments import Arguments
+from ._state import check_state, renamed, stored_tensors, weight_of, without_prefix
 
-BY_CONTENT = True  # recognised by what is inside, which other formats with the same suffix are not
+BY_CONTENT = True  # other formats have files of the same suffixes
+CUTOFF = 100.0  # A, of models without cutoff function, in which all pairs of a molecule are edges
+POWER = 6.0  # of the cutoff function, if the file does not say it
+# names in the file
 FIRST_KERNEL = "interaction_layers.0.conv.kernel.weight"
-CUTOFF = 100.0  # A, within which all pairs of a molecule are looked for where a model has no window
+FIRST_MLP = "interaction_layers.0.linear_1.weight"
+LAYER_SCALE = "interaction_layers.0.layer_scale"
+BASIS = "basis_fn.1.weight"
+FIBRE_BASIS = "fiber_basis_fn.1.weight"  # not in PNITA
+EMBEDDING = "x_embedder.weight"
+RADIUS = "windowing_fn.r_max"
+WINDOW_POWER = "windowing_fn.p"
+KERNELS = re.compile(r"interaction_layers\.\d+\.conv\.kernel\.weight")
+READOUTS = re.compile(r"read_out_layers\.\d+\.weight")
+BUFFERS = re.compile(r"interaction_layers\.\d+\.conv\.callibrated|windowing_fn\.(p|r_max)")
+# our names of weights -> those of the file
 IN_FILE = {
     r"^basis\.": "basis_fn.",
     r"^fibre_basis\.": "fiber_basis_fn.",
@@ -32,12 +49,15 @@ IN_FILE = {
     r"\.fibre_kernel\.": ".fiber_kernel.",
     r"\.mlp\.0\.": ".linear_1.",
     r"\.mlp\.2\.": ".linear_2.",
-}  # our names -> those of the file
-OTHERS = re.compile(r"interaction_layers\.\d+\.conv\.callibrated|windowing_fn\.(p|r_max)")
+}
+# our weights that are parts or products of those of the file
+DERIVED = ("axes", "node_embedder.", "vector_embedder.", "last_layers.")
+
+State = Mapping[str, StoredTensor]
 
 
-def recognises(path):
-    """Whether the path is a file of torch.save that names the kernel of a first layer of PONITA."""
+def recognises(path: str | Path) -> bool:
+    """Whether `path` is a file of torch.save that names the first kernel of a PONITA."""
     path = Path(path)
     if not path.is_file():
         return False
@@ -52,110 +72,88 @@ def recognises(path):
 
 
 def read(
-    path,
-    grid=None,
-    species=None,
-    scale=1.0,
-    shift=0.0,
-    multiple_readouts=True,
+    path: str | Path,
+    grid: np.ndarray | torch.Tensor | str | None = None,
+    species: Sequence[int] | Mapping[int, Sequence[float]] | None = None,
+    scale: float = 1.0,
+    shift: float = 0.0,
+    multiple_readouts: bool = True,
     *,
-    vector_inputs=0,
-    vector_outputs=0,
-):
-    """PONITA or PNITA of a checkpoint, on the CPU in the dtype of its weights; averaged weights
-    (EMA) where it has them.
+    vector_inputs: int = 0,
+    vector_outputs: int = 0,
+) -> ponita.Model:
+    """PONITA or PNITA of a checkpoint, on the CPU, in the dtype of its weights.
 
-    grid: (O, 3) unit vectors, or the name of a grid (`orientations`); None for PNITA alone.
-    species: atomic numbers in the order of the one-hot inputs (for rMD17 range(9)), or {Z: list of
-    inputs}. The energy in eV of a structure is scale times the output plus shift.
-    multiple_readouts: False insists on a file with one readout. vector_inputs,
-    vector_outputs: how many of the inputs, and of the outputs, the last ones, are vectors; heads
-    are "energy" and "vector", or "vector/0", "vector/1", ... `metadata` says where the weights come
-    from.
+    Averaged weights (EMA) are read if there are any. The energy of a structure is scale times the
+    output plus shift. Heads are "energy" and "vector", or "vector/0", "vector/1", ... `metadata`
+    says which weights were read.
 
-    Raises ValueError that names what must be given, or what is damaged, unknown or not served.
+    Parameters
+    ----------
+    path:
+        Path of the file.
+    grid:
+        Orientations: unit vectors (O, 3), or the name of a grid of `orientations`. None for PNITA.
+    species:
+        Atomic numbers in the order of the one-hot inputs, range(9) for rMD17; or the inputs of each
+        element, {Z: list of numbers}.
+    scale:
+        Factor on the output in eV.
+    shift:
+        Energy in eV that is added per structure.
+    multiple_readouts:
+        Whether a file with several readouts is accepted.
+    vector_inputs:
+        Number of inputs, the last ones, that are vectors.
+    vector_outputs:
+        Number of outputs, the last ones, that are vectors.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        An argument is missing or does not fit, or the file is damaged or not supported.
+
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`{path}` does not exist or is no file")
+    # numbers may be texts that are none, so that this raises ValueError too
     try:
-        given = _Given(
-            grid,
-            species,
-            float(scale),
-            float(shift),
-            multiple_readouts,
-            vector_inputs,
-            vector_outputs,
+        arguments = Arguments(
+            grid=grid,
+            species=species,
+            scale=float(scale),
+            shift=float(shift),
+            multiple_readouts=multiple_readouts,
+            vector_inputs=vector_inputs,
+            vector_outputs=vector_outputs,
         )
         with Archive(path) as archive:
-            return _read(archive, given)
+            return _read(archive, arguments)
     except ValueError as error:
         raise ValueError(
             f"`{path}` cannot be read as a checkpoint of PONITA: {str(error)[:500]}"
         ) from None
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What the file does not hold, see `read`."""
-
-    grid: object
-    species: object
-    scale: float
-    shift: float
-    multiple_readouts: bool
-    vector_inputs: int
-    vector_outputs: int
-
-    def inputs(self):
-        """{Z: list of inputs}."""
-        if isinstance(self.species, dict):
-            return {
-                int(z): [float(value) for value in values] for z, values in self.species.items()
-            }
-        found = dict(
-            zip(
-                map(int, self.species),
-                torch.eye(len(self.species), dtype=torch.float64).tolist(),
-                strict=True,
-            )
-        )
-        if len(found) < len(self.species):
-            raise ValueError(
-                f"`species` is {list(self.species)}: expected different atomic numbers"
-            )
-        return found
-
-    def heads(self, outputs):
-        """{name: components} of a number of outputs."""
-        numbers = outputs - self.vector_outputs
-        if numbers not in (0, 1) or not outputs:
-            raise ValueError(
-                f"it has {outputs} outputs, {self.vector_outputs} of them vectors"
-                " (`vector_outputs`): expected one number, or none, and any vectors"
-            )
-        vectors = {
-            f"vector/{k}" if self.vector_outputs > 1 else "vector": 3
-            for k in range(self.vector_outputs)
-        }
-        return ({"energy": 1} if numbers else {}) | vectors
-
-
-def _read(archive, given):
+def _read(archive: Archive, arguments: Arguments) -> ponita.Model:
+    """Model of an open file."""
     content = archive.content()
     state = _state(content)
-    _check_given(given, oriented="fiber_basis_fn.1.weight" in state)
+    arguments.check(oriented=FIBRE_BASIS in state)
     averaged = _averaged(content, state)
-    settings = _settings(archive, state, given)
-    with torch.device(
-        "meta"
-    ):  # nothing is allocated before its shape is known to be that in the file
+    settings = _settings(archive, state, arguments)
+    # on "meta" no memory is allocated before the shapes are known to be those in the file
+    with torch.device("meta"):
         model = ponita.Model(settings)
-    weights = _weights(archive, state | averaged, model, given)
-    model.load_state_dict(weights | {"axes": _axes(given, settings)}, assign=True)
+    weights = _weights(archive, state | averaged, settings, _shapes(model))
+    weights |= _embedders(archive, state | averaged, settings, arguments)
+    weights["axes"] = _axes(settings, arguments.grid)
+    model.load_state_dict(weights, assign=True)
     if "energy" in settings.heads:
-        model.scales = {"energy": given.scale}
+        model.scales = {"energy": arguments.scale}
     model.metadata = {
         "format": "PONITA checkpoint",
         "weights": "averaged (EMA)" if averaged else "last",
@@ -163,192 +161,186 @@ def _read(archive, given):
     return model
 
 
-def _state(content):
-    """{name.
-
-    Stored} of a state dict, or of that of a Lightning checkpoint without its prefix `model.`
-    """
+def _state(content: Any) -> dict[str, StoredTensor]:
+    """State dict of a file, without the prefix `model.` of Lightning checkpoints."""
     if type(content) is dict and type(content.get("state_dict")) is dict:
         content = content["state_dict"]
     if type(content) is not dict or not content:
         raise ValueError("it does not hold a table of tensors")
-    odd = [
-        name
-        for name, value in content.items()
-        if type(name) is not str or type(value) is not Stored
-    ]
-    if odd:
-        raise ValueError(f"the state dict holds `{str(odd[0])[:60]}`, which is not a tensor")
-    prefix = "model." if f"model.{FIRST_KERNEL}" in content else ""
-    strange = [name for name in content if not name.startswith(prefix)]
-    if strange:
-        raise ValueError(f"the state dict holds the unknown `{strange[0][:80]}`")
-    return {name.removeprefix(prefix): value for name, value in content.items()}
+    state = stored_tensors(content, "the state dict")
+    return without_prefix(state, "model." if f"model.{FIRST_KERNEL}" in state else "")
 
 
-def _check_given(given, oriented):
-    missing = [
-        name
-        for name, wanted in (("grid", oriented), ("species", True))
-        if wanted and getattr(given, name) is None
-    ]
-    if missing:
-        names = " and ".join(f"`{name}`" for name in missing)
-        raise ValueError(
-            f"{names} must be given, as these files do not hold"
-            f" {'it' if len(missing) == 1 else 'them'}, nor scale and shift of the energy: model ="
-            " ase_pet.formats.ponita.read(path, grid=(O, 3) array or name, species=[Z, ...],"
-            " scale=eV, shift=eV), then PETCalculator(model)"
-        )
-    if not oriented and given.grid is not None:
-        raise ValueError("it is a PNITA, which has no orientations: leave out `grid`")
-    if not math.isfinite(given.scale) or not math.isfinite(given.shift):
-        raise ValueError(
-            f"`scale` is {given.scale}, `shift` {given.shift}: expected finite numbers"
-        )
+def _averaged(content: Mapping[str, Any], state: State) -> dict[str, StoredTensor]:
+    """Averaged weights by name, {} if there are none.
 
-
-def _averaged(content, state):
-    """{name: Stored} of averaged weights, or {}.
-
-    A list, matrices of linear maps first, each part sorted by name.
+    They are a list: first the matrices of linear maps, then all others, each sorted by name.
     """
     optimisers = content.get("optimizer_states")
     first = optimisers[0] if type(optimisers) is list and optimisers else None
     values = first.get("ema") if type(first) is dict else None
     if values is None:
         return {}
-    names = [name for name in state if not OTHERS.fullmatch(name)]
-    names = sorted(names, key=lambda name: (not name.endswith("weight") or ".norm." in name, name))
-    if type(values) not in (list, tuple) or any(type(value) is not Stored for value in values):
+    # buffers are not averaged
+    weights = sorted(name for name in state if not BUFFERS.fullmatch(name))
+    matrices = [name for name in weights if name.endswith("weight") and ".norm." not in name]
+    names = matrices + [name for name in weights if name not in matrices]
+    if type(values) not in (list, tuple) or any(
+        type(value) is not StoredTensor for value in values
+    ):
         raise ValueError("its averaged weights (`ema`) are not a list of tensors")
     if [value.shape for value in values] != [state[name].shape for name in names]:
         raise ValueError("its averaged weights (`ema`) do not have the shapes of its weights")
     return dict(zip(names, values, strict=True))
 
 
-def _shape(state, name, dimensions=2):
-    if name not in state or len(state[name].shape) != dimensions:
-        raise ValueError(
-            f"`{name}` is missing or has another shape than that of {dimensions} dimensions"
-        )
-    return state[name].shape
+def _shape(state: State, name: str) -> tuple[int, int]:
+    """Shape of a matrix of the file."""
+    if name not in state or len(state[name].shape) != 2:
+        raise ValueError(f"`{name}` is missing or has another shape than that of 2 dimensions")
+    rows, columns = state[name].shape
+    return rows, columns
 
 
-def _settings(archive, state, given):
-    oriented = "fiber_basis_fn.1.weight" in state
+def _settings(archive: Archive, state: State, arguments: Arguments) -> ponita.Settings:
+    """Settings of the model, from the names and shapes of the tensors and the arguments."""
+    oriented = FIBRE_BASIS in state
     width, num_basis = _shape(state, FIRST_KERNEL)
-    layers = sum(
-        re.fullmatch(r"interaction_layers\.\d+\.conv\.kernel\.weight", name) is not None
-        for name in state
-    )
-    readouts = [name for name in state if re.fullmatch(r"read_out_layers\.\d+\.weight", name)]
-    if not readouts or (len(readouts) > 1 and not given.multiple_readouts):
-        raise ValueError(
-            f"it has {len(readouts)} readouts: `multiple_readouts` is {given.multiple_readouts}"
-        )
-    radius, power = (
-        archive.tensor(state[name]).flatten().tolist() if name in state else [otherwise]
-        for name, otherwise in (("windowing_fn.r_max", CUTOFF), ("windowing_fn.p", 6))
-    )
-    if len(radius) != 1 or len(power) != 1 or not 1 <= power[0] <= 100 or power[0] != int(power[0]):
-        raise ValueError("`windowing_fn` is not one radius and one whole power")
-    axes = len(given.grid) if oriented and not isinstance(given.grid, str) else 0
+    readouts = _readouts(state, arguments.multiple_readouts)
+    radius, power = _window(archive, state)
+    _, n_features = _shape(state, BASIS)
+    hidden_width, _ = _shape(state, FIRST_MLP)
+    n_outputs, _ = _shape(state, readouts[0])
     return ponita.Settings(
-        species=tuple(given.inputs()),
-        cutoff=radius[0],
-        cutoff_power=int(power[0]),
-        cutoff_function="polynomial" if "windowing_fn.r_max" in state else "none",
-        orientations=(
-            "none"
-            if not oriented
-            else given.grid
-            if isinstance(given.grid, str)
-            else f"given:{axes}"
-        ),
+        species=tuple(arguments.inputs()),
+        cutoff=radius,
+        cutoff_power=power,
+        cutoff_function="polynomial" if RADIUS in state else "none",
+        orientations=_orientations(arguments.grid) if oriented else "none",
+        # the authors' invariants: not smoothed on the axes, and in A
         softening=0.0,
         scaled=False,
-        degree=_degree(_shape(state, "basis_fn.1.weight")[1], oriented),
+        degree=_degree(n_features, oriented),
         width=width,
         num_basis=num_basis,
-        num_layers=layers,
+        num_layers=sum(KERNELS.fullmatch(name) is not None for name in state),
         multiple_readouts=len(readouts) > 1,
-        widening=max(1, _shape(state, "interaction_layers.0.linear_1.weight")[0] // max(1, width)),
-        layer_scale=1.0 if "interaction_layers.0.layer_scale" in state else None,
-        vector_inputs=given.vector_inputs,
-        shift=given.shift,
-        heads=given.heads(_shape(state, readouts[0])[0]),
+        widening=max(1, hidden_width // max(1, width)),
+        layer_scale=1.0 if LAYER_SCALE in state else None,
+        vector_inputs=arguments.vector_inputs,
+        shift=arguments.shift,
+        heads=arguments.heads(n_outputs),
     )
 
 
-def _degree(features, oriented):
-    """Degree of polynomials of two invariants, or of one."""
-    degrees = [
-        degree
-        for degree in range(1, 8)
-        if features == (2 ** (degree + 1) - 2 if oriented else degree)
-    ]
-    if not degrees:
+def _readouts(state: State, multiple_readouts: bool) -> list[str]:
+    """Names of the weights of the readouts."""
+    readouts = [name for name in state if READOUTS.fullmatch(name)]
+    if not readouts or (len(readouts) > 1 and not multiple_readouts):
         raise ValueError(
-            f"its kernels have {features} polynomials of invariants: neither those of PONITA on a"
-            " grid nor of PNITA"
+            f"it has {len(readouts)} readouts: `multiple_readouts` is {multiple_readouts}"
         )
-    return degrees[0]
+    return readouts
 
 
-def _axes(given, settings):
+def _window(archive: Archive, state: State) -> tuple[float, int]:
+    """Radius in A and power of the cutoff function."""
+    buffers = {RADIUS: [CUTOFF], WINDOW_POWER: [POWER]}
+    for name in buffers:
+        if name in state:
+            buffers[name] = archive.tensor(state[name]).flatten().tolist()
+    # the buffers of a damaged file may have any shape
+    try:
+        (radius,), (power,) = buffers.values()
+    except ValueError:
+        power = math.nan
+    if not 1 <= power <= 100 or power != int(power):
+        raise ValueError("`windowing_fn` is not one radius and one whole power")
+    return radius, int(power)
+
+
+def _degree(n_features: int, oriented: bool) -> int:
+    """Degree of the polynomials of two invariants (PONITA) or one (PNITA), of their number."""
+    for degree in range(1, 8):
+        # 2 + 4 + ... + 2^degree products of two invariants
+        if n_features == (2 ** (degree + 1) - 2 if oriented else degree):
+            return degree
+    raise ValueError(
+        f"its kernels have {n_features} polynomials of invariants: neither those of PONITA on a"
+        " grid nor of PNITA"
+    )
+
+
+def _orientations(grid: Any) -> str:
+    """The setting `orientations` of a grid."""
+    return grid if isinstance(grid, str) else f"given:{len(grid)}"
+
+
+def _axes(settings: ponita.Settings, grid: Any) -> torch.Tensor:
+    """(O, 3) unit vectors, (0, 3) for PNITA."""
     if settings.orientations == "none":
         return settings.axes()
-    return orientations.checked(settings.axes() if isinstance(given.grid, str) else given.grid)
+    return orientations.checked(settings.axes() if isinstance(grid, str) else grid)
 
 
-def _weights(archive, state, model, given):
-    """State dict of the model from the file, complete and of one dtype.
+def _shapes(model: ponita.Model) -> dict[str, torch.Size]:
+    """{name: shape} of the weights that are in the file by another name only."""
+    state = model.state_dict()
+    return {name: state[name].shape for name in state if not name.startswith(DERIVED)}
 
-    Every tensor of the file must have a use.
+
+def _weights(
+    archive: Archive,
+    state: State,
+    settings: ponita.Settings,
+    shapes: Mapping[str, torch.Size],
+) -> dict[str, torch.Tensor]:
+    """Weights of all layers but the embeddings, for the state dict of the model.
+
+    The state of the file must be complete and of one dtype. Tensors that are not used and not
+    known are refused.
     """
-    n_layers, readouts = model.settings.num_layers, len(next(iter(model.last_layers.values())))
-    ours = {
-        name: tensor.shape
-        for name, tensor in model.state_dict().items()
-        if name != "axes"
-        and not name.startswith(("node_embedder", "vector_embedder", "last_layers"))
-    }
-    names = {name: renamed(name, IN_FILE) for name in ours}
-    numbers = range(n_layers - readouts, n_layers)
-    parts = [f"read_out_layers.{k}.{part}" for k in numbers for part in ("weight", "bias")]
-    check_state(
-        state, [*names.values(), "x_embedder.weight", *parts], OTHERS.fullmatch, "the state dict"
-    )
-    found = {name: weight_of(archive, state, names[name], shape) for name, shape in ours.items()}
-    found |= _embedders(archive, state, model, given)
-    heads = model.settings.heads
-    for index, k in enumerate(numbers):
-        weight = weight_of(
-            archive, state, f"read_out_layers.{k}.weight", (len(heads), model.settings.width)
-        )
-        bias = weight_of(archive, state, f"read_out_layers.{k}.bias", (len(heads),))
-        for row, name in enumerate(heads):
-            found |= {
-                f"last_layers.{name}.{index}.weight": weight[row : row + 1].clone(),
-                f"last_layers.{name}.{index}.bias": bias[row : row + 1].clone(),
-            }
-    return found
+    names = {name: renamed(name, IN_FILE) for name in shapes}
+    layers = range(settings.num_layers)
+    readouts = [f"read_out_layers.{k}" for k in layers]
+    if not settings.multiple_readouts:
+        readouts = readouts[-1:]
+    needed = [*names.values(), EMBEDDING]
+    for readout in readouts:
+        needed += [f"{readout}.weight", f"{readout}.bias"]
+    check_state(state, needed, BUFFERS.fullmatch, "the state dict")
+    weights = {name: weight_of(archive, state, names[name], shapes[name]) for name in shapes}
+    n_heads = len(settings.heads)
+    for index, readout in enumerate(readouts):
+        # (heads, width) and (heads,): one row for each head
+        weight = weight_of(archive, state, f"{readout}.weight", (n_heads, settings.width))
+        bias = weight_of(archive, state, f"{readout}.bias", (n_heads,))
+        for row, head in enumerate(settings.heads):
+            prefix = f"last_layers.{head}.{index}"
+            weights[f"{prefix}.weight"] = weight[row : row + 1].clone()
+            weights[f"{prefix}.bias"] = bias[row : row + 1].clone()
+    return weights
 
 
-def _embedders(archive, state, model, given):
-    """Rows by species of what the inputs of their atoms are made into, and columns of vectors."""
-    inputs, vectors = given.inputs(), given.vector_inputs
-    numbers = _shape(state, "x_embedder.weight")[1] - vectors
-    odd = [z for z, values in inputs.items() if len(values) != numbers]
-    if odd:
-        raise ValueError(
-            f"its atoms have {numbers} inputs besides {vectors} vectors (`vector_inputs`), but"
-            f" `species` gives {len(inputs[odd[0]])}"
-        )
-    weight = weight_of(
-        archive, state, "x_embedder.weight", (model.settings.width, numbers + vectors)
-    )
-    rows = torch.tensor(list(inputs.values()), dtype=torch.float64, device="cpu")
-    found = {"node_embedder.weight": (rows.to(weight.dtype) @ weight[:, :numbers].T).contiguous()}
-    return found | ({"vector_embedder.weight": weight[:, numbers:].contiguous()} if vectors else {})
+def _embedders(
+    archive: Archive, state: State, settings: ponita.Settings, arguments: Arguments
+) -> dict[str, torch.Tensor]:
+    """Embeddings of elements and of vector inputs, for the state dict of the model."""
+    inputs = arguments.inputs()
+    n_vectors = arguments.vector_inputs
+    _, n_inputs = _shape(state, EMBEDDING)
+    n_scalars = n_inputs - n_vectors
+    for values in inputs.values():
+        if len(values) != n_scalars:
+            raise ValueError(
+                f"its atoms have {n_scalars} inputs besides {n_vectors} vectors (`vector_inputs`),"
+                f" but `species` gives {len(values)}"
+            )
+    weight = weight_of(archive, state, EMBEDDING, (settings.width, n_inputs))
+    # Columns are inputs, vectors last. The linear map of the scalar inputs of an element is a row
+    # of our table: (species, n_scalars) @ (n_scalars, width).
+    rows = torch.tensor(list(inputs.values()), dtype=torch.float64, device="cpu").to(weight.dtype)
+    embedders = {"node_embedder.weight": (rows @ weight[:, :n_scalars].T).contiguous()}
+    if n_vectors:
+        embedders["vector_embedder.weight"] = weight[:, n_scalars:].contiguous()
+    return embedders

@@ -1,32 +1,52 @@
-"""Many structures as one graph of tensors: what every model is a function of."""
+"""Structures as one batched graph of tensors, the input of every model."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from .neighbours import half_list
+from .neighbours import HalfList, half_list
+from .structure import Structure
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A batch of structures; atoms and pairs of all of them one after the other.
-
-    numbers (n,) int64          atomic numbers
-    structure (n,) int64        which structure an atom belongs to, 0 .. n_structures - 1
-    pair_centre, pair_neighbour (P,) int64    each pair once (half list)
-    pair_vectors (P, 3)         v = r_j - r_i, in the model's dtype, made in float64
-    volume (n_structures,)      float64, A^3; 0 for a cell without rank 3
-    periodic (n_structures,)    bool, whether in any direction
-    charge, spin (n_structures,) int64        total charge in e, multiplicity 2S+1
-
-    one_sided                   whether the pairs are edges of their first atom only
+    """A batch of structures, with their atoms and pairs concatenated.
 
     The 2P directed edges are [all pairs; all pairs reversed], so the reverse of an edge is a roll
-    by P. Any engine may fill these arrays from a list of its own: nothing here needs ASE, and atoms
-    that only serve as neighbours are ordinary atoms whose energies are not read. A one-sided graph
-    has the P edges as given: environments of centres, for models whose energies depend on an atom's
-    own edges only.
+    by P. Any simulation engine may fill these tensors from its own neighbour list: nothing here
+    needs ASE. Atoms that only act as neighbours (ghost atoms) are ordinary atoms whose energies are
+    ignored. A one-sided graph has the P edges as given: environments of centres, for models whose
+    atomic energies depend on the edges of that atom only.
+
+    Attributes
+    ----------
+    numbers:
+        Atomic numbers (n,), int64.
+    structure:
+        Index of the structure of each atom (n,), int64, from 0 to n_structures - 1.
+    n_structures:
+        Number of structures.
+    pair_centre:
+        Index i of the first atom of each pair (P,), int64; each pair occurs once (half list).
+    pair_neighbour:
+        Index j of the second atom of each pair (P,), int64.
+    pair_vectors:
+        v = r_j - r_i (P, 3) in A, in the dtype of the model, computed in float64.
+    volume:
+        Volumes of the cells (n_structures,) in A^3, float64; 0 for a cell without rank 3.
+    periodic:
+        Whether each structure is periodic in any direction (n_structures,), bool.
+    charge:
+        Total charges (n_structures,) in e, int64.
+    spin:
+        Spin multiplicities 2S+1 (n_structures,), int64.
+    one_sided:
+        Whether the pairs are directed edges of their first atom only.
+
     """
 
     numbers: torch.Tensor
@@ -42,46 +62,62 @@ class Graph:
     one_sided: bool = False
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> int:
+        """Number of atoms of all structures."""
         return self.numbers.shape[0]
 
     @property
-    def centre(self):
-        """(2P,) centre i of each directed edge."""
-        return (
-            self.pair_centre
-            if self.one_sided
-            else torch.cat([self.pair_centre, self.pair_neighbour])
-        )
+    def centre(self) -> torch.Tensor:
+        """(2P,) index of the centre i of each directed edge."""
+        if self.one_sided:
+            return self.pair_centre
+        return torch.cat([self.pair_centre, self.pair_neighbour])
 
     @property
-    def neighbour(self):
-        """(2P,) neighbour j of each directed edge."""
-        return (
-            self.pair_neighbour
-            if self.one_sided
-            else torch.cat([self.pair_neighbour, self.pair_centre])
-        )
+    def neighbour(self) -> torch.Tensor:
+        """(2P,) index of the neighbour j of each directed edge."""
+        if self.one_sided:
+            return self.pair_neighbour
+        return torch.cat([self.pair_neighbour, self.pair_centre])
 
     @property
-    def edge_vectors(self):
-        """(2P, 3) r_j - r_i of each directed edge."""
-        return (
-            self.pair_vectors
-            if self.one_sided
-            else torch.cat([self.pair_vectors, -self.pair_vectors])
-        )
+    def edge_vectors(self) -> torch.Tensor:
+        """(2P, 3) r_j - r_i in A of each directed edge."""
+        if self.one_sided:
+            return self.pair_vectors
+        return torch.cat([self.pair_vectors, -self.pair_vectors])
 
-    def per_edge(self, per_pair):
-        """(2P, ...) of what is the same for both directions of a pair, (P, ...)."""
+    def per_edge(self, per_pair: torch.Tensor) -> torch.Tensor:
+        """(2P, ...) values of the directed edges.
+
+        Parameters
+        ----------
+        per_pair:
+            Values (P, ...) that are the same for both directions of a pair.
+
+        """
         return per_pair if self.one_sided else torch.cat([per_pair, per_pair])
 
-    def with_vectors(self, pair_vectors):
-        """The same graph on other pair vectors (P, 3), for derivatives and rotated copies."""
+    def with_vectors(self, pair_vectors: torch.Tensor) -> Graph:
+        """The same graph with other vectors, for derivatives and rotated copies.
+
+        Parameters
+        ----------
+        pair_vectors:
+            Vectors (P, 3) in A.
+
+        """
         return replace(self, pair_vectors=pair_vectors)
 
-    def select(self, keep):
-        """The graph of the pairs where keep (P,) is True."""
+    def select(self, keep: torch.Tensor) -> Graph:
+        """The graph of some of the pairs.
+
+        Parameters
+        ----------
+        keep:
+            Mask (P,) of the pairs, or indices of the pairs to keep.
+
+        """
         return replace(
             self,
             pair_centre=self.pair_centre[keep],
@@ -89,17 +125,24 @@ class Graph:
             pair_vectors=self.pair_vectors[keep],
         )
 
-    def filled(self, length):
-        """The graph with pairs of atom 0 with itself at `length` (A) added at the end, up to a
-        round number of pairs.
+    def filled(self, length: float) -> Graph:
+        """The graph padded to a round number of pairs, with pairs that do not contribute.
 
-        Beyond the cutoff of a model they count nothing, but they bound the number of different
-        array shapes: in a run or in training the number of pairs changes at each step, and a
-        library that makes a kernel for each shape (oneDNN) spends 15-20 % of the time on that. At
-        most 1/16 of the pairs is added, or three.
+        The number of pairs changes at each step of a run or of training, and a library that
+        compiles a kernel for each array shape (oneDNN) spends 15-20 % of the time on that. Padding
+        bounds the number of shapes. At most 1/16 of the pairs is added, or three.
+
+        Parameters
+        ----------
+        length:
+            Length of the added pairs in A, beyond the cutoff of the model. They connect atom 0
+            with itself.
+
         """
         count = len(self.pair_vectors)
-        extra = -count % 2 ** max(2, count.bit_length() - 5)
+        # The next multiple of a power of two that is at most 1/16 of the number of pairs.
+        multiple = 2 ** max(2, count.bit_length() - 5)
+        extra = -count % multiple
         atoms = self.pair_centre.new_zeros(extra)
         vectors = self.pair_vectors.new_zeros(extra, 3)
         vectors[:, 0] = length
@@ -110,50 +153,79 @@ class Graph:
             pair_vectors=torch.cat([self.pair_vectors, vectors]),
         )
 
-    def to(self, device=None, dtype=None):
-        """The graph on another device, its vectors in another dtype."""
-        moved = {
-            name: getattr(self, name).to(device)
-            for name in (
-                "numbers",
-                "structure",
-                "pair_centre",
-                "pair_neighbour",
-                "volume",
-                "periodic",
-                "charge",
-                "spin",
-            )
-        }
-        return replace(self, pair_vectors=self.pair_vectors.to(device, dtype), **moved)
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Graph:
+        """The graph on another device, with its vectors in another dtype.
+
+        Parameters
+        ----------
+        device:
+            Device of all tensors, None to keep it.
+        dtype:
+            Floating point type of `pair_vectors`, None to keep it. Volumes stay in float64.
+
+        """
+        return replace(
+            self,
+            numbers=self.numbers.to(device),
+            structure=self.structure.to(device),
+            pair_centre=self.pair_centre.to(device),
+            pair_neighbour=self.pair_neighbour.to(device),
+            pair_vectors=self.pair_vectors.to(device, dtype),
+            volume=self.volume.to(device),
+            periodic=self.periodic.to(device),
+            charge=self.charge.to(device),
+            spin=self.spin.to(device),
+        )
 
 
-def build(structures, lists, *, dtype=torch.float64, device="cpu"):
+def build(
+    structures: Sequence[Structure],
+    lists: Sequence[HalfList] | float,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Graph:
     """Graph of structures and their half lists.
 
-    structures: list of Structure; lists: list of HalfList, or a cutoff in A to search with.
+    Parameters
+    ----------
+    structures:
+        Structures of the batch.
+    lists:
+        Half list of each structure, or a cutoff in A for which they are searched.
+    dtype:
+        Floating point type of the vectors.
+    device:
+        Device of all tensors.
+
     """
     if not isinstance(lists, (list, tuple)):
-        lists = [half_list(structure, lists) for structure in structures]
+        lists = [half_list(structure, lists) for structure in structures]  # type: ignore[arg-type]
     sizes = [len(structure) for structure in structures]
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    offset = np.repeat(first, [len(pairs.centres) for pairs in lists])
+    n_pairs = [len(pairs.centres) for pairs in lists]
+    # Indices of atoms in the batch are those in the structure plus its first atom's index (P,).
+    first_atoms = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    offset = torch.from_numpy(np.repeat(first_atoms, n_pairs))
+    volumes = [structure.volume for structure in structures]
+    periodic = [bool(structure.pbc.any()) for structure in structures]
+    charges = [structure.charge or 0 for structure in structures]
+    multiplicities = [1 if structure.spin is None else structure.spin for structure in structures]
     graph = Graph(
-        numbers=_tensor([structure.numbers for structure in structures]),
+        numbers=_concatenated([structure.numbers for structure in structures]),
         structure=torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
         n_structures=len(sizes),
-        pair_centre=_tensor([pairs.centres for pairs in lists]) + torch.from_numpy(offset),
-        pair_neighbour=_tensor([pairs.neighbours for pairs in lists]) + torch.from_numpy(offset),
-        pair_vectors=_tensor([pairs.vectors for pairs in lists]),
-        volume=torch.tensor([structure.volume for structure in structures], dtype=torch.float64),
-        periodic=torch.tensor([bool(structure.pbc.any()) for structure in structures]),
-        charge=torch.tensor([structure.charge or 0 for structure in structures]),
-        spin=torch.tensor(
-            [1 if structure.spin is None else structure.spin for structure in structures]
-        ),
+        pair_centre=_concatenated([pairs.centres for pairs in lists]) + offset,
+        pair_neighbour=_concatenated([pairs.neighbours for pairs in lists]) + offset,
+        pair_vectors=_concatenated([pairs.vectors for pairs in lists]),
+        volume=torch.tensor(volumes, dtype=torch.float64),
+        periodic=torch.tensor(periodic),
+        charge=torch.tensor(charges),
+        spin=torch.tensor(multiplicities),
     )
     return graph.to(device, dtype)
 
 
-def _tensor(arrays):
+def _concatenated(arrays: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(arrays))

@@ -4,36 +4,58 @@ A half list holds each pair of atoms once: i < j, or i = j with a lexicographica
 (self-images come in pairs +S, -S). The edge vector is v = x_j - x_i + S @ cell.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 from matscipy.neighbours import neighbour_list
 
-from .structure import check_density
+from .structure import Structure, check_density
 
-# search bins along a non-periodic direction: sparse clusters would otherwise fill the memory with
-# bins
+# Search bins along a non-periodic direction: those of a sparse cluster would fill the memory.
 MOST_BINS = 50
 
 
 @dataclass(frozen=True)
 class HalfList:
-    """Pairs of one structure: centres, neighbours (P,) int64, vectors (P, 3) A float64."""
+    """The P pairs of one structure, each pair once.
+
+    Attributes
+    ----------
+    centres:
+        Index i of the first atom of each pair (P,), int64.
+    neighbours:
+        Index j of the second atom of each pair (P,), int64.
+    vectors:
+        Vectors r_j - r_i (P, 3) in A, float64.
+
+    """
 
     centres: np.ndarray
     neighbours: np.ndarray
     vectors: np.ndarray
 
-    def distances(self):
+    def distances(self) -> np.ndarray:
         """(P,) lengths of the pairs in A."""
-        return np.sqrt(np.einsum("pk,pk->p", self.vectors, self.vectors))
+        return np.asarray(np.sqrt(_squared_lengths(self.vectors)))
 
 
-def pairs(structure, cutoff):
-    """Centres, neighbours (P,) and integer shifts (P, 3) of all pairs within `cutoff` (A), each
-    pair once.
+def pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres (P,), neighbours (P,) and integer shifts (P, 3) of all pairs, each pair once.
 
-    Raises InvalidStructure where atoms or cell are so dense that the search would not end.
+    Parameters
+    ----------
+    structure:
+        Structure to search.
+    cutoff:
+        Largest distance of a pair in A.
+
+    Raises
+    ------
+    InvalidStructure
+        Atoms or cell are so dense that the search would practically not end.
+
     """
     check_density(structure, cutoff)
     periods, pbc = _periods(structure, cutoff)
@@ -48,71 +70,107 @@ def pairs(structure, cutoff):
         pbc=pbc,
         numbers=structure.numbers.astype(np.int32),
     )
-    i, j, shifts = i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64)
-    first = (shifts != 0).argmax(axis=1)
-    positive = shifts[np.arange(len(shifts)), first] > 0
+    i = i.astype(np.int64)
+    j = j.astype(np.int64)
+    shifts = shifts.astype(np.int64)
+    # Matscipy returns both directions of each pair. Of a pair of an atom with its own image the one
+    # with the positive shift is kept: the sign of the first component that is not zero decides.
+    first_nonzero = (shifts != 0).argmax(axis=1)
+    positive = shifts[np.arange(len(shifts)), first_nonzero] > 0
     half = (i < j) | ((i == j) & positive)
-    i, j, shifts = i[half], j[half], shifts[half]
-    return i, j, shifts + periods[i] - periods[j]
+    i = i[half]
+    j = j[half]
+    return i, j, shifts[half] + periods[i] - periods[j]
 
 
-def half_list(structure, cutoff):
-    """HalfList of all pairs within `cutoff` (A); the structure must have passed `check`."""
+def half_list(structure: Structure, cutoff: float) -> HalfList:
+    """HalfList of all pairs of a structure.
+
+    Parameters
+    ----------
+    structure:
+        Structure that has passed `check`.
+    cutoff:
+        Largest distance of a pair in A.
+
+    """
     i, j, shifts = pairs(structure, cutoff)
-    return _within(i, j, structure.positions, shifts @ structure.cell, cutoff)
+    return _within_cutoff(i, j, structure.positions, shifts @ structure.cell, cutoff)
 
 
 class VerletList:
-    """Half lists of one moving structure, searched again only when an atom may have entered.
+    """Half lists of one moving structure, searched again only when a new pair is possible.
 
-    Pairs within cutoff + skin are kept. As long as no atom has moved by more than skin / 2 since
-    the search, modulo the lattice, every pair within the cutoff is among them. A change of cell,
-    pbc, species or number of atoms searches anew.
+    The search includes pairs up to cutoff + skin. As long as no atom has moved by more than
+    skin / 2 since the search, modulo the lattice, every pair within the cutoff is among them. A
+    change of cell, pbc, species or number of atoms triggers a new search.
+
+    Parameters
+    ----------
+    cutoff:
+        Largest distance of a pair in A.
+    skin:
+        Additional search radius in A; 0 searches at each call.
+
     """
 
-    def __init__(self, cutoff, skin):
+    def __init__(self, cutoff: float, skin: float) -> None:
         self.cutoff = float(cutoff)
         self.skin = float(skin)
-        self.searches = 0
-        self._reference = None
+        self.searches = 0  # number of searches so far
+        self._reference: Structure | None = None  # structure of the latest search
+        # centres (P',), neighbours (P',) and lattice translations (P', 3) in A of that search
+        self._pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
 
-    def __call__(self, structure):
-        """HalfList of the structure within the cutoff."""
+    def __call__(self, structure: Structure) -> HalfList:
+        """HalfList of `structure` within the cutoff."""
         positions = self._unwrapped(structure)
         if positions is None:
+            # With the skin, so that the pairs stay valid while atoms move by up to skin / 2.
             i, j, shifts = pairs(structure, self.cutoff + self.skin)
-            self._reference, positions = structure, structure.positions
             self._pairs = i, j, shifts @ structure.cell
+            self._reference = structure
+            positions = structure.positions
             self.searches += 1
         i, j, translations = self._pairs
-        return _within(i, j, positions, translations, self.cutoff)
+        return _within_cutoff(i, j, positions, translations, self.cutoff)
 
-    def forget(self):
-        """Search anew at the next call.
+    def forget(self) -> None:
+        """Force a new search at the next call.
 
-        What it gives then depends on that structure alone, to the last bit.
+        Its result then depends on that structure alone, bit for bit, not on earlier structures.
         """
         self._reference = None
 
-    def _unwrapped(self, structure):
-        """Positions moved by lattice vectors next to the reference.
+    def _unwrapped(self, structure: Structure) -> np.ndarray | None:
+        """Positions (n, 3), moved by lattice vectors to be closest to those of the search.
 
-        None where the list does not hold for them.
+        None if a new search is needed.
         """
         old = self._reference
         if old is None or self.skin <= 0 or not _same_system(old, structure):
             return None
-        moved = structure.positions - old.positions
-        if structure.pbc.any() and self._too_far(moved):
+        displacements = structure.positions - old.positions
+        if structure.pbc.any() and self._too_far(displacements):
+            # Atoms may have been wrapped into the cell: remove whole lattice vectors.
             cell = structure.cell[structure.pbc]
-            moved = moved - np.rint(moved @ np.linalg.pinv(cell)) @ cell
-        return None if self._too_far(moved) else old.positions + moved
+            periods = np.rint(displacements @ np.linalg.pinv(cell))
+            displacements = displacements - periods @ cell
+        if self._too_far(displacements):
+            return None
+        return np.asarray(old.positions + displacements)
 
-    def _too_far(self, moved):
-        return 2 * np.sqrt(np.einsum("ik,ik->i", moved, moved).max()) > self.skin
+    def _too_far(self, displacements: np.ndarray) -> bool:
+        largest = np.sqrt(_squared_lengths(displacements).max())
+        return bool(2 * largest > self.skin)
 
 
-def _same_system(old, new):
+def _squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    """(n,) squared lengths of vectors (n, 3)."""
+    return np.asarray(np.einsum("ik,ik->i", vectors, vectors))
+
+
+def _same_system(old: Structure, new: Structure) -> bool:
     return (
         np.array_equal(old.numbers, new.numbers)
         and np.array_equal(old.pbc, new.pbc)
@@ -120,64 +178,72 @@ def _same_system(old, new):
     )
 
 
-def _within(i, j, positions, translations, cutoff):
+def _within_cutoff(
+    i: np.ndarray, j: np.ndarray, positions: np.ndarray, translations: np.ndarray, cutoff: float
+) -> HalfList:
+    """HalfList of the pairs i, j (P',) that are within the cutoff (A).
+
+    translations (P', 3): lattice vectors S @ cell in A that are added to the positions of j.
+    """
     vectors = positions.take(j, axis=0)  # three times as fast as positions[j]
     vectors -= positions.take(i, axis=0)
     vectors += translations
-    keep = np.flatnonzero(np.einsum("pk,pk->p", vectors, vectors) <= cutoff * cutoff)
+    keep = np.flatnonzero(_squared_lengths(vectors) <= cutoff * cutoff)
     return HalfList(i.take(keep), j.take(keep), vectors.take(keep, axis=0))
 
 
-def _periods(structure, cutoff):
-    """Periods (n, 3) by which atoms lie outside the cell, and the directions (3,) to be searched as
-    periodic ones.
+def _periods(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cell periods (n, 3) that wrap the atoms, and periodic directions (3,) of the search.
 
-    Along a vector of very many search bins whose vacuum is wider than the cutoff no pair crosses
-    the vacuum: the cell is cut open there, in the middle of the vacuum, and the direction is
-    searched as if it were not periodic.
+    If the vacuum along a very long cell vector is wider than the cutoff, no pair crosses it: the
+    cell is cut open in the middle of the vacuum, and this direction is searched as a non-periodic
+    one, with fewer search bins.
     """
-    periods, pbc = np.zeros(structure.positions.shape, dtype=np.int64), structure.pbc.copy()
+    periods = np.zeros(structure.positions.shape, dtype=np.int64)
+    pbc = structure.pbc.copy()
     if not pbc.any():
         return periods, pbc
     dual = np.linalg.pinv(structure.cell[structure.pbc])
-    heights = 1 / np.linalg.norm(dual, axis=0)  # distances between lattice planes
-    fractional = (structure.positions @ dual).T
-    for row, fractions, height in zip(
-        np.flatnonzero(structure.pbc), fractional, heights, strict=True
-    ):
+    heights = 1 / np.linalg.norm(dual, axis=0)  # A, distances between lattice planes
+    fractional = (structure.positions @ dual).T  # (number of periodic directions, n)
+    directions = np.flatnonzero(structure.pbc)
+    for direction, fractions, height in zip(directions, fractional, heights, strict=True):
         start = 0.0
         if height > MOST_BINS * cutoff:
             gap, middle = _widest_gap(fractions)
             if gap * height > cutoff:
-                start, pbc[row] = middle, False
-        periods[:, row] = np.floor(fractions - start)
+                start = middle
+                pbc[direction] = False
+        periods[:, direction] = np.floor(fractions - start)
     return periods, pbc
 
 
-def _widest_gap(fractions):
-    """Width and middle of the widest gap between fractional coordinates of one direction.
-
-    Modulo 1.
-    """
+def _widest_gap(fractions: np.ndarray) -> tuple[float, float]:
+    """Width and middle of the widest gap between fractional coordinates (n,), modulo 1."""
     ordered = np.sort(fractions % 1)
     gaps = np.diff(ordered, append=ordered[0] + 1)
     widest = gaps.argmax()
     return gaps[widest], ordered[widest] + gaps[widest] / 2
 
 
-def _search_box(cell, pbc, positions, cutoff):
-    """Cell (3, 3) and origin (3,) for the search of atoms that lie inside the cell.
+def _search_box(
+    cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cell (3, 3) and origin (3,) in A for the search of atoms that lie inside the cell.
 
-    Directions that are not periodic get a vector orthogonal to the periodic ones that spans the
-    atoms: what the cell says there has no meaning, and a vacuum would cost search bins.
+    Non-periodic directions get a vector that is orthogonal to the periodic ones and spans the
+    atoms: the cell vector of such a direction has no meaning, and a vacuum would cost search bins.
     """
-    box, origin, free = np.array(cell), np.zeros(3), np.eye(3)
+    box = np.array(cell)
+    origin = np.zeros(3)
+    axes = np.eye(3)
     if pbc.any():
-        _, _, axes = np.linalg.svd(cell[pbc])
-        free = axes[pbc.sum() :]  # orthonormal complement of the periodic vectors
-    for row, axis in zip(np.flatnonzero(~pbc), free, strict=True):
-        along = positions @ axis
-        span = min(float(np.ptp(along)) + 1.0, MOST_BINS * cutoff)
-        box[row] = span * axis
-        origin = origin + (along.min() - 0.5) * axis
+        _, _, right = np.linalg.svd(cell[pbc])
+        axes = right[pbc.sum() :]  # orthonormal complement of the periodic vectors
+    for direction, axis in zip(np.flatnonzero(~pbc), axes, strict=True):
+        heights = positions @ axis  # (n,)
+        # 0.5 A on either side; more bins than these would only cost memory
+        span = min(float(np.ptp(heights)) + 1.0, MOST_BINS * cutoff)
+        box[direction] = span * axis
+        origin = origin + (heights.min() - 0.5) * axis
     return box, origin

@@ -1,31 +1,47 @@
-"""One structure as plain arrays.
+"""One structure as plain arrays, and the checks it must pass before anything is computed."""
 
-And the checks it must pass before anything is computed with it.
-"""
+from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import chemical_symbols
+
+if TYPE_CHECKING:
+    from .neighbours import HalfList
 
 FARTHEST = 1e9  # A: beyond it, float64 resolves positions worse than 1e-7 A
 FARTHEST_CELLS = 1e6  # periods of the cell
-CLOSEST = 0.1  # A: no chemistry, and gradients of any model are noise
-DENSEST = (
-    20  # atoms / A^3: ten times the density of anything known, but few enough neighbours to find
-)
-MOST_IMAGES = 1e6  # copies of the cell that a neighbour search may look at
+CLOSEST = 0.1  # A: below it there is no chemistry, and gradients of any model are noise
+DENSEST = 20  # atoms / A^3: ten times the densest matter known, still few enough neighbours
+MOST_IMAGES = 1e6  # copies of the cell that a neighbour search may visit
 
 
 class InvalidStructure(ValueError):
-    """Input that no model can answer for; the message names the culprit."""
+    """Input that cannot be evaluated; the message names the atoms or the cell vectors."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """A structure without any engine behind it.
+    """A structure of n atoms as arrays, independent of ASE.
 
-    numbers (n,) int64 atomic numbers; positions (n, 3) A; cell (3, 3) A, rows are the vectors; pbc
-    (3,) bool; charge total charge in e; spin multiplicity 2S+1, None where it was not given.
+    Attributes
+    ----------
+    numbers:
+        Atomic numbers (n,), int64.
+    positions:
+        Positions (n, 3) in A, float64.
+    cell:
+        Cell (3, 3) in A, float64; the rows are the cell vectors.
+    pbc:
+        Periodic directions (3,), bool.
+    charge:
+        Total charge in e, None if not given.
+    spin:
+        Spin multiplicity 2S+1, None if not given.
+
     """
 
     numbers: np.ndarray
@@ -35,22 +51,34 @@ class Structure:
     charge: int | None = None
     spin: int | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.numbers)
 
     @property
-    def volume(self):
-        """Volume of the cell in A^3, 0 where the cell has no rank 3."""
+    def volume(self) -> float:
+        """Volume of the cell in A^3, 0 if the cell does not have rank 3."""
         volume = abs(float(np.linalg.det(self.cell)))
-        # the determinant of dependent vectors is rounding, not zero
-        return volume if volume > 1e-9 * np.prod(np.linalg.norm(self.cell, axis=1)) else 0.0
+        # The determinant of linearly dependent vectors is zero up to rounding only.
+        rounding = 1e-9 * float(np.prod(np.linalg.norm(self.cell, axis=1)))
+        return volume if volume > rounding else 0.0
 
 
-def from_atoms(atoms, conditioned=True):
-    """Structure of an object with ASE's attributes: numbers, positions, cell, pbc, info.
+def from_atoms(atoms: Any, conditioned: bool = True) -> Structure:
+    """Structure of an ase.Atoms object.
 
-    conditioned: read the total charge and the spin from `info`; what stands there means nothing to
-    other models.
+    Parameters
+    ----------
+    atoms:
+        Object with ASE's attributes `numbers`, `positions`, `cell`, `pbc` and `info`.
+    conditioned:
+        Whether the model depends on total charge and spin, which are then read from
+        `atoms.info["charge"]` and `atoms.info["spin"]`. Other models ignore these entries.
+
+    Raises
+    ------
+    InvalidStructure
+        Charge or spin is not a whole number.
+
     """
     info = atoms.info if conditioned else {}
     return Structure(
@@ -58,16 +86,24 @@ def from_atoms(atoms, conditioned=True):
         positions=np.array(atoms.positions, dtype=np.float64),
         cell=np.array(atoms.cell, dtype=np.float64).reshape(3, 3),
         pbc=np.array(atoms.pbc, dtype=bool),
-        charge=_whole(info, "charge"),
-        spin=_whole(info, "spin"),
+        charge=_integer(info, "charge"),
+        spin=_integer(info, "spin"),
     )
 
 
-def check(structure, species=None):
+def check(structure: Structure, species: Collection[int] | None = None) -> None:
     """Raise InvalidStructure unless the structure can be evaluated.
 
-    species: atomic numbers that the model knows, None for any. Runs before the neighbour list,
-    which hangs or returns pairs of its own making on non-finite and far positions.
+    Call it before the neighbour list, which hangs or returns wrong pairs for non-finite or very
+    distant positions.
+
+    Parameters
+    ----------
+    structure:
+        Structure to check.
+    species:
+        Atomic numbers that the model supports, None for any.
+
     """
     if len(structure) == 0:
         raise InvalidStructure("`atoms` is empty: expected at least one atom")
@@ -82,45 +118,71 @@ def check(structure, species=None):
             )
 
 
-def check_distances(structure, pairs, shortest=None):
-    """List of pairs closer than the model was trained on, as text; raises InvalidStructure below
-    the floor of 0.1 A.
+def check_distances(
+    structure: Structure,
+    pairs: HalfList,
+    shortest: Mapping[tuple[int, int], float] | None = None,
+) -> list[str]:
+    """Descriptions of the pairs that are closer than any pair of their elements in training.
 
-    pairs: HalfList; shortest: {(Z, Z'): A with Z <= Z'} seen in training.
+    Parameters
+    ----------
+    structure:
+        Structure of the pairs.
+    pairs:
+        Neighbour list of the structure.
+    shortest:
+        {(Z, Z'): shortest distance in A in the training data}, Z <= Z'; None for no such limits.
+
+    Raises
+    ------
+    InvalidStructure
+        Two atoms are closer than 0.1 A.
+
     """
     distances = pairs.distances()
     if len(distances) == 0:
         return []
-    i, j = pairs.centres, pairs.neighbours
-    least = int(np.argmin(distances))
-    if distances[least] < CLOSEST:
+    i = pairs.centres
+    j = pairs.neighbours
+    closest = int(np.argmin(distances))
+    if distances[closest] < CLOSEST:
         raise InvalidStructure(
-            f"atoms {i[least]} and {j[least]} are {distances[least]:.3g} A apart: closer than "
-            f"{CLOSEST} A is not evaluated"
+            f"atoms {i[closest]} and {j[closest]} are {distances[closest]:.3g} A apart: closer"
+            f" than {CLOSEST} A is not evaluated"
         )
-    close = []
+    warnings = []
     for (first, second), limit in (shortest or {}).items():
-        if distances[least] >= limit:
+        # Most steps of a run end here: the shortest of all distances is above the limit.
+        if distances[closest] >= limit:
             continue
         low, high = np.sort([structure.numbers[i], structure.numbers[j]], axis=0)
-        found = np.flatnonzero((low == first) & (high == second) & (distances < limit))
-        if len(found):
-            worst = found[np.argmin(distances[found])]
-            close.append(
+        too_close = np.flatnonzero((low == first) & (high == second) & (distances < limit))
+        if len(too_close):
+            worst = too_close[np.argmin(distances[too_close])]
+            warnings.append(
                 f"{symbol(first)}-{symbol(second)} {distances[worst]:.3f} A (atoms {i[worst]} and"
                 f" {j[worst]}; shortest in training {limit:.3f} A)"
             )
-    return close
+    return warnings
 
 
-def check_density(structure, cutoff):
-    """Raise InvalidStructure where a neighbour search within `cutoff` (A) would take forever or all
-    memory.
+def check_density(structure: Structure, cutoff: float) -> None:
+    """Raise InvalidStructure if a neighbour search would take very long or exhaust the memory.
 
-    Positions or a cell in other units than A make cells so thin, or atoms so dense, that there is
-    no end of neighbours.
+    Positions or a cell in other units than A make cells so thin, or atoms so dense, that the
+    number of neighbours is practically unbounded.
+
+    Parameters
+    ----------
+    structure:
+        Structure to search.
+    cutoff:
+        Search radius in A.
+
     """
-    positions, volume = structure.positions, 1.0
+    positions = structure.positions
+    volume = 1.0  # A^3, of one bin below
     if structure.pbc.any():
         cell = structure.cell[structure.pbc]
         dual = np.linalg.pinv(cell)
@@ -132,28 +194,28 @@ def check_density(structure, cutoff):
             )
         positions = positions - np.floor(positions @ dual) @ cell
         volume = min(1.0, float(np.sqrt(np.linalg.det(cell @ cell.T))))
-    bins = np.floor(positions).astype(np.int64) @ np.array(
-        [1, 2**21, 2**42]
-    )  # 1 A wide; collisions are harmless
-    _, first, counts = np.unique(bins, return_index=True, return_counts=True)
+    # Atoms are counted in cubic bins of 1 A; two bins with the same number are harmless here.
+    bins = np.floor(positions).astype(np.int64) @ np.array([1, 2**21, 2**42])
+    _, first_atoms, counts = np.unique(bins, return_index=True, return_counts=True)
     densest = counts.argmax()
     if counts[densest] / volume > DENSEST:
         raise InvalidStructure(
-            f"about {counts[densest] / volume:.0f} atoms per A^3 around atom {first[densest]}: "
-            "check the unit of `positions` and `cell` (A)"
+            f"about {counts[densest] / volume:.0f} atoms per A^3 around atom"
+            f" {first_atoms[densest]}: check the unit of `positions` and `cell` (A)"
         )
 
 
-def symbol(number):
-    """Chemical symbol of an atomic number, or the number itself where there is none."""
-    from ase.data import chemical_symbols  # a table, not an engine
-
+def symbol(number: int) -> str:
+    """Chemical symbol of an atomic number, or "Z=number" if there is no such element."""
     number = int(number)
-    return chemical_symbols[number] if 0 < number < len(chemical_symbols) else f"Z={number}"
+    if 0 < number < len(chemical_symbols):
+        return str(chemical_symbols[number])
+    return f"Z={number}"
 
 
-def _check_cell(structure):
-    cell, pbc = structure.cell, structure.pbc
+def _check_cell(structure: Structure) -> None:
+    cell = structure.cell
+    pbc = structure.pbc
     if not np.isfinite(cell).all():
         raise InvalidStructure(f"`cell` is not finite: {cell.tolist()}")
     if np.abs(cell).max() > FARTHEST:
@@ -167,23 +229,26 @@ def _check_cell(structure):
         )
     if pbc.any():
         periodic = cell[pbc]
-        if np.linalg.matrix_rank(periodic / lengths[pbc][:, None], tol=1e-6) < pbc.sum():
+        # Unit vectors, so that the tolerance does not depend on the size of the cell.
+        directions = periodic / lengths[pbc][:, None]
+        if np.linalg.matrix_rank(directions, tol=1e-6) < pbc.sum():
             raise InvalidStructure(
                 f"the periodic cell vectors are linearly dependent: {periodic.tolist()}"
             )
 
 
-def _check_positions(structure):
+def _check_positions(structure: Structure) -> None:
     positions = structure.positions
-    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-    if len(bad):
-        raise InvalidStructure(f"`positions` of {_atoms(bad)} are not finite")
+    not_finite = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(not_finite):
+        raise InvalidStructure(f"`positions` of {_atoms(not_finite)} are not finite")
     far = np.flatnonzero(np.abs(positions).max(axis=1) > FARTHEST)
     if len(far):
         raise InvalidStructure(
             f"`positions` of {_atoms(far)} are further than {FARTHEST:.0e} A from the origin"
         )
     if structure.pbc.any():
+        # (n, number of periodic directions)
         fractional = positions @ np.linalg.pinv(structure.cell[structure.pbc])
         far = np.flatnonzero(np.abs(fractional).max(axis=1) > FARTHEST_CELLS)
         if len(far):
@@ -193,21 +258,23 @@ def _check_positions(structure):
             )
 
 
-def _atoms(indices):
-    shown = ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
-    return f"atom{'s' if len(indices) > 1 else ''} {shown}"
+def _atoms(indices: np.ndarray) -> str:
+    """Text such as "atoms 1, 2" that names up to eight atoms."""
+    shown = ", ".join(map(str, indices[:8]))
+    more = ", ..." if len(indices) > 8 else ""
+    plural = "s" if len(indices) > 1 else ""
+    return f"atom{plural} {shown}{more}"
 
 
-def _whole(info, key):
+def _integer(info: Mapping[str, Any], key: str) -> int | None:
+    """Whole number of an entry of `atoms.info`, None if it is absent."""
     value = info.get(key)
     if value is None:
         return None
     try:
-        number = (
-            float(value)
-            if not isinstance(value, (str, bytes)) and np.ndim(value) == 0
-            else float("nan")
-        )
+        # A text such as "1" would pass float(), but is probably a mistake.
+        is_number = not isinstance(value, (str, bytes)) and np.ndim(value) == 0
+        number = float(value) if is_number else float("nan")
     except (TypeError, ValueError):
         number = float("nan")
     if not number.is_integer():
