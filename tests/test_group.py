@@ -47,7 +47,7 @@ def test_mean_is_that_of_rotated_structures(name, size):
     mean = model.weights @ energies
     assert worst(evaluate(model, atoms).energy, mean[None]) < 1e-12
     spread = (model.weights @ (energies - mean).square()).sqrt()
-    assert worst(model.spread(batch([atoms], model.cutoff)), spread[None]) < 1e-9
+    assert worst(model.standard_deviation(batch([atoms], model.cutoff)), spread[None]) < 1e-9
 
 
 @pytest.mark.parametrize("structure", ["silicon", "ethanol", "atom"])
