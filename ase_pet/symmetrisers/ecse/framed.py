@@ -204,10 +204,10 @@ def framed_environments(
     # collinear environments have vectors of their own, after those of the field
     line_count = field.count[collinear.atom] * collinear.has_axis
     line_start = line_count.cumsum(0) - line_count + len(vectors)
-    entry, line = ranges(field.start[collinear.atom], line_count)
-    on_lines = projected(collinear, line, vectors[entry], n_azimuthal)
+    entry, of_line = ranges(field.start[collinear.atom], line_count)
+    on_lines = projected(collinear, of_line, vectors[entry], n_azimuthal)
     oriented = orientations(collinear, n_azimuthal, mirrors)
-    line = oriented.environment
+    line = oriented.environment  # of each orientation
     line_atom = collinear.atom[line]
     line_weights = oriented.share * collinear.weights[line]
     line_weights = line_weights * (auxiliary * share)[line_atom]

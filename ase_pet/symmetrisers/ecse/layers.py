@@ -133,7 +133,7 @@ class Model(ecse_model.Model):
             Outputs that are averaged.
 
         """
-        outputs = self._scalars_and_vectors(outputs)
+        outputs = self._supported(outputs)
         inputs = self._prepare(graph)
         edges = neighbour_edges(inputs.graph, self.cutoff)
         blocks = self._blocks(edges)
@@ -172,7 +172,7 @@ class Model(ecse_model.Model):
         """Whether each layer has a readout, and the last one sends no messages."""
         return bool(self.settings.featurizer_type == "residual")
 
-    def _scalars_and_vectors(self, outputs: OutputSpec) -> OutputSpec:
+    def _supported(self, outputs: OutputSpec) -> OutputSpec:
         """The outputs with their heads; ValueError for vectors from invariant tokens."""
         heads = outputs.heads or {self.model.energy_head: 1}
         directed = [name for name, components in heads.items() if components > 1]
