@@ -20,7 +20,9 @@ from ase.build import molecule
 from ecse import water
 
 from ase_pet import graph
-from ase_pet.symmetrisers import _fields, _frames, ecse
+from ase_pet.symmetrisers import ecse
+from ase_pet.symmetrisers.ecse.edges import neighbour_edges
+from ase_pet.symmetrisers.ecse.frames import environment_edges, pair_frames
 
 CUTOFF, OPTIONS = 5.0, ecse.Settings(width=0.15)
 
@@ -47,8 +49,8 @@ def original(folder):
 
 def ours(near):
     """Frames of all atoms."""
-    edges = _frames.edges(near.vectors, near.centre, near.count)
-    return _frames.frames(edges, CUTOFF - OPTIONS.width, OPTIONS)
+    edges = environment_edges(near.vectors, near.centre, near.count)
+    return pair_frames(edges, CUTOFF - OPTIONS.width, OPTIONS)
 
 
 def seconds(function, repeats):
@@ -79,7 +81,7 @@ def main():
     for name, structures in systems.items():
         for seed, atoms in enumerate(structures, 1):
             atoms.rattle(0.05, seed=seed)
-        near = _fields.neighbours(
+        near = neighbour_edges(
             graph.build([graph.from_atoms(atoms) for atoms in structures], CUTOFF), CUTOFF
         )
         count = min(arguments.atoms, len(structures[0]))

@@ -26,7 +26,7 @@ from ase_pet.symmetrisers import ecse
 FORMS = {
     "published": ecse.Settings(parity=False),
     "gentle": ecse.Settings(parity=False, **ecse.GENTLE),
-    "pruned": ecse.Settings(parity=False, **ecse.WORDS["pruned"]),
+    "pruned": ecse.Settings(parity=False, **ecse.PRESETS["pruned"]),
 }
 
 

@@ -14,9 +14,10 @@ import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.formats import original_pet as reader
+from ase_pet.graph import chunking
 from ase_pet.models import original_pet
-from ase_pet.symmetrisers import _fields, ecse, symmetrise
-from ase_pet.symmetrisers._readings import Reading
+from ase_pet.symmetrisers import ecse, symmetrise
+from ase_pet.symmetrisers._equivariance import OutputSpec
 from local_toys import STRUCTURES, batch, chiral, co2, evaluate, local_pet, turned
 from tolerances import worst
 
@@ -174,7 +175,7 @@ def test_hessian_is_the_derivative_of_forces(name):
 def test_size_of_chunks_changes_rounding_only(chunk_edges, monkeypatch):
     structures = [STRUCTURES[name]() for name in ("silicon", "CO2 160", "atom", "ethanol")]
     whole = evaluate(MODELS["ecse"], *structures)
-    monkeypatch.setattr(_fields, "CHUNK_PAIRS", chunk_edges)
+    monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": chunk_edges})
     pieces = evaluate(ecse.Model(NETWORK, chunk_edges=chunk_edges), *structures)
     assert worst(pieces.energies, whole.energies) < 1e-13
     assert worst(pieces.forces, whole.forces) < 1e-12
@@ -229,21 +230,21 @@ def test_supercell_has_the_same_atomic_energies_and_forces():
     assert worst(large.virial, 2 * still.virial) < 1e-11
 
 
-def test_rows_in_the_given_axes_are_the_network_itself():
+def test_environments_in_the_given_axes_are_the_network_itself():
     """Where all frames are the axes themselves, each term is the plain energy of an atom."""
     graph = batch([STRUCTURES["silicon"](), STRUCTURES["CO2 160"]()], NETWORK.cutoff)
-    ((frames, _, rows),) = MODELS["ecse:so3"]._survey(graph)
+    ((frames, _, environments),) = MODELS["ecse:so3"]._survey(graph)
     kept = slice(0, len(frames.atom))
-    rows = replace(
-        rows,
+    environments = replace(
+        environments,
         axes=torch.eye(3, dtype=torch.float64).expand(len(frames.atom), 3, 3),
-        back=rows.back[kept],
-        start=rows.start[kept],
-        count=rows.count[kept],
-        atom=rows.atom[kept],
+        back=environments.back[kept],
+        start=environments.start[kept],
+        count=environments.count[kept],
+        atom=environments.atom[kept],
         weights=torch.ones_like(frames.weights),
     )
-    found = rows.sums(NETWORK, Reading(), 1000, False)[:, 0]
+    found = environments.weighted_sums(NETWORK, OutputSpec(), 1000, False)[:, 0]
     assert (
         worst(found, NETWORK(graph) * torch.bincount(frames.atom, minlength=graph.n_atoms)) < 1e-13
     )

@@ -11,7 +11,8 @@ from ase import Atoms
 
 import toys
 from ase_pet import rotations
-from ase_pet.symmetrisers import _frames, ecse, symmetrise
+from ase_pet.symmetrisers import ecse, symmetrise
+from ase_pet.symmetrisers.ecse import frames
 from benchmarks.ecse_stiffness import arc, moving, stiffness
 from local_toys import (
     PATHS,
@@ -47,24 +48,24 @@ def environments(generator, count=3000):
         [1.0, 0.3, 0.1]
     )
     vectors = length[:, None] * way / way.square().sum(1, keepdim=True).sqrt()
-    return _frames.edges(vectors, atom, torch.bincount(atom))
+    return frames.environment_edges(vectors, atom, torch.bincount(atom))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_one_good_pair_is_enough_weight(form, generator):
-    """The proof in `_frames.inner_cutoff`, for atoms with any number of them."""
+    """The proof in `frames.inner_cutoff`, for atoms with any number of them."""
     edges, settings, cutoff = environments(generator), FORMS[form], 4.0
-    outer = _frames.outer_cutoff(cutoff, settings)
-    frames = _frames.frames(edges, outer, settings)
+    outer = frames.outer_cutoff(cutoff, settings)
+    found = frames.pair_frames(edges, outer, settings)
     near = torch.nonzero(edges.lengths < outer)[:, 0]
-    first, second = _frames.pairs(near, edges.atom[near], edges.n_atoms)
-    good = edges.atom[first][_frames._sine(edges, first, second) > settings.sine].unique()
+    first, second = frames.pairs(near, edges.atom[near], edges.n_atoms)
+    good = edges.atom[first][frames._squared_sine(edges, first, second) > settings.sine].unique()
     assert 100 < len(good) < edges.n_atoms
-    assert frames.total[good].min() >= 2
+    assert found.total[good].min() >= 2
     assert (
-        frames.inner_cutoff.max() <= cutoff + _frames.SATURATED * settings.width
+        found.inner_cutoff.max() <= cutoff + frames.SATURATED * settings.width
     )  # up to where a step is exactly 0
-    assert frames.total.min() == 0
+    assert found.total.min() == 0
 
 
 @pytest.mark.parametrize("form", ["gentle", "gentle, narrow", "gentle, wide"])
@@ -75,18 +76,18 @@ def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
     """
     settings, cutoff = FORMS[form], 4.0
     assert (
-        _frames.inner_cutoff(
-            environments(generator), _frames.outer_cutoff(cutoff, settings), settings
+        frames.inner_cutoff(
+            environments(generator), frames.outer_cutoff(cutoff, settings), settings
         ).max()
         <= cutoff
     )
     for r in torch.linspace(1.0, 4.0, 200).tolist():
-        edges = _frames.edges(
+        edges = frames.environment_edges(
             r * torch.eye(3, dtype=torch.float64),
             torch.zeros(3, dtype=torch.int64),
             torch.tensor([3]),
         )
-        reach = _frames.inner_cutoff(edges, _frames.outer_cutoff(cutoff, settings), settings)
+        reach = frames.inner_cutoff(edges, frames.outer_cutoff(cutoff, settings), settings)
         assert min(r, cutoff - settings.width) < reach <= cutoff
 
 
@@ -125,8 +126,9 @@ def test_forces_change_less(way):
     at, expected = WAYS[way]
 
     def stiffest(model):
-        def forces(frames):
-            return evaluate(model, *frames).forces.view(len(frames), -1, 3).numpy()
+        def forces(structures):
+            found = evaluate(model, *structures).forces
+            return found.view(len(structures), -1, 3).numpy()
 
         return stiffness(forces, at)[0]
 
@@ -144,8 +146,8 @@ def test_what_depends_on_the_first_turn_is_rounding(generator):
     Few turns do not hide how the line is turned.
     """
 
-    def change(turns):
-        model = ecse.Model(NETWORK, replace(MODEL.options, turns=turns))
+    def change(n_azimuthal):
+        model = ecse.Model(NETWORK, replace(MODEL.options, n_azimuthal=n_azimuthal))
         atoms, elements = (
             STRUCTURES["CO2 170"](),
             rotations.random_orthogonal(10, torch.Generator().manual_seed(5)),
@@ -156,9 +158,9 @@ def test_what_depends_on_the_first_turn_is_rounding(generator):
 
     assert change(8) > 1e-12 > 1e-14 > change(16)
     with pytest.raises(
-        ValueError, match="`turns` is 4: expected None, or a whole number, 8 or more"
+        ValueError, match="`n_azimuthal` is 4: expected None, or a whole number, 8 or more"
     ):
-        replace(MODEL.options, turns=4)
+        replace(MODEL.options, n_azimuthal=4)
 
 
 def test_an_environment_near_a_line_keeps_its_shape():
@@ -168,9 +170,9 @@ def test_an_environment_near_a_line_keeps_its_shape():
     """
     atoms = STRUCTURES["CO2 175"]()
     invariant = ecse.Model(
-        NETWORK, ecse.Settings(**{**ecse.GENTLE, "turns": 64, "least_weight": 2.0})
+        NETWORK, ecse.Settings(**{**ecse.GENTLE, "n_azimuthal": 64, "least_weight": 2.0})
     )
-    settings = replace(MODEL.options, turns=None)
+    settings = replace(MODEL.options, n_azimuthal=None)
     straight, bent = (
         evaluate(ecse.Model(network, options), atoms).energies
         for network, options in ((invariant, settings), (invariant, MODEL.options))
@@ -179,7 +181,13 @@ def test_an_environment_near_a_line_keeps_its_shape():
     assert (bent - own).abs().max() < 1e-12 < 1e-6 < (straight - own).abs().max()
 
 
-def test_words_may_be_combined():
+def test_the_former_name_of_a_setting_is_accepted():
+    assert ecse.Settings(turns=16) == ecse.Settings(n_azimuthal=16)
+    assert replace(MODEL.options, turns=None) == replace(MODEL.options, n_azimuthal=None)
+    assert replace(MODEL.options, parity=False).n_azimuthal == 16
+
+
+def test_presets_may_be_combined():
     options = symmetrise(NETWORK, "ecse:gentle:so3").options
     assert (options.gentle_width, options.parity) == (0.35, False)
     assert symmetrise(toys.tiny_pet(), "ecse:force:gentle").options.limit == float("inf")

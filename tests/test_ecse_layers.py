@@ -96,7 +96,7 @@ def test_proper_frames_tell_mirror_images_apart_and_parity_does_not():
     assert torch.equal(energies["ecse_layers"], energies["ecse_layers:o3"])
 
 
-@pytest.mark.parametrize("word", ecse_layers.WORDS)
+@pytest.mark.parametrize("word", ecse_layers.PRESETS)
 def test_settings_have_the_words_of_ecse(word, generator):
     turn, atoms = rotations.random_orthogonal(1, generator)[0], STRUCTURES["ethanol"]()
     turn, model = (
@@ -166,8 +166,8 @@ def test_messages_of_lines_would_jump(monkeypatch):
     An atom beyond R_out of CO2 leaves its line at 45 degrees.
     """
     monkeypatch.setattr(
-        ecse_layers,
-        "_there",
+        ecse.layers,
+        "edge_token_weights",
         lambda entry, n_entries, factor: torch.ones_like(factor[: len(entry)]),
     )
     assert (

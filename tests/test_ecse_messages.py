@@ -13,9 +13,12 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import hessian
+from ase_pet.graph import chunking
 from ase_pet.models import original_pet
 from ase_pet.models.base import AtomisticModel
-from ase_pet.symmetrisers import _fields, _frames, ecse, symmetrise
+from ase_pet.symmetrisers import ecse, symmetrise
+from ase_pet.symmetrisers.ecse import receptive_field
+from ase_pet.symmetrisers.ecse.edges import neighbour_edges, ranges
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -92,12 +95,13 @@ def ring():
 
 def read_from_clusters(model, graph, hops):
     """(n_atoms,) energies of the atoms, each from its own cluster."""
-    near = _fields.neighbours(graph, model.cutoff)
-    field = _fields.clusters(near, slice(0, graph.n_atoms), hops)
+    edges = neighbour_edges(graph, model.cutoff)
+    field = receptive_field.message_passing_clusters(edges, slice(0, graph.n_atoms), hops)
     atom = torch.arange(graph.n_atoms)
-    entry, row = _frames.ranges(field.start, field.count)
-    scene, place = field.scene(atom, entry, row, field.table(near.vectors)[entry])
-    return model(scene)[place], scene
+    entry, environment = ranges(field.start, field.count)
+    vectors = field.vectors(edges.vectors)[entry]
+    copies, centre = field.copies(atom, entry, environment, vectors)
+    return model(copies)[centre], copies
 
 
 @pytest.mark.parametrize("structure", [chain, ring])
@@ -122,8 +126,8 @@ def test_clusters_are_small():
     model, hops = MODELS["two layers"]
     atoms = chain()
     atoms += Atoms(atoms.symbols, atoms.positions + [21.0, 0, 0])
-    _, scene = read_from_clusters(model, batch([atoms], model.cutoff), hops)
-    assert scene.n_atoms < 0.5 * len(atoms) ** 2
+    _, copies = read_from_clusters(model, batch([atoms], model.cutoff), hops)
+    assert copies.n_atoms < 0.5 * len(atoms) ** 2
 
 
 @pytest.mark.parametrize(
@@ -168,13 +172,13 @@ def test_energies_are_means_over_frames():
     No atom here needs a line.
     """
     atoms, model = toys.ethanol(), ecse.wrap(NETWORK, "so3")
-    ((frames, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
+    ((found, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
     energies = NETWORK(
-        batch([turned(atoms, axes.T.numpy()) for axes in frames.axes], model.cutoff)
+        batch([turned(atoms, axes.T.numpy()) for axes in found.axes], model.cutoff)
     ).view(-1, len(atoms))
-    own = energies[torch.arange(len(frames.atom)), frames.atom] * frames.weights
+    own = energies[torch.arange(len(found.atom)), found.atom] * found.weights
     expected = (
-        torch.zeros(len(atoms), dtype=torch.float64).index_add(0, frames.atom, own) / frames.total
+        torch.zeros(len(atoms), dtype=torch.float64).index_add(0, found.atom, own) / found.total
     )
     assert auxiliary.max() == 0
     assert worst(model(batch([atoms], model.cutoff)), expected) < 1e-12
@@ -202,9 +206,9 @@ def test_many_structures_at_once_are_the_same_as_one_by_one():
 def test_size_of_chunks_changes_rounding_only(monkeypatch):
     structures = [STRUCTURES[name]() for name in ("chiral", "CO2 160", "N2")] + [toys.sheared()]
     whole = evaluate(MODEL, *structures)
-    monkeypatch.setattr(_fields, "CHUNK_PAIRS", 100)
+    monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": 100})
     pieces = evaluate(ecse.Model(NETWORK, chunk_edges=70), *structures)
-    assert len(_fields.neighbours(pieces.graph, MODEL.cutoff).blocks(2)) > 5
+    assert len(neighbour_edges(pieces.graph, MODEL.cutoff).blocks(2)) > 5
     assert worst(pieces.energies, whole.energies) < 1e-13
     assert worst(pieces.forces, whole.forces) < 1e-12
 

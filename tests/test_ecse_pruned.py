@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ase_pet import rotations
-from ase_pet.symmetrisers import _frames, ecse, symmetrise
+from ase_pet.symmetrisers import ecse, symmetrise
+from ase_pet.symmetrisers.ecse import frames
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -27,8 +28,8 @@ MODEL = symmetrise(NETWORK, "ecse:pruned")
 def weights(name, settings):
     """Frames of a structure, without an evaluation of the network."""
     model = ecse.Model(NETWORK, settings)
-    ((frames, _, _),) = model._survey(batch([STRUCTURES[name]()], NETWORK.cutoff))
-    return frames
+    (block,) = model._survey(batch([STRUCTURES[name]()], NETWORK.cutoff))
+    return block.frames
 
 
 @pytest.mark.parametrize("name", ["ethanol", "water", "silicon", "fcc", "chiral"])
@@ -39,8 +40,8 @@ def test_frames_of_small_weight_leave(name):
     assert len(kept.atom) < len(whole.atom) or name in ("silicon", "fcc")
     n = len(whole.total)
     largest, still = (
-        frames.weights.new_zeros(n).scatter_reduce(0, frames.atom, frames.weights, "amax")
-        for frames in (whole, kept)
+        found.weights.new_zeros(n).scatter_reduce(0, found.atom, found.weights, "amax")
+        for found in (whole, kept)
     )
     assert torch.equal(largest, still)
     assert (kept.total[whole.total >= 2] >= 2).all()
@@ -86,8 +87,8 @@ def test_bad_settings_are_refused():
 
 
 def test_an_atom_without_pairs_has_no_weight_to_prune():
-    edges = _frames.edges(
+    edges = frames.environment_edges(
         torch.tensor([[1.0, 0, 0]], dtype=torch.float64), torch.tensor([0]), torch.tensor([1, 0])
     )
-    found = _frames.frames(edges, 3.5, ecse.Settings(pruning=0.5))
+    found = frames.pair_frames(edges, 3.5, ecse.Settings(pruning=0.5))
     assert found.total.tolist() == [0, 0]

@@ -10,7 +10,10 @@ from ase import Atoms
 from ase.build import molecule
 
 import toys
-from ase_pet.symmetrisers import _auxiliary, _fields, _frames, ecse
+from ase_pet.graph import chunking
+from ase_pet.symmetrisers import ecse
+from ase_pet.symmetrisers.ecse import collinear, frames
+from ase_pet.symmetrisers.ecse.edges import neighbour_edges
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -65,7 +68,7 @@ def test_forces_are_central_differences(path):
 )
 def test_steps_have_finite_derivatives_everywhere(t):
     t = torch.tensor(t, dtype=torch.float64, requires_grad=True)
-    value = _frames.step(t)
+    value = frames.step(t)
     (slope,) = torch.autograd.grad(value, t, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, t)
     assert 0 <= value <= 1
@@ -77,7 +80,7 @@ def test_steps_are_flat_at_their_ends_to_the_last_digit():
     near = torch.tensor(
         [0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True
     )
-    value = _frames.step(near)
+    value = frames.step(near)
     assert value.tolist() == [0, 0, 1, 1]
     assert torch.autograd.grad(value.sum(), near)[0].tolist() == [0, 0, 0, 0]
 
@@ -171,10 +174,10 @@ def test_neighbours_off_the_axis_wait_at_the_cutoff():
     vectors = torch.tensor(
         [[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64
     )
-    edges = _frames.edges(vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4]))
-    lines = _auxiliary.lines(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
+    edges = frames.environment_edges(vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4]))
+    lines = collinear.collinear_environments(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
     straight, bent = (
-        _auxiliary.seen(lines, torch.zeros(4, dtype=torch.int64), vectors, turns)
+        collinear.projected(lines, torch.zeros(4, dtype=torch.int64), vectors, turns)
         for turns in (None, 16)
     )
     assert straight[:, 0].tolist() == [1.2, -float(edges.lengths[1]), CUTOFF, -CUTOFF]
@@ -195,18 +198,20 @@ def test_no_weight_is_dropped_before_it_vanishes():
     """Defect B7: frames below 1e-10 were dropped."""
     at, _ = PATHS["a neighbour leaves"]
     graph = scan(PROPER, np.linspace(0, 1, 500), at).graph
-    kept = torch.cat([frames.weights for frames, _, _ in MODEL._survey(graph)])
+    kept = torch.cat([block.frames.weights for block in MODEL._survey(graph)])
     assert 0 < kept.min() < 1e-13
 
 
 def test_cost_is_linear_and_weights_are_made_once(monkeypatch):
     """Defect B8: loops over pairs, for all frames again with each batch of them."""
-    calls, frames = [], _frames.frames
-    monkeypatch.setattr(_frames, "frames", lambda *arguments: calls.append(1) or frames(*arguments))
+    calls, original = [], frames.pair_frames
+    monkeypatch.setattr(
+        ecse.model, "pair_frames", lambda *arguments: calls.append(1) or original(*arguments)
+    )
     small, large = toys.silicon(), toys.silicon() * (2, 2, 1)
     results = evaluate(ecse.wrap(NETWORK, "so3"), large)
     assert results.forces.isfinite().all()
-    assert len(calls) == len(_fields.neighbours(results.graph, CUTOFF).blocks(0))
+    assert len(calls) == len(neighbour_edges(results.graph, CUTOFF).blocks(0))
     counts = [
         int(MODEL.describe(batch([atoms], CUTOFF))["environments"].sum())
         for atoms in (small, large)
@@ -219,7 +224,7 @@ def test_blocks_of_pairs_change_nothing(cutoff, monkeypatch):
     """Pairs of far neighbours count in the inner cutoff; they are summed a few atoms at a time."""
     model, atoms = ecse.wrap(local_pet(cutoff=cutoff)), STRUCTURES["water"]()
     whole = evaluate(model, atoms)
-    monkeypatch.setattr(_fields, "CHUNK_PAIRS", 10)
+    monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": 10})
     pieces = evaluate(model, atoms)
-    assert len(_fields.neighbours(pieces.graph, cutoff).blocks(0)) == len(atoms)
+    assert len(neighbour_edges(pieces.graph, cutoff).blocks(0)) == len(atoms)
     assert worst(pieces.forces, whole.forces) < 1e-12

@@ -7,7 +7,7 @@ import torch
 import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
-from ase_pet.symmetrisers import ecse, symmetrise
+from ase_pet.symmetrisers import check, ecse, symmetrise
 from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, turned
 from tolerances import worst
 
@@ -47,7 +47,7 @@ def test_mean_is_that_of_rotated_structures(name, size):
     mean = model.weights @ energies
     assert worst(evaluate(model, atoms).energy, mean[None]) < 1e-12
     spread = (model.weights @ (energies - mean).square()).sqrt()
-    assert worst(model.spread(batch([atoms], model.cutoff)), spread[None]) < 1e-9
+    assert worst(model.standard_deviation(batch([atoms], model.cutoff)), spread[None]) < 1e-9
 
 
 @pytest.mark.parametrize("structure", ["silicon", "ethanol", "atom"])
@@ -211,8 +211,19 @@ def test_calculator_takes_it_by_name():
         ("quadrature:0", "'quadrature:0': expected"),
         ("quadrature:21", "'quadrature:21': expected"),
         ("quadrature:2.5", "'quadrature:2.5': expected"),
+        ("none:O", "'none' takes no argument, got 'O'"),
+        ("ecse:o4", "'ecse:o4': valid choices are ecse, ecse:o3, ecse:so3"),
+        ("ecse_layers:force", "'ecse_layers:force': valid choices are ecse_layers"),
+        ("ECSE", "valid choices are ecse, ecse_layers, group, none, quadrature"),
     ],
 )
 def test_arguments_are_checked(name, message):
     with pytest.raises(ValueError, match=message):
         symmetrise(NETWORK, name)
+    with pytest.raises(ValueError, match=message):
+        check(name)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "none", "ecse", "ecse:gentle:so3", "ecse_layers:so3"])
+def test_valid_names_pass_without_a_model(name):
+    check(name)

@@ -60,7 +60,7 @@ MOST_LINES_OF_A_FUNCTION = 60  # without its docstring
 
 PLUGINS = {  # room -> names that each of its files must have
     "models": ("Settings", "Model"),
-    "symmetrisers": ("wrap",),
+    "symmetrisers": ("parse", "wrap"),
     "formats": ("BY_CONTENT", "recognises", "read"),
     "checks": ("LEVEL", "STRUCTURES", "LIMITS", "measure", "broken"),
 }

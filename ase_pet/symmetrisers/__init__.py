@@ -1,37 +1,83 @@
-"""Symmetrisers: one file each, with `wrap(model, argument) -> model`.
+"""Symmetrisers: a model in, a model that is averaged over rotations out.
 
-What comes out honours the model contract, so every output, check and the calculator work on it
-unchanged. The name in `symmetrise=` is the file's name, with an argument after a colon where it
-takes one: "group:O".
+Each file or package here that is neither `base` nor private is one, with two functions:
+
+    parse(argument) -> settings             validates the argument
+    wrap(model, argument) -> model          an AtomisticModel
+
+The name in `symmetrise=` is that of the file, with an argument after a colon where it takes one:
+"group:O".
 """
 
+from __future__ import annotations
+
+import torch
+
 from .. import plugins
-from ._sampled import KINDS as DRAWN  # symmetrisers whose frames can be drawn
+from ..models.base import AtomisticModel
+from .ecse.sampled import DRAWN
 
 
-def check(name):
-    """Raise ValueError with the valid choices for an unknown name."""
-    kind = name.partition(":")[0]
+def check(name: str) -> None:
+    """Validate the name of a symmetriser and its argument, without a model.
+
+    Parameters
+    ----------
+    name:
+        Name such as "ecse:so3".
+
+    Raises
+    ------
+    ValueError
+        There is no such symmetriser, or it has no such argument; with the valid choices.
+
+    """
+    kind, _, argument = name.partition(":")
     known = plugins.names(__name__)
     if kind not in known:
         raise ValueError(f"`symmetrise` is {name!r}: valid choices are {', '.join(known)}")
+    plugins.load(__name__, kind).parse(argument)
 
 
-def symmetrise(model, name):
-    """The model, symmetrised as `name` says.
+def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:
+    """The model, symmetrised.
 
-    Raises ValueError with the valid choices for an unknown name.
+    Parameters
+    ----------
+    model:
+        Model that is averaged.
+    name:
+        Name of the symmetriser, with its argument after a colon.
+
+    Raises
+    ------
+    ValueError
+        The name or the argument is not valid, or the symmetriser does not support the model.
+
     """
-    kind, _, argument = name.partition(":")
     check(name)
+    kind, _, argument = name.partition(":")
     return plugins.load(__name__, kind).wrap(model, argument)
 
 
-def sampled(model, name, generator, draws=1):
-    """The model as ECSE sees it in training: each environment in some frames, which a
-    torch.Generator draws by weight.
+def sampled(
+    model: AtomisticModel, name: str, generator: torch.Generator, draws: int = 1
+) -> AtomisticModel:
+    """The model in ECSE frames that are drawn by weight, instead of the average: for training.
 
-    name: that of the symmetriser in the recipe, such as "ecse", "ecse:so3" or "ecse_layers", which
-    draws anew for each layer.
+    Parameters
+    ----------
+    model:
+        Model that is trained.
+    name:
+        Symmetriser of the trained model, such as "ecse:so3", or "ecse_layers", which draws for each
+        layer.
+    generator:
+        Generator of the draws, on the CPU.
+    draws:
+        Number of frames of each atom.
+
     """
-    return DRAWN[name.partition(":")[0]](model, symmetrise(model, name).options, generator, draws)
+    kind, _, argument = name.partition(":")
+    options = plugins.load(__name__, kind).parse(argument)
+    return DRAWN[kind](model, options, generator, draws)

@@ -1,30 +1,57 @@
-"""Mean over a finite group: the rotations of an octahedron or of an icosahedron, with inversion
-unless it is left out.
+"""Average over a finite group: the rotations of an octahedron or an icosahedron.
 
-Energies come out exactly symmetric under the group; for the fixed axes of the group, see
-`rotations`.
+Inversion is included unless it is left out. Energies are exactly symmetric under the group, whose
+axes are fixed: see `rotations`.
 """
+
+from __future__ import annotations
 
 import torch
 
 from .. import rotations
-from . import _average
+from ..models.base import AtomisticModel
+from . import _averages
 
 GROUPS = {"O": rotations.octahedral, "I": rotations.icosahedral}  # 24 and 60 rotations
 CHOICES = [f"group:{name}{ending}" for name in GROUPS for ending in ("", ":proper")]
 
 
-def wrap(model, argument=""):
-    """The model, averaged. argument: "O" or "I", both with inversion.
+def parse(argument: str = "") -> tuple[str, bool]:
+    """Key of `GROUPS`, and whether inversion is included.
 
-    "O:proper" or "I:proper" without.
+    Parameters
+    ----------
+    argument:
+        "O" or "I" with inversion, "O:proper" or "I:proper" without.
+
+    Raises
+    ------
+    ValueError
+        There is no such group.
+
     """
-    name, _, rest = argument.partition(":")
     if f"group:{argument}" not in CHOICES:
         raise ValueError(
             f"`symmetrise` is {'group:' + argument!r}: valid choices are {', '.join(CHOICES)}"
         )
-    elements = GROUPS[name]() if rest else rotations.with_inversion(GROUPS[name]())
-    return _average.Model(
-        model, elements, torch.full((len(elements),), 1 / len(elements), dtype=torch.float64)
-    )
+    name, _, proper = argument.partition(":")
+    return name, not proper
+
+
+def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
+    """The model, averaged over a group.
+
+    Parameters
+    ----------
+    model:
+        Model that is averaged.
+    argument:
+        As for `parse`.
+
+    """
+    name, inversion = parse(argument)
+    elements = GROUPS[name]()
+    if inversion:
+        elements = rotations.with_inversion(elements)
+    weights = torch.full((len(elements),), 1 / len(elements), dtype=torch.float64)
+    return _averages.Model(model, elements, weights)

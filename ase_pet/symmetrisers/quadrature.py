@@ -1,29 +1,57 @@
-"""Mean over a quadrature of all rotations, with inversion unless it is left out.
+"""Average over a quadrature of all rotations, with inversion unless it is left out.
 
-Order L takes L (2L - 1)^2 rotations and removes what varies with up to 2L - 2 powers of the
-orientation.
+Order L has L (2L - 1)^2 rotations and removes everything that varies with up to 2L - 2 powers of
+the orientation.
 """
+
+from __future__ import annotations
 
 import re
 
 from .. import rotations
-from . import _average
+from ..models.base import AtomisticModel
+from . import _averages
 
 LARGEST = 20  # order: 30420 rotations
 
 
-def wrap(model, argument=""):
-    """The model, averaged. argument: "L", an order of 1 to 20, with inversion.
+def parse(argument: str = "") -> tuple[int, bool]:
+    """Order L of the quadrature, and whether inversion is included.
 
-    "L:proper" without.
+    Parameters
+    ----------
+    argument:
+        "L", an order of 1 to 20, with inversion; "L:proper" without.
+
+    Raises
+    ------
+    ValueError
+        The argument has another form, or the order is out of range.
+
     """
-    found = re.fullmatch(r"(\d{1,2})(:proper)?", argument)
-    if not found or not 1 <= int(found[1]) <= LARGEST:
+    match = re.fullmatch(r"(\d{1,2})(:proper)?", argument)
+    if not match or not 1 <= int(match[1]) <= LARGEST:
         raise ValueError(
             f"`symmetrise` is {'quadrature:' + argument!r}: expected quadrature:L or"
             f" quadrature:L:proper with an order L of 1 to {LARGEST}"
         )
-    elements, weights = rotations.quadrature(int(found[1]))
-    if not found[2]:
-        elements, weights = rotations.with_inversion(elements), weights.repeat(2) / 2
-    return _average.Model(model, elements, weights)
+    return int(match[1]), match[2] is None
+
+
+def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
+    """The model, averaged over a quadrature.
+
+    Parameters
+    ----------
+    model:
+        Model that is averaged.
+    argument:
+        As for `parse`.
+
+    """
+    order, inversion = parse(argument)
+    elements, weights = rotations.quadrature(order)
+    if inversion:
+        elements = rotations.with_inversion(elements)
+        weights = weights.repeat(2) / 2
+    return _averages.Model(model, elements, weights)

@@ -1,0 +1,55 @@
+"""ECSE, exact and smooth rotational symmetry: README.md beside this file is an overview.
+
+    settings            settings of the weights, and presets
+    edges               edges of a graph, sorted by atom
+    frames              inner cutoff, weights and frames of pairs of neighbours
+    collinear           environments of atoms without frames
+    receptive_field     what the energy of an atom depends on
+    framed              environments in frames, and their weighted sums
+    model               ECSE of any model
+    layers              ECSE of PET layer by layer
+    sampled             a few frames drawn by weight, for training
+
+`wrap` and `parse` make this package a plug-in, "ecse".
+"""
+
+from __future__ import annotations
+
+from ...models.base import AtomisticModel
+from .model import Model
+from .settings import GENTLE, PRESETS, Settings, parse_presets
+
+__all__ = ["GENTLE", "PRESETS", "Model", "Settings", "parse", "wrap"]
+
+
+def parse(argument: str | Settings = "") -> Settings:
+    """Settings of the argument of this symmetriser.
+
+    Parameters
+    ----------
+    argument:
+        Names of `PRESETS` with colons between them: "so3" leaves out mirror images, "force"
+        evaluates message-passing models at any cost, "gentle" makes forces smoother, "pruned" is
+        faster. Or settings themselves.
+
+    Raises
+    ------
+    ValueError
+        A preset is unknown or repeated, or contradicts another one.
+
+    """
+    return parse_presets(argument, "ecse", PRESETS)
+
+
+def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
+    """The model, symmetrised by ECSE.
+
+    Parameters
+    ----------
+    model:
+        Model that is symmetrised.
+    argument:
+        As for `parse`.
+
+    """
+    return Model(model, parse(argument))

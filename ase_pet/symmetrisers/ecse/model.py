@@ -1,0 +1,268 @@
+"""ECSE, the equivariant coordinate-system ensemble: exact and smooth symmetry, atom by atom.
+
+The energy of an atom is a weighted mean over the frames that pairs of its neighbours define. The
+model evaluates the atom's environment in each of them, rotated so that the frame is that of the
+coordinate axes:
+
+    E_i = [sum_jk w_jk eps_i(frame jk) + w_aux eps_aux] / [sum_jk w_jk + w_aux]
+    w_aux = 1 - step(sum_jk w_jk / w0)
+
+Weights depend on distances and angles only, so E_i does not change when the structure is rotated;
+with `parity` each frame is averaged with its mirror image, and E_i does not change when the
+structure is reflected either. Weights are smooth and vanish before a pair crosses the cutoff,
+frames are those of one atom at a time, nothing is detached: energies are smooth, as local as those
+of the model and size-extensive, forces are their exact derivatives.
+
+A frame rotates everything that eps_i depends on. Of a local model these are the edges of atom i. Of
+a message-passing model it is a cluster: the atoms that are a number of edges away, and all of their
+edges. It is rotated as a rigid body, and of its energies eps_i alone is used. That is exact without
+training, and expensive: one evaluation of a cluster for each frame of each atom.
+
+Source: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302. Unlike in the published code,
+weights are normalised for each atom, R_out = cutoff - D so that no weight is cut off, mirror images
+are included, and the network itself evaluates atoms without frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from ...graph import Graph, chunking
+from ...models.base import AtomisticModel, cost_summary
+from .._chunked_sum import ChunkedSum, Part
+from .._equivariance import OutputSpec
+from ..base import SymmetrisedModel
+from .collinear import collinear_environments
+from .edges import Block, NeighbourEdges, neighbour_edges
+from .framed import MIRRORS, FramedEnvironments, framed_environments
+from .frames import Frames, environment_edges, outer_cutoff, pair_frames, step
+from .receptive_field import (
+    ReceptiveField,
+    local_environments,
+    message_passing_clusters,
+    message_passing_hops,
+)
+from .settings import Settings
+
+
+class BlockEnvironments(NamedTuple):
+    """Frames of the n atoms of a block, auxiliary weights w_aux (n,), and all environments."""
+
+    frames: Frames
+    auxiliary: torch.Tensor
+    environments: FramedEnvironments
+
+
+class Model(SymmetrisedModel):
+    """A model, symmetrised by ECSE.
+
+    Evaluations raise ValueError where a message-passing model would cost more than the limit of the
+    settings.
+
+    Parameters
+    ----------
+    model:
+        Model that is symmetrised.
+    options:
+        Settings of the weights, None for the defaults.
+    chunk_edges:
+        Largest number of directed edges that are evaluated at once, but those of one environment at
+        least; None for the default of the device. It bounds memory, and changes results by rounding
+        only.
+
+    Attributes
+    ----------
+    hops:
+        Number of edges between an atom and the farthest atom whose edges affect its energy, 0 for a
+        local model.
+    mirrored:
+        Whether mirror images of frames are evaluated.
+    outer_cutoff:
+        R_out in A.
+
+    """
+
+    def __init__(
+        self,
+        model: AtomisticModel,
+        options: Settings | None = None,
+        chunk_edges: int | None = None,
+    ) -> None:
+        super().__init__(model)
+        self.options = options or Settings()
+        self.chunk_edges = chunk_edges
+        self.hops = message_passing_hops(model)
+        # a model may be invariant under the reflection
+        reflections = torch.diag_embed(torch.tensor(MIRRORS, dtype=torch.float64))
+        labels = model.rotation_classes(reflections).tolist()
+        self.mirrored = self.options.parity and labels[0] != labels[1]
+        self.outer_cutoff = outer_cutoff(model.cutoff, self.options)
+        if self.outer_cutoff <= 0:
+            raise ValueError(
+                f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
+                f"{model.cutoff} A, as pairs of neighbours must leave before edges do"
+            )
+
+    def averaged(self, graph: Graph, outputs: OutputSpec) -> torch.Tensor:
+        """Averages (n_atoms, columns), float64, of outputs of the inner model.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        outputs:
+            Outputs that are averaged.
+
+        Raises
+        ------
+        ValueError
+            The cost is above the limit of the settings.
+
+        """
+        self._check_cost(graph)
+        edges = neighbour_edges(graph, self.cutoff)
+        trainable = self.trainable
+        limit = self._edge_limit(graph)
+
+        def block_averages(block: Block, vectors: torch.Tensor) -> torch.Tensor:
+            environments = self._block_environments(edges, block, vectors).environments
+            return environments.weighted_sums(self.model, outputs, limit, trainable)
+
+        # Edges of a local environment act on its central atom only, those of a cluster on all atoms
+        # of the structure.
+        every_atom = torch.arange(graph.n_atoms, device=graph.numbers.device)
+        groups = graph.structure if self.hops else every_atom
+        parts = [
+            Part((self._edges_read(block),), block.atoms, block)
+            for block in edges.blocks(self.hops)
+        ]
+        edge_groups = groups[edges.centre]
+        terms = ChunkedSum(block_averages, parts, (edge_groups,), groups, outputs.columns)
+        return terms((edges.vectors,), trainable)
+
+    @torch.no_grad()
+    def describe(self, graph: Graph) -> dict[str, torch.Tensor]:
+        """Weights of each atom, {name: (n_atoms,)}, without an evaluation of the model.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+
+        Returns
+        -------
+        dict
+            inner_cutoff R_in in A, total weight of the frames, auxiliary weight w_aux, number of
+            frames, and number of environments to evaluate.
+
+        """
+        rows = []
+        for frames, auxiliary, environments in self._survey(graph):
+            n = len(auxiliary)
+            # each (n,), of the atoms of a block
+            row = {
+                "inner_cutoff": frames.inner_cutoff,
+                "total": frames.total,
+                "auxiliary": auxiliary,
+                "frames": torch.bincount(frames.atom, minlength=n),
+                "environments": torch.bincount(environments.atom, minlength=n),
+            }
+            rows.append(row)
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+    @torch.no_grad()
+    def cost(self, graph: Graph) -> dict[str, float]:
+        """Predicted cost of an evaluation, see `models.base.cost_summary`.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+
+        """
+        limit = self._edge_limit(graph)
+        chunk_edges = []
+        frames_per_atom = []
+        n_environments = 0
+        n_tokens = 0
+        for frames, auxiliary, environments in self._survey(graph):
+            n_edges = environments.n_edges
+            chunk_edges += [int(n_edges[chunk].sum()) for chunk in environments.chunks(limit)]
+            frames_per_atom.append(torch.bincount(frames.atom, minlength=len(auxiliary)))
+            n_environments += len(environments.atom)
+            n_tokens += int(environments.field.n_tokens(environments.atom).sum())
+        summary = cost_summary(
+            graph,
+            environments=n_environments,
+            tokens=n_tokens,
+            edges=sum(chunk_edges),
+            peak_edges=max(chunk_edges),
+            inner=self.model.cost(graph)["ratio"],
+        )
+        counts = torch.cat(frames_per_atom).double()  # (n_atoms,)
+        summary["frames_mean"] = counts.mean().item()
+        summary["frames_max"] = int(counts.max())
+        return summary
+
+    def _edge_limit(self, graph: Graph) -> int:
+        """Number of directed edges that are evaluated at once."""
+        return self.chunk_edges or chunking.budget("edges", graph.pair_vectors.device)
+
+    def _check_cost(self, graph: Graph) -> None:
+        """Raise ValueError where the cost of a message-passing model is above the limit."""
+        if not self.hops or self.options.limit == math.inf:
+            return
+        cost = self.cost(graph)
+        if cost["ratio"] > self.options.limit:
+            raise ValueError(
+                f"`symmetrise` 'ecse' would take {cost['ratio']:.0f} times the work of this model,"
+                f" and its limit is {self.options.limit:g} times: energies of atoms depend on edges"
+                f" {self.hops} hops away, so that {cost['evaluations_per_atom']:.0f} turned copies"
+                f" of such a cluster for each atom have {cost['edges']:.3g} edges. Use group:O (48"
+                " times), group:I (120) or quadrature:L, which reduce the error of any model, or"
+                " ecse:force, which runs it"
+            )
+
+    def _survey(self, graph: Graph) -> Iterator[BlockEnvironments]:
+        """Environments of each block of atoms."""
+        edges = neighbour_edges(graph, self.cutoff)
+        vectors = edges.vectors
+        for block in edges.blocks(self.hops):
+            yield self._block_environments(edges, block, vectors[self._edges_read(block)])
+
+    def _edges_read(self, block: Block) -> slice:
+        """Edges that the energies of a block depend on: of a local model those of the block."""
+        return slice(None) if self.hops else block.edges
+
+    def _block_environments(
+        self, edges: NeighbourEdges, block: Block, vectors: torch.Tensor
+    ) -> BlockEnvironments:
+        """Environments of a block, from the vectors (E, 3) in A of the edges `_edges_read`."""
+        own_vectors = vectors[block.edges] if self.hops else vectors
+        own_atoms = edges.centre[block.edges] - block.atoms.start
+        own_edges = environment_edges(own_vectors, own_atoms, edges.count[block.atoms])
+        frames = pair_frames(own_edges, self.outer_cutoff, self.options)
+        auxiliary = 1 - step(frames.total / self.options.least_weight)  # w_aux, (n,)
+        required = auxiliary.detach() > 0
+        collinear = collinear_environments(own_edges, required, self.cutoff, self.options)
+        field = self._receptive_field(edges, block)
+        environments = framed_environments(
+            field,
+            field.vectors(vectors),
+            frames,
+            collinear,
+            auxiliary,
+            self.mirrored,
+            self.options.n_azimuthal,
+        )
+        return BlockEnvironments(frames, auxiliary, environments)
+
+    def _receptive_field(self, edges: NeighbourEdges, block: Block) -> ReceptiveField:
+        """What the energies of the atoms of a block depend on."""
+        if self.hops:
+            return message_passing_clusters(edges, block.atoms, self.hops)
+        return local_environments(edges, block)

@@ -1,0 +1,168 @@
+"""Settings of ECSE, and the presets that a name such as "ecse:gentle:so3" combines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import InitVar, dataclass
+from typing import Any
+
+POSITIVE = ("width", "beta", "sine", "sine_width", "least_weight", "pruning_width")
+RENAMED = "n_azimuthal"  # default of the former name of this setting: it is not given
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the weights. Wider switches make smoother forces and need more frames.
+
+    Attributes
+    ----------
+    width:
+        D, width in A of every radial switching function.
+    beta:
+        Sharpness in 1/A of the smooth minimum; below 4 the number of frames grows fast.
+    sine:
+        W, squared sine of the angle above which a pair has its full weight.
+    sine_width:
+        dW, width in the squared sine over which the weight rises from zero.
+    linear_factor:
+        Whether pairs have a larger weight the closer they are to a right angle.
+    least_weight:
+        w0, total weight of an atom below which collinear environments contribute.
+    gentle_width:
+        Width in the squared sine over which a pair reduces R_in; None for the published R_in.
+    n_azimuthal:
+        Number of rotations about the axis that environments near a line are averaged over; None
+        where they are projected onto the line instead. `turns` is the former name.
+    pruning:
+        Fraction of the largest weight of an atom below which pairs are left out; None for none.
+    pruning_width:
+        Width in that fraction over which the weights rise from zero.
+    parity:
+        Whether mirror images are included: O(3) instead of SO(3), at twice the cost.
+    limit:
+        Largest cost of a message-passing model relative to the model itself; may be infinite.
+
+    """
+
+    width: float = 0.5
+    beta: float = 5.0
+    sine: float = 0.2
+    sine_width: float = 0.15
+    linear_factor: bool = True
+    least_weight: float = 0.5
+    gentle_width: float | None = None
+    n_azimuthal: int | None = None
+    pruning: float | None = None
+    pruning_width: float = 0.5
+    parity: bool = True
+    limit: float = 1000.0
+    turns: InitVar[int | None | str] = RENAMED
+
+    def __post_init__(self, turns: int | None | str) -> None:
+        if turns != RENAMED:
+            # a frozen dataclass has no assignment
+            object.__setattr__(self, "n_azimuthal", turns)
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"`{name}` is {value!r}: expected a finite number above 0")
+        self._check_angles()
+        self._check_pruning()
+        if not self.limit > 0:
+            raise ValueError(
+                f"`limit` is {self.limit!r}: expected a number above 0, math.inf for no limit"
+            )
+        if self.least_weight > 2:
+            raise ValueError(
+                f"`least_weight` is {self.least_weight}: expected 2 or less, the total of one good"
+                " pair"
+            )
+
+    def _check_angles(self) -> None:
+        """Raise ValueError for settings of angles that are out of range."""
+        if not self.sine_width <= self.sine < 1:
+            raise ValueError(
+                f"`sine` is {self.sine}: expected `sine_width` ({self.sine_width}) or more, less"
+                " than 1"
+            )
+        if self.gentle_width is not None and not 0 < self.gentle_width < math.inf:
+            raise ValueError(
+                f"`gentle_width` is {self.gentle_width!r}: expected a finite number above 0, or"
+                " None"
+            )
+        # the energy depends on the first rotation by terms of the order sin^n_azimuthal
+        count = self.n_azimuthal
+        if count is not None and not (isinstance(count, int) and count >= 8):
+            raise ValueError(
+                f"`n_azimuthal` is {count!r}: expected None, or a whole number, 8 or more (16:"
+                " exact to rounding)"
+            )
+
+    def _check_pruning(self) -> None:
+        """Raise ValueError for a pruning that could leave out the largest weight of an atom."""
+        most = 1 - self.pruning_width
+        if self.pruning is not None and not 0 < self.pruning <= most:
+            raise ValueError(
+                f"`pruning` is {self.pruning!r}: expected None, or more than 0 and 1 -"
+                f" `pruning_width` ({most:g}) at most, so that the largest weight counts"
+            )
+
+
+GENTLE: dict[str, Any] = {
+    "gentle_width": 0.35,
+    "sine": 0.05,
+    "sine_width": 0.05,
+    "linear_factor": False,
+    "least_weight": 2.0,
+    "n_azimuthal": 16,
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    # with mirror images, and without
+    "o3": {"parity": True},
+    "so3": {"parity": False},
+    # evaluates message-passing models at any cost
+    "force": {"limit": math.inf},
+    # smoother forces where the closest pair of neighbours becomes collinear, with some more frames
+    "gentle": GENTLE,
+    # fewer frames, less smooth forces
+    "pruned": {"pruning": 0.5},
+}
+
+
+def parse_presets(
+    argument: str | Settings, kind: str, presets: dict[str, dict[str, Any]]
+) -> Settings:
+    """Settings of the argument of a symmetriser.
+
+    Parameters
+    ----------
+    argument:
+        Names of presets with colons between them, empty for the defaults; or settings themselves.
+    kind:
+        Name of the symmetriser, for the error message.
+    presets:
+        Settings of each preset that differ from the defaults, {name: {setting: value}}.
+
+    Raises
+    ------
+    ValueError
+        A preset is unknown or repeated, or contradicts another one.
+
+    """
+    if isinstance(argument, Settings):
+        return argument
+    # "" names no preset, "".split(":") would name one
+    chosen = argument.split(":") if argument else []
+    unknown = not set(chosen) <= presets.keys()
+    repeated = len(set(chosen)) < len(chosen)
+    contradiction = {"o3", "so3"} <= set(chosen)
+    if unknown or repeated or contradiction:
+        choices = ", ".join(f"{kind}:{preset}" for preset in presets)
+        raise ValueError(
+            f"`symmetrise` is '{kind}:{argument}': valid choices are {kind}, {choices}, and"
+            f" several such as {kind}:gentle:so3"
+        )
+    changes: dict[str, Any] = {}
+    for preset in chosen:
+        changes.update(presets[preset])
+    return Settings(**changes)
