@@ -14,6 +14,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from .extras import how_to_install
+
 REPOSITORY = "lab-cosmo/upet"
 SIZES = {
     "pet-mad": ("xs", "s", "m"),
@@ -130,7 +132,7 @@ def _ask(name, question):
     except ImportError as error:
         raise FileNotFoundError(
             f"`{name}` names a published checkpoint: to find and download it, install the extra "
-            f"`hub` (pip install 'ase_pet[hub]'), or give the path of a copy ({error})"
+            f"`hub` ({how_to_install('hub')}), or give the path of a copy ({error})"
         ) from None
     except (
         Exception

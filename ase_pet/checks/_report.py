@@ -11,8 +11,13 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata, resources
 from typing import Any
 
+<<<<<<< HEAD
 from . import _check as plugin
 from ._results import Plot, Result
+=======
+from .. import plugins
+from ..extras import how_to_install
+>>>>>>> cc10b9b (Say how to install extras in one place, from a clone)
 
 TEMPLATE = "report.html.j2"
 PACKAGES = ("ase_pet", "ase", "torch", "numpy")  # their versions are part of a report
@@ -189,8 +194,7 @@ def _figure_class() -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
-            "a report needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
-            f"{error}"
+            f"a report needs matplotlib, of the extra `train` ({how_to_install('train')}): {error}"
         ) from None
     return Figure
 

@@ -6,6 +6,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..extras import how_to_install
+
 
 def register(app):
     """Add the command to the application."""
@@ -24,7 +26,7 @@ def train(
         from .. import train as training
     except ImportError as error:
         raise ValueError(
-            f"training needs the extra `train` (pip install 'ase-pet[train]'): {error}"
+            f"training needs the extra `train` ({how_to_install('train')}): {error}"
         ) from None
     columns = (
         TextColumn("{task.description}"),

@@ -203,7 +203,7 @@ def conductivity(
     atoms.
 
     Phonons scatter from each other, in the relaxation-time approximation, and from isotopes. Needs
-    phono3py: pip install 'ase-pet[conductivity]'.
+    phono3py, of the extra `conductivity`.
     """
     repeats, points = integers("supercell", supercell, (3, 9)), integers("mesh", mesh, (3,))
     kelvin = integers("temperatures", temperatures, range(1, 1001))

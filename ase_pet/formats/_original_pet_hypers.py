@@ -8,6 +8,8 @@ without bound, are refused, and each value is turned into the type that its name
 import re
 from dataclasses import dataclass
 
+from ..extras import how_to_install
+
 LARGEST, DEEPEST = 1 << 15, 4  # bytes, levels
 GROUPS = (
     "ARCHITECTURAL_HYPERS",
@@ -172,8 +174,8 @@ def _parsed(path):
         import yaml
     except ImportError:
         raise ValueError(
-            "its settings are in YAML, and PyYAML is not installed: pip install"
-            " ase_pet[original_pet]"
+            "its settings are in YAML, and PyYAML is not installed:"
+            f" {how_to_install('original_pet')}"
         ) from None
     if path.stat().st_size > LARGEST:
         raise ValueError(f"`{path.name}` has more than {LARGEST} bytes: refused")

@@ -3,6 +3,7 @@
 import numpy as np
 from ase import units
 
+from ..extras import how_to_install
 from .integrators import conserved_energy
 from .momenta import temperature
 from .outputs import THERMO
@@ -91,8 +92,7 @@ def plot(folder, atoms):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
-            "the plot needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
-            f"{error}"
+            f"the plot needs matplotlib, of the extra `train` ({how_to_install('train')}): {error}"
         ) from None
     table = read(folder)
     time, per_atom = table["time_ps"], 1000 / atoms

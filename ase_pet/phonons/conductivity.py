@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from ..extras import how_to_install
 from .force_constants import Crystal, forces
 from .relaxation import TOLERANCE, Relaxation, relax
 from .spectrum import IMAGINARY
@@ -144,7 +145,7 @@ def _phono3py():
         from phono3py import Phono3py
     except ImportError as error:
         raise ValueError(
-            "conductivity needs phono3py, of the extra `conductivity` (pip install"
-            f" 'ase-pet[conductivity]'): {error}"
+            "conductivity needs phono3py, of the extra `conductivity`"
+            f" ({how_to_install('conductivity')}): {error}"
         ) from None
     return Phono3py

@@ -8,12 +8,14 @@ import inspect
 import numpy as np
 from ase.data import chemical_symbols
 
+from ..extras import how_to_install
+
 PROJECTIONS = ("symfc", "traditional", "none")
 CHUNK_ATOMS = 2048  # atoms handed to `evaluate` between two reports of progress
 CHUNK_MOVES = (
     64  # displacements handed to `displaced_forces`, which computes the structure at rest each time
 )
-EXTRA = "of the extra `phonons` (pip install 'ase-pet[phonons]')"
+EXTRA = f"of the extra `phonons` ({how_to_install('phonons')})"
 
 
 class Crystal:
