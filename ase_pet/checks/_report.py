@@ -11,13 +11,9 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata, resources
 from typing import Any
 
-<<<<<<< HEAD
+from ..extras import how_to_install
 from . import _check as plugin
 from ._results import Plot, Result
-=======
-from .. import plugins
-from ..extras import how_to_install
->>>>>>> cc10b9b (Say how to install extras in one place, from a clone)
 
 TEMPLATE = "report.html.j2"
 PACKAGES = ("ase_pet", "ase", "torch", "numpy")  # their versions are part of a report

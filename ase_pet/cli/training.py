@@ -63,7 +63,7 @@ def train(
 
 def _spreads(trainer):
     """Line of what the weights of the loss are in units of."""
-    spreads = trainer.spreads
+    spreads = trainer.label_rms
     return (
         f"{len(trainer.splits['train'])} structures to train on; spreads, the units of the loss:"
         f" energy {spreads['energy']:.3g} eV/atom, forces {spreads['forces']:.3g} eV/A, virial"
