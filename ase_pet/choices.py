@@ -17,7 +17,6 @@ def one_of(name: str, value: object, valid: Collection[object]) -> None:
         Value of the argument.
     valid:
         Valid values, in the order in which the error lists them.
-
     """
     if value not in valid:
         choices = ", ".join(map(str, valid))
@@ -33,7 +32,6 @@ def closest(name: str, valid: Collection[str]) -> str:
         Unknown name.
     valid:
         Valid names.
-
     """
     matches = difflib.get_close_matches(name, valid, n=1)
     return f" (did you mean `{matches[0]}`?)" if matches else ""

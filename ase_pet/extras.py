@@ -13,6 +13,5 @@ def how_to_install(extra: str) -> str:
     ----------
     extra:
         Name of the extra in setup.cfg, such as "train".
-
     """
     return f"pip install '.[{extra}]' in a clone of ase_pet"

@@ -110,7 +110,7 @@ def test_the_template_of_a_recipe_is_printed():
         (["conductivity", "pet-mad-s", "cu.xyz", "--output", "x", "--mesh", "3"], "`--mesh` is"),
         (
             ["md", "pet-mad-s", "cu.xyz", "--output", "x", "--uncertainty", "fail"],
-            "`uncertainty` is 'fail': valid choices are off, warn, stop",
+            "`uncertainty` is 'fail': valid choices are 'off', 'warn', 'stop'",
         ),
     ],
 )

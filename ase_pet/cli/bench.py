@@ -84,7 +84,6 @@ def command(
     Examples
     --------
     Example: ase-pet bench silicon start.extxyz --repeat 2,2,2 --dtype float32 --timestep 1
-
     """
     if calculator is not None and structure is None:
         structure = calc

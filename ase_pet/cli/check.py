@@ -66,7 +66,6 @@ def command(
         Write the result into the card (README.md) of CALC.
     json:
         Print JSON for programs.
-
     """
     from .. import checks, store
 

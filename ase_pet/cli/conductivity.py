@@ -68,7 +68,6 @@ def command(
         Precision of CALC; float32 is too coarse for derivatives by differences.
     json:
         Print JSON for programs.
-
     """
     from .. import phonons
 

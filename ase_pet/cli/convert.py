@@ -24,7 +24,6 @@ def command(
         Name of the calculator; default: that of the file.
     json:
         Print JSON for programs.
-
     """
     from .. import store
 

@@ -17,7 +17,6 @@ def command(name: str, *, json: options.Json = False) -> None:
         Such as pet-mad-s, its newest version, or pet-mad-s-v1.5.0.
     json:
         Print JSON for programs.
-
     """
     from .. import published
 

@@ -57,7 +57,6 @@ def command(
         Axes of a PONITA instead of those it was trained with: their number, or the name of a grid.
     json:
         Print JSON for programs.
-
     """
     if calculator and data is None:
         data = calc
@@ -99,7 +98,6 @@ def compare(calc: Any, frames: Sequence[Atoms], shift: bool = False) -> dict[str
         Structures whose own calculators hold the labels.
     shift:
         Subtract the mean error of the energies per atom from them.
-
     """
     import numpy as np
 

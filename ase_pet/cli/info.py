@@ -42,7 +42,6 @@ def command(
         errors on others than in training may be large.
     json:
         Print JSON for programs.
-
     """
     from .. import cards, store, symmetrisers
 

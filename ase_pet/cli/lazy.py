@@ -46,7 +46,6 @@ class LazyGroup(TyperGroup):
             Context of the group.
         args:
             Arguments after the options of the group.
-
         """
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
@@ -63,7 +62,6 @@ def load(name: str) -> Any:
     ----------
     name:
         Key of COMMANDS.
-
     """
     function: Callable[..., None] = importlib.import_module(f"{__package__}.{name}").command
     app = typer.Typer(add_completion=False)

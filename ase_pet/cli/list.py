@@ -30,7 +30,6 @@ def command(
         The published checkpoints instead: in the cache, and in the repository if online.
     json:
         Print JSON for programs.
-
     """
     if published:
         _list_published(json)
@@ -59,7 +58,6 @@ def summary(model: Any, config: Any) -> dict[str, Any]:
         Model of the calculator.
     config:
         What its calculator.toml says.
-
     """
     from ase.data import chemical_symbols
 

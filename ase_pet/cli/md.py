@@ -116,7 +116,6 @@ def command(
     --------
     Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
     run; to resume an interrupted run: ase-pet md --restart --output run
-
     """
     given = {}
     for name, value in ctx.params.items():
@@ -142,7 +141,6 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
     ----------
     settings:
         Dataclass.
-
     """
     types = typing.get_type_hints(settings)
     parameters = []
@@ -178,7 +176,6 @@ def with_settings(function: Any, settings: type) -> inspect.Signature:
         Function of the command.
     settings:
         Dataclass of settings.
-
     """
     signature = inspect.signature(function, eval_str=True)
     *named, _ = signature.parameters.values()

@@ -40,7 +40,6 @@ def calc_and_structure(
     ------
     ValueError
         Structure or calculator are missing, or there are two calculators.
-
     """
     if calculator is not None and structure is None:
         structure = calc
@@ -66,7 +65,6 @@ def integers(name: str, text: str, sizes: Collection[int]) -> list[int]:
     ------
     ValueError
         The text holds something else.
-
     """
     try:
         numbers = [int(part) for part in text.replace(",", " ").split()]
@@ -104,7 +102,6 @@ def read_structures(path: str, index: int | str) -> Any:
         ASE cannot read the file.
     OSError
         There is no such file, or it may not be read.
-
     """
     from ..train.files import structures
 
@@ -135,7 +132,6 @@ def load_calculator(calc: str | None, calculator: str | None, **options: Any) ->
     ------
     ValueError
         An option is bad or not for this calculator, or there is no such factory.
-
     """
     given = {name: value for name, value in options.items() if value is not None}
     if calculator is not None:
@@ -161,7 +157,6 @@ def axes(text: str) -> int | str:
     ----------
     text:
         Text on the command line.
-
     """
     return int(text) if text.isdecimal() else text
 
@@ -181,7 +176,6 @@ def structure_with_calculator(
         Value of --calculator.
     options:
         Arguments of PETCalculator; those that are None are left out.
-
     """
     calc, path = calc_and_structure(calc, structure, calculator)
     atoms: Atoms = read_structures(path, -1)
@@ -210,7 +204,6 @@ def structure_for_derivatives(
         Symmetriser, or None.
     dtype:
         Precision of CALC.
-
     """
     own = dtype if calculator is None else None
     return structure_with_calculator(calc, structure, calculator, symmetrise=symmetrise, dtype=own)

@@ -75,7 +75,6 @@ def command(
         Precision of CALC; float32 is too coarse for derivatives by differences.
     json:
         Print JSON for programs.
-
     """
     from .. import phonons
     from ..choices import one_of
@@ -119,7 +118,6 @@ def supercell_matrix(text: str) -> list[Any]:
     ----------
     text:
         Value of --supercell: three or nine integers.
-
     """
     numbers = options.integers("supercell", text, (3, 9))
     if len(numbers) == 3:

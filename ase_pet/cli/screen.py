@@ -24,7 +24,6 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
         Print to stderr instead of stdout.
     width:
         Columns; None for those of the terminal.
-
     """
     return Console(stderr=stderr, width=width, markup=False, emoji=False)
 
@@ -39,7 +38,6 @@ def progress(stage: str = "") -> Iterator[Report]:
     ----------
     stage:
         Text in front of the bar at first.
-
     """
     terminal = console(stderr=True)
     columns = (
@@ -67,7 +65,6 @@ def print_json(content: object) -> None:
     ----------
     content:
         Object.
-
     """
     print(json.dumps(content, default=str))
 
@@ -81,7 +78,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         Path of the file.
     content:
         Object.
-
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

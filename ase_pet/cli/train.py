@@ -59,7 +59,6 @@ def command(
     --------
     Example: ase-pet train --template > recipe.toml, edit it, then
     ase-pet train recipe.toml --output runs/first
-
     """
     from .. import train as training
     from ..train.report import errors_table

@@ -60,7 +60,6 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
     ------
     ValueError
         A structure is bad or lacks its energy, or a split is empty; names file and structure.
-
     """
     splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     seen = set()
@@ -103,7 +102,6 @@ def sample(
     ------
     ValueError
         The structure is bad or has no energy, or its dipole is not defined.
-
     """
     try:
         structure = graph.from_atoms(atoms)
@@ -151,7 +149,6 @@ def fit_composition(
         Atomic numbers Z.
     robust:
         Whether deviations beyond their median count linearly (`soft_l1` of scipy).
-
     """
     energies = np.asarray(energies)
     rows = []
@@ -177,7 +174,6 @@ def remove_composition(samples: Sequence[Sample], composition: dict[int, float])
         Samples, changed in place.
     composition:
         Energy of each species, {Z: eV}.
-
     """
     for each in samples:
         each.energy -= sum(composition[int(z)] for z in each.structure.numbers)
@@ -193,7 +189,6 @@ def label_rms(samples: Sequence[Sample]) -> dict[str, float]:
     ----------
     samples:
         Training samples.
-
     """
     labels: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "dipole": []}
     for each in samples:
@@ -218,7 +213,6 @@ def shortest_distances(samples: Sequence[Sample]) -> dict[tuple[int, int], float
     ----------
     samples:
         Samples, whose pairs within the cutoff are compared.
-
     """
     shortest: dict[tuple[int, int], float] = {}
     for each in samples:
@@ -254,7 +248,6 @@ def collate(
         Device of graph and labels.
     generator:
         Where given, each structure and its labels are rotated by a random element of O(3).
-
     """
     batch = graph.build(
         [each.structure for each in samples],

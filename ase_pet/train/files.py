@@ -24,7 +24,6 @@ def structures(path: Path | str, index: int | str = ":") -> Any:
         Path of the file, whose suffixes say its format and its compression.
     index:
         Which structures, as for ase.io.read: ":" all, -1 the last one.
-
     """
     path = Path(path)
     if path.suffix not in COMPRESSED:

@@ -51,7 +51,6 @@ class Trainer:
         Device of the training.
     dtype:
         Precision of the training.
-
     """
 
     def __init__(

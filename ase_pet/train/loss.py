@@ -32,7 +32,6 @@ def weighted_loss(
         Units of the errors: root mean squares of the labels by kind, see `data.label_rms`.
     weights:
         Weights w by kind, and delta, `huber`.
-
     """
     forces = results.forces  # first: the same run of the model gives the energies
     per_atom = (results.interaction - batch.energy) / batch.n_atoms

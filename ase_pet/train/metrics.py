@@ -16,7 +16,6 @@ def error_metrics(reference: np.ndarray, predicted: np.ndarray) -> dict[str, flo
         Reference values, (n,).
     predicted:
         Predicted values, (n,).
-
     """
     difference = predicted - reference
     return {
@@ -33,6 +32,5 @@ def root_mean_square(values: np.ndarray) -> float:
     ----------
     values:
         Values, any shape.
-
     """
     return float(np.sqrt(np.mean(values**2)))

@@ -16,7 +16,6 @@ def check_method(method: str) -> None:
     ----------
     method:
         "muon" or "adam".
-
     """
     if method == "muon" and "Muon" not in vars(torch.optim):
         raise ValueError("`method` 'muon' needs torch 2.9 or later: update torch or choose 'adam'")
@@ -40,7 +39,6 @@ def optimisers(model: torch.nn.Module, options: Optimiser) -> list[torch.optim.O
     ------
     ValueError
         This torch has no Muon.
-
     """
     check_method(options.method)
     hidden = []
@@ -85,7 +83,6 @@ def rate_factor(step: int, steps_per_epoch: int, options: Optimiser) -> float:
         Steps in an epoch.
     options:
         The table [optimiser] of the recipe.
-
     """
     warmup = options.warmup_epochs * steps_per_epoch
     total = options.epochs * steps_per_epoch

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from ..evaluation import Evaluation
+from ..graph import chunking
+from ..models.base import AtomisticModel
 from .data import Batch, Sample, collate, fit_composition
 from .metrics import error_metrics
 
-EVALUATION_ATOMS = 128  # in a batch: more of them cost time on a CPU
-
 
 def predict(
-    model: torch.nn.Module,
+    model: AtomisticModel,
     samples: Sequence[Sample],
     dtype: torch.dtype,
     device: torch.device | str,
@@ -35,10 +35,9 @@ def predict(
         Precision of the model.
     device:
         Device of the model.
-
     """
     parts: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "dipole": []}
-    for chunk in chunks(samples, EVALUATION_ATOMS):
+    for chunk in chunks(samples, device):
         batch = collate(chunk, dtype, device)
         results = evaluation(model, batch)
         volume = batch.graph.volume[:, None, None]
@@ -61,7 +60,7 @@ def predict(
     return table
 
 
-def evaluation(model: torch.nn.Module, batch: Batch, training: bool = False) -> Evaluation:
+def evaluation(model: AtomisticModel, batch: Batch, training: bool = False) -> Evaluation:
     """Evaluation of a batch; dipoles, where there are labels, come from the run for the energies.
 
     Parameters
@@ -72,14 +71,13 @@ def evaluation(model: torch.nn.Module, batch: Batch, training: bool = False) -> 
         Batch.
     training:
         Whether derivatives keep their graph, so that a loss of forces reaches the weights.
-
     """
     heads = ("dipole",) if batch.dipole.isfinite().any() else ()
     return Evaluation(model, batch.graph, training=training, heads=heads)
 
 
 def refit_composition(
-    model: torch.nn.Module,
+    model: AtomisticModel,
     samples: Sequence[Sample],
     species: Sequence[int],
     dtype: torch.dtype,
@@ -102,10 +100,9 @@ def refit_composition(
         Precision of the model.
     device:
         Device of the model.
-
     """
     errors = []
-    for chunk in chunks(samples, EVALUATION_ATOMS):
+    for chunk in chunks(samples, device):
         batch = collate(chunk, dtype, device)
         results = Evaluation(model, batch.graph)
         errors.append((batch.energy - results.interaction).cpu().numpy())
@@ -120,7 +117,6 @@ def errors(pairs: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     ----------
     pairs:
         Reference and predicted values, {kind: (2, count)}, as `predict` returns them.
-
     """
     return {
         name: error_metrics(reference, predicted)
@@ -129,25 +125,16 @@ def errors(pairs: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     }
 
 
-def chunks(samples: Sequence[Sample], atoms: int) -> Iterator[list[Sample]]:
-    """Samples in consecutive groups of a bounded number of atoms, one sample at least.
+def chunks(samples: Sequence[Sample], device: torch.device | str) -> list[Sequence[Sample]]:
+    """Samples in consecutive groups that are evaluated together, bounded by the memory of a device.
 
     Parameters
     ----------
     samples:
         Samples.
-    atoms:
-        Largest number of atoms in a group of several samples.
-
+    device:
+        Device of the evaluation.
     """
-    group: list[Sample] = []
-    size = 0
-    for each in samples:
-        if group and size + len(each.structure) > atoms:
-            yield group
-            group = []
-            size = 0
-        group.append(each)
-        size += len(each.structure)
-    if group:
-        yield group
+    sizes = [len(each.structure) for each in samples]
+    limit = chunking.budget("validation_atoms", device)
+    return [samples[part] for part in chunking.split(sizes, limit)]

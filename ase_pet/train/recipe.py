@@ -32,7 +32,6 @@ def read(path: Path | str) -> Recipe:
     ------
     ValueError
         A key is missing, unknown or has a bad value; names the file, the table and the key.
-
     """
     path = Path(path)
     content = _parsed(path)
@@ -68,7 +67,6 @@ def model_settings(recipe: Recipe) -> Any:
     ------
     ValueError
         The model has no such setting, or refuses its value.
-
     """
     kind = plugins.load("ase_pet.models", recipe.model).Settings
     where = f"recipe `{recipe.name}`, [settings]"
@@ -144,6 +142,7 @@ def _check_species(recipe: Recipe, path: Path) -> None:
 
 def _check_symmetriser(recipe: Recipe, path: Path) -> None:
     """Refuse a symmetriser that does not fit to the augmentation."""
+    symmetrisers.check(recipe.symmetrise)
     kind = recipe.symmetrise.partition(":")[0]
     frames = recipe.augmentation == "frames"
     if frames and kind not in symmetrisers.DRAWN:

@@ -64,7 +64,6 @@ def figure_class() -> Any:
     ------
     ValueError
         matplotlib is missing; says how to install it.
-
     """
     try:
         from matplotlib.figure import Figure
@@ -85,7 +84,6 @@ def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
         Records of the validations.
     path:
         Path of the picture.
-
     """
     names = [name for name in UNITS if name in history[-1]["val"]]
     epochs = [record["epoch"] for record in history]
@@ -112,7 +110,6 @@ def parity(pairs: dict[str, dict[str, np.ndarray]], path: Path) -> None:
         Reference and predicted values, {split: {kind: (2, count)}}.
     path:
         Path of the picture.
-
     """
     names = []
     for name in UNITS:
@@ -139,7 +136,6 @@ def errors_table(metrics: dict[str, Any]) -> str:
     ----------
     metrics:
         Errors by split, as `train` returns them.
-
     """
     columns = [
         "split",
@@ -185,7 +181,6 @@ def readme(
         What calculator.toml holds.
     metrics:
         Errors by split, as `train` returns them.
-
     """
     text = recipe.card
     provenance = config.provenance

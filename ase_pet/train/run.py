@@ -23,7 +23,7 @@ from ..models.base import AtomisticModel
 from . import data, report
 from .loop import HISTORY, STATE, Trainer
 from .optimisers import check_method
-from .prediction import EVALUATION_ATOMS, chunks, errors, predict
+from .prediction import chunks, errors, predict
 from .recipe import Recipe, model_settings, read
 
 RECIPE = "recipe.toml"
@@ -63,7 +63,6 @@ def train(
     ------
     ValueError
         The recipe or its data are bad, the folder holds another run, or a package is missing.
-
     """
     recipe = read(recipe_path)
     output = Path(output)
@@ -105,7 +104,6 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
         Folder of state and history.
     device:
         Device of the training: "auto", "cpu", "cuda", ...
-
     """
     settings = model_settings(recipe)
     torch.manual_seed(recipe.seed)
@@ -157,7 +155,6 @@ def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> di
         Folder to write to.
     seconds:
         Duration of the training in s, since it was last resumed.
-
     """
     model = trainer.average
     model.load_state_dict(trainer.best_weights)
@@ -204,7 +201,7 @@ def _without_repulsion(model: Any, samples: list[data.Sample]) -> list[data.Samp
     if not model.covalent_radii:
         return samples
     targets = []
-    for chunk in chunks(samples, EVALUATION_ATOMS):
+    for chunk in chunks(samples, "cpu"):
         batch = data.collate(chunk, torch.float64, "cpu")
         repulsion = Evaluation(_Repulsion(model), batch.graph)
         ends = batch.n_atoms.long().cumsum(0).tolist()

@@ -229,7 +229,6 @@ def keys(table: type) -> dict[str, FieldInfo]:
     ----------
     table:
         Recipe, Data, Loss or Optimiser.
-
     """
     schema: dict[str, FieldInfo] = table.__pydantic_fields__  # type: ignore[attr-defined]
     return {name: field for name, field in schema.items() if not field.exclude}
@@ -242,7 +241,6 @@ def expected(field: FieldInfo) -> str:
     ----------
     field:
         Field of the schema.
-
     """
     annotation = field.annotation
     if isinstance(annotation, types.UnionType):  # `X | None`, of which TOML can say X only

@@ -26,7 +26,6 @@ def template(model: str = "pet") -> str:
     ----------
     model:
         Architecture whose settings are listed.
-
     """
     recipe = keys(Recipe)
     lines = [HEADER, ""]
