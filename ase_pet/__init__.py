@@ -1,12 +1,35 @@
-"""ase_pet.
+"""ase_pet: trained PET models as ASE calculators, with forces and stresses from autograd."""
 
-Trained PET models as ASE calculators, with energies, forces and stresses from autograd.
-"""
+from __future__ import annotations
 
-from .calculator import PETCalculator
-from .graph import InvalidStructure
-from .store import shipped
-from .uncertainty_policy import TooUncertain
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .calculator import PETCalculator
+    from .graph import InvalidStructure
+    from .store import shipped
+    from .uncertainty_policy import TooUncertain
 
 __version__ = "0.1.0"
 __all__ = ["InvalidStructure", "PETCalculator", "TooUncertain", "__version__", "shipped"]
+
+# Public names are imported when they are first used: `ase-pet --help` must not wait for torch.
+MODULES = {
+    "InvalidStructure": "graph",
+    "PETCalculator": "calculator",
+    "TooUncertain": "uncertainty_policy",
+    "shipped": "store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{MODULES[name]}", __name__), name)
+    globals()[name] = value  # so that this function is called once for each name
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *MODULES})

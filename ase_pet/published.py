@@ -21,6 +21,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from .extras import how_to_install
+
 REPOSITORY = "lab-cosmo/upet"
 SIZES = {
     "pet-mad": ("xs", "s", "m"),
@@ -223,7 +225,7 @@ def _ask(name: str, question: Callable[[ModuleType], Any]) -> Any:
     except ImportError as error:
         raise FileNotFoundError(
             f"`{name}` names a published checkpoint: to find and download it, install the extra "
-            f"`hub` (pip install 'ase_pet[hub]'), or give the path of a copy ({error})"
+            f"`hub` ({how_to_install('hub')}), or give the path of a copy ({error})"
         ) from None
     except Exception as error:
         # Any exception: the HTTP client of huggingface_hub changes between its versions.

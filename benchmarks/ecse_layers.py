@@ -27,7 +27,7 @@ from ecse import milliseconds, residuals
 from ase_pet import PETCalculator
 from ase_pet.symmetrisers import sampled, symmetrise
 from ase_pet.train import read
-from ase_pet.train.loop import predict
+from ase_pet.train.prediction import predict
 from ase_pet.train.run import prepare
 
 RECIPE = """name = "{name}"

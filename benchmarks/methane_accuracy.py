@@ -14,7 +14,7 @@ from pathlib import Path
 from ase.io import read
 
 from ase_pet import PETCalculator
-from ase_pet.cli.inspect import compare
+from ase_pet.cli.eval import compare
 from ase_pet.train import train
 
 RECIPE = """

@@ -142,9 +142,9 @@ def fitting(path, name, seconds):
     """
     trainer = prepare(written(path, name, 1), path.parent, "cpu")
     whole, trainer.splits["train"] = len(trainer.splits["train"]), trainer.splits["train"][:PROBED]
-    trainer._epoch()  # the first steps make what the others use
+    trainer._train_epoch()  # the first steps make what the others use
     start = time.process_time()
-    trainer._epoch()
+    trainer._train_epoch()
     epoch = (time.process_time() - start) * whole / PROBED
     print(
         f"{name}: {1e3 * epoch / whole:.1f} ms for each structure, {epoch:.0f} s for each epoch",

@@ -13,7 +13,9 @@ import local_toys
 from ase_pet import PETCalculator, rotations, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.models.base import AtomisticModel
-from ase_pet.train import data, loop, report, train
+from ase_pet.train import data, report, train
+from ase_pet.train.loss import weighted_loss
+from ase_pet.train.prediction import evaluation
 from ase_pet.train.recipe import Loss
 from tolerances import DTYPES, TOLERANCES, worst
 from toys import ethanol, silicon, tiny_pet
@@ -295,7 +297,7 @@ class Charges(AtomisticModel):
 
 
 def test_labels_turn_with_the_molecule():
-    samples = [data._sample(atoms, (1, 8), 4.0, "", dipole=True) for atoms in waters()]
+    samples = [data.sample(atoms, (1, 8), 4.0, "", dipole=True) for atoms in waters()]
     generator = torch.Generator().manual_seed(0)
     plain, turned = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
     assert worst(turned.dipole, plain.dipole) > 0.1
@@ -338,7 +340,7 @@ def test_molecules_without_a_dipole_are_used_for_their_energies(recipe, tmp_path
 
 
 def test_only_known_dipoles_count():
-    samples = [data._sample(atoms, (1, 8), 4.0, "", dipole=True) for atoms in waters(4)]
+    samples = [data.sample(atoms, (1, 8), 4.0, "", dipole=True) for atoms in waters(4)]
     samples[1].dipole[:] = np.nan
     model, weights = tiny_pet(heads=HEADS), Loss(energy=0, forces=0, stress=0, dipole=1, huber=100)
     batches = [
@@ -346,7 +348,7 @@ def test_only_known_dipoles_count():
         for chosen in (samples, [samples[0], *samples[2:]])
     ]
     known, part = (
-        loop.losses(loop._evaluation(model, batch, training=True), batch, {"dipole": 0.5}, weights)
+        weighted_loss(evaluation(model, batch, training=True), batch, {"dipole": 0.5}, weights)
         for batch in batches
     )
     assert known.item() == pytest.approx(part.item(), rel=1e-12)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import toys
 from ase_pet import PETCalculator
 from ase_pet.cli import app
-from ase_pet.cli.inspect import compare
+from ase_pet.cli.eval import compare
 
 
 @pytest.fixture

@@ -495,7 +495,7 @@ def test_energies_of_single_atoms_that_make_no_sense(energies, folder):
 
 def test_without_pyyaml_the_message_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
-    refused(folder, r"PyYAML is not installed: pip install ase_pet\[original_pet\]")
+    refused(folder, r"PyYAML is not installed: pip install '\.\[original_pet\]' in a clone")
 
 
 def test_the_message_of_the_calculator_names_the_folder(folder, tmp_path):

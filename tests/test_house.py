@@ -21,7 +21,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own room and from rooms of earlier lines only.
 ROOMS = (
-    ("plugins", "rotations"),
+    ("choices", "extras", "plugins", "rotations"),
     ("orientations",),
     ("graph",),
     ("layers",),

@@ -384,7 +384,7 @@ def test_picture_without_matplotlib(tmp_path, monkeypatch):
     found = run(copper(), tmp_path, time=0.01)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(
-        ValueError, match=r"the plot needs matplotlib.*pip install 'ase-pet\[train\]'"
+        ValueError, match=r"the plot needs matplotlib.*pip install '\.\[train\]' in a clone"
     ):
         found.plot()
 

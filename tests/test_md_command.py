@@ -96,9 +96,7 @@ def last_words(arguments, monkeypatch, capsys):
 
 
 def test_every_setting_is_an_option():
-    shown = {
-        parameter.name for parameter in cli.typer.main.get_command(cli.app).commands["md"].params
-    }
+    shown = {parameter.name for parameter in cli.lazy.load("md").params}
     assert {field.name for field in dataclasses.fields(md.Settings)} <= shown
 
 

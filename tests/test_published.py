@@ -351,7 +351,7 @@ def test_without_huggingface_hub(monkeypatch, no_network):
         monkeypatch.setitem(sys.modules, name, None)
     assert published.cached() == {}
     with pytest.raises(
-        FileNotFoundError, match=r"`pet-mad-s` .* extra `hub` \(pip install 'ase_pet\[hub\]'\)"
+        FileNotFoundError, match=r"`pet-mad-s` .* extra `hub` \(pip install '\.\[hub\]' in a clone"
     ):
         PETCalculator("pet-mad-s")
     with pytest.raises(FileNotFoundError, match="sizes of pet-mad are xs, s, m"):

@@ -2,13 +2,17 @@
 
 import json
 import lzma
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -17,7 +21,9 @@ from argon import structures, whole_and_stopped
 from ase_pet import PETCalculator, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.models.base import AtomisticModel
-from ase_pet.train import data, loop, read, run, train
+from ase_pet.train import data, read, run, template, train
+from ase_pet.train.loss import weighted_loss
+from ase_pet.train.recipe import Optimiser
 
 
 @pytest.mark.parametrize("method", ["muon", "adam"])
@@ -154,7 +160,7 @@ def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
     for atoms in nearer:
         atoms.set_cell(0.4 * atoms.cell, scale_atoms=True)
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
-        samples.append(data._sample(atoms, (18,), trainer.model.cutoff, ""))
+        samples.append(data.sample(atoms, (18,), trainer.model.cutoff, ""))
     repelled = Evaluation(
         run._Repulsion(trainer.model), data.collate(samples, torch.float64, "cpu").graph
     )
@@ -164,7 +170,7 @@ def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
         samples, repelled.energy, np.split(repelled.forces.numpy(), ends[:-1]), strict=True
     ):
         sample.energy, sample.forces = float(energy) + 3 * len(sample.structure), forces
-    left = run._learned(trainer.model, samples)
+    left = run._without_repulsion(trainer.model, samples)
     assert max(abs(sample.energy - 3 * len(sample.structure)) for sample in left) < 1e-9
     assert max(np.abs(sample.forces).max() for sample in left) < 1e-9
 
@@ -179,7 +185,7 @@ def test_targets_turn_with_the_structure():
             energy = (graph.pair_vectors.square().sum(-1).sqrt() - 3.7).square()
             return energy.new_zeros(graph.n_atoms).index_add(0, graph.pair_centre, energy)
 
-    samples = [data._sample(atoms, (18,), 5.0, "") for atoms in structures(3)]
+    samples = [data.sample(atoms, (18,), 5.0, "") for atoms in structures(3)]
     generator = torch.Generator().manual_seed(0)
     plain, turned = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
     assert not torch.allclose(plain.graph.pair_vectors, turned.graph.pair_vectors)
@@ -217,10 +223,10 @@ def test_composition_energies_by_least_squares():
     [
         ('model = "pet"', 'model = "pte"', "valid choices are.*pet"),
         ('model = "pet"', "", "lacks model"),
-        ("cutoff = 5.0", "cutof = 5.0", "unknown key 'cutof'"),
+        ("cutoff = 5.0", "cutof = 5.0", r"unknown key 'cutof' \(did you mean `cutoff`\?\)"),
         ('species = ["Ar"]', 'species = ["Xx"]', "Xx, which is no element"),
         ('species = ["Ar"]', "", "`species` is missing"),
-        ("epochs = 3", "epochs = 0", "expected more than 0"),
+        ("epochs = 3", "epochs = 0", "`epochs` is 0: expected a whole number above 0"),
         ('method = "muon"', 'method = "sgd"', "valid choices are muon, adam"),
         ("argon.extxyz", "krypton.extxyz", "there is no data file"),
         ('name = "argon"', "name = argon", "is not TOML"),
@@ -232,6 +238,64 @@ def test_a_bad_recipe_is_one_clear_error(recipe, tmp_path, old, new, message):
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
         train(path, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "message"),
+    [
+        (
+            "optimiser",
+            "epoch = 5",
+            r"\[optimiser\]: unknown key 'epoch' \(did you mean `epochs`\?\)",
+        ),
+        ("optimiser", "ema = 1.5", "`ema` is 1.5: expected a number, 0 or more, at most 1$"),
+        ("optimiser", 'batch_size = "8"', "`batch_size` is '8': expected a whole number above 0$"),
+        ("loss", "energy = -1.0", r"\[loss\]: `energy` is -1.0: expected a number, 0 or more$"),
+        ("loss", "huber = nan", "`huber` is nan: expected a number above 0$"),
+        ("data", "limit = 0", r"\[data\]: `limit` is 0: expected a whole number above 0$"),
+        ("data", "train = [1]", r"\[data\]: `train` is \(1,\): expected a list of texts$"),
+    ],
+)
+def test_a_bad_key_of_a_table_is_one_clear_error(recipe, table, line, message):
+    path = recipe()
+    content = tomllib.loads(path.read_text())
+    content[table] = {**content.get(table, {}), **tomllib.loads(line)}
+    path.write_text(tomli_w.dumps(content))
+    with pytest.raises(ValueError, match=message) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_choice_is_one_clear_error(recipe):
+    path = recipe()
+    path.write_text('dtype = "half"\n' + path.read_text().replace('dtype = "float32"\n', ""))
+    with pytest.raises(ValueError, match="`dtype` is 'half': valid choices are float32, float64$"):
+        read(path)
+
+
+def test_a_symmetriser_that_does_not_exist_is_refused_before_the_training(recipe, tmp_path):
+    path = recipe()
+    path.write_text('symmetrise = "esce"\n' + path.read_text())
+    with pytest.raises(ValueError, match="`symmetrise` is 'esce': valid choices are"):
+        train(path, tmp_path / "run")
+
+
+def test_the_template_is_a_recipe(tmp_path):
+    """As it is, and with every key uncommented."""
+    path = tmp_path / "recipe.toml"
+    path.write_text(template.template())
+    assert read(path).name == "silicon"
+    every_key = re.sub(r"^# (\w+ = )", r"\1", template.template(), flags=re.MULTILINE)
+    path.write_text(every_key)
+    full = read(path)
+    assert full.data.limit == 1000
+    assert full.optimiser == Optimiser()
+    assert full.settings["num_heads"] == 8
+
+
+def test_the_documented_keys_are_those_of_the_schema():
+    page = Path(__file__).parent.parent / "docs" / "reference" / "recipe.md"
+    assert template.markdown() in page.read_text(encoding="utf-8")
 
 
 def test_bad_data_name_the_file_and_the_structure(recipe, tmp_path):
@@ -249,10 +313,10 @@ def test_bad_data_name_the_file_and_the_structure(recipe, tmp_path):
 
 
 def test_the_energy_loss_ignores_composition_energies():
-    samples = [data._sample(atoms, (18,), 5.0, "") for atoms in structures(4)]
+    samples = [data.sample(atoms, (18,), 5.0, "") for atoms in structures(4)]
     for sample in samples:
         sample.energy += 7 * 4
-    spreads, weights = {"energy": 1.0, "forces": 1.0, "stress": 1.0}, read_weights()
+    label_rms, weights = {"energy": 1.0, "forces": 1.0, "stress": 1.0}, read_weights()
     torch.manual_seed(0)
     from ase_pet.models import pet
 
@@ -264,8 +328,8 @@ def test_the_energy_loss_ignores_composition_energies():
         batch = data.collate(samples, torch.float64, "cpu")
         batch.energy = batch.energy + shift * batch.n_atoms
         values.append(
-            loop.losses(
-                Evaluation(model, batch.graph, training=True), batch, spreads, weights
+            weighted_loss(
+                Evaluation(model, batch.graph, training=True), batch, label_rms, weights
             ).item()
         )
     assert values[0] == pytest.approx(values[1], rel=1e-10)

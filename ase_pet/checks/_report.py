@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata, resources
 from typing import Any
 
+from ..extras import how_to_install
 from . import _check as plugin
 from ._results import Plot, Result
 
@@ -189,8 +190,7 @@ def _figure_class() -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
-            "a report needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
-            f"{error}"
+            f"a report needs matplotlib, of the extra `train` ({how_to_install('train')}): {error}"
         ) from None
     return Figure
 

@@ -1,35 +1,32 @@
-"""The `ase-pet` command. Exit status.
+"""The `ase-pet` command.
 
-0, 1 where a check failed, 2 for bad input with one clear line.
+Exit status: 0, 1 where a check failed or a run became unstable, 2 for bad input, which is one line.
 """
+
+from __future__ import annotations
 
 import os
 import sys
 
 import typer
 
-from . import benchmark, checking, checkpoints, dynamics, inspect, training, vibrations
+from .lazy import COMMANDS, LazyGroup, placeholder
 
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Trained PET models as ASE calculators.",
 )
-inspect.register(app)
-checking.register(app)
-checkpoints.register(app)
-training.register(app)
-dynamics.register(app)
-benchmark.register(app)
-vibrations.register(app)
+for name, summary in COMMANDS.items():
+    app.command(name, help=summary)(placeholder)
 
 
-def main():
+def main() -> None:
     """Run the command line; bad input ends in one line on stderr and exit status 2."""
-    sys.path.append(
-        os.getcwd()
-    )  # as `python -m ase_pet` has it: a factory may stand in a file of the present folder
+    # as `python -m ase_pet` does: a factory may be in a file of the present folder
+    sys.path.append(os.getcwd())
     try:
         app()
     except (ValueError, OSError, NotImplementedError, MemoryError) as error:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..extras import how_to_install
+
 LARGEST = 1 << 15  # bytes of the file
 DEEPEST = 4  # nested levels
 GROUPS = (
@@ -212,8 +214,8 @@ def _parsed(path: Path) -> Any:
         import yaml
     except ImportError:
         raise ValueError(
-            "its settings are in YAML, and PyYAML is not installed: pip install"
-            " ase_pet[original_pet]"
+            "its settings are in YAML, and PyYAML is not installed:"
+            f" {how_to_install('original_pet')}"
         ) from None
     if path.stat().st_size > LARGEST:
         raise ValueError(f"`{path.name}` has more than {LARGEST} bytes: refused")

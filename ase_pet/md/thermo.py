@@ -10,6 +10,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.md import MolecularDynamics
 
+from ..extras import how_to_install
 from .integrators import conserved_energy
 from .momenta import temperature
 from .outputs import THERMO
@@ -164,8 +165,7 @@ def plot(folder: Path, atoms: int) -> Path:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
-            "the plot needs matplotlib, of the extra `train` (pip install 'ase-pet[train]'): "
-            f"{error}"
+            f"the plot needs matplotlib, of the extra `train` ({how_to_install('train')}): {error}"
         ) from None
     table = read(folder)
     time = table["time_ps"]

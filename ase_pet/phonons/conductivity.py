@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from ..extras import how_to_install
 from .force_constants import Crystal, forces
 from .relaxation import TOLERANCE, Relaxation, relax
 from .spectrum import IMAGINARY
@@ -183,7 +184,7 @@ def _phono3py_class() -> Any:
         from phono3py import Phono3py
     except ImportError as error:
         raise ValueError(
-            "conductivity needs phono3py, of the extra `conductivity` (pip install"
-            f" 'ase-pet[conductivity]'): {error}"
+            "conductivity needs phono3py, of the extra `conductivity`"
+            f" ({how_to_install('conductivity')}): {error}"
         ) from None
     return Phono3py

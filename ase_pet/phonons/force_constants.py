@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from ..extras import how_to_install
 from ._protocols import (
     AseCalculator,
     Displacement,
@@ -28,7 +29,7 @@ PROJECTIONS = ("symfc", "traditional", "none")
 CHUNK_ATOMS = 2048  # atoms passed to `evaluate` between two reports of progress
 # Displacements passed to `displaced_forces`, which evaluates the undisplaced structure each time.
 CHUNK_MOVES = 64
-EXTRA = "of the extra `phonons` (pip install 'ase-pet[phonons]')"
+EXTRA = f"of the extra `phonons` ({how_to_install('phonons')})"
 
 OnProgress = Callable[[int, int], object]
 Item = TypeVar("Item")

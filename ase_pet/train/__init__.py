@@ -1,6 +1,6 @@
 """Training: a recipe and data in, a calculator folder out.
 
-`ase-pet train RECIPE.toml` calls `train`.
+`ase-pet train RECIPE.toml --output FOLDER` calls `train`.
 """
 
 from .recipe import Recipe, read

@@ -1,128 +1,108 @@
-"""Training data.
+"""Training data: structures with reference energies, forces, stresses and dipoles, and batches."""
 
-Structures with reference energies, forces, stresses and dipoles, as batches of rotated graphs.
-"""
+from __future__ import annotations
 
-import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import ase.io
+import ase
 import numpy as np
 import torch
-from ase.io.formats import filetype, open_with_compression
+from ase.stress import voigt_6_to_full_3x3_stress
 from scipy.optimize import least_squares
 
 from .. import graph, rotations
+from .files import structures
+from .metrics import root_mean_square
+from .recipe import Recipe
 
 SPLITS = ("train", "val", "test")
 
 
 @dataclass
 class Sample:
-    """A structure with its labels; what the reference does not give is NaN.
-
-    energy eV, without composition energies once `Dataset` has removed them; forces (n, 3) eV/A;
-    virial (3, 3) eV; dipole (3,) e A, NaN as well where none is trained.
-    """
+    """A structure of n atoms with its labels; labels that the reference lacks are NaN."""
 
     structure: graph.Structure
     pairs: graph.HalfList
-    energy: float
-    forces: np.ndarray
-    virial: np.ndarray
-    dipole: np.ndarray
-    kind: str
+    energy: float  # eV, without composition energies after `remove_composition`
+    forces: np.ndarray  # (n, 3) eV/A
+    virial: np.ndarray  # (3, 3) eV, stress times volume
+    dipole: np.ndarray  # (3,) e A, NaN as well where the recipe trains no dipole
 
 
 @dataclass
 class Batch:
-    """A Graph and its targets.
-
-    Energy (B,), forces (n, 3), virial (B, 3, 3), dipole (B, 3), n_atoms (B,), all float64.
-    """
+    """A graph of B structures, n atoms in all, and its labels in float64."""
 
     graph: graph.Graph
-    energy: torch.Tensor
-    forces: torch.Tensor
-    virial: torch.Tensor
-    dipole: torch.Tensor
-    n_atoms: torch.Tensor
+    energy: torch.Tensor  # (B,) eV
+    forces: torch.Tensor  # (n, 3) eV/A
+    virial: torch.Tensor  # (B, 3, 3) eV
+    dipole: torch.Tensor  # (B, 3) e A
+    n_atoms: torch.Tensor  # (B,)
 
 
-def read(recipe, species, cutoff):
-    """{split: list of Sample} of the recipe's files.
+def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, list[Sample]]:
+    """Samples of the recipe's files, {split: list of Sample}.
 
-    Raises ValueError that names the file and the structure.
+    Parameters
+    ----------
+    recipe:
+        Recipe, of which `data`, `loss.dipole`, `seed` and `folder` are used.
+    species:
+        Atomic numbers that the model supports.
+    cutoff:
+        Cutoff radius of the model in A.
+
+    Raises
+    ------
+    ValueError
+        A structure is bad or lacks its energy, or a split is empty; names file and structure.
     """
-    splits, seen = {split: [] for split in SPLITS}, set()
-    for name, k, atoms, split in _labelled(recipe):
-        if split != "train" and (name, k) in seen:
-            # a file that is listed twice counts twice in training, not among what is measured
+    splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    seen = set()
+    dipole = recipe.loss.dipole > 0
+    for name, index, atoms, split in _labelled(recipe):
+        # a file that is listed twice counts twice in training, once in validation and test
+        if split != "train" and (name, index) in seen:
             continue
-        seen.add((name, k))
-        splits[split].append(
-            _sample(atoms, species, cutoff, f"`{name}`, structure {k}", recipe.loss.dipole > 0)
-        )
-    for split in ("train", "val"):
-        if not splits[split]:
-            raise ValueError(
-                f"recipe `{recipe.name}`: no structures to"
-                f" {'train on' if split == 'train' else 'choose by'} (split {split!r})"
-            )
-        if recipe.loss.dipole > 0 and not any(
-            np.isfinite(sample.dipole).all() for sample in splits[split]
-        ):
-            raise ValueError(
-                f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure"
-                f" of the split {split!r} has a `dipole`"
-            )
+        seen.add((name, index))
+        where = f"`{name}`, structure {index}"
+        splits[split].append(sample(atoms, species, cutoff, where, dipole=dipole))
+
+    _check_splits(recipe, splits)
     if recipe.data.limit is not None:
-        order = np.random.default_rng(recipe.seed).permutation(len(splits["train"]))[
-            : recipe.data.limit
-        ]
-        splits["train"] = [splits["train"][k] for k in sorted(order)]
+        generator = np.random.default_rng(recipe.seed)
+        drawn = generator.permutation(len(splits["train"]))[: recipe.data.limit]
+        splits["train"] = [splits["train"][index] for index in sorted(drawn)]
     return splits
 
 
-def _labelled(recipe):
-    """(file, number, atoms, split) of each structure."""
-    for split in SPLITS:
-        for name in getattr(recipe.data, split):
-            yield from ((name, k, atoms, split) for k, atoms in enumerate(_atoms(recipe, name)))
-    for name in recipe.data.files:
-        for k, atoms in enumerate(_atoms(recipe, name)):
-            split = atoms.info.get(recipe.data.split_key)
-            if split not in SPLITS:
-                raise ValueError(
-                    f"`{name}`, structure {k}: `{recipe.data.split_key}` is {split!r}, expected one"
-                    f" of {', '.join(SPLITS)}"
-                )
-            yield name, k, atoms, split
+def sample(
+    atoms: ase.Atoms, species: Sequence[int], cutoff: float, where: str, dipole: bool = False
+) -> Sample:
+    """Sample of a structure whose calculator holds the labels.
 
+    Parameters
+    ----------
+    atoms:
+        Structure of n atoms.
+    species:
+        Atomic numbers that the model supports.
+    cutoff:
+        Cutoff radius of the model in A.
+    where:
+        What error messages call the structure.
+    dipole:
+        Whether the dipole is a label, too.
 
-def _atoms(recipe, name):
-    path = recipe.folder / name
-    if not path.is_file():
-        raise ValueError(f"recipe `{recipe.name}`: there is no data file `{path}`")
-    return structures(path)
-
-
-def structures(path, index=":"):
-    """What ASE reads from a file, all of its structures by default.
-
-    A compressed file is read whole first: ASE goes back in it for each structure, and would
-    decompress it from its start each time.
+    Raises
+    ------
+    ValueError
+        The structure is bad or has no energy, or its dipole is not defined.
     """
-    path = Path(path)
-    if path.suffix not in (".bz2", ".gz", ".xz"):
-        return ase.io.read(path, index)
-    with open_with_compression(str(path)) as file:
-        content = io.StringIO(file.read())
-    return ase.io.read(content, index, format=filetype(path.stem, read=False))
-
-
-def _sample(atoms, species, cutoff, where, dipole=False):
     try:
         structure = graph.from_atoms(atoms)
         graph.check(structure, species)
@@ -133,52 +113,51 @@ def _sample(atoms, species, cutoff, where, dipole=False):
         raise ValueError(
             f"{where}: no reference energy (ASE reads it from `energy` in the comment line)"
         )
-    stress = labels.get("stress")
-    virial = (
-        np.full((3, 3), np.nan) if stress is None else _full(np.asarray(stress)) * structure.volume
-    )
-    forces = np.asarray(labels.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
-    vector = _dipole(structure, labels, where) if dipole else np.full(3, np.nan)
+
+    # NaN marks labels that are unknown, which the loss and the errors leave out
+    unknown_forces = np.full((len(atoms), 3), np.nan)
+    virial = np.full((3, 3), np.nan)
+    if labels.get("stress") is not None:
+        virial = _full_stress(np.asarray(labels["stress"])) * structure.volume
     return Sample(
-        structure,
-        graph.half_list(structure, cutoff),
-        float(labels["energy"]),
-        forces,
-        virial,
-        vector,
-        str(atoms.info.get("config_type", "")),
+        structure=structure,
+        pairs=graph.half_list(structure, cutoff),
+        energy=float(labels["energy"]),
+        forces=np.asarray(labels.get("forces", unknown_forces), dtype=np.float64),
+        virial=virial,
+        dipole=_dipole(structure, labels, where) if dipole else np.full(3, np.nan),
     )
 
 
-def _dipole(structure, labels, where):
-    """(3,) in e A, NaN without a label; refused where a dipole has no meaning of its own."""
-    vector = np.asarray(labels.get("dipole", np.full(3, np.nan)), dtype=np.float64)
-    if vector.shape != (3,):
-        raise ValueError(f"{where}: `dipole` has shape {vector.shape}: expected (3,), in e A")
-    if np.isfinite(vector).any() and (structure.pbc.any() or structure.charge):
-        raise ValueError(
-            f"{where}: `dipole` of a {'periodic' if structure.pbc.any() else 'charged'} structure: "
-            "expected neutral molecules only"
-        )
-    return vector
+def fit_composition(
+    numbers: Sequence[np.ndarray],
+    energies: np.ndarray | Sequence[float],
+    species: Sequence[int],
+    robust: bool = False,
+) -> dict[int, float]:
+    """Energy of each species, {Z: eV}, by least squares.
 
+    The energy of structure b is sum over Z of N_bZ E_Z, with N_bZ its number of atoms of Z.
 
-def _full(stress):
-    return stress.reshape(3, 3) if stress.size == 9 else stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
-
-
-def fit_composition(numbers, energies, species, robust=False):
-    """{Z: eV} by least squares of energies (B,) in eV on the numbers of atoms of each species.
-
-    numbers: list of (n,) arrays of atomic numbers. robust: energies far from the rest, beyond the
-    median of the deviations, count linearly (`soft_l1` of scipy).
+    Parameters
+    ----------
+    numbers:
+        Atomic numbers of each of B structures, (n,).
+    energies:
+        Energies of the structures (B,) in eV.
+    species:
+        Atomic numbers Z.
+    robust:
+        Whether deviations beyond their median count linearly (`soft_l1` of scipy).
     """
-    counts, energies = (
-        np.array([[np.sum(atoms == z) for z in species] for atoms in numbers], dtype=float),
-        np.asarray(energies),
-    )
+    energies = np.asarray(energies)
+    rows = []
+    for atoms in numbers:
+        rows.append([np.sum(atoms == z) for z in species])
+    counts = np.array(rows, dtype=float)  # (B, number of species)
     solution, *_ = np.linalg.lstsq(counts, energies, rcond=None)
     scale = np.median(np.abs(counts @ solution - energies))
+    # a scale of 0: least squares fits at least half of the energies exactly
     if robust and scale > 0:
         solution = least_squares(
             lambda x: counts @ x - energies, solution, loss="soft_l1", f_scale=scale
@@ -186,67 +165,183 @@ def fit_composition(numbers, energies, species, robust=False):
     return dict(zip(species, solution.tolist(), strict=True))
 
 
-def remove_composition(samples, composition):
-    """Subtract composition energies from the energies of the samples, in place."""
-    for sample in samples:
-        sample.energy -= sum(composition[int(z)] for z in sample.structure.numbers)
+def remove_composition(samples: Sequence[Sample], composition: dict[int, float]) -> None:
+    """Subtract composition energies from the energies of samples, in place.
 
-
-def spreads(samples):
-    """Root mean squares over the samples: energy per atom (eV), force components (eV/A), virial per
-    atom (eV), and
-    dipole components (e A).
+    Parameters
+    ----------
+    samples:
+        Samples, changed in place.
+    composition:
+        Energy of each species, {Z: eV}.
     """
-    energy = np.array([sample.energy / len(sample.structure) for sample in samples])
-    forces = np.concatenate([sample.forces.ravel() for sample in samples])
-    virial = np.concatenate([sample.virial.ravel() / len(sample.structure) for sample in samples])
-    dipole = np.concatenate([sample.dipole for sample in samples])
-    return {
-        name: _rms(values)
-        for name, values in (
-            ("energy", energy),
-            ("forces", forces),
-            ("stress", virial),
-            ("dipole", dipole),
-        )
-    }
+    for each in samples:
+        each.energy -= sum(composition[int(z)] for z in each.structure.numbers)
 
 
-def _rms(values):
-    values = values[np.isfinite(values)]
-    return float(np.sqrt(np.mean(values**2))) if len(values) and values.any() else 1.0
+def label_rms(samples: Sequence[Sample]) -> dict[str, float]:
+    """Root mean squares of the labels, the units of the loss, 1 for labels that are absent or zero.
+
+    {"energy": eV per atom, "forces": eV/A, "stress": virial in eV per atom, "dipole": e A}; of
+    forces and dipoles the components.
+
+    Parameters
+    ----------
+    samples:
+        Training samples.
+    """
+    labels: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "dipole": []}
+    for each in samples:
+        n_atoms = len(each.structure)
+        labels["energy"].append(np.array([each.energy / n_atoms]))
+        labels["forces"].append(each.forces.ravel())
+        labels["stress"].append(each.virial.ravel() / n_atoms)
+        labels["dipole"].append(each.dipole)
+    table = {}
+    for name, parts in labels.items():
+        values = np.concatenate(parts)
+        known = values[np.isfinite(values)]
+        # a unit must not be 0
+        table[name] = root_mean_square(known) if known.any() else 1.0
+    return table
 
 
-def shortest_distances(samples):
-    """{(Z, Z'): A} shortest distance of each pair of species."""
-    shortest = {}
-    for sample in samples:
-        numbers, distances = sample.structure.numbers, sample.pairs.distances()
-        z = np.sort([numbers[sample.pairs.centres], numbers[sample.pairs.neighbours]], axis=0)
-        for pair in np.unique(z, axis=1).T:
-            least = distances[(z == pair[:, None]).all(0)].min()
-            key = tuple(pair.tolist())
-            shortest[key] = min(float(least), shortest.get(key, np.inf))
+def shortest_distances(samples: Sequence[Sample]) -> dict[tuple[int, int], float]:
+    """Shortest distance of each pair of species, {(Z, Z'): A} with Z <= Z'.
+
+    Parameters
+    ----------
+    samples:
+        Samples, whose pairs within the cutoff are compared.
+    """
+    shortest: dict[tuple[int, int], float] = {}
+    for each in samples:
+        numbers = each.structure.numbers
+        distances = each.pairs.distances()
+        # (2, P): atomic numbers of both ends of each pair, the smaller one first
+        ends = np.stack([numbers[each.pairs.centres], numbers[each.pairs.neighbours]])
+        ends.sort(axis=0)
+        for kind in np.unique(ends, axis=1).T:
+            of_kind = (ends == kind[:, None]).all(0)
+            key = (int(kind[0]), int(kind[1]))
+            distance = float(distances[of_kind].min())
+            known = shortest.get(key, np.inf)
+            shortest[key] = min(distance, known)
     return shortest
 
 
-def collate(samples, dtype, device, generator=None):
-    """Batch of samples; with a generator each structure is turned by a random element of O(3)."""
+def collate(
+    samples: Sequence[Sample],
+    dtype: torch.dtype,
+    device: torch.device | str,
+    generator: torch.Generator | None = None,
+) -> Batch:
+    """Batch of samples.
+
+    Parameters
+    ----------
+    samples:
+        Samples of B structures.
+    dtype:
+        Precision of the graph; labels are float64.
+    device:
+        Device of graph and labels.
+    generator:
+        Where given, each structure and its labels are rotated by a random element of O(3).
+    """
     batch = graph.build(
-        [s.structure for s in samples], [s.pairs for s in samples], dtype=torch.float64
+        [each.structure for each in samples],
+        [each.pairs for each in samples],
+        dtype=torch.float64,
     )
-    forces = torch.from_numpy(np.concatenate([sample.forces for sample in samples]))
-    virial = torch.from_numpy(np.stack([sample.virial for sample in samples]))
-    dipole = torch.from_numpy(np.stack([sample.dipole for sample in samples]))
+    energy = torch.tensor([each.energy for each in samples], dtype=torch.float64)
+    forces = torch.from_numpy(np.concatenate([each.forces for each in samples]))
+    virial = torch.from_numpy(np.stack([each.virial for each in samples]))
+    dipole = torch.from_numpy(np.stack([each.dipole for each in samples]))
+    n_atoms = torch.tensor([len(each.structure) for each in samples], dtype=torch.float64)
     if generator is not None:
-        turn = rotations.random_orthogonal(len(samples), generator)
-        per_pair, per_atom = turn[batch.structure[batch.pair_centre]], turn[batch.structure]
-        batch = batch.with_vectors(torch.einsum("pij,pj->pi", per_pair, batch.pair_vectors))
-        forces = torch.einsum("nij,nj->ni", per_atom, forces)
-        virial = turn @ virial @ turn.transpose(1, 2)
-        dipole = torch.einsum("bij,bj->bi", turn, dipole)
-    energy = torch.tensor([sample.energy for sample in samples], dtype=torch.float64)
-    n_atoms = torch.tensor([len(sample.structure) for sample in samples], dtype=torch.float64)
+        rotation = rotations.random_orthogonal(len(samples), generator)  # (B, 3, 3)
+        of_pair = rotation[batch.structure[batch.pair_centre]]  # (P, 3, 3)
+        of_atom = rotation[batch.structure]  # (n, 3, 3)
+        batch = batch.with_vectors(torch.einsum("pij,pj->pi", of_pair, batch.pair_vectors))
+        forces = torch.einsum("nij,nj->ni", of_atom, forces)
+        virial = rotation @ virial @ rotation.transpose(1, 2)
+        dipole = torch.einsum("bij,bj->bi", rotation, dipole)
     return Batch(
-        batch.to(device, dtype), *(t.to(device) for t in (energy, forces, virial, dipole, n_atoms))
+        batch.to(device, dtype),
+        energy.to(device),
+        forces.to(device),
+        virial.to(device),
+        dipole.to(device),
+        n_atoms.to(device),
     )
+
+
+def _labelled(recipe: Recipe) -> Iterator[tuple[str, int, ase.Atoms, str]]:
+    """(file, index in the file, atoms, split) of each structure of a recipe."""
+    data = recipe.data
+    files_of = {"train": data.train, "val": data.val, "test": data.test}
+    for split, names in files_of.items():
+        for name in names:
+            for index, atoms in enumerate(_atoms(recipe, name)):
+                yield name, index, atoms, split
+    # files that hold several splits say in each structure to which it belongs
+    for name in data.files:
+        for index, atoms in enumerate(_atoms(recipe, name)):
+            stated = atoms.info.get(data.split_key)
+            if stated not in SPLITS:
+                raise ValueError(
+                    f"`{name}`, structure {index}: `{data.split_key}` is {stated!r}, expected one"
+                    f" of {', '.join(SPLITS)}"
+                )
+            yield name, index, atoms, stated
+
+
+def _atoms(recipe: Recipe, name: str) -> list[ase.Atoms]:
+    """Structures of a file of the recipe."""
+    path = recipe.folder / name
+    if not path.is_file():
+        raise ValueError(f"recipe `{recipe.name}`: there is no data file `{path}`")
+    frames: list[ase.Atoms] = structures(path)
+    return frames
+
+
+def _check_splits(recipe: Recipe, splits: dict[str, list[Sample]]) -> None:
+    """Refuse data without training or validation structures, or without dipoles to train on."""
+    purposes = {"train": "train on", "val": "choose by"}
+    # an empty test split is allowed: then nothing is reported for it
+    for split, purpose in purposes.items():
+        if not splits[split]:
+            raise ValueError(
+                f"recipe `{recipe.name}`: no structures to {purpose} (split {split!r})"
+            )
+        known = any(np.isfinite(each.dipole).all() for each in splits[split])
+        if recipe.loss.dipole > 0 and not known:
+            raise ValueError(
+                f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure"
+                f" of the split {split!r} has a `dipole`"
+            )
+
+
+def _dipole(structure: graph.Structure, labels: dict[str, Any], where: str) -> np.ndarray:
+    """Dipole (3,) in e A, NaN without a label.
+
+    Refused for periodic and charged structures, whose dipole depends on the choice of cell or
+    origin.
+    """
+    dipole = np.asarray(labels.get("dipole", np.full(3, np.nan)), dtype=np.float64)
+    if dipole.shape != (3,):
+        raise ValueError(f"{where}: `dipole` has shape {dipole.shape}: expected (3,), in e A")
+    # only a known dipole is refused: without it, such a structure has other labels to train on
+    periodic = structure.pbc.any()
+    if np.isfinite(dipole).any() and (periodic or structure.charge):
+        kind = "periodic" if periodic else "charged"
+        raise ValueError(
+            f"{where}: `dipole` of a {kind} structure: expected neutral molecules only"
+        )
+    return dipole
+
+
+def _full_stress(stress: np.ndarray) -> np.ndarray:
+    """Stress (3, 3) of one with 6 or 9 components."""
+    return stress.reshape(3, 3) if stress.size == 9 else voigt_6_to_full_3x3_stress(stress)

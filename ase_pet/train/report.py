@@ -1,136 +1,229 @@
-"""What a person looks at after training: plots and the card."""
+"""What a person looks at after a training: plots, tables of errors, and the README."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import units
 from ase.data import chemical_symbols
-from matplotlib.figure import Figure
 
-UNITS = {
+from .. import store
+from ..extras import how_to_install
+from ..models.base import AtomisticModel
+from .recipe import Recipe
+
+UNITS = {  # kind of label: (unit, number of such units in ours of eV, A and e)
     "energy": ("meV/atom", 1e3),
     "forces": ("meV/A", 1e3),
-    "stress": ("GPa", 160.21766208),
+    "stress": ("GPa", 1 / units.GPa),
     "dipole": ("e A", 1.0),
 }
-DEBYE = 0.20819433  # e A
 AUGMENTATION = {
     "rotations": "random rotations and reflections",
     "frames": "frames drawn by weight: the network means nothing without its symmetriser",
 }
 COLOURS = {"train": "0.7", "val": "tab:blue", "test": "tab:red"}
+README = """\
+# {name}
+
+{system}
+
+- Level of theory: {level_of_theory}
+- Species: {species}; shortest distances in training: {shortest}
+- Model: `{model}`, {parameters} parameters, cutoff {cutoff} A, {reach};\
+ symmetriser `{symmetrise}`, dtype {dtype}
+- Augmentation: {augmentation}
+- Trained {date} on {device} for {epochs} epochs in {seconds} s (the last uninterrupted part),\
+ torch {torch}, seed {seed}
+- Data licence: {licence}
+
+## Errors
+
+{errors}
+
+Errors are of the weights that are shipped, chosen by the validation split; energies per atom.
+
+## Limits
+
+{limits}
+
+## Make it again
+
+```
+ase-pet train recipe.toml --output runs/{name}
+```
+"""
 
 
-def learning_curve(history, path):
-    """PNG of validation errors against the epoch, one panel for each kind of label."""
+def figure_class() -> Any:
+    """Class of a matplotlib figure without a window.
+
+    Raises
+    ------
+    ValueError
+        matplotlib is missing; says how to install it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(
+            "training needs matplotlib for its plots, of the extra `train`"
+            f" ({how_to_install('train')}): {error}"
+        ) from None
+    return Figure
+
+
+def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
+    """Write a PNG of validation errors against the epoch, one panel for each kind of label.
+
+    Parameters
+    ----------
+    history:
+        Records of the validations.
+    path:
+        Path of the picture.
+    """
     names = [name for name in UNITS if name in history[-1]["val"]]
-    figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    epochs = [record["epoch"] for record in history]
+    size = (4 * len(names), 3.2)
+    figure = figure_class()(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
         unit, factor = UNITS[name]
-        axes.loglog(
-            [r["epoch"] for r in history], [factor * r["val"][name]["rmse"] for r in history]
-        )
+        rmse = []
+        for record in history:
+            rmse.append(factor * record["val"][name]["rmse"])
+        # power laws are straight lines
+        axes.loglog(epochs, rmse)
         axes.set(xlabel="epoch", ylabel=f"validation RMSE ({unit})", title=name)
     figure.savefig(path, dpi=120)
 
 
-def parity(pairs, path):
-    """PNG of predicted against reference values of each split."""
-    names = [
-        name
-        for name in UNITS
-        if any(name in values and values[name].shape[1] for values in pairs.values())
-    ]
-    figure = Figure(figsize=(4 * len(names), 3.8), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+def parity(pairs: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """Write a PNG of predicted against reference values of each split.
+
+    Parameters
+    ----------
+    pairs:
+        Reference and predicted values, {split: {kind: (2, count)}}.
+    path:
+        Path of the picture.
+    """
+    names = []
+    for name in UNITS:
+        if any(values[name].shape[1] for values in pairs.values()):
+            names.append(name)
+    figure = figure_class()(figsize=(4 * len(names), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
         unit, factor = UNITS[name]
         for split, values in pairs.items():
             reference, predicted = factor * values[name]
             axes.plot(reference, predicted, ".", markersize=2, color=COLOURS[split], label=split)
+        # perfect predictions are on this line
         axes.axline((0, 0), slope=1, color="k", linewidth=0.5)
         axes.set(xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})", title=name)
-    axes.legend()
+    panels[-1].legend()
     figure.savefig(path, dpi=120)
 
 
-def errors_table(metrics):
-    """Markdown table of errors by split; dipoles, where there are any, in e A and in Debye."""
-    rows = [
-        (
-            "| split | structures | energy RMSE / MAE (meV/atom) | forces RMSE / MAE (meV/A) | of"
-            " rms force | stress RMSE / MAE (GPa) |"
-        ),
-        "|---|---|---|---|---|---|",
+def errors_table(metrics: dict[str, Any]) -> str:
+    """Markdown table of errors by split; dipoles, where there are any, in e A and in Debye.
+
+    Parameters
+    ----------
+    metrics:
+        Errors by split, as `train` returns them.
+    """
+    columns = [
+        "split",
+        "structures",
+        "energy RMSE / MAE (meV/atom)",
+        "forces RMSE / MAE (meV/A)",
+        "of rms force",
+        "stress RMSE / MAE (GPa)",
     ]
     dipoles = any("dipole" in values for values in metrics.values())
     if dipoles:
-        rows = [rows[0] + " dipole components RMSE / MAE (e A) | (D) |", rows[1] + "---|---|"]
+        columns += ["dipole components RMSE / MAE (e A)", "(D)"]
+    rows = [_markdown_row(columns), "|" + "---|" * len(columns)]
     for split, values in metrics.items():
-        cells = [split, str(values["structures"])]
-        for name in ("energy", "forces", "stress"):
-            cells.append(_cell(values.get(name), UNITS[name][1]))
-            if name == "forces":
-                cells.append(
-                    f"{100 * values[name]['rmse'] / values[name]['rms']:.2g} %"
-                    if name in values
-                    else "-"
-                )
+        cells = [
+            split,
+            str(values["structures"]),
+            _rmse_and_mae(values.get("energy"), UNITS["energy"][1]),
+            _rmse_and_mae(values.get("forces"), UNITS["forces"][1]),
+            _relative(values.get("forces")),
+            _rmse_and_mae(values.get("stress"), UNITS["stress"][1]),
+        ]
+        # Debye is the unit of most experiments and quantum chemistry programs
         if dipoles:
-            cells += [_cell(values.get("dipole"), factor) for factor in (1.0, 1 / DEBYE)]
-        rows.append(f"| {' | '.join(cells)} |")
+            cells.append(_rmse_and_mae(values.get("dipole"), 1.0))
+            cells.append(_rmse_and_mae(values.get("dipole"), 1 / units.Debye))
+        rows.append(_markdown_row(cells))
     return "\n".join(rows)
 
 
-def _cell(found, factor):
-    return f"{factor * found['rmse']:.3g} / {factor * found['mae']:.3g}" if found else "-"
+def readme(
+    recipe: Recipe, model: AtomisticModel, config: store.Card, metrics: dict[str, Any]
+) -> str:
+    """README of a calculator in Markdown: what it is, its errors and its limits.
 
-
-def card(recipe, model, stored, metrics):
-    """Markdown card: what the calculator is, its errors and its limits.
-
-    Free text comes from the recipe's [card].
+    Parameters
+    ----------
+    recipe:
+        Recipe, whose [card] holds free text.
+    model:
+        Model with the weights that are shipped.
+    config:
+        What calculator.toml holds.
+    metrics:
+        Errors by split, as `train` returns them.
     """
-    text, provenance = recipe.card, stored.provenance
-    species = ", ".join(chemical_symbols[z] for z in model.species)
-    shortest = ", ".join(
-        f"{'-'.join(chemical_symbols[z] for z in pair)} {distance:.2f} A"
-        for pair, distance in stored.shortest_distances.items()
+    text = recipe.card
+    provenance = config.provenance
+    distances = []
+    for pair, distance in config.shortest_distances.items():
+        symbols = "-".join(chemical_symbols[z] for z in pair)
+        distances.append(f"{symbols} {distance:.2f} A")
+    # what a recipe does not say is said to be missing, so that nobody assumes it
+    return README.format(
+        name=recipe.name,
+        system=text.get("system", ""),
+        level_of_theory=text.get("level_of_theory", "not stated"),
+        species=", ".join(chemical_symbols[z] for z in model.species),
+        shortest=", ".join(distances),
+        model=recipe.model,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        cutoff=model.cutoff,
+        reach="local (one message-passing layer)" if model.is_local else "message passing",
+        symmetrise=config.symmetrise,
+        dtype=config.dtype,
+        augmentation=AUGMENTATION[recipe.augmentation],
+        date=provenance["date"],
+        device=provenance["device"],
+        epochs=provenance["epochs"],
+        seconds=provenance["seconds"],
+        torch=provenance["torch"],
+        seed=recipe.seed,
+        licence=text.get("licence", "not stated"),
+        errors=errors_table(metrics),
+        limits=text.get("limits", "not stated"),
     )
-    parameters = sum(p.numel() for p in model.parameters())
-    reach = "local (one message-passing layer)" if model.is_local else "message passing"
-    lines = [
-        f"# {recipe.name}",
-        "",
-        text.get("system", ""),
-        "",
-        f"- Level of theory: {text.get('level_of_theory', 'not stated')}",
-        f"- Species: {species}; shortest distances in training: {shortest}",
-        (
-            f"- Model: `{recipe.model}`, {parameters} parameters, cutoff {model.cutoff} A, {reach};"
-            f" symmetriser `{stored.symmetrise}`, dtype {stored.dtype}"
-        ),
-        f"- Augmentation: {AUGMENTATION[recipe.augmentation]}",
-        (
-            f"- Trained {provenance['date']} on {provenance['device']} for {provenance['epochs']}"
-            f" epochs in {provenance['seconds']} s (the last uninterrupted part), torch"
-            f" {provenance['torch']}, seed {recipe.seed}"
-        ),
-        f"- Data licence: {text.get('licence', 'not stated')}",
-        "",
-        "## Errors",
-        "",
-        errors_table(metrics),
-        "",
-        (
-            "Errors are of the weights that are shipped, chosen by the validation split; energies"
-            " per atom."
-        ),
-        "",
-        "## Limits",
-        "",
-        text.get("limits", "not stated"),
-        "",
-        "## Make it again",
-        "",
-        "```",
-        f"ase-pet train recipe.toml --output runs/{recipe.name}",
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+
+
+def _markdown_row(cells: list[str]) -> str:
+    """Row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def _rmse_and_mae(errors: dict[str, float] | None, factor: float) -> str:
+    """Cell of a kind of label, "-" without one."""
+    return f"{factor * errors['rmse']:.3g} / {factor * errors['mae']:.3g}" if errors else "-"
+
+
+def _relative(errors: dict[str, float] | None) -> str:
+    """RMSE as a percentage of the RMS of the reference, "-" without labels."""
+    return f"{100 * errors['rmse'] / errors['rms']:.2g} %" if errors else "-"

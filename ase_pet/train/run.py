@@ -1,44 +1,87 @@
 """From a recipe to a calculator folder."""
 
+from __future__ import annotations
+
 import datetime
 import hashlib
 import json
 import platform
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from .. import plugins, store, symmetrisers
+from .. import arguments, plugins, store, symmetrisers
 from ..evaluation import Evaluation
+from ..graph import Graph
 from ..models.base import AtomisticModel
 from . import data, report
-from .loop import EVALUATION_ATOMS, HISTORY, STATE, Trainer, chunks, errors, predict
-from .recipe import model_settings, read
+from .loop import HISTORY, STATE, Trainer
+from .optimisers import check_method
+from .prediction import chunks, errors, predict
+from .recipe import Recipe, model_settings, read
 
 RECIPE = "recipe.toml"
 
 
-def train(recipe_path, output, *, resume=False, device=None, on_start=None, on_record=None):
-    """Train what a recipe says and write a calculator folder; returns the metrics, a dict of
-    splits.
+def train(
+    recipe_path: Path | str,
+    output: Path | str,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    on_start: Callable[[Trainer], Any] | None = None,
+    on_record: Callable[[dict[str, Any]], Any] | None = None,
+) -> dict[str, Any]:
+    """Train a recipe's model, write a calculator folder, and return its errors by split.
 
-    output: folder, made if absent; holds the training state as well. resume: continue a run that
-    was stopped; without it a folder with a state in it is refused, so that nothing is lost.
-    on_start(trainer) and on_record(record): called before training and after each validation.
+    The errors are those of metrics.json: {split: {"structures": number, kind: {"rmse", "mae",
+    "rms"}}}, energies in eV/atom, forces in eV/A, stresses in eV/A^3, dipoles in e A.
+
+    Parameters
+    ----------
+    recipe_path:
+        Path of the recipe.
+    output:
+        Folder to write, which holds the state of the training as well.
+    resume:
+        Continue a run that was stopped. Without it a folder with a state in it is refused, so that
+        nothing is lost.
+    device:
+        Device of the training, such as "cpu"; None for that of the recipe.
+    on_start:
+        Called with the Trainer before the training.
+    on_record:
+        Called with the record of each validation.
+
+    Raises
+    ------
+    ValueError
+        The recipe or its data are bad, the folder holds another run, or a package is missing.
     """
-    recipe, output = read(recipe_path), Path(output)
+    recipe = read(recipe_path)
+    output = Path(output)
+    device = device or recipe.device
+    # what would fail after minutes of reading or hours of training fails now
+    report.figure_class()
+    check_method(recipe.optimiser.method)
+    arguments.device(device)
     if (output / STATE).exists() and not resume:
         raise ValueError(
             f"`{output}` holds an unfinished or finished run: resume it or name another folder"
         )
-    _check_same(recipe_path, output, resume)
+    if resume:
+        _check_same_recipe(Path(recipe_path), output)
+
     output.mkdir(parents=True, exist_ok=True)
     if Path(recipe_path).resolve() != (output / RECIPE).resolve():
         shutil.copyfile(recipe_path, output / RECIPE)
-    trainer = prepare(recipe, output, device or recipe.device)
+    trainer = prepare(recipe, output, device)
     if resume:
         trainer.resume()
     if on_start:
@@ -50,125 +93,177 @@ def train(recipe_path, output, *, resume=False, device=None, on_start=None, on_r
     return finish(recipe, trainer, output, time.time() - started)
 
 
-def prepare(recipe, output, device):
-    """Trainer of a recipe with its model initialised and its data read."""
+def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
+    """Trainer of a recipe, with its model initialised and its data read.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe.
+    output:
+        Folder of state and history.
+    device:
+        Device of the training: "auto", "cpu", "cuda", ...
+    """
     settings = model_settings(recipe)
     torch.manual_seed(recipe.seed)
     model = plugins.load("ase_pet.models", recipe.model).Model(settings)
+    symmetrisers.symmetrise(model, recipe.symmetrise)  # a bad name fails now, not after training
     splits = data.read(recipe, model.species, model.cutoff)
-    learned = _learned(model, splits["train"])
+
+    # The weights learn the labels without the fixed repulsion, whose energies of hundreds of eV
+    # would distort composition energies and RMS.
+    targets = _without_repulsion(model, splits["train"])
     composition = data.fit_composition(
-        [sample.structure.numbers for sample in learned],
-        [sample.energy for sample in learned],
+        [each.structure.numbers for each in targets],
+        [each.energy for each in targets],
         model.species,
     )
-    for samples in (*splits.values(), learned if learned is not splits["train"] else []):
+    for samples in splits.values():
         data.remove_composition(samples, composition)
-    spreads = data.spreads(learned)
-    model.scales = {model.energy_head: spreads["forces"]}
+    if targets is not splits["train"]:
+        data.remove_composition(targets, composition)
+    label_rms = data.label_rms(targets)
+
+    model.scales = {model.energy_head: label_rms["forces"]}
     if recipe.loss.dipole > 0:
-        model.scales["dipole"] = spreads["dipole"]
+        model.scales["dipole"] = label_rms["dipole"]
     if recipe.start:
-        _start(recipe, model)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        _copy_weights(recipe, model)
     return Trainer(
         recipe,
         model,
         splits,
-        spreads,
+        label_rms,
         composition,
         output,
-        torch.device(device),
+        arguments.device(device),
         store.dtype_of(recipe.dtype),
     )
 
 
-class _Repulsion(AtomisticModel):
-    """The part of the energies of a model with `zbl` that has no weights."""
+def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> dict[str, Any]:
+    """Write calculator, metrics, plots and README of the best weights; returns errors by split.
 
-    def __init__(self, model):
+    Parameters
+    ----------
+    recipe:
+        Recipe.
+    trainer:
+        Trainer after its last epoch.
+    output:
+        Folder to write to.
+    seconds:
+        Duration of the training in s, since it was last resumed.
+    """
+    model = trainer.average
+    model.load_state_dict(trainer.best_weights)
+    pairs = _predictions(recipe, trainer, model)
+    metrics: dict[str, Any] = {}
+    for split, values in pairs.items():
+        metrics[split] = {"structures": len(trainer.splits[split]), **errors(values)}
+
+    model.compositions = {model.energy_head: _total_composition(trainer)}
+    config = store.Card(
+        name=recipe.name,
+        symmetrise=recipe.symmetrise,
+        dtype=recipe.dtype,
+        shortest_distances=data.shortest_distances(trainer.splits["train"] + trainer.splits["val"]),
+        provenance=_provenance(recipe, trainer, seconds, metrics),
+    )
+    store.save(output, model.cpu(), config)
+
+    # what people read: numbers, plots, README
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    lines = (output / HISTORY).read_text().splitlines()
+    history = [json.loads(line) for line in lines]
+    report.learning_curve(history, output / "learning_curve.png")
+    report.parity(pairs, output / "parity.png")
+    (output / "README.md").write_text(report.readme(recipe, model, config, metrics))
+    return metrics
+
+
+class _Repulsion(AtomisticModel):
+    """The short-range repulsion of a model with `zbl`, which has no weights."""
+
+    def __init__(self, model: Any) -> None:
         super().__init__(model.settings, model.cutoff, model.species)
         self.model = model
 
-    def forward(self, graph):
-        return self.model.repulsion(self.model.energy_head, graph)[:, 0]
+    def forward(self, graph: Graph) -> torch.Tensor:
+        """Energies (n_atoms,) in eV."""
+        energies: torch.Tensor = self.model.repulsion(self.model.energy_head, graph)
+        return energies[:, 0]
 
 
-def _learned(model, samples):
-    """The samples with what weights have to learn of their labels: without the repulsion of a model
-    with `zbl`.
-
-    Composition energies and spreads are of these: repelled nuclei have hundreds of eV, and would
-    set the scale of it all.
-    """
+def _without_repulsion(model: Any, samples: list[data.Sample]) -> list[data.Sample]:
+    """Samples whose labels lack the model's short-range repulsion; the samples if it has none."""
     if not model.covalent_radii:
         return samples
-    left = []
-    for chunk in chunks(samples, EVALUATION_ATOMS):
+    targets = []
+    for chunk in chunks(samples, "cpu"):
         batch = data.collate(chunk, torch.float64, "cpu")
-        found = Evaluation(_Repulsion(model), batch.graph)
+        repulsion = Evaluation(_Repulsion(model), batch.graph)
         ends = batch.n_atoms.long().cumsum(0).tolist()
-        for k, (sample, end) in enumerate(zip(chunk, ends, strict=True)):
-            forces = found.forces[end - len(sample.structure) : end].numpy()
-            left.append(
-                replace(
-                    sample,
-                    energy=sample.energy - float(found.energy[k]),
-                    forces=sample.forces - forces,
-                    virial=sample.virial - found.virial[k].numpy(),
-                )
+        forces = np.split(repulsion.forces.numpy(), ends[:-1])  # (n, 3) of each structure
+        for index, sample in enumerate(chunk):
+            target = replace(
+                sample,
+                energy=sample.energy - float(repulsion.energy[index]),
+                forces=sample.forces - forces[index],
+                virial=sample.virial - repulsion.virial[index].numpy(),
             )
-    return left
+            targets.append(target)
+    return targets
 
 
-def _start(recipe, model):
-    """Give the model the weights and scales of the calculator that the recipe starts from.
+def _copy_weights(recipe: Recipe, model: Any) -> None:
+    """Copy weights and scales of the calculator that the recipe starts from into the model.
 
-    Settings that hold no weights, as `zbl` and the cutoff, may differ: the training makes the
-    weights fit to them.
+    Settings without weights, such as `zbl` and the cutoff, may differ: the training adapts the
+    weights to them.
     """
-    folder = recipe.folder / recipe.start
+    folder = recipe.folder / str(recipe.start)
     other, _ = store.load(folder if folder.exists() else recipe.start)
-    if (
-        type(other) is not type(model)
-        or other.species != model.species
-        or _shapes(other) != _shapes(model)
-    ):
+    same = type(other) is type(model) and other.species == model.species
+    if not same or _shapes(other) != _shapes(model):
         raise ValueError(
             f"recipe `{recipe.name}`: `start` {recipe.start!r} has another model, other species or"
             " other sizes"
         )
+    # scales set the unit in which the weights of the last layers predict
     model.load_state_dict(other.state_dict())
     model.scales = dict(other.scales)
 
 
-def _shapes(model):
+def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor of a model, {name: shape}."""
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
-def finish(recipe, trainer, output, seconds):
-    """Write calculator, metrics, plots and card of the best weights; returns the metrics."""
-    model = trainer.average
-    model.load_state_dict(trainer.best_weights)
+def _predictions(recipe: Recipe, trainer: Trainer, model: Any) -> dict[str, dict[str, np.ndarray]]:
+    """Reference and predicted values of each split that is not empty, see `predict`."""
+    # composition energies of the elements were removed from the samples: the rest is left
     model.compositions = {model.energy_head: trainer.best_composition}
     symmetrised = symmetrisers.symmetrise(model, recipe.symmetrise)
-    pairs = {
+    return {
         split: predict(symmetrised, samples, trainer.dtype, trainer.device)
         for split, samples in trainer.splits.items()
         if samples
     }
-    metrics = {
-        split: {"structures": len(trainer.splits[split]), **errors(values)}
-        for split, values in pairs.items()
-    }
-    everything = [sample for split in ("train", "val") for sample in trainer.splits[split]]
-    model.compositions = {
-        model.energy_head: {
-            z: energy + trainer.best_composition[z] for z, energy in trainer.composition.items()
-        }
-    }
-    provenance = {
+
+
+def _total_composition(trainer: Trainer) -> dict[int, float]:
+    """Composition energies of the calculator, {Z: eV}: the removed plus the refitted ones."""
+    refitted = trainer.best_composition
+    return {z: energy + refitted[z] for z, energy in trainer.composition.items()}
+
+
+def _provenance(
+    recipe: Recipe, trainer: Trainer, seconds: float, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """What calculator.toml says about how the calculator was made."""
+    return {
         "date": datetime.date.today().isoformat(),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -179,45 +274,26 @@ def finish(recipe, trainer, output, seconds):
         "data": _hashes(recipe),
         "errors": metrics,
     }
-    card = store.Card(
-        recipe.name,
-        recipe.symmetrise,
-        recipe.dtype,
-        data.shortest_distances(everything),
-        provenance,
-    )
-    store.save(output, model.cpu(), card)
-    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    history = [json.loads(line) for line in (output / HISTORY).read_text().splitlines()]
-    report.learning_curve(history, output / "learning_curve.png")
-    report.parity(pairs, output / "parity.png")
-    (output / "README.md").write_text(report.card(recipe, model, card, metrics))
-    return metrics
 
 
-def _hashes(recipe):
-    names = [
-        name for part in ("files", "train", "val", "test") for name in getattr(recipe.data, part)
-    ]
+def _hashes(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of each data file, {name: hexadecimal}."""
+    files = recipe.data
+    names: Sequence[str] = (*files.files, *files.train, *files.val, *files.test)
     return {
         Path(name).name: hashlib.sha256((recipe.folder / name).read_bytes()).hexdigest()
         for name in names
     }
 
 
-def _check_same(recipe_path, output, resume):
+def _check_same_recipe(path: Path, output: Path) -> None:
     """Refuse to resume a run with another recipe.
 
     Its state would not fit, or silently mean something else.
     """
-    old = output / RECIPE
-    if (
-        resume
-        and old.exists()
-        and (output / STATE).exists()
-        and old.read_bytes() != Path(recipe_path).read_bytes()
-    ):
+    first = output / RECIPE
+    began = first.exists() and (output / STATE).exists()
+    if began and first.read_bytes() != path.read_bytes():
         raise ValueError(
-            f"`{recipe_path}` differs from `{old}`, with which this run was begun: resume with"
-            " that one"
+            f"`{path}` differs from `{first}`, with which this run was begun: resume with that one"
         )

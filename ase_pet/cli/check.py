@@ -1,0 +1,207 @@
+"""`ase-pet check`: a calculator against the laws of physics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Column, Table
+from rich.text import Text
+
+from . import options, screen
+
+COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
+WIDTH = 140  # columns of the table in a file
+
+
+def command(
+    calc: options.Calc = None,
+    *,
+    calculator: str | None = None,
+    structure: str | None = None,
+    species: str | None = None,
+    full: Annotated[bool, typer.Option("--full/--quick")] = False,
+    only: str | None = None,
+    symmetrise: str | None = None,
+    orientations: str | None = None,
+    dtype: str | None = None,
+    temperature: float = 300.0,
+    html: Path | None = None,
+    card: Annotated[bool, typer.Option("--card")] = False,
+    json: options.Json = False,
+) -> None:
+    """Check a calculator against the laws of physics; exit status 1 if a check fails.
+
+    What each check measures, and what its failure means: docs/guides/checks.md, or the report of
+    --html.
+
+    Parameters
+    ----------
+    calc:
+        Name, calculator folder or checkpoint.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    structure:
+        File; each of its structures is used; default: built from the species of the calculator.
+    species:
+        Such as 'Cu Ni', where the calculator does not say.
+    full:
+        With long checks, longer runs, all pairs of elements.
+    only:
+        Checks to run, separated by commas.
+    symmetrise:
+        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
+        quadrature:L; default: that of the calculator.
+    orientations:
+        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid.
+    dtype:
+        float32 or float64: of CALC; of another calculator, the limits to apply.
+    temperature:
+        Temperature of the runs of molecular dynamics in K.
+    html:
+        Report with plots to write, one file.
+    card:
+        Write the result into the card (README.md) of CALC.
+    json:
+        Print JSON for programs.
+    """
+    from .. import checks, store
+
+    _check_arguments(calc, calculator, html, card)
+    options.check_positive(temperature=temperature)
+    level = "full" if full else "quick"
+    chosen = _chosen(only, level)
+    structures = None if structure is None else options.read_structures(structure, ":")
+    # dtype of a foreign calculator sets the limits only
+    tested = options.load_calculator(
+        calc,
+        calculator,
+        symmetrise=symmetrise,
+        orientations=orientations,
+        dtype=None if calc is None else dtype,
+    )
+    results = _run(
+        tested,
+        structures,
+        chosen,
+        species=species.replace(",", " ").split() if species else None,
+        level=level,
+        dtype=dtype,
+        temperature=temperature,
+    )
+
+    given = _command_line(
+        {
+            "--full": full,
+            "--symmetrise": symmetrise,
+            "--orientations": orientations,
+            "--dtype": dtype,
+            "--structure": structure,
+            "--only": only,
+        }
+    )
+    title = f"{calc or calculator} {given}".strip()
+    passed = not any(result.status == "fail" for result in results)
+    if html is not None:
+        html.write_text(checks.html(results, title), encoding="utf-8")
+    if card:
+        store.write_section(calc, *_section(str(calc), given, results))
+    if json:
+        rows = [result.as_dict() for result in results]
+        screen.print_json({"calculator": calc or calculator, "passed": passed, "results": rows})
+    else:
+        _show(results, title)
+    raise typer.Exit(0 if passed else 1)
+
+
+def _check_arguments(
+    calc: str | None, calculator: str | None, html: Path | None, card: bool
+) -> None:
+    """Refuse now what would fail after minutes."""
+    from .. import checks, store
+
+    if (calc is None) == (calculator is None):
+        raise ValueError("give CALC, or --calculator module:factory")
+    if card and calculator is not None:
+        raise ValueError("`--card` is for calculator folders: expected CALC, not --calculator")
+    if card and not (store.find(calc) / store.CARD).is_file():
+        raise ValueError(f"`--card`: `{calc}` is no calculator folder and has no card")
+    if html is not None:
+        checks.html([])  # fails where matplotlib is missing
+        html.parent.mkdir(parents=True, exist_ok=True)
+        if html.is_dir():
+            raise ValueError(f"`--html`: `{html}` is a folder: expected the name of a file")
+
+
+def _chosen(only: str | None, level: str) -> list[str]:
+    """Names of the checks to run, known to exist."""
+    from .. import checks, plugins
+
+    names: list[str] = only.split(",") if only else checks.names(level)
+    for name in names:
+        plugins.load("ase_pet.checks", name)
+    return names
+
+
+def _command_line(given: dict[str, Any]) -> str:
+    """Options that were given, as on the command line."""
+    words = []
+    for name, value in given.items():
+        if value:
+            words.append(name if value is True else f"{name} {value}")
+    return " ".join(words)
+
+
+def _section(calc: str, given: str, results: Sequence[Any]) -> tuple[str, str]:
+    """Title and body of the section of a card."""
+    from .. import checks, store
+
+    words = ["ase-pet check", store.find(calc).name, given, "--card"]
+    command = " ".join(word for word in words if word)
+    title = f"Checks ({given})" if given else "Checks"
+    return title, f"`{command}`: {checks.markdown(results)}"
+
+
+def _run(tested: Any, structures: Any, chosen: list[str], **settings: Any) -> list[Any]:
+    """Results of the checks, with a progress bar."""
+    from .. import checks
+
+    started: list[str] = []
+    with screen.progress("checks") as report:
+
+        def on_check(name: str) -> None:
+            report(name, len(started), len(chosen))
+            started.append(name)
+
+        results: list[Any] = checks.run(
+            tested, structures, only=chosen, on_check=on_check, **settings
+        )
+    return results
+
+
+def _show(results: Sequence[Any], title: str) -> None:
+    """Print a table of the results, and how many checks passed and failed."""
+    console = screen.console()
+    if not console.is_terminal:
+        console = screen.console(width=WIDTH)
+    names = ("check", "quantity", "value", "limit", "unit", "")
+    columns = [Column(name, no_wrap=True) for name in names]
+    table = Table(*columns, "note", title=f"checks of {title}")
+    last = None
+    for result in results:
+        note = ": ".join(text for text in (result.structure, result.note) if text)
+        table.add_row(
+            result.check if result.check != last else "",
+            result.quantity,
+            "" if result.value is None else f"{result.value:.3g}",
+            result.range,
+            result.unit,
+            Text(result.status, style=COLOURS[result.status]),
+            note,
+        )
+        last = result.check  # is named in its first row only
+    console.print(table)
+    counts = {kind: sum(result.status == kind for result in results) for kind in COLOURS}
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items() if count))

@@ -1,0 +1,98 @@
+"""`ase-pet info`: what a calculator is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from . import options, screen
+from .list import summary
+
+
+def command(
+    calc: str,
+    structure: options.Structure = None,
+    *,
+    symmetrise: str | None = None,
+    variant: str | None = None,
+    orientations: str | None = None,
+    json: options.Json = False,
+) -> None:
+    """Describe a calculator and, with a structure, evaluate it once.
+
+    The cost of a symmetriser relative to the plain model is predicted before the evaluation.
+
+    Parameters
+    ----------
+    calc:
+        Name, calculator folder or checkpoint.
+    structure:
+        File of a structure to evaluate, its last one if it holds several.
+    symmetrise:
+        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
+        quadrature:L; default: that of the calculator.
+    variant:
+        Energy head of a model with several.
+    orientations:
+        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid;
+        errors on others than in training may be large.
+    json:
+        Print JSON for programs.
+    """
+    from .. import cards, store, symmetrisers
+
+    # cheap arguments are checked before a model is loaded or downloaded
+    if symmetrise is not None:
+        symmetrisers.check(symmetrise)
+    atoms = None if structure is None else options.read_structures(structure, -1)
+    model, config = store.load(calc)
+    content = {
+        "name": config.name,
+        **summary(model, config),
+        "heads": list(model.head_sizes),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "provenance": config.provenance,
+    }
+    if atoms is not None:
+        calculator = options.load_calculator(
+            calc, None, symmetrise=symmetrise, variant=variant, orientations=orientations
+        )
+        content["structure"] = _evaluated(atoms, calculator)
+    if json:
+        screen.print_json(content)
+        return
+    table = Table(show_header=False)
+    for key, value in content.items():
+        shown = ", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value))
+        # fold: long words, such as hashes, are not cut off
+        table.add_row(key, Text(shown, overflow="fold"))
+    screen.console().print(table)
+
+
+def _evaluated(atoms: Any, calculator: Any) -> dict[str, Any]:
+    """Cost, energy (eV), largest force (eV/A) and time (s) of a structure."""
+    import numpy as np
+
+    cost = calculator.cost(atoms)
+    if cost:
+        print(
+            f"predicted: {cost['evaluations_per_atom']:.4g} evaluations for each atom,"
+            f" {cost['ratio']:.4g} times the work of the plain model",
+            file=sys.stderr,
+        )
+    start = time.perf_counter()
+    atoms.calc = calculator
+    energy = atoms.get_potential_energy()
+    forces = np.linalg.norm(atoms.get_forces(), axis=1)  # (n,)
+    return {
+        "formula": str(atoms.symbols),
+        "atoms": len(atoms),
+        **cost,
+        "energy": energy,
+        "largest_force": float(forces.max()),
+        "seconds": round(time.perf_counter() - start, 3),
+    }

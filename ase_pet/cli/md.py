@@ -1,0 +1,335 @@
+"""`ase-pet md`: molecular dynamics of a structure, in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import time
+import traceback
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..md.settings import Settings
+from . import options, screen
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ..md import Result
+
+SETTINGS = [field.name for field in dataclasses.fields(Settings)]
+# options that go to PETCalculator, and are remembered for a restart
+CALCULATOR_OPTIONS = (
+    "symmetrise",
+    "dtype",
+    "device",
+    "variant",
+    "orientations",
+    "uncertainty",
+    "uncertainty_threshold",
+)
+SYSTEM = ("calc", "structure", "calculator")  # what a new run needs
+INTERRUPTED = 130  # exit status of shells for Ctrl-C
+MINIMUM_ROWS = 20  # of thermo.csv, for means
+
+
+@dataclasses.dataclass
+class Plan:
+    """What a run starts from."""
+
+    atoms: Atoms  # with their calculator
+    fast: Any  # ASE calculator of cheap forces for multiple time steps, or None
+    settings: dict[str, Any]  # arguments of Settings
+    command: dict[str, Any]  # what settings.toml remembers of the command line
+
+
+def command(
+    ctx: typer.Context,
+    calc: options.Calc = None,
+    structure: options.Structure = None,
+    *,
+    calculator: str | None = None,
+    output: options.Output,
+    restart: Annotated[bool, typer.Option("--restart")] = False,
+    fast: str | None = None,
+    symmetrise: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    variant: str | None = None,
+    orientations: str | None = None,
+    uncertainty: str | None = None,
+    uncertainty_threshold: float | None = None,
+    json: options.Json = False,
+    **settings: Any,
+) -> None:
+    """Run molecular dynamics in a folder, from which it can be restarted.
+
+    The folder holds trajectory, thermo.csv, a plot of it, and the state for restarts. Any ASE
+    calculator will do: a name, a checkpoint, or --calculator module:factory. At the end means with
+    standard errors and the drift of the conserved energy are printed. Exit status 1: the run became
+    unstable, or the model too uncertain; last_good.traj holds the structure before that.
+
+    Parameters
+    ----------
+    ctx:
+        Context of the command, which knows the options that were given.
+    calc:
+        Name, calculator folder or checkpoint.
+    structure:
+        File of the structure, its last one if it holds several.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    output:
+        Folder to write to; it must not hold another run.
+    restart:
+        Continue the run in the folder to the last bit as if it had not been stopped, or start one
+        where there is none. CALC, STRUCTURE and settings may be left out; --time may be longer.
+    fast:
+        module:factory of the calculator of cheap forces, for --multiple.
+    symmetrise:
+        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
+        quadrature:L; default: that of the calculator.
+    dtype:
+        float32, float64; default: that of the calculator.
+    device:
+        auto, cpu, cuda, cuda:1, ...; default: auto.
+    variant:
+        Energy head of a model with several.
+    orientations:
+        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid;
+        errors on others than in training may be large.
+    uncertainty:
+        Action when the predicted uncertainty is too high: off, warn, stop the run; for checkpoints
+        with uncertainties.
+    uncertainty_threshold:
+        Highest standard deviation of the energy of an atom, in eV.
+    json:
+        Print JSON for programs.
+    settings:
+        Fields of ase_pet.md.Settings, one option each.
+
+    Examples
+    --------
+    Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
+    run; to resume an interrupted run: ase-pet md --restart --output run
+    """
+    given = {}
+    for name, value in ctx.params.items():
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            given[name] = value
+    # a restart without CALC and STRUCTURE finds them in the folder
+    if restart and not given.keys() & set(SYSTEM):
+        plan = _continued(output, given)
+    else:
+        plan = _new(ctx.params)
+    result = _run(plan, output, restart)
+    _finish(result, json)
+
+
+def settings_options(settings: type) -> list[inspect.Parameter]:
+    """Parameters of a command, one for each field of a dataclass of settings.
+
+    Defaults and types are those of the fields, whose metadata hold "help", "unit", "panel" and
+    "choices", each optional.
+
+    Parameters
+    ----------
+    settings:
+        Dataclass.
+    """
+    types = typing.get_type_hints(settings)
+    parameters = []
+    for field in dataclasses.fields(settings):
+        about = field.metadata
+        text = about.get("help", "")
+        if about.get("choices"):
+            text += f": {', '.join(about['choices'])}"
+        # a flag for True only: the default of a setting that is a bool is False
+        name = f"--{field.name.replace('_', '-')}"
+        flags = [name] if types[field.name] is bool else []
+        option = typer.Option(
+            *flags,
+            help=text + (f" ({about['unit']})" if about.get("unit") else ""),
+            rich_help_panel=about.get("panel"),
+        )
+        parameter = inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[types[field.name], option],
+        )
+        parameters.append(parameter)
+    return parameters
+
+
+def with_settings(function: Any, settings: type) -> inspect.Signature:
+    """Signature of a command in which the fields of a dataclass stand for `**settings`.
+
+    Parameters
+    ----------
+    function:
+        Function of the command.
+    settings:
+        Dataclass of settings.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    *named, _ = signature.parameters.values()
+    return signature.replace(parameters=[*named, *settings_options(settings)])
+
+
+command.__signature__ = with_settings(command, Settings)  # type: ignore[attr-defined]
+
+
+def _new(params: dict[str, Any]) -> Plan:
+    """Plan of a new run."""
+    calc, structure = options.calc_and_structure(
+        params["calc"], params["structure"], params["calculator"]
+    )
+    command = {name: params[name] for name in ("calculator", "fast", *CALCULATOR_OPTIONS)}
+    command |= {"calc": calc, "structure": structure}
+    settings = {name: params[name] for name in SETTINGS}
+    return _plan(options.read_structures(structure, -1), settings, command)
+
+
+def _continued(folder: Path, given: dict[str, Any]) -> Plan:
+    """Plan of the run in a folder; options that are given now replace those given then."""
+    from ..md import folders
+
+    atoms = folders.beginning(folder)
+    stored = folders.read(folder)
+    if "command" not in stored:
+        raise ValueError(
+            f"`output` {folder} holds a run that was not begun by `ase-pet md`: give CALC STRUCTURE"
+            " and its settings with --restart"
+        )
+    # what is given now replaces what was given then; `folders` checks what may change
+    settings = dict(stored["settings"])
+    command = dict(stored["command"])
+    for name, value in given.items():
+        if name in SETTINGS:
+            settings[name] = value
+        elif name in ("fast", *CALCULATOR_OPTIONS):
+            command[name] = value
+    return _plan(atoms, settings, command)
+
+
+def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Plan:
+    """Plan with the calculators loaded."""
+    Settings(**settings)  # bad settings fail before a model is loaded
+    command = {name: value for name, value in command.items() if value is not None}
+    calc = command.get("calc")
+    multiple = settings.get("multiple", 1)
+    if multiple > 1 and calc is None and "fast" not in command:
+        raise ValueError(
+            "`--multiple` with --calculator: give --fast module:factory, the calculator of cheap"
+            " forces"
+        )
+    chosen = {name: command[name] for name in CALCULATOR_OPTIONS if name in command}
+    atoms.calc = options.load_calculator(calc, command.get("calculator"), **chosen)
+
+    fast = None
+    if "fast" in command:
+        fast = options.load_calculator(None, command["fast"])
+    elif multiple > 1:
+        # direct forces of the same model, plain and without its uncertainties
+        for name in ("symmetrise", "uncertainty", "uncertainty_threshold"):
+            chosen.pop(name, None)
+        fast = options.load_calculator(
+            calc, None, non_conservative="forces", symmetrise="none", **chosen
+        )
+    return Plan(atoms, fast, settings, command)
+
+
+def _run(plan: Plan, output: Path, restart: bool) -> Result:
+    """Result of a run with a progress bar; a run that ends early is one line and an exit status."""
+    from .. import md
+    from ..uncertainty_policy import TooUncertain
+
+    settings = Settings(**plan.settings)
+    ns_per_step = 1e-6 * settings.timestep * settings.multiple
+    start: list[float] = []  # step and time in s of the first call, as a restart is at a later step
+
+    with screen.progress("md") as report:
+
+        def on_step(step: int, temperature: float) -> None:
+            now = time.perf_counter()
+            if not start:
+                start.extend((step, now))
+            days = max(now - start[1], 1e-9) / 86400
+            speed = ns_per_step * (step - start[0]) / days
+            report(f"{temperature:.0f} K, {speed:.3g} ns/day", step, settings.steps)
+
+        try:
+            result: Result = md.run(
+                plan.atoms,
+                output,
+                on_step=on_step,
+                restart=restart,
+                fast=plan.fast,
+                about={"command": plan.command},
+                **plan.settings,
+            )
+            return result
+        except (md.Exploded, TooUncertain) as error:
+            notes = traceback.format_exception_only(error)[1:]
+            message = ". ".join([str(error), *(note.strip() for note in notes)])
+            status = 1
+        except KeyboardInterrupt:
+            message = f"stopped; to continue: ase-pet md --restart --output {output}"
+            status = INTERRUPTED
+    print(f"ase-pet: {message}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _finish(result: Result, json: bool) -> None:
+    """Write md.json and the plot, and show the summary."""
+    content = {
+        "atoms": result.atoms,
+        "steps": result.steps,
+        "steps_now": result.steps_now,
+        "seconds": result.seconds,
+        "ns_per_day": result.ns_per_day,
+        "settings": result.settings.as_dict(),
+        "means": result.summary(),
+    }
+    try:
+        result.plot()
+    except ValueError as error:  # the run itself needs no matplotlib
+        print(f"ase-pet: {error}", file=sys.stderr)
+    screen.write_json(result.folder / "md.json", content)
+    content["files"] = sorted(path.name for path in result.folder.iterdir())
+    if json:
+        screen.print_json(content)
+        return
+    screen.console().print(_table(content))
+    if not content["means"]:
+        print(f"no means: thermo.csv has fewer than {MINIMUM_ROWS} rows (--thermo-interval)")
+    print(f"{result.folder}: {', '.join(content['files'])}")
+
+
+def _table(content: dict[str, Any]) -> Any:
+    """Table of the summary of a run."""
+    from rich.table import Table
+
+    settings = content["settings"]
+    means = content["means"]
+    table = Table(show_header=False)
+    size = f"{content['atoms']} atoms, {content['steps']} steps, {settings['time']:g} ps"
+    table.add_row("run", f"{settings['ensemble']}, {size}", "")
+    for name, unit in (("temperature", "K"), ("pressure", "GPa"), ("volume", "A3")):
+        error = means.get(f"error_{name}_{unit}", 0)
+        if error > 0:  # a volume that does not change needs no row
+            mean = means[f"mean_{name}_{unit}"]
+            table.add_row(f"mean {name}", f"{mean:.5g} ± {error:.2g}", unit)
+    if "error_drift" in means:
+        drift = f"{means['drift_meV_per_atom_per_ps']:.2g} ± {means['error_drift']:.2g}"
+        table.add_row("drift of the conserved energy", drift, "meV/atom/ps")
+        table.add_row("RMS about the drift", f"{means['rms_meV_per_atom']:.2g}", "meV/atom")
+    if content["ns_per_day"] is not None:
+        table.add_row("speed", f"{content['ns_per_day']:.3g}", "ns/day")
+    return table

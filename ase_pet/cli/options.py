@@ -1,0 +1,220 @@
+"""Arguments and options that several commands share, and what they stand for.
+
+Packages that take long to import are imported in the functions that need them, so that the help of
+a command is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Calc = Annotated[str | None, typer.Argument(show_default=False)]
+Structure = Annotated[str | None, typer.Argument(show_default=False)]
+Output = Annotated[Path, typer.Option(show_default=False)]
+Json = Annotated[bool, typer.Option("--json")]
+
+
+def calc_and_structure(
+    calc: str | None, structure: str | None, calculator: str | None
+) -> tuple[str | None, str]:
+    """CALC (or None) and STRUCTURE: with --calculator, the first argument is the structure.
+
+    Parameters
+    ----------
+    calc:
+        First argument.
+    structure:
+        Second argument.
+    calculator:
+        Value of --calculator.
+
+    Raises
+    ------
+    ValueError
+        Structure or calculator are missing, or there are two calculators.
+    """
+    if calculator is not None and structure is None:
+        structure = calc
+        calc = None
+    if structure is None or (calc is None) == (calculator is None):
+        raise ValueError("give CALC STRUCTURE, or --calculator module:factory STRUCTURE")
+    return calc, structure
+
+
+def integers(name: str, text: str, sizes: Collection[int]) -> list[int]:
+    """List of the integers in the text of an option, such as "2,2,2".
+
+    Parameters
+    ----------
+    name:
+        Name of the option without its dashes.
+    text:
+        Value of the option.
+    sizes:
+        Valid lengths of the list.
+
+    Raises
+    ------
+    ValueError
+        The text holds something else.
+    """
+    try:
+        numbers = [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in sizes:
+        raise ValueError(
+            f"`--{name}` is {text!r}: expected {' or '.join(map(str, sizes))} whole numbers, such"
+            " as 2,2,2"
+        )
+    return numbers
+
+
+def check_positive(**numbers: float) -> None:
+    """Raise ValueError for the first option that is not above 0; numbers: {name: value}."""
+    for name, value in numbers.items():
+        if not value > 0:
+            option = name.replace("_", "-")
+            raise ValueError(f"`--{option}` is {value!r}: expected a number above 0")
+
+
+def read_structures(path: str, index: int | str) -> Any:
+    """List of ase.Atoms in a file, or one ase.Atoms where index is a number.
+
+    Parameters
+    ----------
+    path:
+        Path of the file.
+    index:
+        ":" for all structures, -1 for the last one.
+
+    Raises
+    ------
+    ValueError
+        ASE cannot read the file.
+    OSError
+        There is no such file, or it may not be read.
+    """
+    from ..train.files import structures
+
+    try:
+        return structures(path, index)
+    except Exception as error:  # readers of some hundred formats, each with errors of its own
+        # an OSError of the system says all: no such file, no permission
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise ValueError(
+            f"`{path}` cannot be read as structures: {type(error).__name__}: {error}"
+        ) from None
+
+
+def load_calculator(calc: str | None, calculator: str | None, **options: Any) -> Any:
+    """ASE calculator: PETCalculator of CALC, or what `module:factory` returns.
+
+    Parameters
+    ----------
+    calc:
+        Name, folder or checkpoint; None with `calculator`.
+    calculator:
+        `module:factory`, or None.
+    options:
+        Arguments of PETCalculator; those that are None are left out.
+
+    Raises
+    ------
+    ValueError
+        An option is bad or not for this calculator, or there is no such factory.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if calculator is not None:
+        # a factory takes no arguments
+        if given:
+            option = next(iter(given)).replace("_", "-")
+            raise ValueError(
+                f"`--{option}` is for calculators of this package: expected CALC, not --calculator"
+            )
+        return _made(calculator)
+
+    if "orientations" in given:
+        given["orientations"] = axes(given["orientations"])
+    from ..calculator import PETCalculator
+
+    return PETCalculator(calc, **given)
+
+
+def axes(text: str) -> int | str:
+    """Value of --orientations: a number of axes, or the name of a grid.
+
+    Parameters
+    ----------
+    text:
+        Text on the command line.
+    """
+    return int(text) if text.isdecimal() else text
+
+
+def structure_with_calculator(
+    calc: str | None, structure: str | None, calculator: str | None, **options: Any
+) -> Atoms:
+    """Last structure of a file, with its calculator.
+
+    Parameters
+    ----------
+    calc:
+        First argument of the command.
+    structure:
+        Second argument of the command.
+    calculator:
+        Value of --calculator.
+    options:
+        Arguments of PETCalculator; those that are None are left out.
+    """
+    calc, path = calc_and_structure(calc, structure, calculator)
+    atoms: Atoms = read_structures(path, -1)
+    atoms.calc = load_calculator(calc, calculator, **options)
+    return atoms
+
+
+def structure_for_derivatives(
+    calc: str | None,
+    structure: str | None,
+    calculator: str | None,
+    symmetrise: str | None,
+    dtype: str,
+) -> Atoms:
+    """Last structure of a file, with its calculator in the precision that derivatives need.
+
+    Parameters
+    ----------
+    calc:
+        First argument of the command.
+    structure:
+        Second argument of the command.
+    calculator:
+        Value of --calculator, whose precision is its own.
+    symmetrise:
+        Symmetriser, or None.
+    dtype:
+        Precision of CALC.
+    """
+    own = dtype if calculator is None else None
+    return structure_with_calculator(calc, structure, calculator, symmetrise=symmetrise, dtype=own)
+
+
+def _made(calculator: str) -> Any:
+    """Calculator that `module:factory` returns."""
+    module, _, factory = calculator.partition(":")
+    try:
+        return getattr(importlib.import_module(module), factory)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"`--calculator` {calculator!r}: {error}; expected module:factory"
+        ) from None

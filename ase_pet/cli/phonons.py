@@ -1,0 +1,159 @@
+"""`ase-pet phonons`: lattice vibrations of a crystal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from . import options, screen
+
+RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
+
+
+def command(
+    calc: options.Calc = None,
+    structure: options.Structure = None,
+    *,
+    calculator: str | None = None,
+    supercell: str = "2,2,2",
+    output: options.Output,
+    method: str = "displacements",
+    displacement: float = 0.01,
+    projection: str = "symfc",
+    mesh: str = "20,20,20",
+    relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
+    symmetry: Annotated[bool, typer.Option("--symmetry/--no-symmetry")] = True,
+    fmax: float = 1e-4,
+    temperature_max: float = 1000.0,
+    symmetrise: str | None = None,
+    dtype: str = "float64",
+    json: options.Json = False,
+) -> None:
+    """Phonons of a crystal: imaginary modes, bands, density of states, heat capacity.
+
+    The cell is relaxed, displaced supercells are evaluated in batches, and the force constants are
+    projected onto the laws that they obey; how far they were from these is reported. phonopy reads
+    the folder: phonopy-load phonopy_params.yaml. Needs the extra `phonons`: pip install
+    '.[phonons]' in a clone of ase_pet.
+
+    Parameters
+    ----------
+    calc:
+        Name, calculator folder or checkpoint.
+    structure:
+        File of the structure, its last one if it holds several.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    supercell:
+        Repeats of the unit cell in STRUCTURE, or nine integers of a matrix.
+    output:
+        Folder of phonopy_params.yaml, bands, DOS, phonons.json, phonons.png.
+    method:
+        displacements, or hessian: exact second derivatives.
+    displacement:
+        Length of the displacements in A.
+    projection:
+        Projection of the force constants: symfc (sum rule, exchange of indices, space group),
+        traditional (without the space group), none.
+    mesh:
+        q-points of density of states and thermal properties.
+    relaxed:
+        Relax atoms and cell first.
+    symmetry:
+        Use the space group.
+    fmax:
+        Largest force after the relaxation in eV/A.
+    temperature_max:
+        Highest temperature of thermal properties in K.
+    symmetrise:
+        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
+        quadrature:L; default: that of the calculator.
+    dtype:
+        Precision of CALC; float32 is too coarse for derivatives by differences.
+    json:
+        Print JSON for programs.
+    """
+    from .. import phonons
+    from ..choices import one_of
+    from ..phonons.force_constants import PROJECTIONS
+    from ..phonons.run import METHODS
+
+    repeats = supercell_matrix(supercell)
+    # cheap arguments are checked before a model is loaded or downloaded
+    points = options.integers("mesh", mesh, (3,))
+    one_of("method", method, METHODS)
+    one_of("projection", projection, PROJECTIONS)
+    options.check_positive(displacement=displacement, fmax=fmax, temperature_max=temperature_max)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, symmetrise, dtype)
+    with screen.progress() as report:
+        result = phonons.run(
+            atoms,
+            repeats,
+            method=method,
+            displacement=displacement,
+            projection=projection,
+            symmetry=symmetry,
+            relaxed=relaxed,
+            fmax=fmax,
+            mesh=points,
+            temperature_max=temperature_max,
+            on_progress=report,
+        )
+        report("files", 0, None)
+        phonons.write(result, output)
+    content = result.as_dict()
+    if json:
+        screen.print_json(content)
+    else:
+        _show(content, output)
+
+
+def supercell_matrix(text: str) -> list[Any]:
+    """Repeats along the cell vectors (3,), or the rows of a matrix (3, 3).
+
+    Parameters
+    ----------
+    text:
+        Value of --supercell: three or nine integers.
+    """
+    numbers = options.integers("supercell", text, (3, 9))
+    if len(numbers) == 3:
+        return numbers
+    return [numbers[0:3], numbers[3:6], numbers[6:9]]
+
+
+def _show(content: dict[str, Any], output: Path) -> None:
+    """Print imaginary modes first, then frequencies and residuals of the force constants."""
+    modes = content["imaginary"]
+    if modes["modes"]:
+        print(
+            f"IMAGINARY MODES: {modes['modes']} sampled, {modes['fraction_of_mesh']:.2%} of the"
+            " mesh; the structure is not at a minimum, and thermal properties leave these"
+            " modes out"
+        )
+        for mode in modes["lowest"]:
+            print(
+                f"  {mode['frequency']:8.3f} THz at q = {mode['q']}, mode {mode['mode']}"
+                f" ({mode['where']})"
+            )
+    else:
+        print("no imaginary modes")
+    print(
+        f"frequencies {content['lowest_frequency']:.3f} to {content['highest_frequency']:.3f} THz;"
+        f" largest group velocity {content['largest_group_velocity']:.2f} km/s"
+    )
+
+    # how far the force constants were from the laws that they obey
+    residuals = content["residuals"]
+    table = Table("residual", "before the projection", "after it", "unit")
+    for name, unit in RESIDUALS.items():
+        numbers = [f"{residuals[when][name]:.2g}" for when in ("before", "after")]
+        table.add_row(name.replace("_", " "), *numbers, unit)
+    screen.console().print(table)
+    print(
+        f"{content['supercell_atoms']} atoms, {content['method']}, {content['seconds']:.1f} s;"
+        f" files in {output}"
+    )

@@ -1,0 +1,105 @@
+"""`ase-pet train`: a recipe and data in, a calculator folder out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, screen
+
+if TYPE_CHECKING:
+    from ..train.loop import Trainer
+
+
+def _print_template(value: bool) -> None:
+    """Print a recipe and exit, where --template is given."""
+    if value:
+        from ..train.template import template
+
+        print(template(), end="")
+        raise typer.Exit
+
+
+# eager: without it, RECIPE and --output are required
+Template = Annotated[bool, typer.Option("--template", is_eager=True, callback=_print_template)]
+
+
+def command(
+    recipe: str,
+    *,
+    output: options.Output,
+    resume: Annotated[bool, typer.Option("--resume")] = False,
+    device: str | None = None,
+    template: Template = False,
+    json: options.Json = False,
+) -> None:
+    """Train the calculator that a recipe describes.
+
+    A recipe is a TOML file; --template prints one with all keys and their meanings. Needs the extra
+    `train`: pip install '.[train]' in a clone of ase_pet.
+
+    Parameters
+    ----------
+    recipe:
+        Path of the recipe.
+    output:
+        Calculator folder to write.
+    resume:
+        Continue a run that was stopped.
+    device:
+        auto, cpu, cuda, cuda:1, ...; default: that of the recipe.
+    template:
+        Print a recipe to start from, with all keys, and exit.
+    json:
+        Print the errors as JSON.
+
+    Examples
+    --------
+    Example: ase-pet train --template > recipe.toml, edit it, then
+    ase-pet train recipe.toml --output runs/first
+    """
+    from .. import train as training
+    from ..train.report import errors_table
+
+    epochs = training.read(recipe).optimiser.epochs
+    with screen.progress("reading data") as report:
+
+        def on_start(trainer: Trainer) -> None:
+            report("training", trainer.epoch, epochs)
+            # weights of the loss are chosen by these
+            print(_label_units(trainer), file=sys.stderr)
+
+        def on_record(record: dict[str, Any]) -> None:
+            report(_validation(record["val"]), record["epoch"], epochs)
+
+        metrics = training.train(
+            recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
+        )
+    if json:
+        screen.print_json(metrics)
+        return
+    print(errors_table(metrics))
+    print(f"wrote {output}")
+
+
+def _label_units(trainer: Trainer) -> str:
+    """Line on the units of the weights in the loss."""
+    rms = trainer.label_rms
+    return (
+        f"{len(trainer.splits['train'])} structures to train on; RMS of the labels, the units of"
+        f" the loss: energy {rms['energy']:.3g} eV/atom, forces {rms['forces']:.3g} eV/A, virial"
+        f" {rms['stress']:.3g} eV/atom"
+    )
+
+
+def _validation(errors: dict[str, dict[str, float]]) -> str:
+    """Line of the RMSE of a validation, {kind: {"rmse"}} in eV, A and e."""
+    from ..train.report import UNITS
+
+    parts = []
+    for name, (unit, factor) in UNITS.items():
+        if name in errors:
+            parts.append(f"{name} {factor * errors[name]['rmse']:.3g} {unit}")
+    return "val " + ", ".join(parts)

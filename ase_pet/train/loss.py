@@ -1,0 +1,60 @@
+"""The loss of a batch."""
+
+from __future__ import annotations
+
+import torch
+
+from ..evaluation import Evaluation
+from .data import Batch
+from .recipe import Loss
+
+
+def weighted_loss(
+    results: Evaluation, batch: Batch, label_rms: dict[str, float], weights: Loss
+) -> torch.Tensor:
+    """Scalar loss: sum over kinds of labels of w H(error / RMS of the labels) / delta.
+
+    H is the Huber loss, the mean of x^2 / 2 up to delta and of delta (|x| - delta / 2) beyond.
+    Labels that are NaN do not count.
+
+    The median error of the energy per atom over the batch is subtracted: it is a composition
+    energy, which is fitted at each validation. Otherwise this one stiff direction (each bias counts
+    once per neighbour) hides the forces from the optimiser. It is not the mean, to which a few
+    pairs of very close nuclei would contribute more than all other structures.
+
+    Parameters
+    ----------
+    results:
+        Evaluation of the model on the graph of the batch.
+    batch:
+        Batch with the labels.
+    label_rms:
+        Units of the errors: root mean squares of the labels by kind, see `data.label_rms`.
+    weights:
+        Weights w by kind, and delta, `huber`.
+    """
+    forces = results.forces  # first: the same run of the model gives the energies
+    per_atom = (results.interaction - batch.energy) / batch.n_atoms
+    if len(per_atom) > 1:
+        per_atom = per_atom - per_atom.median()
+    errors = [
+        ("forces", weights.forces, forces - batch.forces),
+        ("energy", weights.energy, per_atom),
+        (
+            "stress",
+            weights.stress,
+            (results.virial - batch.virial) / batch.n_atoms[:, None, None],
+        ),
+    ]
+    if weights.dipole > 0 and batch.dipole.isfinite().any():
+        errors.append(("dipole", weights.dipole, results.heads.total("dipole") - batch.dipole))
+
+    total: torch.Tensor = forces.new_zeros(())
+    for name, weight, error in errors:
+        known = torch.isfinite(error.detach())
+        if weight and known.any():
+            scaled = error[known] / label_rms[name]
+            zero = torch.zeros_like(scaled)
+            huber = torch.nn.functional.huber_loss(scaled, zero, delta=weights.huber)
+            total = total + weight * huber / weights.huber
+    return total

@@ -1,0 +1,93 @@
+"""Optimisers of a model, and the schedule of their learning rate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from .recipe import Optimiser
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError where torch lacks an optimiser.
+
+    Parameters
+    ----------
+    method:
+        "muon" or "adam".
+    """
+    if method == "muon" and "Muon" not in vars(torch.optim):
+        raise ValueError("`method` 'muon' needs torch 2.9 or later: update torch or choose 'adam'")
+
+
+def optimisers(model: torch.nn.Module, options: Optimiser) -> list[torch.optim.Optimizer]:
+    """Optimisers of all parameters of a model: AdamW, and Muon for hidden matrices.
+
+    Weight decay acts on matrices, not on vectors (biases, norms). Muon (K. Jordan, 2024) takes the
+    matrices between two hidden layers; tables of species, maps from geometry and the last layers
+    have no two hidden sides.
+
+    Parameters
+    ----------
+    model:
+        Model.
+    options:
+        The table [optimiser] of the recipe.
+
+    Raises
+    ------
+    ValueError
+        This torch has no Muon.
+    """
+    check_method(options.method)
+    hidden = []
+    matrices = []
+    vectors = []
+    for name, parameter in model.named_parameters():
+        outer = "embedder" in name or "last_layers" in name
+        if options.method == "muon" and parameter.ndim == 2 and not outer:
+            hidden.append(parameter)
+        elif parameter.ndim >= 2:
+            matrices.append(parameter)
+        else:
+            vectors.append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": options.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    chosen: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)
+    ]
+    if hidden:
+        # match_rms_adamw: steps as long as those of Adam, so that one learning rate suits both
+        muon = torch.optim.Muon(
+            hidden,
+            lr=options.learning_rate,
+            momentum=0.95,
+            adjust_lr_fn="match_rms_adamw",
+            weight_decay=options.weight_decay,
+        )
+        chosen.append(muon)
+    return chosen
+
+
+def rate_factor(step: int, steps_per_epoch: int, options: Optimiser) -> float:
+    """Factor on the learning rate at a step: a linear rise, then half a cosine down.
+
+    Parameters
+    ----------
+    step:
+        Number of steps done.
+    steps_per_epoch:
+        Steps in an epoch.
+    options:
+        The table [optimiser] of the recipe.
+    """
+    warmup = options.warmup_epochs * steps_per_epoch
+    total = options.epochs * steps_per_epoch
+    if step < warmup:
+        return (step + 1) / warmup  # the first step is not of length 0
+    done = (step - warmup) / max(1, total - warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return options.final_rate + (1 - options.final_rate) * cosine

@@ -1,0 +1,261 @@
+"""The schema of recipes: their keys, with types, bounds, defaults, meanings and units.
+
+It validates recipes (`recipe.read`); `template` prints it as a commented recipe and as the table of
+keys in docs/training.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import annotated_types
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+# Strict: a text such as "10" is no number, and True is no whole number.
+CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
+Files = tuple[str, ...]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Data:
+    """Files of structures; paths are relative to the recipe."""
+
+    files: Annotated[
+        Files,
+        Field(
+            description="structures that carry their split; a file that is listed twice counts"
+            " twice in training",
+            examples=[["training.extxyz"]],
+        ),
+    ] = ()
+    train: Annotated[
+        Files, Field(description="files of training structures", examples=[["train.extxyz"]])
+    ] = ()
+    val: Annotated[
+        Files, Field(description="files of validation structures", examples=[["val.extxyz"]])
+    ] = ()
+    test: Annotated[
+        Files, Field(description="files of test structures", examples=[["test.extxyz"]])
+    ] = ()
+    split_key: Annotated[
+        str,
+        Field(
+            description="key of `atoms.info` that holds the split of a structure in `files`:"
+            " train, val or test"
+        ),
+    ] = "split"
+    limit: Annotated[
+        int | None,
+        Field(
+            gt=0,
+            description="use only so many training structures, drawn with the seed: for learning"
+            " curves",
+            examples=[1000],
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Loss:
+    """Weights of the errors, each in units of the RMS of its labels over the training set.
+
+    An energy is one label for each structure and varies with all of its atoms: with a weight of 1 a
+    new model learns to predict no forces at all for thousands of steps; with 0.01 its energies
+    become better as well.
+    """
+
+    energy: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="weight of the energy per atom; with 1 a new model stays at zero forces"
+            " for thousands of steps",
+        ),
+    ] = 0.01
+    forces: Annotated[float, Field(ge=0, description="weight of the force components")] = 1.0
+    stress: Annotated[float, Field(ge=0, description="weight of the virial per atom")] = 0.1
+    dipole: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="weight of the components of the dipole, for models with a head `dipole`",
+        ),
+    ] = 0.0
+    huber: Annotated[
+        float, Field(gt=0, description="errors beyond so many RMS of the labels count linearly")
+    ] = 0.1
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Optimiser:
+    """Linear warm-up, then half a cosine down to final_rate times the peak."""
+
+    method: Annotated[
+        Literal["muon", "adam"],
+        Field(
+            description="`muon`: orthogonalised updates for the matrices inside the network (torch"
+            " 2.9 or later), Adam for the rest; `adam`: Adam with decoupled weight decay for all"
+        ),
+    ] = "muon"
+    epochs: Annotated[int, Field(gt=0, description="passes over the training structures")] = 100
+    batch_size: Annotated[int, Field(gt=0, description="structures in a batch")] = 8
+    learning_rate: Annotated[
+        float,
+        Field(gt=0, description="learning rate at its peak; 0.01 suits `muon`, 0.001 `adam`"),
+    ] = 1e-2
+    warmup_epochs: Annotated[
+        float,
+        Field(ge=0, description="epochs of a linear rise to the peak, then half a cosine down"),
+    ] = 2
+    final_rate: Annotated[
+        float, Field(ge=0, description="learning rate at the end, as a fraction of the peak")
+    ] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, description="weight decay of matrices")] = 1e-3
+    gradient_clip: Annotated[
+        float, Field(gt=0, description="largest norm of a step's gradient")
+    ] = 1.0
+    ema: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="decay of the averaged weights; the average is what is validated and kept",
+        ),
+    ] = 0.999
+    validate_every: Annotated[int, Field(gt=0, description="epochs between validations")] = 1
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Recipe:
+    """All settings of a training."""
+
+    name: Annotated[str, Field(description="name of the calculator", examples=["silicon"])]
+    model: Annotated[
+        str, Field(description="architecture, a file of ase_pet/models/", examples=["pet"])
+    ]
+    settings: Annotated[
+        dict[str, Any],
+        Field(
+            description="settings of the model, such as `species`; what is not given keeps its"
+            " default",
+            examples=[{"species": ["Si"]}],
+        ),
+    ]
+    data: Annotated[
+        Data, Field(description="files of structures; paths are relative to the recipe")
+    ]
+    loss: Annotated[
+        Loss,
+        Field(
+            description="weights of the errors, in units of the RMS of the labels over the training"
+            " set"
+        ),
+    ] = dataclasses.field(default_factory=Loss)
+    optimiser: Annotated[
+        Optimiser, Field(description="optimiser and schedule of the learning rate")
+    ] = dataclasses.field(default_factory=Optimiser)
+    card: Annotated[
+        dict[str, Any],
+        Field(
+            description="text for the README of the calculator: `system`, `level_of_theory`,"
+            " `limits`, `licence`",
+            examples=[
+                {
+                    "system": "Crystalline silicon.",
+                    "level_of_theory": "DFT, PBE",
+                    "limits": "not stated",
+                    "licence": "CC BY 4.0",
+                }
+            ],
+        ),
+    ] = dataclasses.field(default_factory=dict)
+    dtype: Annotated[
+        Literal["float32", "float64"],
+        Field(
+            description="precision of the training, and of the calculator unless its user says"
+            " otherwise"
+        ),
+    ] = "float32"
+    device: Annotated[
+        str, Field(description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:1`, ...")
+    ] = "auto"
+    seed: Annotated[
+        int, Field(description="seed of the initial weights, the order and the rotations")
+    ] = 0
+    symmetrise: Annotated[
+        str,
+        Field(
+            description="symmetriser of the calculator; the errors in its README are of the"
+            " symmetrised model"
+        ),
+    ] = "none"
+    augmentation: Annotated[
+        Literal["rotations", "frames"],
+        Field(
+            description="`rotations`: each structure is rotated at random; `frames`: each"
+            " environment is rotated into some of its frames, drawn by weight, for ECSE only"
+        ),
+    ] = "rotations"
+    draws: Annotated[
+        int,
+        Field(gt=0, description='frames of each atom in a step, with `augmentation = "frames"`'),
+    ] = 1
+    start: Annotated[
+        str | None,
+        Field(
+            description="calculator folder, or name, whose weights the training starts from; model,"
+            " species and sizes must be the same, settings without weights (`zbl`, cutoffs) may"
+            " differ",
+            examples=["silicon"],
+        ),
+    ] = None
+    # not a key of the file: `exclude` keeps it out of the schema that users see
+    folder: Annotated[Path, Field(exclude=True, description="folder of the recipe")] = Path(".")
+
+
+TABLES: dict[str, type] = {"data": Data, "loss": Loss, "optimiser": Optimiser}
+
+
+def keys(table: type) -> dict[str, FieldInfo]:
+    """{key: its pydantic field} of a table of a recipe.
+
+    Parameters
+    ----------
+    table:
+        Recipe, Data, Loss or Optimiser.
+    """
+    schema: dict[str, FieldInfo] = table.__pydantic_fields__  # type: ignore[attr-defined]
+    return {name: field for name, field in schema.items() if not field.exclude}
+
+
+def expected(field: FieldInfo) -> str:
+    """What a key accepts, in words, such as "expected a whole number above 0".
+
+    Parameters
+    ----------
+    field:
+        Field of the schema.
+    """
+    annotation = field.annotation
+    if isinstance(annotation, types.UnionType):  # `X | None`, of which TOML can say X only
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) is Literal:
+        return f"valid choices are {', '.join(typing.get_args(annotation))}"
+    kind = typing.get_origin(annotation) or annotation
+    names = {int: "a whole number", float: "a number", str: "a text", dict: "a table"}
+    words = names.get(typing.cast(type, kind), "a list of texts")
+    for bound in field.metadata:
+        match bound:
+            case annotated_types.Gt(gt):
+                words += f" above {gt}"
+            case annotated_types.Ge(ge):
+                words += f", {ge} or more"
+            case annotated_types.Le(le):
+                words += f", at most {le}"
+    return f"expected {words}"

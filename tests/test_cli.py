@@ -1,0 +1,128 @@
+"""The command line as a whole: help, what it imports, and texts that are printed as they are."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from ase.build import bulk
+from typer.testing import CliRunner
+
+from ase_pet import cli, md, published
+from ase_pet.cli import lazy, options
+from ase_pet.cli.eval import StatesProperties
+from ase_pet.extras import how_to_install
+
+SETTINGS = [field.name for field in dataclasses.fields(md.Settings)]
+SLOW = ("torch", "matplotlib", "ase", "numpy", "scipy", "phonopy", "pydantic")
+MODULES = "import json, sys; {}; print(json.dumps([name for name in sys.modules]))"
+
+
+def imported(code):
+    """Names of the modules that a new process has imported after some code."""
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES.format(code)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def shown(*arguments):
+    """What a command prints, words separated by single spaces, without the boxes around them."""
+    done = CliRunner().invoke(cli.app, [*arguments], catch_exceptions=False)
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", done.output).split())
+
+
+def test_help_imports_no_large_package():
+    code = (
+        "from ase_pet import cli\n"
+        "try:\n    cli.app(['--help'])\n"
+        "except SystemExit as done:\n    assert done.code == 0\n"
+    )
+    code = f"exec({code!r})"
+    assert imported(code).isdisjoint(SLOW)
+
+
+def test_the_package_imports_what_is_used():
+    assert imported("import ase_pet").isdisjoint(SLOW)
+    assert "pydantic" not in imported("from ase_pet import PETCalculator")
+
+
+@pytest.mark.parametrize("name", lazy.COMMANDS)
+def test_the_list_of_commands_quotes_their_help(name):
+    command = lazy.load(name)
+    assert command.help.split("\n\n")[0] == lazy.COMMANDS[name]
+    assert lazy.COMMANDS[name] in shown("--help")
+
+
+@pytest.mark.parametrize("name", lazy.COMMANDS)
+def test_every_option_is_explained(name):
+    unexplained = [
+        parameter.name
+        for parameter in lazy.load(name).params
+        if parameter.name not in SETTINGS and not parameter.help
+    ]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [("train", "train"), ("phonons", "phonons"), ("conductivity", "conductivity")],
+)
+def test_help_shows_brackets(name, extra):
+    assert how_to_install(extra) in shown(name, "--help")
+
+
+def test_errors_show_brackets():
+    assert "No such command 'a[train]b'" in shown("a[train]b")
+
+
+def test_tables_show_brackets(tmp_path):
+    """Names of files are no styles."""
+    path = tmp_path / "[red]x[train].xyz"
+    bulk("Cu").write(path, format="extxyz")
+    arguments = ("check", "--calculator", "ase.calculators.emt:EMT", "--structure", str(path))
+    assert "[red]x[train]" in shown(*arguments, "--only", "permutation")
+
+
+def test_the_template_of_a_recipe_is_printed():
+    assert CliRunner().invoke(cli.app, ["train", "--template"]).stdout.startswith("# Recipe")
+    assert "--template" in shown("train", "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "pet-mad-s", "--symmetrise", "esce"], "`symmetrise` is 'esce': valid choices"),
+        (["bench", "pet-mad-s", "--dtype", "half"], "`dtype` is 'half': valid choices"),
+        (["bench", "pet-mad-s", "--device", "tpu"], "`device` is 'tpu': valid choices"),
+        (["bench", "pet-mad-s", "--repeat", "2"], "`--repeat` is '2'"),
+        (["check", "pet-mad-s", "--only", "nothing"], "`nothing` is not one of the checks"),
+        (["check", "pet-mad-s", "--temperature", "0"], "`--temperature` is 0.0"),
+        (["eval", "pet-mad-s", "none.extxyz"], "No such file"),
+        (["relax", "pet-mad-s", "cu.xyz", "--output", "x", "--fmax", "0"], "`--fmax` is 0.0"),
+        (
+            ["phonons", "pet-mad-s", "cu.xyz", "--output", "x", "--method", "dfpt"],
+            "`method` is 'dfpt': valid choices are displacements, hessian",
+        ),
+        (["conductivity", "pet-mad-s", "cu.xyz", "--output", "x", "--mesh", "3"], "`--mesh` is"),
+        (
+            ["md", "pet-mad-s", "cu.xyz", "--output", "x", "--uncertainty", "fail"],
+            "`uncertainty` is 'fail': valid choices are 'off', 'warn', 'stop'",
+        ),
+    ],
+)
+def test_bad_options_are_refused_before_a_download(arguments, message, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("looked for a checkpoint")
+
+    monkeypatch.setattr(published, "find", refuse)
+    monkeypatch.chdir(tmp_path)
+    bulk("Cu").write("cu.xyz", format="extxyz")
+    assert message in str(CliRunner().invoke(cli.app, arguments).exception)
+
+
+def test_a_calculator_of_another_package_is_asked_what_it_computes():
+    assert isinstance(options.load_calculator(None, "ase.calculators.emt:EMT"), StatesProperties)
