@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .store import shipped
     from .uncertainty_policy import TooUncertain
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["InvalidStructure", "PETCalculator", "TooUncertain", "__version__", "shipped"]
 
 # Public names are imported when they are first used: `ase-pet --help` must not wait for torch.
