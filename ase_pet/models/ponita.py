@@ -30,7 +30,7 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -245,6 +245,7 @@ class Model(AtomisticModel):
     exact_geometry = True
     # Each pair once, its kernel used for both directions; False: the plain sum over directed edges.
     fast = True
+    axes: torch.Tensor  # (O, 3) float64
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)
@@ -267,10 +268,10 @@ class Model(AtomisticModel):
         if not self.node_embedder.weight.is_meta and not self.axes.isnan().any():
             self._calibrate()
 
-    def _apply(self, fn, recurse=True):  # noqa: ANN001, ANN202
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
         """As of any module, but axes stay float64: they are the symmetry of the grid."""
         axes = self.axes
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.axes = axes.to(self.axes.device)
         return self
 
@@ -424,7 +425,9 @@ class Model(AtomisticModel):
     ) -> torch.Tensor:
         """Convolution in space over some edges; their kernels are computed anew for derivatives."""
 
-        def convolve(x, invariants, window):  # noqa: ANN001, ANN202
+        def convolve(
+            x: torch.Tensor, invariants: torch.Tensor, window: torch.Tensor
+        ) -> torch.Tensor:
             basis = self.basis(invariants) * window[:, None, None]
             return convolution.in_space(x, basis, edges)
 
