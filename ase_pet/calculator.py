@@ -94,7 +94,7 @@ class PETCalculator(Calculator):
         uncertainty_threshold: float = THRESHOLD,
         orientations: str | int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.parameters.update(
             model=str(model) if not isinstance(model, nn.Module) else None,
             device=str(device),
@@ -159,9 +159,10 @@ class PETCalculator(Calculator):
         system_changes:
             What changed since the last call, as ASE names it.
         """
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         names = [*properties, "energy", "free_energy", "energies", *self._policy.properties]
         names = list(dict.fromkeys(names))
+        self._check_properties(names)
         if system_changes:
             self.results = {}
             self._evaluation = None
@@ -169,12 +170,10 @@ class PETCalculator(Calculator):
             # other atoms, or a reset: no trace may be left of what was computed before
             self._neighbours.forget()
         if self._evaluation is None:
-            structure = self._inputs.structure(self.atoms)
+            structure = self._inputs.structure(self.atoms)  # type: ignore[arg-type]
             pairs = self._inputs.pairs(structure, self._neighbours)
-            self._check_properties(names)
             batch = self._inputs.graph([structure], [pairs])
             self._evaluation = outputs.evaluation_of(self.model, batch, names, self._direct)
-        self._check_properties(names)
         self.results.update(self._outputs(self._evaluation, names)[0])
         self._policy.apply(self.results)
 
@@ -198,7 +197,9 @@ class PETCalculator(Calculator):
             The model does not have the property; those that it has are listed.
         """
         self._check_properties([name])
-        return super().get_property(name, atoms, allow_calculation)
+        return super().get_property(  # type: ignore[no-untyped-call]
+            name, atoms, allow_calculation
+        )
 
     def evaluate(
         self, list_of_atoms: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
@@ -313,12 +314,16 @@ class PETCalculator(Calculator):
         tol:
             Smallest change of positions and cell in A.
         """
-        changes = super().check_state(atoms, tol)
+        changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         if self.atoms is None or changes:
             return changes
-        old = self.atoms.info
-        new = atoms.info
-        return [key for key in ("charge", "spin") if not np.array_equal(old.get(key), new.get(key))]
+        old: dict[str, Any] = self.atoms.info
+        new: dict[str, Any] = atoms.info
+        # arrays in `info` have no truth value
+        for key in ("charge", "spin"):
+            if not np.array_equal(np.asarray(old.get(key)), np.asarray(new.get(key))):
+                changes.append(key)
+        return changes
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Arguments that make this calculator again; no `model` where it was made from a module.

@@ -61,7 +61,7 @@ class Output:
         if self.uncertainty and model.uncertainty is None:
             return False
         if self.ensemble:
-            return model.uncertainty is not None and len(model.uncertainty.ensemble) > 0
+            return model.uncertainty is not None and model.uncertainty.n_members > 0
         return True
 
 

@@ -44,6 +44,7 @@ class UncertaintyPolicy:
     policy: str
     threshold: float
     properties: tuple[str, ...]
+    _was_above: bool
 
     def __init__(self, policy: str, threshold: float) -> None:
         # nothing here needs a model: see `check_model`

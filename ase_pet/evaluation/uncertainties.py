@@ -115,6 +115,6 @@ class UncertaintyEvaluation:
     def _ensemble(self) -> LastLayer:
         """Uncertainty of the model. Raises Undefined where it has no ensemble."""
         last_layer = self._last_layer()
-        if not len(last_layer.ensemble):
+        if last_layer.n_members == 0:
             raise Undefined("this model has uncertainties but no ensemble")
         return last_layer

@@ -35,11 +35,20 @@ class LastLayer(nn.Module):
 
     """
 
+    factor: torch.Tensor
+    multiplier: torch.Tensor
+    ensemble: torch.Tensor
+
     def __init__(self, n_features: int, n_members: int) -> None:
         super().__init__()
         self.register_buffer("factor", torch.eye(n_features))  # (F, F)
         self.register_buffer("multiplier", torch.ones(1))
         self.register_buffer("ensemble", torch.zeros(n_members, n_features))
+
+    @property
+    def n_members(self) -> int:
+        """Number of members of the ensemble, 0 without one."""
+        return len(self.ensemble)
 
     def deviation(self, features: torch.Tensor) -> torch.Tensor:
         """Standard deviations (rows,) in eV, float64, for features (rows, F).
