@@ -23,6 +23,7 @@ import torch
 
 from . import cards, formats, plugins, published
 from .calculator_info import WEIGHTS, CalculatorInfo, by_number, content_of, read_content
+from .choices import one_of
 from .models.base import AtomisticModel
 
 CARD = "calculator.toml"
@@ -227,8 +228,7 @@ def write_section(model: str | Path, title: str, body: str) -> Path:
 def dtype_of(name: str) -> torch.dtype:
     """The torch dtype of `name`, "float32" or "float64"; ValueError lists them for other names."""
     known = {"float32": torch.float32, "float64": torch.float64}
-    if name not in known:
-        raise ValueError(f"`dtype` is {name!r}: valid choices are {', '.join(known)}")
+    one_of("dtype", name, known)
     return known[name]
 
 

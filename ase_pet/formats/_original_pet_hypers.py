@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..choices import one_of
 from ..extras import how_to_install
 
 LARGEST = 1 << 15  # bytes of the file
@@ -152,8 +153,8 @@ def read_hypers(path: Path) -> Hypers:
     groups = _groups(path)
     architecture = dict(groups["ARCHITECTURAL_HYPERS"])
     kind = _value("CALCULATION_TYPE", groups["UTILITY_FLAGS"], *OTHERS["CALCULATION_TYPE"])
-    if kind not in (None, "mlip", "general_target"):
-        raise ValueError(f"`CALCULATION_TYPE` is {kind!r}: valid choices are mlip, general_target")
+    if kind is not None:
+        one_of("CALCULATION_TYPE", kind, ("mlip", "general_target"))
     if kind == "general_target":
         target = groups["GENERAL_TARGET_SETTINGS"]
         for name, name_in_group in TARGET_NAMES.items():
