@@ -75,8 +75,7 @@ def load(name: str) -> Any:
     command.epilog = escape(_unwrapped(sections.pop("Examples", "")))
     meanings = _entries(sections.pop("Parameters", ""))
     for parameter in command.params:
-        if parameter.name in meanings:
-            parameter.help = escape(meanings[parameter.name])
+        parameter.help = escape(meanings.get(parameter.name, parameter.help or ""))
     return command
 
 
