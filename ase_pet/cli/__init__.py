@@ -17,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     help="Trained PET models as ASE calculators.",
 )
 for name, summary in COMMANDS.items():

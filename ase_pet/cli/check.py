@@ -106,8 +106,8 @@ def command(
     passed = not any(result.status == "fail" for result in results)
     if html is not None:
         html.write_text(checks.html(results, title), encoding="utf-8")
-    if card:
-        store.write_section(calc, *_section(str(calc), given, results))
+    if card and calc is not None:
+        store.write_section(calc, *_section(calc, given, results))
     if json:
         rows = [result.as_dict() for result in results]
         screen.print_json({"calculator": calc or calculator, "passed": passed, "results": rows})
@@ -124,10 +124,11 @@ def _check_arguments(
 
     if (calc is None) == (calculator is None):
         raise ValueError("give CALC, or --calculator module:factory")
-    if card and calculator is not None:
-        raise ValueError("`--card` is for calculator folders: expected CALC, not --calculator")
-    if card and not (store.find(calc) / store.CARD).is_file():
-        raise ValueError(f"`--card`: `{calc}` is no calculator folder and has no card")
+    if card:
+        if calc is None:
+            raise ValueError("`--card` is for calculator folders: expected CALC, not --calculator")
+        if not (store.find(calc) / store.CARD).is_file():
+            raise ValueError(f"`--card`: `{calc}` is no calculator folder and has no card")
     if html is not None:
         checks.html([])  # fails where matplotlib is missing
         html.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,8 @@ def load(name: str) -> Any:
         Key of COMMANDS.
     """
     function: Callable[..., None] = importlib.import_module(f"{__package__}.{name}").command
-    app = typer.Typer(add_completion=False)
+    # the mode is named, as versions of typer differ in their default
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(name)(function)
     command: Any = typer.main.get_command(app)
 
@@ -74,8 +75,7 @@ def load(name: str) -> Any:
     command.epilog = escape(_unwrapped(sections.pop("Examples", "")))
     meanings = _entries(sections.pop("Parameters", ""))
     for parameter in command.params:
-        if parameter.name in meanings:
-            parameter.help = escape(meanings[parameter.name])
+        parameter.help = escape(meanings.get(parameter.name, parameter.help or ""))
     return command
 
 

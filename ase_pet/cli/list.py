@@ -82,12 +82,12 @@ def _list_published(json: bool) -> None:
     except FileNotFoundError as error:  # offline: the cache alone is listed
         problem = str(error)
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in dict.fromkeys([*published.names(), *available, *cached]):
         in_cache = published.in_order(cached.get(name, ()))
         in_repository = None if problem else available.get(name, [])
         versions = published.in_order({*in_cache, *(in_repository or ())})
-        row = {
+        row: dict[str, Any] = {
             "name": name,
             "cached": in_cache,
             "repository": in_repository,

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,7 +136,7 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
     """Parameters of a command, one for each field of a dataclass of settings.
 
     Defaults and types are those of the fields, whose metadata hold "help", "unit", "panel" and
-    "choices", each optional.
+    "choices".
 
     Parameters
     ----------
@@ -145,17 +146,12 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
     types = typing.get_type_hints(settings)
     parameters = []
     for field in dataclasses.fields(settings):
-        about = field.metadata
-        text = about.get("help", "")
-        if about.get("choices"):
-            text += f": {', '.join(about['choices'])}"
         # a flag for True only: the default of a setting that is a bool is False
-        name = f"--{field.name.replace('_', '-')}"
-        flags = [name] if types[field.name] is bool else []
+        flag = f"--{field.name.replace('_', '-')}"
         option = typer.Option(
-            *flags,
-            help=text + (f" ({about['unit']})" if about.get("unit") else ""),
-            rich_help_panel=about.get("panel"),
+            *([flag] if types[field.name] is bool else []),
+            help=_meaning(field.metadata),
+            rich_help_panel=field.metadata["panel"],
         )
         parameter = inspect.Parameter(
             field.name,
@@ -180,6 +176,18 @@ def with_settings(function: Any, settings: type) -> inspect.Signature:
     signature = inspect.signature(function, eval_str=True)
     *named, _ = signature.parameters.values()
     return signature.replace(parameters=[*named, *settings_options(settings)])
+
+
+def _meaning(metadata: Mapping[str, Any]) -> str:
+    """Help of a setting, with its choices and its unit unless the text names them."""
+    text: str = metadata["help"]
+    choices = metadata["choices"] or ()
+    if not all(choice in text for choice in choices):
+        text += f": {', '.join(choices)}"
+    unit = metadata["unit"]
+    if unit is not None and unit not in text.split():
+        text += f" ({unit})"
+    return text
 
 
 command.__signature__ = with_settings(command, Settings)  # type: ignore[attr-defined]
@@ -275,7 +283,7 @@ def _run(plan: Plan, output: Path, restart: bool) -> Result:
                 **plan.settings,
             )
             return result
-        except (md.Exploded, TooUncertain) as error:
+        except (md.UnstableRun, TooUncertain) as error:
             notes = traceback.format_exception_only(error)[1:]
             message = ". ".join([str(error), *(note.strip() for note in notes)])
             status = 1
@@ -288,7 +296,7 @@ def _run(plan: Plan, output: Path, restart: bool) -> Result:
 
 def _finish(result: Result, json: bool) -> None:
     """Write md.json and the plot, and show the summary."""
-    content = {
+    content: dict[str, Any] = {
         "atoms": result.atoms,
         "steps": result.steps,
         "steps_now": result.steps_now,

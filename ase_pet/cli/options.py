@@ -142,6 +142,8 @@ def load_calculator(calc: str | None, calculator: str | None, **options: Any) ->
                 f"`--{option}` is for calculators of this package: expected CALC, not --calculator"
             )
         return _made(calculator)
+    if calc is None:
+        raise ValueError("give CALC, or --calculator module:factory")
 
     if "orientations" in given:
         given["orientations"] = axes(given["orientations"])

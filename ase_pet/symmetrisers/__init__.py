@@ -17,6 +17,8 @@ from .. import plugins
 from ..models.base import AtomisticModel
 from .ecse.sampled import DRAWN
 
+__all__ = ["DRAWN", "check", "sampled", "symmetrise"]
+
 
 def check(name: str) -> None:
     """Validate the name of a symmetriser and its argument, without a model.

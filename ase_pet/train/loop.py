@@ -139,12 +139,12 @@ class Trainer:
         samples = self.splits["train"]
         size = self.recipe.optimiser.batch_size
         generator = torch.Generator().manual_seed(1_000_003 * self.recipe.seed + self.epoch)
-        order = torch.randperm(len(samples), generator=generator)
-        batches = order.split(size)
+        order = torch.randperm(len(samples), generator=generator).tolist()
+        starts = range(0, len(order), size)
         rotating = generator if self.recipe.augmentation == "rotations" else None
         total = 0.0
-        for indices in batches:
-            chosen = [samples[index] for index in indices.tolist()]
+        for start in starts:
+            chosen = [samples[index] for index in order[start : start + size]]
             # one generator draws order, rotations and frames: the order of the draws matters
             batch = collate(chosen, self.dtype, self.device, rotating)
             total += self._update(batch, generator)

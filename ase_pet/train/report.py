@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 from ase.data import chemical_symbols
 
-from .. import store
+from ..calculator_info import CalculatorInfo
 from ..extras import how_to_install
 from ..models.base import AtomisticModel
 from .recipe import Recipe
@@ -167,7 +167,7 @@ def errors_table(metrics: dict[str, Any]) -> str:
 
 
 def readme(
-    recipe: Recipe, model: AtomisticModel, config: store.Card, metrics: dict[str, Any]
+    recipe: Recipe, model: AtomisticModel, config: CalculatorInfo, metrics: dict[str, Any]
 ) -> str:
     """README of a calculator in Markdown: what it is, its errors and its limits.
 

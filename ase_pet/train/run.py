@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .. import arguments, plugins, store, symmetrisers
+from ..calculator_info import CalculatorInfo
 from ..evaluation import Evaluation
 from ..graph import Graph
 from ..models.base import AtomisticModel
@@ -129,7 +130,7 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
     if recipe.loss.dipole > 0:
         model.scales["dipole"] = label_rms["dipole"]
     if recipe.start:
-        _copy_weights(recipe, model)
+        _copy_weights(recipe, recipe.start, model)
     return Trainer(
         recipe,
         model,
@@ -164,7 +165,7 @@ def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> di
         metrics[split] = {"structures": len(trainer.splits[split]), **errors(values)}
 
     model.compositions = {model.energy_head: _total_composition(trainer)}
-    config = store.Card(
+    config = CalculatorInfo(
         name=recipe.name,
         symmetrise=recipe.symmetrise,
         dtype=recipe.dtype,
@@ -217,18 +218,18 @@ def _without_repulsion(model: Any, samples: list[data.Sample]) -> list[data.Samp
     return targets
 
 
-def _copy_weights(recipe: Recipe, model: Any) -> None:
-    """Copy weights and scales of the calculator that the recipe starts from into the model.
+def _copy_weights(recipe: Recipe, start: str, model: Any) -> None:
+    """Copy weights and scales of the calculator `start` into the model.
 
     Settings without weights, such as `zbl` and the cutoff, may differ: the training adapts the
     weights to them.
     """
-    folder = recipe.folder / str(recipe.start)
-    other, _ = store.load(folder if folder.exists() else recipe.start)
+    folder = recipe.folder / start
+    other, _ = store.load(folder if folder.exists() else start)
     same = type(other) is type(model) and other.species == model.species
     if not same or _shapes(other) != _shapes(model):
         raise ValueError(
-            f"recipe `{recipe.name}`: `start` {recipe.start!r} has another model, other species or"
+            f"recipe `{recipe.name}`: `start` {start!r} has another model, other species or"
             " other sizes"
         )
     # scales set the unit in which the weights of the last layers predict
