@@ -1,7 +1,4 @@
-"""A small local model that is far from invariant, structures and paths with and without frames.
-
-How to evaluate them.
-"""
+"""A small local model that is far from invariant, and structures and paths to evaluate it on."""
 
 import numpy as np
 import torch
@@ -13,17 +10,12 @@ from ase_pet import graph
 from ase_pet.evaluation import Evaluation
 
 SPECIES = (1, 6, 7, 8, 14)
-SCALES = {
-    1: 0.009,
-    6: 0.011,
-    7: 0.01,
-    8: 0.012,
-    14: 0.01,
-}  # of energies, so that they are about 1 eV per atom
+# factors on energies, so that they are about 1 eV per atom
+SCALES = {1: 0.009, 6: 0.011, 7: 0.01, 8: 0.012, 14: 0.01}
 
 
 def local_pet(dtype=torch.float64, **changes):
-    """PET with one message-passing layer; its energies change by 0.1 eV when a molecule turns."""
+    """PET with one message-passing layer; rotations of a molecule change energies by 0.1 eV."""
     model = toys.tiny_pet(
         "local", dtype, **{"cutoff_function": "bump", "species": SPECIES, **changes}
     )
@@ -100,11 +92,12 @@ def turned(atoms, turn):
 
 
 def line(atoms, moving, start, stop):
-    """t in [0, 1] -> structure with one atom on the line from start to stop.
+    """Function of t in [0, 1], and the vector from start to stop.
 
-    And the vector from start to stop.
+    The function returns the structure with one atom at start + t (stop - start).
     """
-    start, stop = np.array(start, dtype=float), np.array(stop, dtype=float)
+    start = np.array(start, dtype=float)
+    stop = np.array(stop, dtype=float)
 
     def at(t):
         moved = atoms.copy()
@@ -115,7 +108,7 @@ def line(atoms, moving, start, stop):
 
 
 def around(atoms, moving, width):
-    """Line of an atom through its place."""
+    """Line of an atom through its position, by width to both sides."""
     middle = atoms.positions[moving]
     return line(atoms, moving, middle - width, middle + width)
 
@@ -153,10 +146,9 @@ def mover(at):
 
 
 def work_is_missing(model, path, pieces):
-    """Whether on pieces (n, 2) of a path the change of the energy is not the work of the force to
-    1e-10 eV.
+    """Whether the change of the energy on each piece is not the work of the force, (n,) bool.
 
-    Work by 6 Gauss-Legendre points in each piece.
+    To 1e-10 eV, on pieces (n, 2) of a path, with 6 Gauss-Legendre points in each.
     """
     at, way = path
     nodes, weights = np.polynomial.legendre.leggauss(6)
@@ -172,11 +164,10 @@ def work_is_missing(model, path, pieces):
 
 
 def pieces_that_fail(test, model, path, most=1000, shortest=1e-6):
-    """How many pieces of a path fail the test, however short they are: a jump would be in one of
-    them.
+    """Number of pieces of a path that fail a test, however short: a jump would be in one of them.
 
-    Those that fail for want of points are quartered, until none is left, or too many, or they are
-    too short.
+    Pieces that fail for too few points are divided by four, until none is left, or there are too
+    many, or they are too short.
     """
     ends = np.linspace(0, 1, 17)
     pieces = np.stack([ends[:-1], ends[1:]], 1)

@@ -1,5 +1,4 @@
-"""The original PET against values of its own program, against a plain form of its equations, and in
-general.
+"""The original PET against values of its own program, plain equations and laws of physics.
 
 Values: github.com/spozdn/pet (MIT) at commit ff66e8f, and at 8a4525a (June 2023) for
 `original_pet_2023`.
@@ -123,10 +122,7 @@ def test_oracle_in_float32(name, shared):
 
 
 def test_values_of_2023():
-    """A flat file of settings, no prefix, bond energies without cutoff function.
-
-    Means by number of neighbours.
-    """
+    """A flat file of settings, no prefix, bond energies without cutoff function, plain means."""
     calculator = PETCalculator(DATA / "original_pet_2023", dtype="float64")
     oracle = Oracle(DATA / "original_pet_2023" / "reference.npz")
     assert not calculator.model.settings.weigh_bonds
@@ -202,10 +198,7 @@ def plain_species(layer, neighbour_rows):
 
 
 def plain_transformer(layer, x, weight, settings):
-    """Tokens (t, d) of one atom after attention among them.
-
-    Keys weighted by their cutoff factors after the softmax.
-    """
+    """Tokens (t, d) of one atom after attention, with cutoff factors after the softmax."""
 
     def attention(block, x):
         shape = len(x), 3, settings.transformer_n_head, -1
@@ -353,10 +346,7 @@ def test_a_batch_gives_what_its_structures_give_alone(name):
 
 @every_setting
 def test_atoms_without_neighbours(name):
-    """Alone, beside an atom that is too far away, or in a molecule's company.
-
-    The energy is the same, forces vanish.
-    """
+    """Alone, beside an atom beyond the cutoff, or with a molecule: same energy, no forces."""
     calculator = PETCalculator(one_headed(name))
     lone, dimer, crowd = (
         Atoms("O"),

@@ -569,9 +569,7 @@ def swap(parameter):
     ids=str,
 )
 def test_derived_tensors_follow_the_weights(name, dtype, change):
-    """After every change of one weight the frozen model gives what an unfrozen one with the same
-    weights gives.
-    """
+    """After a change of one weight, frozen and unfrozen models with these weights are equal."""
     model, unfrozen = tiny_pet(name, dtype).requires_grad_(False), tiny_pet(name, dtype)
     batch = built(ethanol(), model=model, dtype=dtype)
     stale = []
@@ -684,9 +682,9 @@ def test_derivatives_of_ragged_attention():
 
 @pytest.mark.parametrize("centre", [[0, 1, 2, 0, 0], [2, 0, 2, 2, 0]])
 def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
-    """With as many edges at each atom, and not.
+    """Outputs and first and second derivatives of other tokens are as without them.
 
-    Outputs and first and second derivatives of the other tokens.
+    With as many edges at each atom, and with different numbers.
     """
     generator = torch.Generator().manual_seed(0)
     centre, factors = (
@@ -806,11 +804,7 @@ def test_cutoff_functions(function):
 
 
 def test_zbl_repels_and_ends_smoothly():
-    """Silicon atoms.
-
-    The energy at 0.12 A is that of the screened nuclei, and three derivatives vanish at the radii's
-    sum.
-    """
+    """Silicon: at 0.12 A the energy of screened nuclei, at the sum of the radii 0."""
     with_, without = (PETCalculator(tiny_pet(zbl=zbl)) for zbl in (True, False))
 
     def energy(distance):

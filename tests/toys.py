@@ -56,17 +56,14 @@ COMPOSITION = {1: -0.3, 6: 1.7, 8: -2.1, 14: 0.4}  # eV
 
 
 def tiny_pet(name="base", dtype=torch.float64, seed=0, **changes):
-    """PET of a few hundred weights, all of them random.
-
-    Also those that are zero or one at the start of training.
-    """
+    """PET of a few hundred weights, all random, also those that start at zero or one."""
     model = pet.Model(replace(BASE, **{**SETTINGS[name], **changes})).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            centre, width = (1.0, 0.2) if "norm" in key and key.endswith("weight") else (0.0, 0.5)
-            parameter.copy_(centre + width * noise)
+            is_norm = "norm" in key and key.endswith("weight")
+            parameter.copy_(1.0 + 0.2 * noise if is_norm else 0.5 * noise)
     model.compositions = {head: COMPOSITION for head in model.settings.heads}
     return model
 
@@ -79,9 +76,9 @@ def silicon(seed=1):
 
 
 def sheared(seed=2):
-    """2 atoms in a left-handed, strongly sheared cell, much smaller than the cutoff.
+    """2 atoms in a left-handed, strongly sheared cell, one outside of it.
 
-    Partly outside of it.
+    The cell is much smaller than the cutoff.
     """
     atoms = bulk("Si")
     atoms.rattle(0.15, seed=seed)
@@ -103,7 +100,7 @@ def slab(seed=3):
 
 
 def ethanol(seed=4):
-    """Ethanol with one of its carbon atoms made silicon; no cell."""
+    """Ethanol with silicon in place of one carbon atom; no cell."""
     atoms = molecule("CH3CH2OH")
     atoms.symbols[0] = "Si"
     atoms.rattle(0.1, seed=seed)

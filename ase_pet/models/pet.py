@@ -100,7 +100,7 @@ class PetInputs:
     geometry: Tensor  # (2P, 4) edge vectors and lengths in A
     species_rows: Tensor  # (n_atoms,) row of each atom in the embedding tables
     neighbour_rows: Tensor  # (2P,) the same of each edge's neighbour
-    layout: ragged.AttentionLayout
+    layout: ragged.AttentionLayout  # tokens of each atom, and log f of each
     condition: Tensor | float  # (n_atoms, d_node) added to central tokens in each layer, or 0
 
 
@@ -112,11 +112,10 @@ def within_cutoff(graph: Graph, settings: Settings) -> tuple[Graph, Tensor]:
     pair_cutoff: float | Tensor = settings.cutoff
     if settings.num_neighbors_adaptive is not None:
         distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15  # (P,)
-        atom_cutoff = adaptive.METHODS[settings.adaptive_cutoff_method](
-            distances,
-            *(graph.pair_centre, graph.pair_neighbour, graph.n_atoms),
-            *(settings.cutoff, settings.num_neighbors_adaptive, settings.cutoff_width_adaptive),
-        )  # (n_atoms,)
+        ends = graph.pair_centre, graph.pair_neighbour
+        sizes = settings.cutoff, settings.num_neighbors_adaptive, settings.cutoff_width_adaptive
+        method = adaptive.METHODS[settings.adaptive_cutoff_method]
+        atom_cutoff = method(distances, *ends, graph.n_atoms, *sizes)  # (n_atoms,) in A
         is_within = distances <= adaptive.pair_cutoffs(atom_cutoff, graph)
         graph = graph.select(torch.nonzero(is_within)[:, 0])
     graph = graph.filled(2 * settings.cutoff)
