@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install lint measure docs demo test test-all silicon ethanol ethanol-ponita clean
+.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick silicon ethanol ethanol-ponita clean
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
@@ -22,6 +22,8 @@ help:
 	@echo "make docs      install into $(VENV), build the pages of docs/ as a site in site/"
 	@echo "make measure   print how easily the code reads, in numbers"
 	@echo "make test-all  install into $(VENV), run all tests"
+	@echo "make test-kernels        run the numerical tests with other kernels, threads and seeds"
+	@echo "make test-kernels-quick  a few of them, about a minute"
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
 	@echo "make ethanol-ponita   train the PONITA of ethanol again, into runs/ethanol-ponita"
@@ -63,6 +65,12 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(PYTEST)
+
+test-kernels: $(INSTALLED)
+	$(BIN)/python tests/kernels.py
+
+test-kernels-quick: $(INSTALLED)
+	$(BIN)/python tests/kernels.py --quick
 
 # All stages of calculators/silicon, from its data on: of the order of an hour and a half of one core.
 silicon: $(INSTALLED)

@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 from pathlib import Path
 
 import ase.io
@@ -7,23 +8,43 @@ import pytest
 import torch
 
 import argon
+from seeds import seed
 
+if os.environ.get("ASE_PET_TEST_ONEDNN") == "0":  # tests/kernels.py
+    torch.backends.mkldnn.set_flags(False)
 ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "tests" / "data"
+SAME_FILES = {  # names of reference files that lie in tests/data under another name
+    "metatrain/tiny_modern_adaptive_grid.ckpt": "pet_direct_heads.ckpt",
+    "original_pet/default_like": "original_pet",
+}
 
 
 @pytest.fixture
 def generator():
     """torch.Generator with a fixed seed."""
-    return torch.Generator().manual_seed(0)
+    return torch.Generator().manual_seed(seed())
 
 
 @pytest.fixture
-def shared():
-    """Folder of reference data beside the checkout; the test is skipped where there is none."""
-    folder = ROOT.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip("no folder `shared` of reference data beside the checkout")
-    return folder
+def reference_file():
+    """Function that gives the path of a reference file or folder, such as "ponita/windowed.npz".
+
+    Of the repository (tests/data/oracles/README.md), or of the folder `shared` beside the checkout;
+    the test is skipped where neither has it.
+    """
+
+    def path(name):
+        if name in SAME_FILES:
+            return DATA / SAME_FILES[name]
+        folders = (DATA / "oracles", ROOT.parent / "shared" / "oracles")
+        places = [folder / name for folder in folders]
+        found = [place for place in places if place.exists()]
+        if not found:
+            pytest.skip(f"no {name} in tests/data/oracles or ../shared/oracles")
+        return found[0]
+
+    return path
 
 
 @pytest.fixture

@@ -47,9 +47,8 @@ def calculator(request):
     """Calculator of a checkpoint, float64."""
     if request.param in OWN:
         return PETCalculator(ROOT / "tests" / "data" / request.param, dtype="float64")
-    return PETCalculator(
-        request.getfixturevalue("shared") / "oracles" / request.param, dtype="float64"
-    )
+    find = request.getfixturevalue("reference_file")
+    return PETCalculator(find(request.param), dtype="float64")
 
 
 def element(calculator):
@@ -140,10 +139,9 @@ def test_slab(calculator):
     "name", [*OWN, "metatrain/tiny_modern_adaptive_grid.ckpt", "original_pet/default_like"]
 )
 def test_two_thousand_atoms(name, request):
-    folder = (
-        ROOT / "tests" / "data" if name in OWN else request.getfixturevalue("shared") / "oracles"
-    )
-    calculator = PETCalculator(folder / name, dtype="float32")
+    find = request.getfixturevalue("reference_file")
+    path = ROOT / "tests" / "data" / name if name in OWN else find(name)
+    calculator = PETCalculator(path, dtype="float32")
     atoms = rattled(bulk(element(calculator), "diamond", a=5.5, cubic=True) * (5, 5, 10))
     found = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]
     assert found["forces"].shape == (2000, 3)

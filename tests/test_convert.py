@@ -109,8 +109,8 @@ def test_conversion_is_exact(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_conversion_of_reference_checkpoints(name, shared, tmp_path):
-    source = shared / "oracles" / "metatrain" / f"{name}.ckpt"
+def test_conversion_of_reference_checkpoints(name, reference_file, tmp_path):
+    source = reference_file(f"metatrain/{name}.ckpt")
     check_same(source, store.convert(source, tmp_path / "converted"))
 
 

@@ -66,12 +66,12 @@ def largest(found, expected):
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", REFERENCES)
-def test_reference_values(shared, name, settings):
+def test_reference_values(reference_file, name, settings):
     """Values of a plain evaluation of the equations with the published network.
 
     Made for this project.
     """
-    network, values = reference(shared / "oracles" / "ecse")
+    network, values = reference(reference_file("ecse"))
     atoms = Atoms(
         *(values[f"{name}/{key}"] for key in ("numbers", "positions")),
         cell=values[f"{name}/cell"],

@@ -10,7 +10,7 @@ from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation
 from ase_pet.symmetrisers import ecse, symmetrise
 from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, turned
-from tolerances import worst
+from tolerances import ROUNDING_3, worst
 
 DIRECT = {"non_conservative_forces": 3, "non_conservative_stress": 9}
 HEADS = {"energy": 1, "charge": 1, "dipole": 3, **DIRECT}
@@ -178,16 +178,20 @@ def test_straight_molecules_have_vectors_along_their_axis():
     axis = torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64) / 3
     found = predicted(model, atoms)
     stress = found["non_conservative_stress"].view(-1, 3, 3)
-    assert (found["dipole"] - (found["dipole"] @ axis)[:, None] * axis).abs().max() < 1e-14
+    across = found["dipole"] - (found["dipole"] @ axis)[:, None] * axis
+    # Vectors are rotated back from the frame, which leaves some roundings of their size.
+    assert across.abs().max() < 10 * ROUNDING_3 * found["dipole"].abs().max()
     assert (found["dipole"] @ axis).abs().max() > 1e-3
-    assert (stress @ axis - (axis @ stress @ axis)[:, None] * axis).abs().max() < 1e-14
+    across = stress @ axis - (axis @ stress @ axis)[:, None] * axis
+    assert across.abs().max() < 10 * ROUNDING_3 * stress.abs().max()
 
 
 def test_an_atom_alone_has_no_vectors():
     found = predicted(SYMMETRIC["ecse"][0], Atoms("C"))
     stress = found["non_conservative_stress"].view(3, 3)
     assert found["dipole"].tolist() == [[0, 0, 0]]
-    assert (stress - stress[0, 0] * torch.eye(3, dtype=torch.float64)).abs().max() < 1e-15
+    rest = stress - stress[0, 0] * torch.eye(3, dtype=torch.float64)
+    assert rest.abs().max() <= 10 * ROUNDING_3 * stress.abs().max()
 
 
 @pytest.mark.parametrize("model", SYMMETRIC)

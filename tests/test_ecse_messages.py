@@ -336,7 +336,7 @@ def test_what_costs_too_much_is_refused():
         ),
     ):
         ecse.Model(NETWORK, options)(graph)
-    assert worst(symmetrise(NETWORK, "ecse:force")(graph), MODEL(graph)) < 1e-14
+    assert worst(symmetrise(NETWORK, "ecse:force")(graph), MODEL(graph)) < 1e-12
     with pytest.raises(ValueError, match="`limit` is 0.0"):
         ecse.Settings(limit=0.0)
 

@@ -19,7 +19,7 @@ from local_toys import (
     turned,
     work_is_missing,
 )
-from tolerances import worst
+from tolerances import rounding, worst
 
 NETWORK = local_pet()
 MODEL = symmetrise(NETWORK, "ecse:pruned")
@@ -45,7 +45,8 @@ def test_frames_of_small_weight_leave(name):
     )
     assert torch.equal(largest, still)
     assert (kept.total[whole.total >= 2] >= 2).all()
-    assert (kept.total <= whole.total * (1 + 1e-15)).all()
+    # Sums of fewer terms, in another order: the bound of a whole sum for each.
+    assert (kept.total <= whole.total + rounding(whole.weights)).all()
     assert torch.equal(kept.inner_cutoff, whole.inner_cutoff)
 
 

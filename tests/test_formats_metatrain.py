@@ -175,42 +175,42 @@ def test_a_model_with_variants_only_asks_for_one():
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_oracle_in_float64(name, shared):
-    oracle = Oracle(shared / "oracles" / "metatrain" / f"{name}.npz")
-    calculator = PETCalculator(shared / "oracles" / "metatrain" / f"{name}.ckpt", dtype="float64")
+def test_oracle_in_float64(name, reference_file):
+    oracle = Oracle(reference_file(f"metatrain/{name}.npz"))
+    calculator = PETCalculator(reference_file(f"metatrain/{name}.ckpt"), dtype="float64")
     check(calculator, oracle, oracle.names, CONSERVATIVE, SAME)
     check(calculator, oracle, oracle.periodic, {"stress": "stress_voigt"}, SAME)
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_oracle_in_float32(name, shared):
-    oracle = Oracle(shared / "oracles" / "metatrain" / f"{name}.npz")
-    calculator = PETCalculator(shared / "oracles" / "metatrain" / f"{name}.ckpt", dtype="float32")
+def test_oracle_in_float32(name, reference_file):
+    oracle = Oracle(reference_file(f"metatrain/{name}.npz"))
+    calculator = PETCalculator(reference_file(f"metatrain/{name}.ckpt"), dtype="float32")
     check(calculator, oracle, oracle.names, {"energy": "energy"}, ENERGY_IN_FLOAT32)
     check(calculator, oracle, oracle.names, {"forces": "forces"}, FORCES_IN_FLOAT32)
 
 
 @pytest.mark.parametrize("name", WITH_DIRECT_HEADS)
-def test_oracle_of_direct_heads(name, shared):
-    oracle = Oracle(shared / "oracles" / "metatrain" / f"{name}.npz")
+def test_oracle_of_direct_heads(name, reference_file):
+    oracle = Oracle(reference_file(f"metatrain/{name}.npz"))
     calculator = PETCalculator(
-        shared / "oracles" / "metatrain" / f"{name}.ckpt", dtype="float64", non_conservative=True
+        reference_file(f"metatrain/{name}.ckpt"), dtype="float64", non_conservative=True
     )
     check(calculator, oracle, oracle.names, {"energy": "energy", "forces": "nc_forces"}, SAME)
     check(calculator, oracle, oracle.periodic, {"stress": "nc_stress_voigt"}, SAME)
 
 
-def test_oracle_of_a_variant(shared):
-    path = shared / "oracles" / "metatrain" / "tiny_variants_zbl_temp"
-    oracle = Oracle(f"{path}.npz")
-    calculator = PETCalculator(f"{path}.ckpt", dtype="float64", variant="pbe")
+def test_oracle_of_a_variant(reference_file):
+    name = "metatrain/tiny_variants_zbl_temp"
+    oracle = Oracle(reference_file(f"{name}.npz"))
+    calculator = PETCalculator(reference_file(f"{name}.ckpt"), dtype="float64", variant="pbe")
     check(calculator, oracle, oracle.names, {"energy": "energy_pbe", "forces": "forces_pbe"}, SAME)
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [("float64", SAME), ("float32", ENERGY_IN_FLOAT32)])
 @pytest.mark.parametrize("name", [f"{kind}/model-{rest}" for kind in OLD for rest in OLD[kind]])
-def test_files_of_old_versions(name, dtype, limit, shared):
-    folder = shared / "oracles" / "metatrain" / "old"
+def test_files_of_old_versions(name, dtype, limit, reference_file):
+    folder = reference_file("metatrain/old")
     entries = {
         entry["name"]: entry for entry in json.loads((folder / "old_checkpoints.json").read_text())
     }

@@ -44,11 +44,13 @@ def worst(values, model, shift=0.0):
 
     shift: A, by which the first atom is moved along x.
     """
-    differences = []
+    differences, calculators = [], {}
     for name, options, properties in golden.cases(values):
         atoms = golden.structure(values, name)
         atoms.positions[0, 0] += shift
-        found = golden.compute(golden.calculator(model, options), atoms, properties)
+        calculator = calculators.get(options) or golden.calculator(model, options)
+        calculators[options] = calculator
+        found = golden.compute(calculator, atoms, properties)
         for key in properties:
             expected = values[f"{name}/{options}/{key}"]
             assert found[key].shape == expected.shape

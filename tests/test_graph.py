@@ -8,7 +8,7 @@ from ase.build import bulk, make_supercell
 from ase.neighborlist import neighbor_list
 
 from ase_pet import PETCalculator, graph
-from tolerances import TOLERANCES, worst
+from tolerances import TOLERANCES, rounding, worst
 from toys import ethanol, sheared, silicon, slab, tiny_pet
 
 SHEAR = np.array([[1, 0.9, 0.3], [0, 1, 0.7], [0, 0, 1]])
@@ -132,8 +132,8 @@ def test_atoms_many_cells_away(cells):
     expected = both_ways(half(atoms, 5.0))
     atoms.positions[3] += cells * (atoms.cell[0] - atoms.cell[2])
     pairs = half(atoms, 5.0)
-    rounding = 1e-14 * np.abs(atoms.positions).max() + 2e-7
-    np.testing.assert_allclose(both_ways(pairs), expected, atol=rounding)
+    limit = rounding(np.abs(atoms.positions).max()) + 2e-7
+    np.testing.assert_allclose(both_ways(pairs), expected, atol=limit)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,8 @@ def test_molecule_across_the_boundary_of_a_large_periodic_cell(length, place):
     atoms.positions[1] += atoms.cell[1]
     expected = half(Atoms("Si3", [[0, 0, 0], [1, 0.5, 0.3], [0, 2, 2]]), 4.0)
     found = half(atoms, 4.0)
-    np.testing.assert_allclose(both_ways(found), both_ways(expected), atol=1e-7 + 1e-15 * length)
+    limit = 1e-7 + rounding(float(length))
+    np.testing.assert_allclose(both_ways(found), both_ways(expected), atol=limit)
 
 
 def test_long_cell_filled_with_atoms_keeps_its_periodicity():

@@ -106,13 +106,13 @@ def test_values_of_the_folder_of_this_project():
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_oracle_in_float64(name, shared):
-    check_oracle(shared / "oracles" / "original_pet" / name)
+def test_oracle_in_float64(name, reference_file):
+    check_oracle(reference_file(f"original_pet/{name}"))
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_oracle_in_float32(name, shared):
-    folder = shared / "oracles" / "original_pet" / name
+def test_oracle_in_float32(name, reference_file):
+    folder = reference_file(f"original_pet/{name}")
     oracle, calculator = Oracle(folder / "reference.npz"), PETCalculator(folder)
     assert calculator.dtype == torch.float32
     for name in oracle.names:
@@ -139,8 +139,8 @@ def with_step(model):
     return other
 
 
-def test_values_with_the_step_as_cutoff(shared):
-    folder = shared / "oracles" / "ecse"
+def test_values_with_the_step_as_cutoff(reference_file):
+    folder = reference_file("ecse")
     calculator = PETCalculator(with_step(original_pet.read(folder / "model")), dtype="float64")
     assert calculator.model.is_local
     oracle = Oracle(folder / "ecse_reference.npz")

@@ -16,12 +16,11 @@ CHARGES = {1: [1.0], 9: [-1.0]}  # of the bodies of the N-body problem, as atoms
 
 
 @pytest.fixture
-def reference(shared):
+def reference(reference_file):
     """Function of a name that gives the model of that name and its reference values."""
 
     def load(name, **options):
-        folder = shared / "oracles" / "ponita"
-        values = np.load(folder / f"{name}.npz")
+        values = np.load(reference_file(f"ponita/{name}.npz"))
         options = {
             "species": range(9),
             "scale": values["hyper/scale"],
@@ -29,7 +28,7 @@ def reference(shared):
             **options,
         }
         grid = values.get("grid", None)
-        return ponita.read(folder / f"{name}.pt", grid=grid, **options), values
+        return ponita.read(reference_file(f"ponita/{name}.pt"), grid=grid, **options), values
 
     return load
 

@@ -31,9 +31,9 @@ def calculator(name, direct):
 
 
 @pytest.fixture
-def predictions(file, shared):
+def predictions(file, reference_file):
     """Structures with the energies, forces and stresses of the authors."""
-    return ase.io.read(shared / "oracles" / "pet_mad_goldens" / f"{file}.xyz", ":")
+    return ase.io.read(reference_file(f"pet_mad_goldens/{file}.xyz"), ":")
 
 
 @pytest.mark.parametrize(("name", "file", "direct"), CASES)

@@ -87,7 +87,7 @@ def test_a_killed_process_resumes_to_the_same_weights(recipe, tmp_path):
         "import os, sys; from ase_pet.train import train\ntrain(sys.argv[1], sys.argv[2],"
         " on_record=lambda r: r['epoch'] == 3 and os.kill(os.getpid(), 9))"
     )
-    killed = subprocess.run([sys.executable, "-c", code, path, tmp_path / "killed"], timeout=120)
+    killed = subprocess.run([sys.executable, "-c", code, path, tmp_path / "killed"], timeout=600)
     assert killed.returncode == -9
     train(path, tmp_path / "killed", resume=True)
     assert (tmp_path / "whole/weights.safetensors").read_bytes() == (
@@ -348,7 +348,7 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
         [*command, "train", path, "--output", tmp_path / "run", "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)
@@ -364,7 +364,7 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     found = json.loads(done.stdout)
     assert found["forces"]["rmse"] == pytest.approx(
@@ -375,7 +375,7 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
         [*command, "train", tmp_path / "none.toml", "--output", tmp_path / "run"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("ase-pet: `")

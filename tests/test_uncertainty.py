@@ -85,8 +85,8 @@ def test_values_of_stress(variant, end, oracle):
 
 
 @pytest.mark.parametrize("name", [f"llpr/model-{rest}" for rest in OLD["llpr"]])
-def test_values_of_old_versions(name, shared):
-    folder = shared / "oracles" / "metatrain" / "old"
+def test_values_of_old_versions(name, reference_file):
+    folder = reference_file("metatrain/old")
     entries = {
         entry["name"]: entry for entry in json.loads((folder / "old_checkpoints.json").read_text())
     }

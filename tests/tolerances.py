@@ -46,13 +46,21 @@ def worst(found, expected):
     return np.abs(found - expected).max(initial=0.0) / max(np.abs(expected).max(initial=0.0), 1e-30)
 
 
-def rounding(terms):
-    """How far two sums of the same terms, in whatever order, may be from each other by rounding.
+def rounding(terms, before=10):
+    """How far a sum of n terms, in whatever order, may be from another one by rounding.
 
-    n eps sum |terms|, with n terms and the eps of their dtype: each of the two is n eps/2 sum
-    |terms| from the exact sum at most (Higham, Accuracy and Stability of Numerical Algorithms,
-    section 4.2). The terms of a scalar product are its products. A check that asks for less than
-    this of a sum passes or fails with the processor.
+    (n + before) eps sum |terms|, with the eps of their dtype: each of two sums is n eps/2 sum
+    |terms| at most from the exact one (Higham, Accuracy and Stability of Numerical Algorithms,
+    section 4.2), and terms that `before` operations made carry the rounding of these. The terms of
+    a scalar product are its products. A test that asks for less than this passes or fails with the
+    processor, whose kernels choose the order of the sum.
+
+    terms: array or tensor of any shape.
     """
     terms = np.asarray(terms)
-    return terms.size * np.finfo(terms.dtype).eps * np.abs(terms).sum()
+    return (terms.size + before) * np.finfo(terms.dtype).eps * np.abs(terms).sum()
+
+
+# Of an element of the product of two orthogonal (3, 3) matrices, or of the length of a unit vector:
+# three products whose absolute values add up to 1 at most.
+ROUNDING_3 = rounding(np.full(3, 1 / 3))
