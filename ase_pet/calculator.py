@@ -34,8 +34,7 @@ class PETCalculator(Calculator):
     device:
         "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
     dtype:
-        "float32" or "float64"; None for that of the calculator. Energies and forces are summed in
-        float64.
+        "float32" or "float64", None for that of the calculator. Sums over atoms are float64.
     symmetrise:
         "none", "ecse" (exact), "group:O", "group:I", "quadrature:L", ...; None for that of the
         calculator.
@@ -125,9 +124,8 @@ class PETCalculator(Calculator):
         self._policy.check_model(self.model)
         self.implemented_properties = outputs.available(self.model)
 
-        self._inputs = GraphInputs(
-            self.model, self.device, self.dtype, self.card.shortest_distances
-        )
+        shortest = self.card.shortest_distances
+        self._inputs = GraphInputs(self.model, self.device, self.dtype, shortest)
         self._neighbours = graph.VerletList(self.cutoff, skin)
         self._batch_atoms = batch_atoms or chunking.budget("atoms", self.device)
         self._evaluation: Evaluation | None = None
@@ -197,9 +195,7 @@ class PETCalculator(Calculator):
             The model does not have the property; those that it has are listed.
         """
         self._check_properties([name])
-        return super().get_property(  # type: ignore[no-untyped-call]
-            name, atoms, allow_calculation
-        )
+        return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def evaluate(
         self, list_of_atoms: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
@@ -297,7 +293,7 @@ class PETCalculator(Calculator):
         Parameters
         ----------
         atoms:
-            Structure that would be evaluated.
+            Structure to evaluate.
         """
         if not self.model.is_symmetrised:
             return {}
@@ -317,11 +313,10 @@ class PETCalculator(Calculator):
         changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         if self.atoms is None or changes:
             return changes
-        old: dict[str, Any] = self.atoms.info
-        new: dict[str, Any] = atoms.info
         # arrays in `info` have no truth value
         for key in ("charge", "spin"):
-            if not np.array_equal(np.asarray(old.get(key)), np.asarray(new.get(key))):
+            old = np.asarray(self.atoms.info.get(key))
+            if not np.array_equal(old, np.asarray(atoms.info.get(key))):
                 changes.append(key)
         return changes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 
 def one_of(name: str, value: object, valid: Collection[object]) -> None:
@@ -21,6 +21,20 @@ def one_of(name: str, value: object, valid: Collection[object]) -> None:
     if value not in valid:
         choices = ", ".join(map(str, valid))
         raise ValueError(f"`{name}` is {value!r}: valid choices are {choices}")
+
+
+def one_of_each(settings: object, valid: Mapping[str, Collection[object]]) -> None:
+    """Raise ValueError for the first of some settings whose value is not a valid one.
+
+    Parameters
+    ----------
+    settings:
+        Object with the settings as attributes.
+    valid:
+        Valid values by name of the setting.
+    """
+    for name, values in valid.items():
+        one_of(name, getattr(settings, name), values)
 
 
 def closest(name: str, valid: Collection[str]) -> str:

@@ -8,7 +8,6 @@ it is. `adapted` makes an `AtomisticModel` of a module that was written for anot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,23 +15,6 @@ from torch import nn
 
 from ..graph import Graph
 from ..layers.llpr import LastLayer
-
-
-def check_choices(settings: Any, choices: Mapping[str, Iterable[str]]) -> None:
-    """Raise ValueError for the first of some settings whose value is not a valid one.
-
-    Parameters
-    ----------
-    settings:
-        Object with the settings as attributes.
-    choices:
-        Valid values by name of the setting.
-
-    """
-    for name, valid in choices.items():
-        value = getattr(settings, name)
-        if value not in valid:
-            raise ValueError(f"`{name}` is {value!r}: valid choices are {', '.join(valid)}")
 
 
 class AtomisticModel(nn.Module):

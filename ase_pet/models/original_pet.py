@@ -31,10 +31,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import cutoff, ragged
 from ..layers.linear import Embedding, Linear, derived, linear
-from .base import AtomisticModel, check_choices
+from .base import AtomisticModel
 
 ACTIVATIONS = {"silu": nn.SiLU, "mish": nn.Mish}
 
@@ -78,7 +79,7 @@ class Settings:
             "compress_mode": ("mlp", "linear"),
             "transformer_type": ("PostLN", "PreLN"),
         }
-        check_choices(self, choices)
+        one_of_each(self, choices)
         if self.transformer_d_model % self.transformer_n_head:
             raise ValueError(
                 f"`transformer_d_model` {self.transformer_d_model} must be a multiple of "

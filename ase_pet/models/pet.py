@@ -30,12 +30,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear
 from ..layers.llpr import LastLayer
-from .base import AtomisticModel, check_choices
+from .base import AtomisticModel
 
 Tokens = tuple[Tensor, Tensor]  # central tokens (n_atoms, d_node), edge tokens (2P, d_pet)
 
@@ -80,7 +81,7 @@ class Settings:
             "transformer_type": ("PreLN", "PostLN"),
             "featurizer_type": ("feedforward", "residual"),
         }
-        check_choices(self, choices)
+        one_of_each(self, choices)
         unknown = sorted(self.uncertainties.keys() - self.heads.keys())
         heads = ", ".join(self.heads)
         if unknown:

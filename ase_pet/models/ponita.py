@@ -39,6 +39,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .. import orientations
+from ..choices import one_of
 from ..graph import Graph, chunking
 from ..layers.calibration import N_ATOMS, random_gas
 from ..layers.linear import Embedding, Linear, derived, linear
@@ -80,11 +81,7 @@ class Settings:
         different = len(set(self.species)) == len(self.species)
         if not self.species or not different or min(self.species) < 0:
             raise ValueError(f"`species` is {self.species}: expected different atomic numbers")
-        if self.cutoff_function not in WINDOWS:
-            raise ValueError(
-                f"`cutoff_function` is {self.cutoff_function!r}: valid choices are"
-                f" {', '.join(WINDOWS)}"
-            )
+        one_of("cutoff_function", self.cutoff_function, WINDOWS)
         # lengths that must be finite, and numbers of things
         for name in ("cutoff", "cutoff_width"):
             length = getattr(self, name)
