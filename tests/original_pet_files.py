@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import yaml
 
-import seeds
 from ase_pet.models import original_pet
 from toys import COMPOSITION
 
@@ -79,7 +78,7 @@ ALIASES = {
 def tiny(name="base", dtype=torch.float64, seed=0, **changes):
     """Original PET of a few hundred weights, all of them random."""
     model = original_pet.Model(replace(BASE, **{**SETTINGS[name], **changes})).to(dtype)
-    generator = torch.Generator().manual_seed(seeds.seed(seed))
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import torch
 
-import seeds
 from ase_pet.models import ponita
 from local_toys import SPECIES
 
@@ -46,7 +45,7 @@ def tiny_ponita(name="base", dtype=torch.float64, seed=0, **changes):
     So that energies change by about 1 eV as atoms move.
     """
     model = ponita.Model(replace(BASE, **{**SETTINGS[name], **changes})).to(dtype)
-    generator = torch.Generator().manual_seed(seeds.seed(seed))
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)

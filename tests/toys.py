@@ -7,7 +7,6 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-import seeds
 from ase_pet.models import pet
 
 BASE = pet.Settings(
@@ -59,7 +58,7 @@ COMPOSITION = {1: -0.3, 6: 1.7, 8: -2.1, 14: 0.4}  # eV
 def tiny_pet(name="base", dtype=torch.float64, seed=0, **changes):
     """PET of a few hundred weights, all random, also those that start at zero or one."""
     model = pet.Model(replace(BASE, **{**SETTINGS[name], **changes})).to(dtype)
-    generator = torch.Generator().manual_seed(seeds.seed(seed))
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -72,7 +71,7 @@ def tiny_pet(name="base", dtype=torch.float64, seed=0, **changes):
 def silicon(seed=1):
     """8 atoms of displaced silicon, periodic in three directions."""
     atoms = bulk("Si", cubic=True)
-    atoms.rattle(0.15, seed=seeds.seed(seed))
+    atoms.rattle(0.15, seed=seed)
     return atoms
 
 
@@ -82,7 +81,7 @@ def sheared(seed=2):
     The cell is much smaller than the cutoff.
     """
     atoms = bulk("Si")
-    atoms.rattle(0.15, seed=seeds.seed(seed))
+    atoms.rattle(0.15, seed=seed)
     atoms.set_cell(np.array([[1, 2, 0], [0, 0, 1], [0, 1, 1]]) @ atoms.cell)
     atoms.positions[1] += 3 * atoms.cell[0] - 2 * atoms.cell[2]
     return atoms
@@ -90,7 +89,7 @@ def sheared(seed=2):
 
 def slab(seed=3):
     """6 atoms of two species, periodic in two directions, with vacuum in the third."""
-    generator = np.random.default_rng(seeds.seed(seed))
+    generator = np.random.default_rng(seed)
     lattice = np.array([[x, y, z] for z in range(3) for x, y in ((0, 0), (1.9, 1.3))]) * [1, 1, 1.7]
     return Atoms(
         "SiOSiHCO",
@@ -104,7 +103,7 @@ def ethanol(seed=4):
     """Ethanol with silicon in place of one carbon atom; no cell."""
     atoms = molecule("CH3CH2OH")
     atoms.symbols[0] = "Si"
-    atoms.rattle(0.1, seed=seeds.seed(seed))
+    atoms.rattle(0.1, seed=seed)
     return atoms
 
 
