@@ -59,7 +59,8 @@ def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:
     """
     check(name)
     kind, _, argument = name.partition(":")
-    return plugins.load(__name__, kind).wrap(model, argument)
+    symmetrised: AtomisticModel = plugins.load(__name__, kind).wrap(model, argument)
+    return symmetrised
 
 
 def sampled(

@@ -71,7 +71,8 @@ class Model(SymmetrisedModel):
         def weighted(chunk: slice, vectors: torch.Tensor) -> torch.Tensor:
             # (rotations of the chunk, n_atoms, columns)
             values = self._rotated(outputs, graph.with_vectors(vectors), rotations[chunk])
-            return torch.tensordot(weights[chunk], values, 1)
+            average: torch.Tensor = torch.tensordot(weights[chunk], values, 1)
+            return average
 
         everything = slice(None)
         parts = [Part((everything,), everything, chunk) for chunk in self._chunks(graph)]

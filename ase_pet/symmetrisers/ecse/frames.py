@@ -289,7 +289,8 @@ def _squared_sine(
 
     From the cross product, as 1 - cos^2 loses digits.
     """
-    return torch.linalg.cross(edges.directions[first], edges.directions[second]).square().sum(-1)
+    normal: torch.Tensor = torch.linalg.cross(edges.directions[first], edges.directions[second])
+    return normal.square().sum(-1)
 
 
 def pair_frames(edges: EnvironmentEdges, outer: float, settings: Settings) -> Frames:

@@ -157,15 +157,14 @@ class Model(ecse_model.Model):
         ]
         return total + torch.cat(repulsion, 1)
 
-    def _prepare(self, graph: Graph) -> Any:
+    def _prepare(self, graph: Graph) -> pet.PetInputs:
         """Inputs of the layers of PET."""
         return self.model.prepare(graph)
 
     @staticmethod
-    def _cutoff_factor(inputs: Any) -> torch.Tensor:
+    def _cutoff_factor(inputs: pet.PetInputs) -> torch.Tensor:
         """Cutoff factor (2P,) of each directed edge of a one-sided graph."""
-        factor: torch.Tensor = inputs.cutoff_factor
-        return factor
+        return inputs.cutoff_factor
 
     @property
     def _reads_each_layer(self) -> bool:
@@ -196,7 +195,7 @@ class Model(ecse_model.Model):
         ]
 
     def _read(
-        self, outputs: OutputSpec, tokens: dict[int, tuple[Any, Any]], inputs: Any
+        self, outputs: OutputSpec, tokens: dict[int, tuple[Any, Any]], inputs: pet.PetInputs
     ) -> torch.Tensor:
         """Readouts (n, columns), float64, of {number of the readout: (node, edge) tokens}."""
         values = [self.model.read(name, tokens, inputs).double() for name in outputs.heads]
@@ -278,7 +277,7 @@ class Model(ecse_model.Model):
         tokens: Tokens,
         atom: torch.Tensor,
         source: torch.Tensor,
-        inputs: Any,
+        inputs: pet.PetInputs,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Central tokens and messages in the order of the atoms and edges of `inputs`."""
         if tokens.node is None or tokens.message is None:  # before the first layer
