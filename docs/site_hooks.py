@@ -19,6 +19,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from ase_pet import plugins
+
 ROOT = Path(__file__).resolve().parent.parent
 COPIES = "repository"
 PAGES_OF_THE_REPOSITORY = {
@@ -37,9 +39,7 @@ API = {  # page of the reference -> modules whose public names it lists
     "train": ("ase_pet.train",),
     "formats": (
         "ase_pet.formats",
-        "ase_pet.formats.metatrain",
-        "ase_pet.formats.original_pet",
-        "ase_pet.formats.ponita",
+        *(f"ase_pet.formats.{name}" for name in plugins.names("ase_pet.formats")),
     ),
     "models": ("ase_pet.models.base",),
 }

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from ase_pet import checks
-
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 CALCULATORS = ROOT / "calculators"
@@ -151,7 +149,6 @@ QUOTES = [
         "[{:.0f} kills](docs/guides/md.md#restart) in each of {} ensembles",
         lambda: (min(map(kills, ENSEMBLES)), len(ENSEMBLES)),
     ),
-    ("README.md", "{} physical and numerical laws", lambda: (len(checks.names("full")),)),
     (
         "README.md",
         "[{:.1f} to {:.1f} times](docs/benchmarks/speed.md)",
