@@ -1,7 +1,4 @@
-"""The house.
-
-One direction of imports, budgets, docstrings, plug-in contracts, the list of packages.
-"""
+"""Layout of the code: direction of imports, budgets of reading, docstrings, plug-in contracts."""
 
 import ast
 import configparser
@@ -12,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import reading
 from ase_pet import plugins
 from ase_pet.models.base import AtomisticModel
 
@@ -57,6 +55,17 @@ NO_FILES = (*ENGINE_FREE, "arguments", "calculator")
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_MODEL = 500  # a model is one file, read from top to bottom
 MOST_LINES_OF_A_FUNCTION = 60  # without its docstring
+MOST_ARGUMENTS = 8  # of a constructor
+MANY_ARGUMENTS = ("PETCalculator",)  # one object with all options of a user
+# of the whole package, see `reading`: measured values may be at most, or at least, these
+LARGEST = {
+    "nodes per line, median": 11,
+    "nodes per line, 95 %": 17,
+    "long lines, %": 0,
+    "tuple assignments, %": 0.5,
+    "asking": 0,
+}
+LEAST = {"commented, %": 70, "documented, %": 100, "typed, %": 100}
 
 PLUGINS = {  # room -> names that each of its files must have
     "models": ("Settings", "Model"),
@@ -169,6 +178,41 @@ def test_file_is_short(name):
 def test_functions_are_short(name):
     sizes = {node.name: lines_of_code(node) for node in functions(name)}
     assert {key: size for key, size in sizes.items() if size > MOST_LINES_OF_A_FUNCTION} == {}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Table of `make measure`."""
+    return reading.table([reading.measured(path) for path in sorted(PACKAGE.rglob("*.py"))])
+
+
+@pytest.mark.parametrize("quantity", LARGEST)
+def test_code_reads_easily(measured, quantity):
+    assert measured[quantity] <= LARGEST[quantity]
+
+
+@pytest.mark.parametrize("quantity", LEAST)
+def test_code_is_explained(measured, quantity):
+    assert measured[quantity] >= LEAST[quantity]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_functions_of_many_steps_are_not_dense(name):
+    density = reading.measured(ROOT / name).density
+    assert {place: value for place, value in density.items() if value > 17} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_constructors_take_few_arguments(name):
+    classes = [node for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef)]
+    found = {
+        f"{node.name}": len(method.args.args) + len(method.args.kwonlyargs) - 1
+        for node in classes
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+    }
+    large = {key for key, count in found.items() if count > MOST_ARGUMENTS}
+    assert large <= set(MANY_ARGUMENTS)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("__main__.py")])
