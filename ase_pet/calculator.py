@@ -1,4 +1,4 @@
-"""PETCalculator: trained models as ASE calculators. The only place that knows ASE's interface."""
+"""PETCalculator: a trained model behind ASE's calculator interface."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ class PETCalculator(Calculator):
         if not moved or self._direct or closest < graph.CLOSEST or not is_cheap:
             return self._one_by_one(atoms, moved, shifts)
         batch = self._inputs.graph([structure], [pairs])
-        with memory.reported(self.device, len(atoms), 2 * len(pairs.centres), len(moved)):
+        with memory.explained(self.device, len(atoms), 2 * len(pairs.centres), len(moved)):
             forces = local_models.displaced_forces(
                 self.model,
                 batch,
@@ -351,7 +351,7 @@ class PETCalculator(Calculator):
         unknown = [name for name in names if name not in self.implemented_properties]
         if unknown:
             raise PropertyNotImplementedError(
-                f"{', '.join(unknown)}: this calculator gives "
+                f"{', '.join(unknown)}: this calculator supports "
                 f"{', '.join(self.implemented_properties)}"
             )
 
@@ -391,7 +391,7 @@ class PETCalculator(Calculator):
         """{name: value} for each structure, the first of which is number `first`."""
         size = results.graph
         try:
-            with memory.reported(
+            with memory.explained(
                 self.device, size.n_atoms, 2 * len(size.pair_vectors), size.n_structures
             ):
                 return outputs.compute(results, names)

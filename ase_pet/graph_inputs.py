@@ -120,5 +120,5 @@ class GraphInputs:
         """
         n_atoms = sum(map(len, structures))
         n_edges = 2 * sum(len(pairs.centres) for pairs in lists)
-        with memory.reported(self.device, n_atoms, n_edges, len(structures)):
+        with memory.explained(self.device, n_atoms, n_edges, len(structures)):
             return graph.build(structures, lists, dtype=self.dtype, device=self.device)

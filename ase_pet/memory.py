@@ -12,7 +12,9 @@ OUT_OF_MEMORY = ("allocate", "out of memory", "not enough memory", "ALLOC_FAILED
 
 
 @contextlib.contextmanager
-def reported(device: torch.device, n_atoms: int, n_edges: int, n_structures: int) -> Iterator[None]:
+def explained(
+    device: torch.device, n_atoms: int, n_edges: int, n_structures: int
+) -> Iterator[None]:
     """Turn the many ways in which memory runs out into one MemoryError that says for what.
 
     Parameters

@@ -47,7 +47,6 @@ class UncertaintyPolicy:
     _was_above: bool
 
     def __init__(self, policy: str, threshold: float) -> None:
-        # nothing here needs a model: see `check_model`
         if policy not in POLICIES:
             choices = ", ".join(map(repr, POLICIES))
             raise ValueError(f"`uncertainty` is {policy!r}: valid choices are {choices}")
@@ -58,7 +57,7 @@ class UncertaintyPolicy:
         self.policy = policy
         self.threshold = float(threshold)
         self.properties = () if policy == "off" else PROPERTIES
-        self._was_above = False
+        self._was_above = False  # whether the last results were above the threshold
 
     def check_model(self, model: AtomisticModel) -> None:
         """Raise ValueError for a model without uncertainties, unless the policy is "off".

@@ -113,7 +113,7 @@ def test_models_without_the_head_have_no_dipole(heads):
     calc = PETCalculator(tiny_pet(heads=heads))
     assert "dipole" not in calc.implemented_properties
     with pytest.raises(
-        PropertyNotImplementedError, match="dipole: this calculator gives energies, energy"
+        PropertyNotImplementedError, match="dipole: this calculator supports energies, energy"
     ):
         calc.get_property("dipole", ethanol())
 

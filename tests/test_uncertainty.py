@@ -180,7 +180,8 @@ def test_models_without_uncertainties_say_so(name):
     calculator = PETCalculator(tiny_pet())
     assert name not in calculator.implemented_properties
     with pytest.raises(
-        PropertyNotImplementedError, match=f"{name}: this calculator gives energies, energy, forces"
+        PropertyNotImplementedError,
+        match=f"{name}: this calculator supports energies, energy, forces",
     ):
         calculator.get_property(name, silicon())
     with pytest.raises(PropertyNotImplementedError, match=name):

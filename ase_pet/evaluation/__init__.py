@@ -5,7 +5,13 @@ energies        Evaluation: energies, forces and stress of a batch, each compute
 heads           other heads of a model, such as the dipole or direct forces
 uncertainties   standard deviations and ensembles from the last layer (LLPR)
 hessian         second derivatives
-local_models    what is cheaper where an atom's energy depends on its own edges only
+local_models    Hessians and displaced forces at less cost where energies depend on an atom's own
+                edges only
+
+An `Evaluation` runs the model at most once for its energies and, where derivatives are needed,
+differentiates that run. Heads or features that the caller asked for in the constructor come from
+the same run (`HeadEvaluation.run`, `UncertaintyEvaluation.run`); those that are asked for later
+take a run of their own, whose energies the `Evaluation` keeps.
 """
 
 from .energies import Evaluation

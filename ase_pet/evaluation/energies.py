@@ -8,7 +8,7 @@ import torch
 
 from ..graph import Graph
 from ..models.base import AtomisticModel
-from .derivatives import forces_from, sum_over_atoms, virial_from
+from .derivatives import forces_from, gradient, sum_over_atoms, virial_from
 from .heads import HeadEvaluation
 from .uncertainties import UncertaintyEvaluation
 from .undefined import Undefined
@@ -50,7 +50,6 @@ class Evaluation:
         heads: Sequence[str] = (),
         features: bool = False,
     ) -> None:
-        # (n_structures) structures of n_atoms atoms in all, with P pairs
         self.model = model
         self.graph = graph
         self.training = training
@@ -59,8 +58,8 @@ class Evaluation:
         self.uncertainties = UncertaintyEvaluation(self)
         self._run_heads = tuple(heads)
         self._run_features = features
-        self._energies: torch.Tensor | None = None
-        self._gradient: torch.Tensor | None = None
+        self._energies: torch.Tensor | None = None  # (n_atoms,) without composition energies
+        self._gradient: torch.Tensor | None = None  # (P, 3) dE/dv
 
     @property
     def energies(self) -> torch.Tensor:
@@ -75,7 +74,7 @@ class Evaluation:
     @property
     def interaction(self) -> torch.Tensor:
         """Energies (n_structures,) in eV without composition energies: the target of training."""
-        # through the full energies, as training has always rounded them
+        # by subtraction, so that both are rounded alike
         return sum_over_atoms(self.graph, self.energies - self._composition())
 
     @property
@@ -85,13 +84,16 @@ class Evaluation:
             vectors = self.graph.pair_vectors.detach().requires_grad_()
             with torch.enable_grad():
                 energies = self._run(self.graph.with_vectors(vectors)).double()
-            self._gradient = self._differentiate(energies, vectors)
+            self._gradient = gradient(energies.sum(), vectors, create_graph=self.training)
             self._energies = energies if self.training else energies.detach()
         return self._gradient
 
     @property
     def forces(self) -> torch.Tensor:
-        """Forces (n_atoms, 3) in eV/A; direct forces have no mean over a structure."""
+        """Forces (n_atoms, 3) in eV/A; the mean over a structure is subtracted from direct forces.
+
+        A net force would accelerate the centre of mass.
+        """
         if "forces" not in self.direct:
             return forces_from(self.graph, self.pair_gradient.double())
         forces = self.heads.per_atom(self.direct["forces"])
@@ -127,7 +129,7 @@ class Evaluation:
             raise Undefined(f"stress needs a cell of rank 3: the volume is zero{which}")
 
     def keep(self, energies: torch.Tensor) -> None:
-        """Take over the energies of a run that was made for something else, unless there are some.
+        """Store the energies of a run of the model, if none are stored yet.
 
         Parameters
         ----------
@@ -159,12 +161,3 @@ class Evaluation:
         if self._run_heads:
             return self.heads.run(graph, self._run_heads)
         return self.model(graph)
-
-    def _differentiate(self, energies: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Gradient (P, 3) of the sum of energies (n_atoms,), zero where no pair affects any."""
-        if not energies.requires_grad:
-            return torch.zeros_like(vectors)
-        (gradient,) = torch.autograd.grad(
-            energies.sum(), vectors, create_graph=self.training, allow_unused=True
-        )
-        return torch.zeros_like(vectors) if gradient is None else gradient

@@ -16,8 +16,8 @@ from .undefined import Undefined
 def hessian(model: AtomisticModel, graph: Graph, of: Sequence[int] | None = None) -> torch.Tensor:
     """Second derivatives d2E/dr dr, (3k, 3n) in eV/A^2, symmetric up to rounding.
 
-    One backward pass for each row. For a model that is local, three for each neighbour of the atom
-    that has most, if those are fewer: their number does not grow with the number of atoms.
+    One backward pass for each row; for a local model three for each neighbour of the most
+    coordinated atom, if those are fewer: their number does not grow with the number of atoms.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def _row_by_row(model: AtomisticModel, graph: Graph, rows: list[int]) -> torch.T
         displacement = shift[graph.pair_neighbour] - shift[graph.pair_centre]
         vectors = graph.pair_vectors + displacement.to(graph.pair_vectors.dtype)
         energy = model(graph.with_vectors(vectors)).double().sum()
-        slopes = gradient(energy, shift, create_graph=True).flatten()  # (3n,)
+        atom_gradient = gradient(energy, shift, create_graph=True).flatten()  # (3n,)
     second_derivatives = []
     for row in rows:
-        second_derivatives.append(gradient(slopes[row], shift, retain_graph=True).flatten())
+        second_derivatives.append(gradient(atom_gradient[row], shift, retain_graph=True).flatten())
     return torch.stack(second_derivatives)

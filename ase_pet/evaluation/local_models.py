@@ -102,14 +102,14 @@ def displaced_forces(
     device = graph.centre.device
     atoms = torch.arange(graph.n_atoms, device=device)
     at_rest = _environments(graph, atoms, graph.centre, graph.neighbour, graph.edge_vectors)
-    slopes = _edge_gradient(model, at_rest, graph.n_atoms)
-    one_copy = atoms.new_zeros(len(slopes))
-    forces = _scatter(slopes, one_copy, graph.centre, graph.neighbour, 1, graph.n_atoms)
+    edge_gradient = _differentiate(model, at_rest, graph.n_atoms)
+    one_copy = atoms.new_zeros(len(edge_gradient))
+    forces = _scatter(edge_gradient, one_copy, graph.centre, graph.neighbour, 1, graph.n_atoms)
     # only the environments that contain the displaced atom change
     touched = _touched(graph, moved)
     chunks = split(touched.sum(1), batch_atoms)
     changes = [
-        _changes(model, graph, moved[chunk], shifts[chunk], touched[chunk], slopes)
+        _changes(model, graph, moved[chunk], shifts[chunk], touched[chunk], edge_gradient)
         for chunk in chunks
     ]
     return torch.cat([forces + change for change in changes])
@@ -128,7 +128,7 @@ def _second_derivatives(
     with torch.enable_grad():
         environments = _environments(graph, centres, row, neighbour, vectors)
         energy = model(environments)[: len(centres)].double().sum()
-        slopes = gradient(energy, vectors, create_graph=True)  # (E, 3)
+        edge_gradient = gradient(energy, vectors, create_graph=True)  # (E, 3)
     counts = torch.bincount(row, minlength=len(centres))
     first = counts.cumsum(0) - counts
     order = torch.argsort(row, stable=True)
@@ -138,7 +138,7 @@ def _second_derivatives(
         kth_edge[has_edge] = order[(first + k)[has_edge]]
         # all edges of the centres that have a k-th one: only these couple with it
         others = torch.nonzero(counts[row] > k)[:, 0]
-        seeds = slopes[kth_edge[has_edge]].sum(0)  # (3,)
+        seeds = edge_gradient[kth_edge[has_edge]].sum(0)  # (3,)
         derivatives = [gradient(seed, vectors, retain_graph=True)[others] for seed in seeds]
         block = torch.stack(derivatives, 1).double()  # (m, 3, 3)
         i = centres[row[others]]
@@ -191,8 +191,8 @@ def _changes(
     vectors = vectors + displacement.to(at_rest.dtype)
     centres = torch.nonzero(touched)[:, 1]
     environments = _environments(graph, centres, number[copy, i], j, vectors)
-    slopes = _edge_gradient(model, environments, len(centres))
-    change = slopes - at_rest[edge]
+    edge_gradient = _differentiate(model, environments, len(centres))
+    change = edge_gradient - at_rest[edge]
     return _scatter(change, copy, i, j, len(moved), graph.n_atoms)
 
 
@@ -221,7 +221,7 @@ def _environments(
     )
 
 
-def _edge_gradient(model: AtomisticModel, graph: Graph, count: int) -> torch.Tensor:
+def _differentiate(model: AtomisticModel, graph: Graph, count: int) -> torch.Tensor:
     """dE/dv (E, 3) in eV/A of the energies of the first `count` atoms of a one-sided graph."""
     vectors = graph.pair_vectors.detach().requires_grad_()
     with torch.enable_grad():
@@ -230,7 +230,7 @@ def _edge_gradient(model: AtomisticModel, graph: Graph, count: int) -> torch.Ten
 
 
 def _scatter(
-    slopes: torch.Tensor,
+    edge_gradient: torch.Tensor,
     copy: torch.Tensor,
     centre: torch.Tensor,
     neighbour: torch.Tensor,
@@ -238,8 +238,8 @@ def _scatter(
     n_atoms: int,
 ) -> torch.Tensor:
     """Forces (n_copies, n_atoms, 3), float64, from dE/dv (E, 3) of the edges of these copies."""
-    slopes = slopes.double()
-    forces = slopes.new_zeros(n_copies * n_atoms, 3)
-    forces = forces.index_add(0, copy * n_atoms + centre, slopes)
-    forces = forces.index_add(0, copy * n_atoms + neighbour, -slopes)
+    edge_gradient = edge_gradient.double()
+    forces = edge_gradient.new_zeros(n_copies * n_atoms, 3)
+    forces = forces.index_add(0, copy * n_atoms + centre, edge_gradient)
+    forces = forces.index_add(0, copy * n_atoms + neighbour, -edge_gradient)
     return forces.view(n_copies, n_atoms, 3)

@@ -39,7 +39,7 @@ class UncertaintyEvaluation:
         graph:
             The structures, with pair vectors to differentiate with respect to if forces follow.
         """
-        self._last_layer()
+        self._check_available()
         energies, features = self.model.last_layer(graph)
         self._features = features.detach()
         return energies
@@ -102,6 +102,10 @@ class UncertaintyEvaluation:
             forces.append(forces_from(self.graph, pair_gradient))
             virials.append(virial_from(self.graph, pair_gradient))
         return torch.stack(forces), torch.stack(virials)
+
+    def _check_available(self) -> None:
+        """Raise Undefined for a model without uncertainties."""
+        self._last_layer()
 
     def _last_layer(self) -> LastLayer:
         """Uncertainty of the model. Raises Undefined where it has none."""

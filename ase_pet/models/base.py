@@ -1,9 +1,9 @@
 """The contract between models and everything that evaluates them.
 
-A model is a function from a `Graph` to energies of atoms. It knows no ASE, no forces and no files:
-forces and stress follow from one gradient with respect to the edge vectors, in `evaluation`. Every
-capability is an attribute or a method with a default here, so that nobody has to ask a model what
-it is. `adapted` makes an `AtomisticModel` of a module that was written for another program.
+A model is a function from a `Graph` to energies of atoms. It needs no ASE, no forces and no files:
+forces and stress follow from one gradient with respect to the edge vectors, in `evaluation`. Each
+capability is an attribute or a method with a default here. `adapted` makes an `AtomisticModel` of a
+module that was written for another program.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class AtomisticModel(nn.Module):
 
         """
         raise ValueError(
-            "this model has no uncertainties, so nothing says what the features of its last layer"
-            " are"
+            "this model has no uncertainties: they come with a checkpoint that holds the covariance"
+            " of its last layer (LLPR)"
         )
 
     @property
@@ -198,8 +198,8 @@ class AtomisticModel(nn.Module):
 
         """
         raise ValueError(
-            f"`orientations` is {axes!r}, but this model has none: expected None; they belong to"
-            " models `ponita`"
+            f"`orientations` is {axes!r}, but this model has none: expected None; only"
+            " `ponita` models have orientations"
         )
 
     def cost(self, graph: Graph) -> dict[str, float]:
