@@ -111,16 +111,17 @@ def within_cutoff(graph: Graph, settings: Settings) -> tuple[Graph, Tensor]:
     Where cutoffs adapt, that of a pair is the mean of those of its two atoms.
     """
     pair_cutoff: float | Tensor = settings.cutoff
-    if settings.num_neighbors_adaptive is not None:
+    target = settings.num_neighbors_adaptive
+    if target is not None:
         distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15  # (P,)
         ends = graph.pair_centre, graph.pair_neighbour
-        sizes = settings.cutoff, settings.num_neighbors_adaptive, settings.cutoff_width_adaptive
+        sizes = settings.cutoff, target, settings.cutoff_width_adaptive
         method = adaptive.METHODS[settings.adaptive_cutoff_method]
         atom_cutoff = method(distances, *ends, graph.n_atoms, *sizes)  # (n_atoms,) in A
         is_within = distances <= adaptive.pair_cutoffs(atom_cutoff, graph)
         graph = graph.select(torch.nonzero(is_within)[:, 0])
     graph = graph.filled(2 * settings.cutoff)
-    if settings.num_neighbors_adaptive is not None:
+    if target is not None:
         pair_cutoff = adaptive.pair_cutoffs(atom_cutoff, graph)  # (P,)
     distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15
     function = cutoff.FUNCTIONS[settings.cutoff_function]
