@@ -20,7 +20,7 @@ from torch.nn import functional
 
 # id of a frozen weight -> (weak reference, stamp, packed weight, packed transpose); an entry is
 # removed together with its weight
-_packed: dict[int, tuple] = {}
+_packed: dict[int, tuple[Any, ...]] = {}
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -64,7 +64,7 @@ class _PackedLinear(torch.autograd.Function):
         return _onednn(x, packed, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         packed, packed_transpose = ctx.weights
         to_x = _PackedLinear.apply(gradient.contiguous(), None, packed_transpose, packed)
         return to_x, None, None, None
@@ -84,7 +84,7 @@ class _Product(torch.autograd.Function):
         return _onednn(x, weight.t(), bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         # the gradient with respect to positions runs through here too, and must not pay for that of
@@ -119,7 +119,7 @@ def _onednn(x: torch.Tensor, weight: Any, bias: torch.Tensor | None) -> torch.Te
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def _pack(weight: torch.Tensor) -> tuple:
+def _pack(weight: torch.Tensor) -> tuple[Any, ...]:
     """Packed weight and packed transpose, computed again if the weight has changed."""
     key = id(weight)
     stamp = _stamp(weight)
@@ -133,12 +133,12 @@ def _pack(weight: torch.Tensor) -> tuple:
     return entry[2:]
 
 
-def _stamp(parameter: torch.Tensor) -> tuple:
+def _stamp(parameter: torch.Tensor) -> tuple[Any, ...]:
     """Values that change when a parameter does, unless it is changed in place through `.data`."""
     return parameter.data_ptr(), parameter._version, parameter.dtype
 
 
-def _reorder(weight: torch.Tensor) -> tuple:
+def _reorder(weight: torch.Tensor) -> tuple[Any, ...]:
     pack = torch.ops.mkldnn._reorder_linear_weight
     return pack(weight.contiguous()), pack(weight.t().contiguous())
 

@@ -253,7 +253,7 @@ class _ToCells(torch.autograd.Function):
         return cells if occupied is None else cells.mul_(occupied)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         return _ToRows.apply(gradient, *ctx.saved_tensors), None, None, None
 
 
@@ -272,7 +272,7 @@ class _ToRows(torch.autograd.Function):
         return cells.index_select(0, cell_of_row)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         return _ToCells.apply(gradient, *ctx.saved_tensors), None, None, None
 
 
@@ -296,7 +296,7 @@ class _Attention(torch.autograd.Function):
         return torch.bmm(p, v)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         with_bias = ctx.needs_input_grad[1]
         to_qkv, to_bias = _AttentionGradient.apply(
             gradient, *ctx.saved_tensors, ctx.scale, with_bias
@@ -322,7 +322,7 @@ class _AttentionGradient(torch.autograd.Function):
         p: torch.Tensor,
         scale: float,
         with_bias: bool,
-    ) -> tuple:
+    ) -> tuple[Any, ...]:
         q, k, v = qkv
         ds = _softmax_gradient(torch.bmm(g, v.mT), p)  # (n_atoms H, T, T)
         ctx.save_for_backward(g, qkv, p, ds)
@@ -339,7 +339,7 @@ class _AttentionGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, to_qkv: torch.Tensor, to_bias: torch.Tensor | None) -> tuple:
+    def backward(ctx: Any, to_qkv: torch.Tensor, to_bias: torch.Tensor | None) -> tuple[Any, ...]:
         """Gradients with respect to g, qkv and bias, by the chain rule backwards.
 
         t_x is the derivative of the loss with respect to x: first that of ds, then those of dp = g

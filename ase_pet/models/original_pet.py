@@ -259,7 +259,7 @@ class MessageLayer(nn.Module):
         first_map = self.compress[0]
         blocks = first_map.weight.split(first_map.out_features, dim=1)  # (d, d) each
         to_geometry = blocks[0].contiguous()
-        bias = first_map.bias
+        bias: Tensor = first_map.bias
         if self.r_activation is None:
             to_geometry = blocks[0] @ self.r_embedding.weight
             bias = bias + blocks[0] @ self.r_embedding.bias
