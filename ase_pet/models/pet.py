@@ -333,6 +333,9 @@ class Model(AtomisticModel):
         n_layers = settings.num_gnn_layers
         self.is_residual = settings.featurizer_type == "residual"
         self.n_readouts = n_layers if self.is_residual else 1
+        is_adaptive = settings.num_neighbors_adaptive is not None
+        is_solver = settings.adaptive_cutoff_method == "solver"
+        self.exact_second_derivatives = not (is_adaptive and is_solver)  # only first ones are
         if settings.zbl:
             known = (z for z in settings.species if z < len(zbl.RADII))
             self.covalent_radii = {z: zbl.RADII[z] for z in known}  # A
@@ -385,12 +388,6 @@ class Model(AtomisticModel):
     def conditioned(self) -> bool:
         """Whether energies depend on the total charge and the spin multiplicity."""
         return self.settings.system_conditioning
-
-    @property
-    def exact_second_derivatives(self) -> bool:
-        """Whether second derivatives are exact: not with adaptive cutoffs by `solver`."""
-        is_adaptive = self.settings.num_neighbors_adaptive is not None
-        return not is_adaptive or self.settings.adaptive_cutoff_method != "solver"
 
     def last_layer(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """Energies (n_atoms,) in eV as of `forward`, and features (n_atoms, F) of `uncertainty`."""
