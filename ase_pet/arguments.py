@@ -69,7 +69,7 @@ def check_choices(dtype: Any, symmetrise: Any, non_conservative: Any, orientatio
         store.dtype_of(dtype)
     if symmetrise is not None:
         symmetrisers.check(symmetrise)
-    if non_conservative not in REPLACED:
+    if non_conservative not in list(REPLACED):  # compared by ==, as it may not be hashable
         raise ValueError(
             f"`non_conservative` is {non_conservative!r}: "
             "valid choices are False, True, 'forces', 'stress'"
@@ -168,7 +168,7 @@ def select_head(network: AtomisticModel, variant: str | None) -> None:
         return
     if variant not in variants:
         raise ValueError(f"`variant` is {variant!r}: valid choices are {choices}")
-    network.energy_head = f"energy/{variant}" if variant else "energy"
+    network.set_energy_head(f"energy/{variant}" if variant else "energy")
 
 
 def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> AtomisticModel:

@@ -157,10 +157,11 @@ class PETCalculator(Calculator):
         system_changes:
             What changed since the last call, as ASE names it.
         """
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         names = [*properties, "energy", "free_energy", "energies", *self._policy.properties]
         names = list(dict.fromkeys(names))
+        # before anything changes: results must stay those of the stored atoms
         self._check_properties(names)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if system_changes:
             self.results = {}
             self._evaluation = None
@@ -313,10 +314,9 @@ class PETCalculator(Calculator):
         changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         if self.atoms is None or changes:
             return changes
-        # arrays in `info` have no truth value
         for key in ("charge", "spin"):
-            old = np.asarray(self.atoms.info.get(key))
-            if not np.array_equal(old, np.asarray(atoms.info.get(key))):
+            states: Any = self.atoms.info.get(key), atoms.info.get(key)
+            if not np.array_equal(*states):  # of arrays == has no truth value
                 changes.append(key)
         return changes
 

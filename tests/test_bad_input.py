@@ -262,6 +262,10 @@ BAD_ARGUMENTS = {
         {"non_conservative": "energy"},
         "`non_conservative` is 'energy': valid choices are False, True",
     ),
+    "non_conservative, list": (
+        {"non_conservative": ["forces"]},
+        r"`non_conservative` is \['forces'\]: valid choices are False, True",
+    ),
     "non_conservative, no head": ({"non_conservative": True}, "`non_conservative`"),
     "skin, negative": ({"skin": -0.1}, "`skin` is -0.1: expected a length"),
     "skin, nan": ({"skin": float("nan")}, "`skin` is nan: expected a length"),

@@ -6,6 +6,7 @@ Results, caching, copies, files, optimisers, dynamics, batches, memory.
 import copy
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,6 +150,61 @@ def test_outputs_name_their_unit(name):
     output = outputs.OUTPUTS[name]
     assert output.name == name
     assert output.unit in ("eV", "eV/A", "eV/A^3", "e A")
+
+
+# Modules of other programs
+
+
+class Variants(Springs):
+    """Two energy heads, of which the second is twice the first, without `predict`."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = SimpleNamespace(
+            heads={"energy": 1, "energy/b": 1, "dipole": 3}, system_conditioning=True
+        )
+        self.energy_head = "energy"
+
+    @property
+    def composition(self):
+        return {14: -1.0 if self.energy_head == "energy" else -3.0}
+
+    def forward(self, batch):
+        charge = batch.charge[batch.structure]
+        return super().forward(batch) * (1 + (self.energy_head == "energy/b")) + charge
+
+
+def test_a_module_of_another_program_is_asked_for_what_it_has():
+    atoms, springs = silicon(), PETCalculator(Springs(), dtype="float64")
+    energy = springs.evaluate([atoms], ("energy",))[0]["energy"]
+    calc = PETCalculator(Variants(), dtype="float64")
+    other = PETCalculator(Variants(), dtype="float64", variant="b")
+    assert calc.evaluate([atoms], ("energy",))[0]["energy"] == pytest.approx(energy - 8)
+    assert other.evaluate([atoms], ("energy",))[0]["energy"] == pytest.approx(2 * energy - 24)
+    charged(atoms)
+    assert calc.evaluate([atoms], ("energy",))[0]["energy"] == pytest.approx(energy)
+    assert "dipole" not in calc.implemented_properties
+    assert calc.model.local
+    assert pickle.loads(pickle.dumps(calc)).model.settings == calc.model.settings
+
+
+def test_results_stay_those_of_the_stored_atoms_when_a_calculation_is_refused():
+    atoms, other = silicon(), silicon(seed=9)
+    calc = PETCalculator(tiny_pet())
+    calc.calculate(atoms, ("energy",))
+    with pytest.raises(PropertyNotImplementedError, match="magmoms"):
+        calc.calculate(other, ("magmoms",))
+    expected = PETCalculator(tiny_pet()).evaluate([other], ("energy",))[0]["energy"]
+    assert calc.get_potential_energy(other) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [[[1], [2, 3]], np.array([1.0, 2.0]), None])
+def test_odd_charges_are_compared(value):
+    atoms = silicon()
+    calc = PETCalculator(tiny_pet())
+    calc.calculate(atoms, ("energy",))
+    atoms.info["charge"] = value
+    assert calc.check_state(atoms) == (["charge"] if value is not None else [])
 
 
 # Caching

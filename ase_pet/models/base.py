@@ -123,6 +123,16 @@ class AtomisticModel(nn.Module):
             " of its last layer (LLPR)"
         )
 
+    def set_energy_head(self, name: str) -> None:
+        """Evaluate another energy head from now on.
+
+        Parameters
+        ----------
+        name:
+            "energy", or "energy/NAME" for a variant.
+        """
+        self.energy_head = name
+
     @property
     def head_sizes(self) -> dict[str, int]:
         """Number of components of each head, {name: components}."""
@@ -260,63 +270,87 @@ def cost_summary(
 class ForeignModel(AtomisticModel):
     """A module of another program, whose `forward(graph)` returns energies (n_atoms,) in eV.
 
-    Its attributes `cutoff` (A) and `species` are required; `local`, `composition` {Z: eV},
-    `compositions`, `scales`, `settings`, `exact_geometry` and `exact_second_derivatives` are
-    optional.
+    Its attributes `cutoff` (A) and `species` are required. Whatever else of the contract it has is
+    used: `settings`, `local`, `composition` {Z: eV}, `energy_head`, `predict`, `uncertainty` with
+    `last_layer`, `exact_geometry`, `with_orientations`, ... Further attributes of the module are
+    those of this model, too.
 
-    Attributes
+    Parameters
     ----------
     module:
         The module itself.
-
     """
 
-    module: Any
+    def __init__(self, module: nn.Module) -> None:
+        # `Any`: the attributes of a foreign module are not known to type checkers
+        foreign: Any = module
+        settings = getattr(foreign, "settings", None)
+        super().__init__(settings, foreign.cutoff, tuple(foreign.species))
+        self.module: Any = module
+        self.compositions = getattr(foreign, "compositions", {})
+        self.scales = getattr(foreign, "scales", {})
+        self.covalent_radii = getattr(foreign, "covalent_radii", {})
+        self.metadata = getattr(foreign, "metadata", {})
+        self.exact_geometry = getattr(foreign, "exact_geometry", False)
+        self.exact_second_derivatives = getattr(foreign, "exact_second_derivatives", True)
+        self.energy_head = getattr(foreign, "energy_head", "energy")
 
-    def __init__(self, module: Any) -> None:
-        settings = getattr(module, "settings", None)
-        super().__init__(settings, module.cutoff, tuple(module.species))
-        self.module = module
-        # a module with one head may have its composition energies in one table
-        compositions = {"energy": getattr(module, "composition", {})}
-        self.compositions = getattr(module, "compositions", compositions)
-        self.scales = getattr(module, "scales", {})
-        self.metadata = getattr(module, "metadata", {})
-        self.exact_geometry = getattr(module, "exact_geometry", False)
-        self.exact_second_derivatives = getattr(module, "exact_second_derivatives", True)
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "module":
+                raise
+            return getattr(self.module, name)
 
     def forward(self, graph: Graph) -> torch.Tensor:
-        """Energies (n_atoms,) in eV that the module returns.
-
-        Parameters
-        ----------
-        graph:
-            Structures, with all pairs within `cutoff`.
-
-        """
+        """Energies (n_atoms,) in eV that the module returns for a `graph`."""
         energies: torch.Tensor = self.module(graph)
         return energies
 
     def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
-        """{head: values (n_atoms, components)} by the module's own `predict`, or its energies.
-
-        Parameters
-        ----------
-        graph:
-            Structures, with all pairs within `cutoff`.
-        names:
-            Names of heads.
-
-        """
+        """{head: values (n_atoms, components)} of a `graph`, for the `names` of heads."""
         if hasattr(self.module, "predict"):
             values: dict[str, torch.Tensor] = self.module.predict(graph, names)
             return values
         return {name: self(graph)[:, None] for name in names}
 
+    def last_layer(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies (n_atoms,) in eV and features (n_atoms, F) of a `graph`."""
+        if not hasattr(self.module, "last_layer"):
+            return super().last_layer(graph)
+        energies, features = self.module.last_layer(graph)
+        return energies, features
+
+    def set_energy_head(self, name: str) -> None:
+        """Evaluate the energy head `name` from now on; the module is told so."""
+        super().set_energy_head(name)
+        self.module.energy_head = name
+
     @property
     def head_sizes(self) -> dict[str, int]:
         """Heads of the module's settings, or the energy alone."""
-        return getattr(self.settings, "heads", {"energy": 1})
+        heads: dict[str, int] = getattr(self.settings, "heads", {"energy": 1})
+        if hasattr(self.module, "predict"):
+            return heads
+        return {name: 1 for name in heads if name.split("/")[0] == "energy"}
+
+    @property
+    def uncertainty(self) -> LastLayer | None:  # type: ignore[override]
+        """Last-layer uncertainty (LLPR) of the module, or None."""
+        last_layer: LastLayer | None = getattr(self.module, "uncertainty", None)
+        return last_layer
+
+    @property
+    def composition(self) -> dict[int, float]:
+        """Composition energies {Z: eV} that the module states."""
+        energies: dict[int, float] = getattr(self.module, "composition", super().composition)
+        return energies
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether energies depend on the total charge and the spin multiplicity."""
+        return bool(getattr(self.settings, "system_conditioning", False))
 
     @property
     def message_passing_depth(self) -> int | None:
@@ -325,6 +359,19 @@ class ForeignModel(AtomisticModel):
             return 0
         layers = getattr(self.settings, "num_gnn_layers", None)
         return None if layers is None else layers - 1
+
+    def rotation_classes(self, rotations: torch.Tensor) -> torch.Tensor:
+        """(n,) label per rotation of `rotations` (n, 3, 3), by the module if it has labels."""
+        if not hasattr(self.module, "rotation_classes"):
+            return super().rotation_classes(rotations)
+        labels: torch.Tensor = self.module.rotation_classes(rotations)
+        return labels
+
+    def with_orientations(self, axes: str | int | torch.Tensor) -> AtomisticModel:
+        """A copy on another grid `axes` of orientations, if the module has any."""
+        if not hasattr(self.module, "with_orientations"):
+            return super().with_orientations(axes)
+        return adapted(self.module.with_orientations(axes))
 
 
 def adapted(module: nn.Module) -> AtomisticModel:
