@@ -284,6 +284,14 @@ QUOTES = [
         lambda: (nve()[1.0]["rms"] / nve()[0.5]["rms"],),
     ),
     (
+        "calculators/ethanol/README.md",
+        "In 2 ps with steps of 0.5 fs it is\n  {:.4f} +- {:.4f} meV/atom/ps",
+        lambda: [
+            in_text("ecse_nve_ethanol.txt", rf"ecse, 0.5 fs, 2 ps, .* drift {number} meV/atom/ps")
+            for number in (r"(\S+) \+- \S+", r"\S+ \+- (\S+)")
+        ],
+    ),
+    (
         "calculators/ethanol-ponita/README.md",
         "they change energies by {:.0f} meV (standard deviation) and forces by {:.0f} meV/A (rms)",
         lambda: [
