@@ -88,7 +88,7 @@ def energy_conservation(axes: Axes, picoseconds: float) -> dict[str, float]:
     axes.set(
         xlabel="time (ps)",
         ylabel="total energy (meV/atom)",
-        title="Energy is conserved",
+        title="64 Si atoms, NVE, 300 K",
     )
     axes.set_ylim(top=1.5 * axes.get_ylim()[1])
     axes.legend(title="time step", loc="upper right", ncols=2)
@@ -128,7 +128,7 @@ def rotation_error(axes: Axes) -> dict[str, float]:
     axes.set(
         xlabel="angle of rotation (degrees)",
         ylabel="change of forces (eV/$\\mathrm{\\AA}$)",
-        title="Symmetry can be exact",
+        title="8 Si atoms, rotated",
         ylim=(1e-17, 1e1),
     )
     axes.legend(loc="upper right", ncols=2)
@@ -169,7 +169,7 @@ def phonon_bands(axes: Axes) -> dict[str, float]:
     axes.plot([], [], color=SYMMETRISED, label="ase_pet")
     axes.set(
         ylabel="frequency (THz)",
-        title="Phonons of silicon",
+        title="Phonons of Si and PBE at L, $\\Gamma$, X",
         xlim=(0, len(path) - 1),
         ylim=(0, 18.5),
         xticks=list(places.values()),

@@ -14,6 +14,7 @@ import pytest
 from ase_pet import shipped
 from ase_pet.store import shipped_folder
 from ase_pet.train import recipe
+from test_house import LEVEL
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -99,6 +100,15 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, name(page), "exec"), namespace)
 
 
+@needs_silicon
+def test_rotation_in_the_readme_changes_energies_only_without_ecse(capsys):
+    for block in blocks(ROOT / "README.md", "python"):
+        exec(compile(block, "README.md", "exec"), {})
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert abs(float(printed["none"])) == pytest.approx(2e-3, rel=0.5)  # eV
+    assert abs(float(printed["ecse"])) < 1e-12 * 1110  # eV, rounding of the total energy
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=name)
 def test_recipes_are_valid(page, tmp_path):
     for block in blocks(page, "toml"):
@@ -156,6 +166,15 @@ def test_every_page_is_in_the_navigation_of_the_site():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
     assert [page for page in pages if f" {page}\n" not in navigation] == []
+
+
+def test_design_lists_every_room_in_the_order_of_imports():
+    text = (DOCS / "developers" / "design.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    names = [place.split("/")[0] for cell in cells for place in re.findall(r"`([^`]+)`", cell)]
+    assert set(names) == set(LEVEL)
+    levels = [LEVEL[room] for room in names]
+    assert levels == sorted(levels)
 
 
 def test_readme_is_short():

@@ -23,8 +23,13 @@ OURS, UPET = "ase_pet", "upet"
 
 # Numbers of the README that are no measurements: versions, names, settings of examples.
 NOT_MEASURED = (
-    "Python 3.11",
+    "Python 3.11+",
+    "November 2026",  # of the comparison with other packages
     "64 atoms or more",  # range of the measurement, stated in its results
+    "Zen 5",
+    "on Zen 4",
+    "NeurIPS 36, 79469 (2023)",
+    "arXiv:2305.19302",
 )
 
 
@@ -74,6 +79,18 @@ def cpu_ratios():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     systems = ("si64", "si216", "si512", "water192")
     return [float(row[6]) for row in rows if len(row) == 8 and row[0] in systems]
+
+
+def zen_4_ratios():
+    """Lowest and highest ratio of a prototype on a CPU of the type Zen 4, as texts."""
+    text = (RESULTS / "single_point_cpu.txt").read_text(encoding="utf-8")
+    return re.search(r"\(Zen 4\), a prototype gave (\S+)-(\d\.\d)", text).groups()
+
+
+def published_on_rmd17():
+    """Published force errors in meV/A of models trained on rMD17, of PONITA and NequIP."""
+    text = (CALCULATORS / "ethanol" / "README.md").read_text(encoding="utf-8")
+    return re.search(r"PONITA \S+ meV and (\S+) meV/A, NequIP \S+ and (\d\.\d)", text).groups()
 
 
 def nve():
@@ -146,7 +163,7 @@ QUOTES = [
     ),
     (
         "README.md",
-        "[{:.0f} kills](docs/guides/md.md#restart) in each of {} ensembles",
+        "[killed {:.0f} times](docs/guides/md.md#restart) in each of {} ensembles",
         lambda: (min(map(kills, ENSEMBLES)), len(ENSEMBLES)),
     ),
     (
@@ -154,15 +171,23 @@ QUOTES = [
         "[{:.1f} to {:.1f} times](docs/benchmarks/speed.md)",
         lambda: (min(cpu_ratios()), max(cpu_ratios())),
     ),
+    ("README.md", "a prototype reached {} to {} on Zen 4", lambda: zen_4_ratios()),
+    ("docs/benchmarks/speed.md", "a prototype reached {} to {}", lambda: zen_4_ratios()),
     (
         "README.md",
-        "errors {:.1f} meV/atom and {:.0f} meV/A, phonons within {:.2f} THz of DFT",
+        "[{:.0f} times](docs/benchmarks/ecse.md#cost) the cost",
+        lambda: (in_text("ecse_cost.txt", r"^silicon 64 +ecse +\S+ +(\S+)"),),
+    ),
+    (
+        "README.md",
+        "RMSE {:.1f} meV/atom and {:.0f} meV/A, phonons within {:.2f} THz of DFT",
         lambda: (*silicon_errors(), largest_phonon_error()),
     ),
-    ("README.md", "{:.1f} meV/A on rMD17", lambda: (ethanol("ethanol", "rMD17", "forces"),)),
+    ("README.md", "MAE {:.1f} meV/A on rMD17", lambda: (ethanol("ethanol", "rMD17", "forces"),)),
+    ("README.md", "(models trained on rMD17: {} to {})", lambda: published_on_rmd17()),
     (
         "README.md",
-        "not exactly symmetric; {:.1f} meV/A",
+        "not exactly symmetric; force MAE {:.1f} meV/A",
         lambda: (ethanol("ethanol-ponita", "rMD17", "forces"),),
     ),
     (
@@ -257,6 +282,14 @@ QUOTES = [
         "calculators/silicon/README.md",
         "Halving the step divides the rms by {:.2f}",
         lambda: (nve()[1.0]["rms"] / nve()[0.5]["rms"],),
+    ),
+    (
+        "calculators/ethanol/README.md",
+        "In 2 ps with steps of 0.5 fs it is\n  {:.4f} +- {:.4f} meV/atom/ps",
+        lambda: [
+            in_text("ecse_nve_ethanol.txt", rf"ecse, 0.5 fs, 2 ps, .* drift {number} meV/atom/ps")
+            for number in (r"(\S+) \+- \S+", r"\S+ \+- (\S+)")
+        ],
     ),
     (
         "calculators/ethanol-ponita/README.md",

@@ -22,7 +22,7 @@ UNITS = {  # kind of label: (unit, number of such units in ours of eV, A and e)
 }
 AUGMENTATION = {
     "rotations": "random rotations and reflections",
-    "frames": "frames drawn by weight: the network means nothing without its symmetriser",
+    "frames": "frames drawn by weight; without its symmetriser the network gives wrong energies",
 }
 COLOURS = {"train": "0.7", "val": "tab:blue", "test": "tab:red"}
 README = """\
@@ -35,7 +35,7 @@ README = """\
 - Model: `{model}`, {parameters} parameters, cutoff {cutoff} A, {reach};\
  symmetriser `{symmetrise}`, dtype {dtype}
 - Augmentation: {augmentation}
-- Trained {date} on {device} for {epochs} epochs in {seconds} s (the last uninterrupted part),\
+- Trained {date} on {device} for {epochs} epochs in {seconds} s since the last start or resume,\
  torch {torch}, seed {seed}
 - Data licence: {licence}
 
@@ -49,7 +49,7 @@ Errors are of the weights that are shipped, chosen by the validation split; ener
 
 {limits}
 
-## Make it again
+## Reproduce
 
 ```
 ase-pet train recipe.toml --output runs/{name}
