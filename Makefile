@@ -44,6 +44,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy ase_pet
 
 measure: $(INSTALLED)
 	$(BIN)/python tests/reading.py
