@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import pkgutil
+import sys
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -18,9 +21,18 @@ def names(package: str) -> list[str]:
         package, and files whose names begin with an underscore are private: neither are plug-ins.
 
     """
-    folder = importlib.import_module(package).__path__
-    modules = [module.name for module in pkgutil.iter_modules(folder)]
+    modules = [module.name for module in pkgutil.iter_modules(_folders(package))]
     return sorted(name for name in modules if name != "base" and not name.startswith("_"))
+
+
+def _folders(package: str) -> Iterable[str]:
+    """Folders of a package, which is not imported: a list of names must not wait for torch."""
+    if package in sys.modules:
+        return sys.modules[package].__path__
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"there is no package `{package}`")
+    return spec.submodule_search_locations
 
 
 # Cached, as a calculator loads its outputs at each step: listing the folders would take 4 % of the

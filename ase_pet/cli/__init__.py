@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from .lazy import COMMANDS, LazyGroup, placeholder
 
 app = typer.Typer(
@@ -20,6 +22,32 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Trained PET models as ASE calculators.",
 )
+
+
+def _print_version(value: bool) -> None:
+    """Print the version and exit, where --version is given."""
+    if value:
+        print(f"ase-pet {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        is_eager=True,
+        callback=_print_version,
+        metavar="",  # a flag has no type
+        help="Print the version and exit.",
+    ),
+]
+
+
+@app.callback()
+def _options(version: Version = False) -> None:
+    """Take the options of `ase-pet` itself."""
+
+
 for name, summary in COMMANDS.items():
     app.command(name, help=summary)(placeholder)
 

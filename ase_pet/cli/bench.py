@@ -29,6 +29,7 @@ class StatesSpecies(Protocol):
     species: Sequence[int]
 
 
+@options.with_options(options.calculator_options())
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -38,12 +39,8 @@ def command(
     steps: int = 20,
     timestep: float = 1.0,
     temperature: float = 300.0,
-    symmetrise: str | None = None,
-    dtype: str | None = None,
-    device: str | None = None,
-    variant: str | None = None,
-    orientations: str | None = None,
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Measure the time of an evaluation and of an MD step, ns/day, and the peak memory.
 
@@ -67,19 +64,10 @@ def command(
         Time step in fs, for ns/day.
     temperature:
         Temperature of the dynamics in K.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    dtype:
-        float32, float64; default: that of the calculator.
-    device:
-        auto, cpu, cuda, cuda:1, ...; default: auto.
-    variant:
-        Energy head of a model with several.
-    orientations:
-        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -95,15 +83,7 @@ def command(
     repeats = None if repeat is None else options.integers("repeat", repeat, (3,))
     atoms = None if structure is None else options.read_structures(structure, -1)
     begin = time.perf_counter()
-    loaded = options.load_calculator(
-        calc,
-        calculator,
-        symmetrise=symmetrise,
-        dtype=dtype,
-        device=device,
-        variant=variant,
-        orientations=orientations,
-    )
+    loaded = options.load_calculator(calc, calculator, **chosen)
     seconds = time.perf_counter() - begin
     if atoms is None:
         atoms = _built(loaded, repeats)

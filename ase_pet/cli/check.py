@@ -10,12 +10,19 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from .. import plugins
 from . import options, screen
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
 WIDTH = 140  # columns of the table in a file
+Only = Annotated[str | None, typer.Option(help=f"{', '.join(plugins.names('ase_pet.checks'))}.")]
 
 
+@options.with_options(
+    options.calculator_options(
+        dtype_help="Precision of CALC: float32, float64; of another calculator, the limits to apply."
+    )
+)
 def command(
     calc: options.Calc = None,
     *,
@@ -23,19 +30,16 @@ def command(
     structure: str | None = None,
     species: str | None = None,
     full: Annotated[bool, typer.Option("--full/--quick")] = False,
-    only: str | None = None,
-    symmetrise: str | None = None,
-    orientations: str | None = None,
-    dtype: str | None = None,
+    only: Only = None,
     temperature: float = 300.0,
     html: Path | None = None,
     card: Annotated[bool, typer.Option("--card")] = False,
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Check a calculator against the laws of physics; exit status 1 if a check fails.
 
-    What each check measures, and what its failure means: docs/guides/checks.md, or the report of
-    --html.
+    The report of --html explains what each check measures and what its failure means.
 
     Parameters
     ----------
@@ -46,18 +50,11 @@ def command(
     structure:
         File; each of its structures is used; default: built from the species of the calculator.
     species:
-        Such as 'Cu Ni', where the calculator does not say.
+        Elements, e.g. 'Cu Ni', if the calculator does not list them.
     full:
-        With long checks, longer runs, all pairs of elements.
+        Add the slow checks (nvt, memory), longer runs and all pairs of elements.
     only:
-        Checks to run, separated by commas.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    orientations:
-        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid.
-    dtype:
-        float32 or float64: of CALC; of another calculator, the limits to apply.
+        Checks to run, separated by commas:
     temperature:
         Temperature of the runs of molecular dynamics in K.
     html:
@@ -66,26 +63,28 @@ def command(
         Write the result into the card (README.md) of CALC.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet check silicon --only gradients,nve --html report.html
     """
     from .. import checks, store
 
     _check_arguments(calc, calculator, html, card)
     options.check_positive(temperature=temperature)
     level = "full" if full else "quick"
-    chosen = _chosen(only, level)
+    names = _names(only, level)
     structures = None if structure is None else options.read_structures(structure, ":")
     # dtype of a foreign calculator sets the limits only
-    tested = options.load_calculator(
-        calc,
-        calculator,
-        symmetrise=symmetrise,
-        orientations=orientations,
-        dtype=None if calc is None else dtype,
-    )
+    dtype = chosen["dtype"]
+    of_calculator = {**chosen, "dtype": None if calc is None else dtype}
+    tested = options.load_calculator(calc, calculator, **of_calculator)
     results = _run(
         tested,
         structures,
-        chosen,
+        names,
         species=species.replace(",", " ").split() if species else None,
         level=level,
         dtype=dtype,
@@ -95,9 +94,7 @@ def command(
     given = _command_line(
         {
             "--full": full,
-            "--symmetrise": symmetrise,
-            "--orientations": orientations,
-            "--dtype": dtype,
+            **{f"--{name}": value for name, value in chosen.items()},
             "--structure": structure,
             "--only": only,
         }
@@ -136,9 +133,9 @@ def _check_arguments(
             raise ValueError(f"`--html`: `{html}` is a folder: expected the name of a file")
 
 
-def _chosen(only: str | None, level: str) -> list[str]:
+def _names(only: str | None, level: str) -> list[str]:
     """Names of the checks to run, known to exist."""
-    from .. import checks, plugins
+    from .. import checks
 
     names: list[str] = only.split(",") if only else checks.names(level)
     for name in names:
@@ -165,7 +162,7 @@ def _section(calc: str, given: str, results: Sequence[Any]) -> tuple[str, str]:
     return title, f"`{command}`: {checks.markdown(results)}"
 
 
-def _run(tested: Any, structures: Any, chosen: list[str], **settings: Any) -> list[Any]:
+def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> list[Any]:
     """Results of the checks, with a progress bar."""
     from .. import checks
 
@@ -173,11 +170,11 @@ def _run(tested: Any, structures: Any, chosen: list[str], **settings: Any) -> li
     with screen.progress("checks") as report:
 
         def on_check(name: str) -> None:
-            report(name, len(started), len(chosen))
+            report(name, len(started), len(names))
             started.append(name)
 
         results: list[Any] = checks.run(
-            tested, structures, only=chosen, on_check=on_check, **settings
+            tested, structures, only=names, on_check=on_check, **settings
         )
     return results
 

@@ -14,6 +14,7 @@ VOIGT = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "
 MOST_TEMPERATURES = 1000
 
 
+@options.with_options(options.derivative_options("Finite differences need float64."))
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -27,9 +28,8 @@ def command(
     isotopes: Annotated[bool, typer.Option("--isotopes/--no-isotopes")] = True,
     relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
     fmax: float = 1e-4,
-    symmetrise: str | None = None,
-    dtype: str = "float64",
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Thermal conductivity (W/m/K) of a crystal by phono3py.
 
@@ -61,13 +61,14 @@ def command(
         Relax atoms and cell first.
     fmax:
         Largest force after the relaxation in eV/A.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    dtype:
-        Precision of CALC; float32 is too coarse for derivatives by differences.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet conductivity silicon si.cif --mesh 19,19,19 --output conductivity
     """
     from .. import phonons
 
@@ -76,7 +77,7 @@ def command(
     points = options.integers("mesh", mesh, (3,))
     kelvin = options.integers("temperatures", temperatures, range(1, MOST_TEMPERATURES + 1))
     options.check_positive(displacement=displacement, fmax=fmax)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, symmetrise, dtype)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     with screen.progress() as report:
         result = phonons.conductivity(
             atoms,

@@ -13,6 +13,7 @@ from . import options, screen
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
+@options.with_options(options.derivative_options("Finite differences need float64."))
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -22,9 +23,8 @@ def command(
     relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
     ions: Annotated[bool, typer.Option("--ions/--no-ions")] = True,
     fmax: float = 1e-4,
-    symmetrise: str | None = None,
-    dtype: str = "float64",
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Elastic constants and moduli (GPa) of a crystal, and its equation of state.
 
@@ -47,18 +47,19 @@ def command(
         Relax the atoms in each strained cell.
     fmax:
         Largest force after the relaxation in eV/A.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    dtype:
-        Precision of CALC; float32 is too coarse for derivatives by differences.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet elastic silicon si.cif --output elastic
     """
     from .. import phonons
 
     options.check_positive(fmax=fmax)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, symmetrise, dtype)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     relaxation = {}
     with screen.progress() as report:
         if relaxed:

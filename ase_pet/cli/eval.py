@@ -24,16 +24,16 @@ class StatesProperties(Protocol):
     implemented_properties: Sequence[str]
 
 
+@options.with_options(options.calculator_options())
 def command(
     calc: options.Calc = None,
     data: options.Structure = None,
     *,
     calculator: str | None = None,
     split: str | None = None,
-    symmetrise: str | None = None,
     shift: Annotated[bool, typer.Option("--shift")] = False,
-    orientations: str | None = None,
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Errors of a calculator against the labels in a data file.
 
@@ -49,14 +49,16 @@ def command(
         module:factory of any ASE calculator, instead of CALC.
     split:
         Only structures whose info['split'] is this.
-    symmetrise:
-        Symmetriser, as in `ase-pet info`; default: that of the calculator.
     shift:
         Subtract the mean error of the energies per atom.
-    orientations:
-        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet eval silicon data.extxyz --split test
     """
     if calculator and data is None:
         data = calc
@@ -69,9 +71,7 @@ def command(
         frames = [atoms for atoms in frames if atoms.info.get("split") == split]
     if not frames:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
-    loaded = options.load_calculator(
-        calc, calculator, symmetrise=symmetrise, orientations=orientations
-    )
+    loaded = options.load_calculator(calc, calculator, **chosen)
     errors = compare(loaded, frames, shift)
     if json:
         screen.print_json(errors)

@@ -13,14 +13,13 @@ from . import options, screen
 from .list import summary
 
 
+@options.with_options(options.calculator_options())
 def command(
     calc: str,
     structure: options.Structure = None,
     *,
-    symmetrise: str | None = None,
-    variant: str | None = None,
-    orientations: str | None = None,
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Describe a calculator and, with a structure, evaluate it once.
 
@@ -32,22 +31,16 @@ def command(
         Name, calculator folder or checkpoint.
     structure:
         File of a structure to evaluate, its last one if it holds several.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    variant:
-        Energy head of a model with several.
-    orientations:
-        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid;
-        errors on others than in training may be large.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
     """
     from .. import cards, store, symmetrisers
 
     # cheap arguments are checked before a model is loaded or downloaded
-    if symmetrise is not None:
-        symmetrisers.check(symmetrise)
+    if chosen["symmetrise"] is not None:
+        symmetrisers.check(chosen["symmetrise"])
     atoms = None if structure is None else options.read_structures(structure, -1)
     model, config = store.load(calc)
     content = {
@@ -58,9 +51,7 @@ def command(
         "provenance": config.provenance,
     }
     if atoms is not None:
-        calculator = options.load_calculator(
-            calc, None, symmetrise=symmetrise, variant=variant, orientations=orientations
-        )
+        calculator = options.load_calculator(calc, None, **chosen)
         content["structure"] = _evaluated(atoms, calculator)
     if json:
         screen.print_json(content)

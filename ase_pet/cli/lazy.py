@@ -1,8 +1,8 @@
 """Commands that are imported when they are called, so that `ase-pet --help` is quick.
 
 The command NAME is the function `command` of the file `NAME.py`. Its docstring is its help: the
-text before the first section, the meaning of each option from the section "Parameters", and the
-text at the end from the section "Examples".
+text before the first section, the meaning of each option from the section "Parameters" (or, if it
+is computed, from the option itself), and the text at the end from the section "Examples".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = {  # name: first line of its help
     "list": "List the shipped calculators, or the published checkpoints.",
@@ -34,8 +34,38 @@ COMMANDS = {  # name: first line of its help
 }
 
 
+class HelpWithoutType(TyperCommand):
+    """Command whose option --help is shown without a type."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Option --help.
+
+        Parameters
+        ----------
+        ctx:
+            Context of the command.
+        """
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
+
+
 class LazyGroup(TyperGroup):
     """Group whose help lists placeholders, and that imports a command when it is called."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Option --help.
+
+        Parameters
+        ----------
+        ctx:
+            Context of the group.
+        """
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Name, command and remaining arguments of a command line.
@@ -66,7 +96,7 @@ def load(name: str) -> Any:
     function: Callable[..., None] = importlib.import_module(f"{__package__}.{name}").command
     # the mode is named, as versions of typer differ in their default
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name)(function)
+    app.command(name, cls=HelpWithoutType)(function)
     command: Any = typer.main.get_command(app)
 
     # rich would read `[train]` as a style and print nothing: brackets are escaped
@@ -75,7 +105,12 @@ def load(name: str) -> Any:
     command.epilog = escape(_unwrapped(sections.pop("Examples", "")))
     meanings = _entries(sections.pop("Parameters", ""))
     for parameter in command.params:
-        parameter.help = escape(meanings.get(parameter.name, parameter.help or ""))
+        # a text in the docstring comes before one that is computed, such as a list of names
+        texts = [meanings.get(parameter.name), parameter.help]
+        parameter.help = escape(" ".join(text for text in texts if text))
+        # a flag takes no value: typer would show it with the type <bool>
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
     return command
 
 

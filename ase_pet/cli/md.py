@@ -24,15 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = [field.name for field in dataclasses.fields(Settings)]
 # options that go to PETCalculator, and are remembered for a restart
-CALCULATOR_OPTIONS = (
-    "symmetrise",
-    "dtype",
-    "device",
-    "variant",
-    "orientations",
-    "uncertainty",
-    "uncertainty_threshold",
-)
+CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
 SYSTEM = ("calc", "structure", "calculator")  # what a new run needs
 INTERRUPTED = 130  # exit status of shells for Ctrl-C
 MINIMUM_ROWS = 20  # of thermo.csv, for means
@@ -46,90 +38,6 @@ class Plan:
     fast: Any  # ASE calculator of cheap forces for multiple time steps, or None
     settings: dict[str, Any]  # arguments of Settings
     command: dict[str, Any]  # what settings.toml remembers of the command line
-
-
-def command(
-    ctx: typer.Context,
-    calc: options.Calc = None,
-    structure: options.Structure = None,
-    *,
-    calculator: str | None = None,
-    output: options.Output,
-    restart: Annotated[bool, typer.Option("--restart")] = False,
-    fast: str | None = None,
-    symmetrise: str | None = None,
-    dtype: str | None = None,
-    device: str | None = None,
-    variant: str | None = None,
-    orientations: str | None = None,
-    uncertainty: str | None = None,
-    uncertainty_threshold: float | None = None,
-    json: options.Json = False,
-    **settings: Any,
-) -> None:
-    """Run molecular dynamics in a folder, from which it can be restarted.
-
-    The folder holds trajectory, thermo.csv, a plot of it, and the state for restarts. Any ASE
-    calculator will do: a name, a checkpoint, or --calculator module:factory. At the end means with
-    standard errors and the drift of the conserved energy are printed. Exit status 1: the run became
-    unstable, or the model too uncertain; last_good.traj holds the structure before that.
-
-    Parameters
-    ----------
-    ctx:
-        Context of the command, which knows the options that were given.
-    calc:
-        Name, calculator folder or checkpoint.
-    structure:
-        File of the structure, its last one if it holds several.
-    calculator:
-        module:factory of any ASE calculator, instead of CALC.
-    output:
-        Folder to write to; it must not hold another run.
-    restart:
-        Continue the run in the folder to the last bit as if it had not been stopped, or start one
-        where there is none. CALC, STRUCTURE and settings may be left out; --time may be longer.
-    fast:
-        module:factory of the calculator of cheap forces, for --multiple.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    dtype:
-        float32, float64; default: that of the calculator.
-    device:
-        auto, cpu, cuda, cuda:1, ...; default: auto.
-    variant:
-        Energy head of a model with several.
-    orientations:
-        Axes of a PONITA instead of those it was trained with: their number, or the name of a grid;
-        errors on others than in training may be large.
-    uncertainty:
-        Action when the predicted uncertainty is too high: off, warn, stop the run; for checkpoints
-        with uncertainties.
-    uncertainty_threshold:
-        Highest standard deviation of the energy of an atom, in eV.
-    json:
-        Print JSON for programs.
-    settings:
-        Fields of ase_pet.md.Settings, one option each.
-
-    Examples
-    --------
-    Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
-    run; to resume an interrupted run: ase-pet md --restart --output run
-    """
-    given = {}
-    for name, value in ctx.params.items():
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            given[name] = value
-    # a restart without CALC and STRUCTURE finds them in the folder
-    if restart and not given.keys() & set(SYSTEM):
-        plan = _continued(output, given)
-    else:
-        plan = _new(ctx.params)
-    result = _run(plan, output, restart)
-    _finish(result, json)
 
 
 def settings_options(settings: type) -> list[inspect.Parameter]:
@@ -163,21 +71,6 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
     return parameters
 
 
-def with_settings(function: Any, settings: type) -> inspect.Signature:
-    """Signature of a command in which the fields of a dataclass stand for `**settings`.
-
-    Parameters
-    ----------
-    function:
-        Function of the command.
-    settings:
-        Dataclass of settings.
-    """
-    signature = inspect.signature(function, eval_str=True)
-    *named, _ = signature.parameters.values()
-    return signature.replace(parameters=[*named, *settings_options(settings)])
-
-
 def _meaning(metadata: Mapping[str, Any]) -> str:
     """Help of a setting, with its choices and its unit unless the text names them."""
     text: str = metadata["help"]
@@ -190,7 +83,73 @@ def _meaning(metadata: Mapping[str, Any]) -> str:
     return text
 
 
-command.__signature__ = with_settings(command, Settings)  # type: ignore[attr-defined]
+@options.with_options(options.calculator_options(), settings_options(Settings))
+def command(
+    ctx: typer.Context,
+    calc: options.Calc = None,
+    structure: options.Structure = None,
+    *,
+    calculator: str | None = None,
+    output: options.Output,
+    restart: options.Restart = False,
+    fast: str | None = None,
+    uncertainty: str | None = None,
+    uncertainty_threshold: float | None = None,
+    json: options.Json = False,
+    **more: Any,
+) -> None:
+    """Run molecular dynamics in a folder, from which it can be restarted.
+
+    The folder holds the trajectory, thermo.csv, a plot of it, and the state for restarts. Works
+    with any ASE calculator: a name, a checkpoint, or --calculator module:factory. At the end, means
+    with standard errors and the drift of the conserved energy are printed. Exit status 1: the run
+    became unstable, or the model too uncertain; last_good.traj holds the structure before that.
+
+    Parameters
+    ----------
+    ctx:
+        Context of the command, which knows the options that were given.
+    calc:
+        Name, calculator folder or checkpoint.
+    structure:
+        File of the structure, its last one if it holds several.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    output:
+        Folder to write to; it must not hold another run.
+    restart:
+        Continue the run in the folder bit-exactly, or start one if there is none. CALC, STRUCTURE
+        and settings may be left out; --time may be longer.
+    fast:
+        module:factory of the ASE calculator of the cheap forces of --multiple; default: the direct
+        forces of CALC, if it predicts them.
+    uncertainty:
+        Action when the predicted uncertainty is too high: off, warn, stop (the run); default: off.
+        For checkpoints with uncertainties.
+    uncertainty_threshold:
+        Highest standard deviation of the energy of an atom in eV; default: 0.1.
+    json:
+        Print JSON for programs.
+    more:
+        Options of the calculator, `options.CALCULATOR`, and fields of ase_pet.md.Settings.
+
+    Examples
+    --------
+    Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
+    run; to resume an interrupted run: ase-pet md --restart --output run
+    """
+    given = {}
+    for name, value in ctx.params.items():
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            given[name] = value
+    # a restart without CALC and STRUCTURE finds them in the folder
+    if restart and not given.keys() & set(SYSTEM):
+        plan = _continued(output, given)
+    else:
+        plan = _new(ctx.params)
+    result = _run(plan, output, restart)
+    _finish(result, json)
 
 
 def _new(params: dict[str, Any]) -> Plan:

@@ -7,9 +7,10 @@ a command is quick.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+import inspect
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,6 +21,79 @@ Calc = Annotated[str | None, typer.Argument(show_default=False)]
 Structure = Annotated[str | None, typer.Argument(show_default=False)]
 Output = Annotated[Path, typer.Option(show_default=False)]
 Json = Annotated[bool, typer.Option("--json")]
+Restart = Annotated[bool, typer.Option("--restart", "--resume")]  # one name, and its alias
+
+# arguments of PETCalculator that each command with a calculator takes: {name: help}
+CALCULATOR = {
+    "symmetrise": (
+        "Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,"
+        " quadrature:L; default: that of the calculator."
+    ),
+    "orientations": (
+        "Axes of a PONITA: their number, or the name of a grid; default: those of its training."
+        " Errors with other axes may be large."
+    ),
+    "dtype": "Precision: float32, float64; default: that of the calculator.",
+    "device": "Device: auto, cpu, cuda, cuda:1, ...; default: auto.",
+    "variant": "Energy head, of a model with several.",
+}
+PANEL = "Calculator"  # heading of these options
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def calculator_options(
+    dtype: str | None = None, dtype_help: str = CALCULATOR["dtype"]
+) -> list[inspect.Parameter]:
+    """Parameters of a command, one for each option of CALCULATOR.
+
+    Parameters
+    ----------
+    dtype:
+        Default of --dtype.
+    dtype_help:
+        Help of --dtype, where the precision has another meaning or default.
+    """
+    parameters = []
+    for name, meaning in {**CALCULATOR, "dtype": dtype_help}.items():
+        parameter = inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=dtype if name == "dtype" else None,
+            annotation=Annotated[str | None, typer.Option(help=meaning, rich_help_panel=PANEL)],
+        )
+        parameters.append(parameter)
+    return parameters
+
+
+def derivative_options(dtype_note: str) -> list[inspect.Parameter]:
+    """Options of CALCULATOR for commands that need precise forces: float64 is their default.
+
+    Parameters
+    ----------
+    dtype_note:
+        What float32 does to the results of the command.
+    """
+    return calculator_options("float64", f"Precision of CALC: float64, float32. {dtype_note}")
+
+
+def with_options(*groups: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:
+    """Decorator of a command: these options take the place of its `**` parameter.
+
+    Parameters
+    ----------
+    groups:
+        Lists of options, in the order of the help.
+    """
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        *named, _ = signature.parameters.values()
+        for group in groups:
+            named.extend(group)
+        command.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 def calc_and_structure(
@@ -189,8 +263,9 @@ def structure_for_derivatives(
     calc: str | None,
     structure: str | None,
     calculator: str | None,
-    symmetrise: str | None,
+    *,
     dtype: str,
+    **options: Any,
 ) -> Atoms:
     """Last structure of a file, with its calculator in the precision that derivatives need.
 
@@ -202,13 +277,13 @@ def structure_for_derivatives(
         Second argument of the command.
     calculator:
         Value of --calculator, whose precision is its own.
-    symmetrise:
-        Symmetriser, or None.
     dtype:
         Precision of CALC.
+    options:
+        Other arguments of PETCalculator; those that are None are left out.
     """
     own = dtype if calculator is None else None
-    return structure_with_calculator(calc, structure, calculator, symmetrise=symmetrise, dtype=own)
+    return structure_with_calculator(calc, structure, calculator, dtype=own, **options)
 
 
 def _made(calculator: str) -> Any:

@@ -13,6 +13,7 @@ from . import options, screen
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
 
 
+@options.with_options(options.derivative_options("Finite differences need float64."))
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -28,16 +29,15 @@ def command(
     symmetry: Annotated[bool, typer.Option("--symmetry/--no-symmetry")] = True,
     fmax: float = 1e-4,
     temperature_max: float = 1000.0,
-    symmetrise: str | None = None,
-    dtype: str = "float64",
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Phonons of a crystal: imaginary modes, bands, density of states, heat capacity.
 
     The cell is relaxed, displaced supercells are evaluated in batches, and the force constants are
-    projected onto the laws that they obey; how far they were from these is reported. phonopy reads
-    the folder: phonopy-load phonopy_params.yaml. Needs the extra `phonons`: pip install
-    '.[phonons]' in a clone of ase_pet.
+    projected onto sum rule, index exchange and space group; the violations before the projection
+    are reported. phonopy reads the folder: phonopy-load phonopy_params.yaml. Needs the extra
+    `phonons`: pip install '.[phonons]' in a clone of ase_pet.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def command(
     displacement:
         Length of the displacements in A.
     projection:
-        Projection of the force constants: symfc (sum rule, exchange of indices, space group),
+        Projection of the force constants: symfc (sum rule, index exchange, space group),
         traditional (without the space group), none.
     mesh:
         q-points of density of states and thermal properties.
@@ -68,13 +68,14 @@ def command(
         Largest force after the relaxation in eV/A.
     temperature_max:
         Highest temperature of thermal properties in K.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    dtype:
-        Precision of CALC; float32 is too coarse for derivatives by differences.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet phonons silicon si.cif --supercell 3,3,3 --output phonons
     """
     from .. import phonons
     from ..choices import one_of
@@ -87,7 +88,7 @@ def command(
     one_of("method", method, METHODS)
     one_of("projection", projection, PROJECTIONS)
     options.check_positive(displacement=displacement, fmax=fmax, temperature_max=temperature_max)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, symmetrise, dtype)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     with screen.progress() as report:
         result = phonons.run(
             atoms,
@@ -146,7 +147,7 @@ def _show(content: dict[str, Any], output: Path) -> None:
         f" largest group velocity {content['largest_group_velocity']:.2f} km/s"
     )
 
-    # how far the force constants were from the laws that they obey
+    # violations of sum rule, index exchange and acoustic frequencies
     residuals = content["residuals"]
     table = Table("residual", "before the projection", "after it", "unit")
     for name, unit in RESIDUALS.items():

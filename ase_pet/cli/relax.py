@@ -20,6 +20,7 @@ UNITS = {
 }
 
 
+@options.with_options(options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A."))
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -30,9 +31,8 @@ def command(
     symmetry: Annotated[bool | None, typer.Option("--symmetry/--no-symmetry")] = None,
     fmax: float = 1e-4,
     steps: int = 500,
-    symmetrise: str | None = None,
-    dtype: str = "float64",
     json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Relax a structure within its space group.
 
@@ -57,13 +57,14 @@ def command(
         Largest force after the relaxation in eV/A.
     steps:
         Largest number of steps of the relaxation.
-    symmetrise:
-        Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,
-        quadrature:L; default: that of the calculator.
-    dtype:
-        Precision of CALC; float32 is too coarse for derivatives by differences.
     json:
         Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet relax silicon si.cif --output relaxed
     """
     import ase.io
 
@@ -71,7 +72,7 @@ def command(
 
     options.check_positive(fmax=fmax, steps=steps)
     # no progress in percent: the number of steps is not known
-    atoms = options.structure_for_derivatives(calc, structure, calculator, symmetrise, dtype)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     with screen.progress() as report:
         relaxation = phonons.relax(
             atoms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,26 +14,13 @@ if TYPE_CHECKING:
     from ..train.loop import Trainer
 
 
-def _print_template(value: bool) -> None:
-    """Print a recipe and exit, where --template is given."""
-    if value:
-        from ..train.template import template
-
-        print(template(), end="")
-        raise typer.Exit
-
-
-# eager: without it, RECIPE and --output are required
-Template = Annotated[bool, typer.Option("--template", is_eager=True, callback=_print_template)]
-
-
 def command(
-    recipe: str,
+    recipe: Annotated[str | None, typer.Argument(show_default=False)] = None,
     *,
-    output: options.Output,
-    resume: Annotated[bool, typer.Option("--resume")] = False,
+    output: Path | None = None,
+    resume: options.Restart = False,
     device: str | None = None,
-    template: Template = False,
+    template: Annotated[bool, typer.Option("--template")] = False,
     json: options.Json = False,
 ) -> None:
     """Train the calculator that a recipe describes.
@@ -43,13 +31,13 @@ def command(
     Parameters
     ----------
     recipe:
-        Path of the recipe.
+        Path of the recipe; required unless --template is given.
     output:
-        Calculator folder to write.
+        Calculator folder to write; required unless --template is given.
     resume:
-        Continue a run that was stopped.
+        Continue an interrupted run.
     device:
-        auto, cpu, cuda, cuda:1, ...; default: that of the recipe.
+        Device: auto, cpu, cuda, cuda:1, ...; default: that of the recipe.
     template:
         Print a recipe to start from, with all keys, and exit.
     json:
@@ -60,6 +48,13 @@ def command(
     Example: ase-pet train --template > recipe.toml, edit it, then
     ase-pet train recipe.toml --output runs/first
     """
+    if template:
+        from ..train.template import template as example
+
+        print(example(), end="")
+        return
+    if recipe is None or output is None:
+        raise ValueError("give RECIPE and --output, or --template")
     from .. import train as training
     from ..train.report import errors_table
 

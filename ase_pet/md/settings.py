@@ -57,7 +57,7 @@ OPTIONAL_TEMPERATURE = Rule(
     "K, 0 or more, or None", lambda value: value is None or (_is_real(value) and value >= 0)
 )
 TEMPERATURE = Rule("K, above 0", lambda value: _is_real(value) and value > 0)
-NVE_TEMPERATURE = Rule("K, above 0", lambda value: _is_real(value) and value >= 0)
+NVE_TEMPERATURE = Rule("K, 0 or more", lambda value: _is_real(value) and value >= 0)
 
 
 def _setting(
@@ -86,7 +86,7 @@ class Settings:
     """
 
     ensemble: str = _setting("nve", RUN, "ensemble to sample", choices=ENSEMBLES)
-    temperature: float = _setting(300.0, RUN, "target temperature", unit="K")
+    temperature: float = _setting(300.0, RUN, "initial (nve) or target (nvt, npt) temperature", unit="K")
     time: float = _setting(1.0, RUN, "total length of the run", unit="ps", rule=POSITIVE)
     timestep: float = _setting(1.0, RUN, "time step", unit="fs", rule=POSITIVE)
     seed: int = _setting(0, RUN, "random seed of initial momenta and thermostat", rule=SEED)
@@ -131,8 +131,9 @@ class Settings:
     multiple: int = _setting(
         1,
         RUN,
-        "multiple time steps, nve only: time steps with cheap forces per evaluation of the full"
-        " forces",
+        "multiple time steps (r-RESPA), nve only: time steps with cheap forces for each evaluation"
+        " of the full forces. Full: derivatives of the energy of the calculator; cheap: those of"
+        " --fast, or forces that the model predicts directly",
         rule=COUNT,
     )
     max_temperature: float = _setting(
