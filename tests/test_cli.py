@@ -9,12 +9,24 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
-from ase_pet import cli, published
+from ase_pet import __version__, checks, cli, plugins, published
 from ase_pet.cli import lazy, options
 from ase_pet.cli.eval import StatesProperties
 from ase_pet.extras import how_to_install
+from ase_pet.uncertainty_policy import THRESHOLD
 
 SLOW = ("torch", "matplotlib", "ase", "numpy", "scipy", "phonopy", "pydantic")
+WITH_CALCULATOR = (
+    "info",
+    "eval",
+    "check",
+    "md",
+    "bench",
+    "relax",
+    "phonons",
+    "elastic",
+    "conductivity",
+)
 MODULES = "import json, sys; {}; print(json.dumps([name for name in sys.modules]))"
 
 
@@ -33,14 +45,16 @@ def shown(*arguments):
     return " ".join(re.sub("[│╭╮╰╯─]", " ", done.output).split())
 
 
-def test_help_imports_no_large_package():
+@pytest.mark.parametrize("name", ["", *lazy.COMMANDS])
+def test_help_imports_no_large_package(name):
     code = (
         "from ase_pet import cli\n"
-        "try:\n    cli.app(['--help'])\n"
+        f"try:\n    cli.app({[*filter(None, [name]), '--help']})\n"
         "except SystemExit as done:\n    assert done.code == 0\n"
     )
     code = f"exec({code!r})"
-    assert imported(code).isdisjoint(SLOW)
+    # typer itself imports pydantic for a command
+    assert imported(code).isdisjoint(set(SLOW) - {"pydantic"})
 
 
 def test_the_package_imports_what_is_used():
@@ -69,6 +83,44 @@ def test_help_shows_brackets(name, extra):
     assert how_to_install(extra) in shown(name, "--help")
 
 
+@pytest.mark.parametrize("name", ["--help", *lazy.COMMANDS])
+def test_flags_are_shown_without_a_type(name):
+    assert "bool" not in shown(name, "--help")
+
+
+@pytest.mark.parametrize("name", WITH_CALCULATOR)
+def test_commands_with_a_calculator_take_its_options(name):
+    options_of_command = {parameter.name for parameter in lazy.load(name).params}
+    assert options_of_command >= options.CALCULATOR.keys()
+
+
+@pytest.mark.parametrize("name", ["md", "train"])
+def test_restart_and_resume_are_the_same_option(name):
+    (names,) = [set(option.opts) for option in lazy.load(name).params if "--restart" in option.opts]
+    assert names == {"--restart", "--resume"}
+
+
+def test_help_lists_the_checks():
+    text = shown("check", "--help")
+    assert ", ".join(plugins.names("ase_pet.checks")) in text
+    slow = sorted(set(checks.names("full")) - set(checks.names("quick")))
+    assert set(re.findall(r"\w+", re.search(r"slow checks \((.*?)\)", text)[1])) == set(slow)
+
+
+def test_help_says_the_default_threshold():
+    assert f"default: {THRESHOLD}." in shown("md", "--help")
+
+
+def test_version():
+    assert shown("--version") == f"ase-pet {__version__}"
+
+
+def test_a_table_of_information_has_units():
+    text = shown("info", "silicon")
+    assert "cutoff (A)" in text
+    assert "energy (eV/atom): rmse: 0." in text
+
+
 def test_errors_show_brackets():
     assert "No such command 'a[train]b'" in shown("a[train]b")
 
@@ -83,7 +135,9 @@ def test_tables_show_brackets(tmp_path):
 
 def test_the_template_of_a_recipe_is_printed():
     assert CliRunner().invoke(cli.app, ["train", "--template"]).stdout.startswith("# Recipe")
-    assert "--template" in shown("train", "--help")
+    assert "required unless --template" in shown("train", "--help")
+    refused = CliRunner().invoke(cli.app, ["train"]).exception
+    assert str(refused) == "give RECIPE and --output, or --template"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training: recipes, the data behind them, bit-exact resumption, and what is written."""
 
+import dataclasses
 import json
 import lzma
 import re
@@ -18,7 +19,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from argon import structures, whole_and_stopped
-from ase_pet import PETCalculator, store
+from ase_pet import PETCalculator, plugins, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.models.base import AtomisticModel
 from ase_pet.train import data, read, run, template, train
@@ -253,7 +254,7 @@ def test_a_bad_recipe_is_one_clear_error(recipe, tmp_path, old, new, message):
         ("loss", "energy = -1.0", r"\[loss\]: `energy` is -1.0: expected a number, 0 or more$"),
         ("loss", "huber = nan", "`huber` is nan: expected a number above 0$"),
         ("data", "limit = 0", r"\[data\]: `limit` is 0: expected a whole number above 0$"),
-        ("data", "train = [1]", r"\[data\]: `train` is \(1,\): expected a list of texts$"),
+        ("data", "train = [1]", r"\[data\]: `train` is \(1,\): expected a list of strings$"),
     ],
 )
 def test_a_bad_key_of_a_table_is_one_clear_error(recipe, table, line, message):
@@ -291,6 +292,26 @@ def test_the_template_is_a_recipe(tmp_path):
     assert full.data.limit == 1000
     assert full.optimiser == Optimiser()
     assert full.settings["num_heads"] == 8
+    assert full.settings["heads"] == {"energy": 1}
+
+
+@pytest.mark.parametrize("model", ["pet", "ponita"])
+def test_the_template_has_all_settings_of_a_model(model):
+    text = template.template(model)
+    names = {
+        field.name for field in dataclasses.fields(plugins.load("ase_pet.models", model).Settings)
+    }
+    settings = text[text.index("[settings]") : text.index("[data]")]
+    assert set(re.findall(r"^(?:# )?(\w+) = ", settings, flags=re.MULTILINE)) == names
+
+
+def test_the_template_explains_the_settings_of_a_model():
+    text = template.template("pet")
+    assert "# cutoff = 4.5  # A\n" in text
+    assert "# number of neighbours; not given: the cutoff is fixed\n" in text
+    text = template.template("ponita")
+    assert "# A, distance from an axis below which b is smooth" in text
+    assert max(map(len, text.splitlines())) <= template.WIDTH
 
 
 def test_the_documented_keys_are_those_of_the_schema():

@@ -5,13 +5,13 @@ Exit status: 0, 1 where a check failed or a run became unstable, 2 for bad input
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from .. import __version__
 from .lazy import COMMANDS, LazyGroup, placeholder
 
 app = typer.Typer(
@@ -27,7 +27,8 @@ app = typer.Typer(
 def _print_version(value: bool) -> None:
     """Print the version and exit, where --version is given."""
     if value:
-        print(f"ase-pet {__version__}")
+        # the package itself is the last room: nothing imports from it
+        print(f"ase-pet {importlib.import_module('ase_pet').__version__}")
         raise typer.Exit
 
 

@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """Measure the time of an evaluation and of an MD step, ns/day, and the peak memory.
 
-    Medians over --steps evaluations at different positions, and the quartiles around them; CPU time
-    beside wall time tells whether something else kept the machine busy. OMP_NUM_THREADS sets the
+    Medians and quartiles over --steps evaluations at different positions. A CPU time well below the
+    wall time means that other processes kept the machine busy. OMP_NUM_THREADS sets the number of
     threads: 1 is best for small systems.
 
     Parameters
@@ -53,13 +53,14 @@ def command(
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File, its last structure; default: built from the species of the calculator.
+        File, of which the last structure is used; default: a structure built from the species of
+        the calculator.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     repeat:
-        Repeats of the cell, such as 2,2,2; default: 2,2,2 for a crystal that is built, else none.
+        Repeats of the cell, such as 2,2,2; default: 2,2,2 for the built crystal, else none.
     steps:
-        Evaluations of each kind.
+        Number of evaluations of each kind.
     timestep:
         Time step in fs, for ns/day.
     temperature:

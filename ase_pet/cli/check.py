@@ -20,7 +20,7 @@ Only = Annotated[str | None, typer.Option(help=f"{', '.join(plugins.names('ase_p
 
 @options.with_options(
     options.calculator_options(
-        dtype_help="Precision of CALC: float32, float64; of another calculator, the limits to apply."
+        dtype_help="Precision of CALC: float32, float64; with --calculator: of the limits to apply."
     )
 )
 def command(
@@ -48,7 +48,8 @@ def command(
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     structure:
-        File; each of its structures is used; default: built from the species of the calculator.
+        File, of which each structure is used; default: structures built from the species of the
+        calculator.
     species:
         Elements, e.g. 'Cu Ni', if the calculator does not list them.
     full:
@@ -56,9 +57,9 @@ def command(
     only:
         Checks to run, separated by commas:
     temperature:
-        Temperature of the runs of molecular dynamics in K.
+        Temperature of the MD runs in K.
     html:
-        Report with plots to write, one file.
+        HTML file to write a report with plots to.
     card:
         Write the result into the card (README.md) of CALC.
     json:

@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Thermal conductivity (W/m/K) of a crystal by phono3py.
 
-    Force constants are from displacements of one and two atoms. Phonons scatter from each other, in
-    the relaxation-time approximation, and from isotopes. Needs phono3py, of the extra
+    Force constants come from displacements of one and of two atoms. Phonons scatter from phonons,
+    in the relaxation-time approximation, and from isotopes. Needs phono3py, of the extra
     `conductivity`: pip install '.[conductivity]' in a clone of ase_pet.
 
     Parameters
@@ -42,21 +42,21 @@ def command(
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File of the structure, its last one if it holds several.
+        File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     supercell:
-        Repeats of the unit cell in STRUCTURE, or nine integers of a matrix.
+        Repeats of the unit cell of STRUCTURE, or the nine integers of a supercell matrix.
     output:
-        Folder of phono3py_params.yaml, conductivity.json.
+        Folder for phono3py_params.yaml and conductivity.json.
     displacement:
         Length of the displacements in A.
     mesh:
-        q-points; increase them until the conductivity is converged.
+        q-points of the Brillouin zone; increase them until the conductivity is converged.
     temperatures:
         Temperatures in K, whole numbers, separated by commas.
     isotopes:
-        Scattering by the isotopes of natural elements.
+        Include the scattering by the isotopes of natural elements.
     relaxed:
         Relax atoms and cell first.
     fmax:

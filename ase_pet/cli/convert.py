@@ -12,12 +12,12 @@ def command(
 ) -> None:
     """Convert a checkpoint of another program into a calculator folder.
 
-    The folder gives the same numbers as the checkpoint.
+    The calculator folder reproduces the results of the checkpoint.
 
     Parameters
     ----------
     checkpoint:
-        Path or published name.
+        Path, or name of a published checkpoint.
     folder:
         Calculator folder to write; must not exist.
     name:

@@ -14,7 +14,7 @@ def command(name: str, *, json: options.Json = False) -> None:
     Parameters
     ----------
     name:
-        Such as pet-mad-s, its newest version, or pet-mad-s-v1.5.0.
+        Name, such as pet-mad-s (its newest version) or pet-mad-s-v1.5.0.
     json:
         Print JSON for programs.
     """

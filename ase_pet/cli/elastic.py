@@ -36,7 +36,7 @@ def command(
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File of the structure, its last one if it holds several.
+        File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Any
@@ -11,6 +12,11 @@ from rich.text import Text
 
 from . import options, screen
 from .list import summary
+
+# units of the table; those of errors are in the provenance of calculators that were trained here
+ERRORS = {"energy": "eV/atom", "forces": "eV/A", "stress": "eV/A^3", "dipole": "e A"}
+EVALUATION = {"energy": "eV", "largest_force": "eV/A"}
+HASH = re.compile("[0-9a-f]{64}")
 
 
 @options.with_options(options.calculator_options())
@@ -23,14 +29,14 @@ def command(
 ) -> None:
     """Describe a calculator and, with a structure, evaluate it once.
 
-    The cost of a symmetriser relative to the plain model is predicted before the evaluation.
+    The cost of a symmetriser, relative to the plain model, is predicted before the evaluation.
 
     Parameters
     ----------
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File of a structure to evaluate, its last one if it holds several.
+        File of a structure to evaluate; the last one is used if it holds several.
     json:
         Print JSON for programs.
     chosen:
@@ -57,11 +63,45 @@ def command(
         screen.print_json(content)
         return
     table = Table(show_header=False)
-    for key, value in content.items():
+    for key, value in _readable(content).items():
         shown = ", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value))
-        # fold: long words, such as hashes, are not cut off
+        # fold: long words, such as paths, are not cut off
         table.add_row(key, Text(shown, overflow="fold"))
     screen.console().print(table)
+
+
+def _readable(content: dict[str, Any]) -> dict[str, Any]:
+    """Content for people: with units, fewer digits and the first digits of hashes."""
+    readable: dict[str, Any] = {}
+    # keys of JSON stay as they are: units are added here only
+    for key, value in content.items():
+        name = f"{key} (A)" if key == "cutoff" else key
+        readable[name] = value
+    readable["provenance"] = _with_units(content["provenance"], ERRORS)
+    if "structure" in content:
+        evaluation = {}
+        for key, value in content["structure"].items():
+            name = f"{key} ({EVALUATION[key]})" if key in EVALUATION else key
+            evaluation[name] = f"{value:.10g}" if isinstance(value, float) else value
+        readable["structure"] = evaluation
+    return readable
+
+
+def _with_units(value: Any, units: dict[str, str]) -> Any:
+    """Nested table with units in the names of its tables of errors, which have the key "rmse"."""
+    if isinstance(value, dict):
+        table = {}
+        for key, entry in value.items():
+            # other tables may have such keys too, such as an energy without errors
+            is_error = isinstance(entry, dict) and "rmse" in entry
+            name = f"{key} ({units[key]})" if is_error and key in units else key
+            table[name] = _with_units(entry, units)
+        return table
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str) and HASH.fullmatch(value):
+        return f"{value[:12]}..."
+    return value
 
 
 def _evaluated(atoms: Any, calculator: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 COMMANDS = {  # name: first line of its help
     "list": "List the shipped calculators, or the published checkpoints.",
@@ -109,7 +109,7 @@ def load(name: str) -> Any:
         texts = [meanings.get(parameter.name), parameter.help]
         parameter.help = escape(" ".join(text for text in texts if text))
         # a flag takes no value: typer would show it with the type <bool>
-        if getattr(parameter, "is_flag", False):
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
             parameter.metavar = ""
     return command
 

@@ -27,7 +27,7 @@ def command(
     Parameters
     ----------
     published:
-        The published checkpoints instead: in the cache, and in the repository if online.
+        List the published checkpoints instead: in the cache and, if online, in the repository.
     json:
         Print JSON for programs.
     """

@@ -75,12 +75,13 @@ def _meaning(metadata: Mapping[str, Any]) -> str:
     """Help of a setting, with its choices and its unit unless the text names them."""
     text: str = metadata["help"]
     choices = metadata["choices"] or ()
+    # a text that explains its choices or has its unit inside is not extended
     if not all(choice in text for choice in choices):
         text += f": {', '.join(choices)}"
     unit = metadata["unit"]
     if unit is not None and unit not in text.split():
         text += f" ({unit})"
-    return text
+    return f"{text[0].upper()}{text[1:]}."
 
 
 @options.with_options(options.calculator_options(), settings_options(Settings))
@@ -112,14 +113,14 @@ def command(
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File of the structure, its last one if it holds several.
+        File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     output:
         Folder to write to; it must not hold another run.
     restart:
         Continue the run in the folder bit-exactly, or start one if there is none. CALC, STRUCTURE
-        and settings may be left out; --time may be longer.
+        and settings may be left out; --time may be longer. --resume is an alias.
     fast:
         module:factory of the ASE calculator of the cheap forces of --multiple; default: the direct
         forces of CALC, if it predicts them.

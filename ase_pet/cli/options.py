@@ -34,8 +34,8 @@ CALCULATOR = {
         " Errors with other axes may be large."
     ),
     "dtype": "Precision: float32, float64; default: that of the calculator.",
-    "device": "Device: auto, cpu, cuda, cuda:1, ...; default: auto.",
-    "variant": "Energy head, of a model with several.",
+    "device": "Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...; default: auto.",
+    "variant": "Energy head of a model with several: its name after energy/.",
 }
 PANEL = "Calculator"  # heading of these options
 Command = TypeVar("Command", bound=Callable[..., None])

@@ -35,24 +35,24 @@ def command(
     """Phonons of a crystal: imaginary modes, bands, density of states, heat capacity.
 
     The cell is relaxed, displaced supercells are evaluated in batches, and the force constants are
-    projected onto sum rule, index exchange and space group; the violations before the projection
-    are reported. phonopy reads the folder: phonopy-load phonopy_params.yaml. Needs the extra
-    `phonons`: pip install '.[phonons]' in a clone of ase_pet.
+    projected onto the sum rule, index exchange and the space group; the violations before the
+    projection are reported. phonopy reads the folder: phonopy-load phonopy_params.yaml. Needs the
+    extra `phonons`: pip install '.[phonons]' in a clone of ase_pet.
 
     Parameters
     ----------
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File of the structure, its last one if it holds several.
+        File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     supercell:
-        Repeats of the unit cell in STRUCTURE, or nine integers of a matrix.
+        Repeats of the unit cell of STRUCTURE, or the nine integers of a supercell matrix.
     output:
-        Folder of phonopy_params.yaml, bands, DOS, phonons.json, phonons.png.
+        Folder for phonopy_params.yaml, bands, DOS, phonons.json, phonons.png.
     method:
-        displacements, or hessian: exact second derivatives.
+        displacements (finite differences), hessian (exact second derivatives).
     displacement:
         Length of the displacements in A.
     projection:

@@ -20,7 +20,9 @@ UNITS = {
 }
 
 
-@options.with_options(options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A."))
+@options.with_options(
+    options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A.")
+)
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -36,27 +38,28 @@ def command(
 ) -> None:
     """Relax a structure within its space group.
 
-    The structure is first refined to the space group that it has within 0.001 A. "largest force" is
-    that of the calculator alone: above --fmax, the calculator breaks the symmetry of the crystal.
+    The structure is first refined to the space group that it has within 0.001 A. The largest force
+    that is printed is not projected onto the space group: if it is above --fmax, the calculator
+    breaks the symmetry of the crystal.
 
     Parameters
     ----------
     calc:
         Name, calculator folder or checkpoint.
     structure:
-        File of the structure, its last one if it holds several.
+        File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     output:
         Folder to write relaxed.extxyz and relax.json to.
     cell:
-        Relax the cell too; default: where all directions are periodic.
+        Relax the cell too; default: if all directions are periodic.
     symmetry:
-        Keep the space group; default: where all directions are periodic.
+        Keep the space group; default: if all directions are periodic.
     fmax:
         Largest force after the relaxation in eV/A.
     steps:
-        Largest number of steps of the relaxation.
+        Maximum number of steps of the relaxation.
     json:
         Print JSON for programs.
     chosen:

@@ -35,13 +35,13 @@ def command(
     output:
         Calculator folder to write; required unless --template is given.
     resume:
-        Continue an interrupted run.
+        Continue an interrupted run; --resume is an alias.
     device:
-        Device: auto, cpu, cuda, cuda:1, ...; default: that of the recipe.
+        Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...; default: that of the recipe.
     template:
         Print a recipe to start from, with all keys, and exit.
     json:
-        Print the errors as JSON.
+        Print the errors of the calculator as JSON.
 
     Examples
     --------

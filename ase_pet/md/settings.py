@@ -86,22 +86,24 @@ class Settings:
     """
 
     ensemble: str = _setting("nve", RUN, "ensemble to sample", choices=ENSEMBLES)
-    temperature: float = _setting(300.0, RUN, "initial (nve) or target (nvt, npt) temperature", unit="K")
+    temperature: float = _setting(
+        300.0, RUN, "initial (nve) or target (nvt, npt) temperature", unit="K"
+    )
     time: float = _setting(1.0, RUN, "total length of the run", unit="ps", rule=POSITIVE)
     timestep: float = _setting(1.0, RUN, "time step", unit="fs", rule=POSITIVE)
     seed: int = _setting(0, RUN, "random seed of initial momenta and thermostat", rule=SEED)
     momenta: str = _setting(
         "draw",
         RUN,
-        "draw: Maxwell-Boltzmann momenta, without net momentum and, for molecules, without"
-        " rotation; keep: the momenta of the structure",
+        "initial momenta: draw (Maxwell-Boltzmann, without net momentum and, for molecules, without"
+        " rotation), keep (those of the structure)",
         choices=MOMENTA,
     )
     start_temperature: float | None = _setting(
         None,
         RUN,
-        "temperature of the drawn momenta; default: `temperature`. In a perfect crystal half of the"
-        " initial kinetic energy becomes potential energy",
+        "temperature in K of the drawn momenta; default: `temperature`. In a perfect crystal half"
+        " of the initial kinetic energy becomes potential energy",
         unit="K",
         rule=OPTIONAL_TEMPERATURE,
     )
@@ -109,7 +111,7 @@ class Settings:
     thermostat_time: float = _setting(
         100.0,
         BATHS,
-        "time constant of the thermostat; langevin: 1 / friction",
+        "time constant in fs of the thermostat; for langevin: 1 / friction",
         unit="fs",
         rule=POSITIVE,
     )

@@ -1,7 +1,7 @@
 """The schema of recipes: their keys, with types, bounds, defaults, meanings and units.
 
 It validates recipes (`recipe.read`); `template` prints it as a commented recipe and as the table of
-keys in docs/training.md.
+keys in docs/reference/recipe.md.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Data:
         int | None,
         Field(
             gt=0,
-            description="use only so many training structures, drawn with the seed: for learning"
-            " curves",
+            description="number of training structures to use, drawn with the seed, for learning"
+            " curves; default: all",
             examples=[1000],
         ),
     ] = None
@@ -88,7 +88,12 @@ class Loss:
         ),
     ] = 0.0
     huber: Annotated[
-        float, Field(gt=0, description="errors beyond so many RMS of the labels count linearly")
+        float,
+        Field(
+            gt=0,
+            description="Huber threshold in units of the RMS of the labels: larger errors count"
+            " linearly",
+        ),
     ] = 0.1
 
 
@@ -142,8 +147,8 @@ class Recipe:
     settings: Annotated[
         dict[str, Any],
         Field(
-            description="settings of the model, such as `species`; what is not given keeps its"
-            " default",
+            description="settings of the model, such as `species`; others keep their default"
+            " unless given",
             examples=[{"species": ["Si"]}],
         ),
     ]
@@ -248,8 +253,8 @@ def expected(field: FieldInfo) -> str:
     if typing.get_origin(annotation) is Literal:
         return f"valid choices are {', '.join(typing.get_args(annotation))}"
     kind = typing.get_origin(annotation) or annotation
-    names = {int: "a whole number", float: "a number", str: "a text", dict: "a table"}
-    words = names.get(typing.cast(type, kind), "a list of texts")
+    names = {int: "a whole number", float: "a number", str: "a string", dict: "a table"}
+    words = names.get(typing.cast(type, kind), "a list of strings")
     for bound in field.metadata:
         match bound:
             case annotated_types.Gt(gt):

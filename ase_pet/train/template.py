@@ -1,10 +1,18 @@
-"""The schema of recipes as texts: a commented recipe to start from, and the table of its keys."""
+"""The schema of recipes as texts: a commented recipe to start from, and the table of its keys.
+
+The meanings of the settings of a model are the comments of the fields of its class `Settings`.
+"""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import io
 import json
+import re
 import textwrap
+import tokenize
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +25,9 @@ FREE = ("settings", "card")  # tables without keys of their own in the schema
 HEADER = """\
 # Recipe for `ase-pet train`, a TOML file. Paths are relative to it.
 # Keys that are commented out have their default, or an example where there is none."""
+WIDTH = 88  # columns of a recipe
+# settings of models that are None by default, which TOML cannot say
+EXAMPLES = {"num_neighbors_adaptive": 16.0, "layer_scale": 1e-6}
 
 
 def template(model: str = "pet") -> str:
@@ -34,7 +45,9 @@ def template(model: str = "pet") -> str:
         if key not in (*TABLES, *FREE):
             lines += _lines(key, field)
 
-    lines += ["", *_comment(recipe["settings"]), "[settings]"]
+    lines += ["", *_comment(recipe["settings"])]
+    lines += [f"# (here those of `{model}`; others are in the class `Settings` of their models)"]
+    lines += ["[settings]"]
     lines += _settings(model)
     for name, table in TABLES.items():
         lines += ["", *_comment(recipe[name]), f"[{name}]"]
@@ -86,7 +99,7 @@ def _comment(field: FieldInfo) -> Iterator[str]:
     accepts = expected(field).replace("expected ", "").replace("valid choices are", "one of")
     table = dataclasses.is_dataclass(field.annotation) or accepts == "a table"
     text = f"{field.description}" if table else f"{field.description} ({accepts})"
-    yield from textwrap.wrap(text, 88, initial_indent="# ", subsequent_indent="# ")
+    yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
 def _example(field: FieldInfo) -> Any:
@@ -95,10 +108,70 @@ def _example(field: FieldInfo) -> Any:
 
 
 def _settings(model: str) -> Iterator[str]:
-    """Settings of a model: the species of the example, the others commented out."""
-    for field in dataclasses.fields(plugins.load("ase_pet.models", model).Settings):
+    """Settings of a model with their meanings: the species, the others commented out."""
+    kind = plugins.load("ase_pet.models", model).Settings
+    meanings = comments_of_fields(kind)
+    for field in dataclasses.fields(kind):
         if field.name == "species":
             species = _example(keys(Recipe)["settings"])["species"]
-            yield f"species = {json.dumps(species)}"
-        elif field.default not in (dataclasses.MISSING, None):
-            yield f"# {field.name} = {json.dumps(field.default)}"
+            yield from _setting(f"species = {_toml(species)}", "symbols, or atomic numbers")
+            continue
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        value = EXAMPLES.get(field.name) if default is None else default
+        # a setting of a plug-in that has neither default nor example is only mentioned
+        line = f"# {field.name}" if value is None else f"# {field.name} = {_toml(value)}"
+        yield from _setting(line, meanings.get(field.name, ""))
+
+
+def _setting(line: str, meaning: str) -> Iterator[str]:
+    """Line of a setting with its meaning at the end, or before it if the line would be long."""
+    together = f"{line}  # {meaning}"
+    if meaning and len(together) > WIDTH:
+        yield from textwrap.wrap(meaning, WIDTH, initial_indent="# ", subsequent_indent="# ")
+        yield line
+    else:
+        yield together if meaning else line
+
+
+def comments_of_fields(kind: type) -> dict[str, str]:
+    """{field of a dataclass: its comment}, at the end of its line or, if there is none, above it.
+
+    Parameters
+    ----------
+    kind:
+        Dataclass, such as `Settings` of a model.
+    """
+    source = textwrap.dedent(inspect.getsource(kind))
+    at_end: dict[int, str] = {}  # {line: comment} after code
+    alone: dict[int, str] = {}  # {line: comment} of lines that hold nothing else
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            comments = alone if token.line.lstrip().startswith("#") else at_end
+            # a recipe leaves a key out where Python has None
+            comments[token.start[0]] = re.sub(r"\bNone:", "not given:", token.string.strip("# "))
+
+    meanings = {}
+    (definition,) = ast.parse(source).body
+    for node in ast.iter_child_nodes(definition):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        last = node.end_lineno or node.lineno
+        if last in at_end:
+            meanings[node.target.id] = at_end[last]
+            continue
+        above: list[str] = []
+        while node.lineno - 1 - len(above) in alone:
+            above.insert(0, alone[node.lineno - 1 - len(above)])
+        if above:
+            meanings[node.target.id] = " ".join(above)
+    return meanings
+
+
+def _toml(value: Any) -> str:
+    """Value in TOML, a table on one line."""
+    if isinstance(value, dict):
+        entries = [f"{key} = {_toml(entry)}" for key, entry in value.items()]
+        return f"{{{', '.join(entries)}}}"
+    return json.dumps(value)
