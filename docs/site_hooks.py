@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import posixpath
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from typer.cli import get_docs_for_click
 
-from ase_pet import plugins
+from ase_pet import cli, plugins
+from ase_pet.cli import lazy
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIES = "repository"
@@ -150,6 +151,8 @@ def copied(path: str, config: MkDocsConfig, files: Files) -> str:
 
 def command_line() -> str:
     """Markdown of all commands and options of `ase-pet`."""
-    command = [sys.executable, "-m", "typer", "ase_pet.cli", "utils", "docs", "--name", "ase-pet"]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return done.stdout.replace("# `ase-pet`", "# Command line: `ase-pet`", 1)
+    group = typer.main.get_command(cli.app)
+    # the group itself holds placeholders, which have no options
+    group.commands = {name: lazy.load(name) for name in lazy.COMMANDS}
+    text = get_docs_for_click(obj=group, ctx=typer.Context(group), name="ase-pet")
+    return text.replace("# `ase-pet`", "# Command line: `ase-pet`", 1)

@@ -6,12 +6,14 @@ import runpy
 import sys
 import tomllib
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import matplotlib
 import matplotlib.pyplot
 import pytest
 
 from ase_pet import shipped
+from ase_pet.cli import lazy
 from ase_pet.store import shipped_folder
 from ase_pet.train import recipe
 from test_house import LEVEL
@@ -160,6 +162,17 @@ def test_anchors_lead_somewhere(page):
     inside = [link for link in with_anchor if not link[0].startswith("https://")]
     targets = [(page.parent / path if path else page, anchor) for path, anchor in inside]
     assert [anchor for path, anchor in targets if anchor not in anchors(path)] == []
+
+
+def test_the_page_of_the_command_line_lists_all_options(monkeypatch):
+    for module in ("config.defaults", "structure.files", "structure.pages"):
+        monkeypatch.setitem(sys.modules, f"mkdocs.{module}", MagicMock())
+    text = runpy.run_path(str(DOCS / "site_hooks.py"))["command_line"]()
+    assert text.startswith("# Command line: `ase-pet`\n")
+    for name in lazy.COMMANDS:
+        section = text.partition(f"## `ase-pet {name}`\n")[2].partition("\n## ")[0]
+        names = [parameter.opts[0] for parameter in lazy.load(name).params]
+        assert [name for name in names if name not in section] == []
 
 
 def test_every_page_is_in_the_navigation_of_the_site():

@@ -101,6 +101,7 @@ def load(name: str) -> Any:
 
     # rich would read `[train]` as a style and print nothing: brackets are escaped
     sections = _sections(inspect.getdoc(function) or "")
+    command.short_help = COMMANDS[name]
     command.help = escape(_unwrapped(sections.pop("")))
     command.epilog = escape(_unwrapped(sections.pop("Examples", "")))
     meanings = _entries(sections.pop("Parameters", ""))

@@ -116,7 +116,7 @@ class Settings:
         rule=POSITIVE,
     )
     pressure: float = _setting(0.0, BATHS, "target pressure of npt", unit="GPa", rule=PRESSURE)
-    barostat: str = _setting("isotropic", BATHS, "shape changes of npt", choices=BAROSTATS)
+    barostat: str = _setting("isotropic", BATHS, "changes of the cell in npt", choices=BAROSTATS)
     barostat_time: float = _setting(
         1000.0, BATHS, "time constant of the barostat", unit="fs", rule=POSITIVE
     )
