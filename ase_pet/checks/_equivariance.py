@@ -65,21 +65,28 @@ def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator
 
     energies = np.array([image_energy for image_energy, _ in evaluated])
     differences = 1e3 * (energies - energy) / len(atoms)  # meV/atom, (number of images,)
-    yield Measured("energy", np.abs(differences).max(), _rms_note(differences, "meV/atom"))
+    largest = np.abs(differences).max()
+    note = _rms_note(differences, "meV/atom")
+    yield Measured("energy", largest, note)
 
-    force_errors = [
-        np.abs(image_forces - image.expected_forces(forces)).max()
-        for image, (_, image_forces) in zip(images, evaluated, strict=True)
-    ]
-    yield Measured("forces", max(force_errors), _rms_note(force_errors, "eV/A"))
+    force_errors = []
+    for image, (_, image_forces) in zip(images, evaluated, strict=True):
+        expected_forces = image.expected_forces(forces)
+        difference = np.abs(image_forces - expected_forces)
+        force_errors.append(difference.max())
+    note = _rms_note(force_errors, "eV/A")
+    yield Measured("forces", max(force_errors), note)
 
     # Last, since it raises NotApplicable for a structure without a volume.
     stress = subject.stress(atoms)
-    stress_errors = [
-        np.abs(subject.stress(image.atoms) - image.expected_stress(stress)).max()
-        for image in images
-    ]
-    yield Measured("stress", max(stress_errors), _rms_note(stress_errors, "eV/A^3"))
+    stress_errors = []
+    for image in images:
+        image_stress = subject.stress(image.atoms)
+        expected_stress = image.expected_stress(stress)
+        difference = np.abs(image_stress - expected_stress)
+        stress_errors.append(difference.max())
+    note = _rms_note(stress_errors, "eV/A^3")
+    yield Measured("stress", max(stress_errors), note)
 
 
 def _rms_note(values: ArrayLike, unit: str) -> str:
