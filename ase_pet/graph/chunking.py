@@ -53,7 +53,8 @@ def split(sizes: Sequence[int] | np.ndarray | torch.Tensor, limit: int) -> list[
     """
     if isinstance(sizes, torch.Tensor):
         sizes = sizes.cpu().numpy()
-    ends = np.cumsum(np.asarray(sizes, dtype=np.int64))  # (n,) total size up to and with each item
+    sizes = np.asarray(sizes, dtype=np.int64)
+    ends = np.cumsum(sizes)  # (n,) total size up to and with each item
     slices = []
     start = 0
     while start < len(ends):
