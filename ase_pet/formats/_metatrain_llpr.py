@@ -131,7 +131,8 @@ def _tensor(
     if name not in state:
         raise ValueError(f"`{name}` of the LLPR wrapper is missing")
     stored = state[name]
-    fits = len(stored.shape) == len(shape) and all(
+    same_rank = len(stored.shape) == len(shape)
+    fits = same_rank and all(
         expected in (None, size) for expected, size in zip(shape, stored.shape, strict=True)
     )
     # checked before the tensor is read, as a damaged file may claim any shape

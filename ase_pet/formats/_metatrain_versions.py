@@ -207,7 +207,8 @@ def _state(
     # a tensor with the prefix takes precedence over one of the same name without it
     prefixed = {name: value for name, value in state.items() if name.startswith("backend.")}
     others = {name: value for name, value in state.items() if name not in prefixed}
-    return others | {name.removeprefix("backend."): value for name, value in prefixed.items()}
+    without_prefix = {name.removeprefix("backend."): value for name, value in prefixed.items()}
+    return others | without_prefix
 
 
 def _without_padding(table: StoredTensor) -> StoredTensor:

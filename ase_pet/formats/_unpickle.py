@@ -165,12 +165,12 @@ class _Machine:
         if type(target) not in (dict, Inert) or len(items) % 2:
             raise TypeError
         if type(target) is dict:
+            keys = items[::2]
+            values = items[1::2]
             # Other keys are dropped: nested tuples can take forever to hash, and none is used.
-            target.update(
-                (key, value)
-                for key, value in zip(items[::2], items[1::2], strict=True)
-                if type(key) in (str, int)
-            )
+            for key, value in zip(keys, values, strict=True):
+                if type(key) in (str, int):
+                    target[key] = value
 
     def stop(self, _: Any) -> None:
         if len(self.stack) != 1:

@@ -219,7 +219,8 @@ def _weights(
     check_state(state, names.values(), UNUSED.match, "the state dict")
     weights = {}
     for name, tensor in expected.items():
-        weights[name] = _weight(archive, state, names[name], tuple(tensor.shape))
+        shape = tuple(tensor.shape)
+        weights[name] = _weight(archive, state, names[name], shape)
     return weights
 
 
