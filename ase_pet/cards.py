@@ -124,7 +124,10 @@ def with_section(text: str, title: str, body: str) -> str:
     """
     section = f"## {title}\n\n{body.strip()}\n"
     parts = re.split(r"(?m)^(?=## )", text)  # each begins with a title, apart from the first
-    titles = [part.splitlines()[0].removeprefix("## ").strip() if part else "" for part in parts]
+    titles = []
+    for part in parts:
+        first_line = part.splitlines()[0] if part else ""
+        titles.append(first_line.removeprefix("## ").strip())
     if title in titles:
         parts[titles.index(title)] = section
     else:
@@ -156,7 +159,8 @@ def lines(value: Any, indent: str = "") -> list[str]:
         return rows
     if isinstance(value, list | tuple):
         if all(isinstance(entry, int | float) for entry in value):
-            return [indent + ", ".join(map(str, value))]
+            on_one_line = ", ".join(map(str, value))
+            return [indent + on_one_line]
         return [line for entry in value for line in lines(entry, indent)]
     return [indent + plain(value)]
 

@@ -156,7 +156,9 @@ def cached() -> dict[str, dict[str, Path]]:
         return {}
     repository = repository_folder(cache)
     reference = repository / "refs" / "main"
-    current = reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+    current = None
+    if reference.is_file():
+        current = reference.read_text(encoding="utf-8").strip()
     snapshots = [path for path in repository.glob("snapshots/*") if path.is_dir()]
     # Later snapshots replace earlier ones below: by age, and the current one last.
     snapshots.sort(key=lambda path: (path.name == current, path.stat().st_mtime))
@@ -166,7 +168,8 @@ def cached() -> dict[str, dict[str, Path]]:
             match = FILE.fullmatch(f"models/{path.name}")
             # An interrupted download leaves no file here, or a broken link.
             if match and path.is_file():
-                paths.setdefault(match[1], {})[match[2]] = path
+                versions = paths.setdefault(match[1], {})
+                versions[match[2]] = path
     return paths
 
 

@@ -134,12 +134,13 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
+    state = {}
+    for name, tensor in model.state_dict().items():
+        state[name] = tensor.detach().cpu().contiguous()
     weights = safetensors.torch.save(state)
     # text first: if the content cannot be written as TOML, no file is left behind
-    text = tomli_w.dumps(content_of(model, info, weights))
+    content = content_of(model, info, weights)
+    text = tomli_w.dumps(content)
     (folder / WEIGHTS).write_bytes(weights)
     (folder / CARD).write_text(text, encoding="utf-8")
 
@@ -177,8 +178,9 @@ def convert(source: str | Path, folder: str | Path, name: str | None = None) -> 
         raise ValueError(f"`{folder}` exists: give the name of a new folder, or delete it")
     model, info = load(path)
     info.name = name or info.name
+    today = datetime.date.today()
     info.provenance = _without_none(info.provenance) | {
-        "date": datetime.date.today().isoformat(),
+        "date": today.isoformat(),
         "ase_pet": importlib.import_module("ase_pet").__version__,
         "source": {"file": path.name, **published.origin(path), "sha256": _sha256(path)},
     }
@@ -187,7 +189,8 @@ def convert(source: str | Path, folder: str | Path, name: str | None = None) -> 
     with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
         save(new, model, info)
-        _compare(model, load(new)[0])
+        written, _ = load(new)
+        _compare(model, written)
         n_parameters = sum(weight.numel() for weight in model.parameters())
         text = cards.converted(read_content(new / CARD), n_parameters)
         (new / README).write_text(text, encoding="utf-8")
@@ -254,7 +257,8 @@ def _model(path: Path, content: Mapping[str, Any]) -> AtomisticModel:
     module = plugins.load("ase_pet.models", content["model"])
     # Initial weights are random: the state of the user's random numbers is restored afterwards.
     with torch.random.fork_rng(devices=[]):
-        network: AtomisticModel = module.Model(module.Settings(**content["settings"]))
+        settings = module.Settings(**content["settings"])
+        network: AtomisticModel = module.Model(settings)
     state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
     weight_names = [name for name, _ in network.named_parameters() if name in state]
     if weight_names:
@@ -262,16 +266,16 @@ def _model(path: Path, content: Mapping[str, Any]) -> AtomisticModel:
     # `assign` keeps the dtype of each tensor in the file, whatever that of the weights.
     network.load_state_dict(state, assign=True)
     heads = network.head_sizes
-    unknown = sorted({*content["composition_energies"], *content["scales"]} - heads.keys())
+    compositions = content["composition_energies"]
+    scales = content["scales"]
+    unknown = sorted({*compositions, *scales} - heads.keys())
     if unknown:
         raise ValueError(
             f"`{path / CARD}` has composition energies or scales of {', '.join(unknown)}: "
             f"the heads of the model are {', '.join(heads)}"
         )
-    network.compositions = {
-        head: by_number(table) for head, table in content["composition_energies"].items()
-    }
-    network.scales = {head: by_number(scale) for head, scale in content["scales"].items()}
+    network.compositions = {head: by_number(table) for head, table in compositions.items()}
+    network.scales = {head: by_number(scale) for head, scale in scales.items()}
     if "covalent_radii" in content:
         network.covalent_radii = by_number(content["covalent_radii"])
     return network
