@@ -148,7 +148,8 @@ class _Differentiated(torch.autograd.Function):
         # The saved gradient is no function of the inputs: it serves first derivatives only.
         if not torch.is_grad_enabled() and not weights[:, 1:].any():
             first = weights[:, 0]
-            per_group = first.new_zeros(int(terms.groups.max()) + 1)
+            n_groups = int(terms.groups.max()) + 1
+            per_group = first.new_zeros(n_groups)
             per_group = per_group.index_copy(0, terms.groups, first)
             if torch.equal(per_group[terms.groups], first):
                 scaled = [

@@ -115,14 +115,17 @@ class SymmetrisedModel(AtomisticModel):
 
         """
         generator = torch.Generator().manual_seed(seed)
-        rotations = random_orthogonal(orientations, generator).to(graph.pair_vectors.device)
+        rotations = random_orthogonal(orientations, generator)
+        rotations = rotations.to(graph.pair_vectors.device)
         vectors = graph.pair_vectors.double()  # rotated in float64, then rounded once
         totals = []
         for rotation in rotations:
-            rotated = (vectors @ rotation.T).to(graph.pair_vectors.dtype)
-            energies = self(graph.with_vectors(rotated)).double()
+            rotated = vectors @ rotation.T
+            rounded = rotated.to(graph.pair_vectors.dtype)
+            energies = self(graph.with_vectors(rounded)).double()
             total = energies.new_zeros(graph.n_structures)
-            totals.append(total.index_add(0, graph.structure, energies))
+            total = total.index_add(0, graph.structure, energies)
+            totals.append(total)
         return torch.stack(totals).std(0, correction=0)
 
     @property

@@ -64,10 +64,11 @@ class NeighbourEdges:
         sizes = self.count.square() * growth + 1
         limit = chunking.budget("pairs", self.count.device)
         bounds = [0, *self.count.cumsum(0).tolist()]  # edges of atom i: bounds[i] .. bounds[i + 1]
-        return [
-            Block(atoms, slice(bounds[atoms.start], bounds[atoms.stop]))
-            for atoms in chunking.split(sizes, limit)
-        ]
+        blocks = []
+        for atoms in chunking.split(sizes, limit):
+            edges = slice(bounds[atoms.start], bounds[atoms.stop])
+            blocks.append(Block(atoms, edges))
+        return blocks
 
 
 def neighbour_edges(graph: Graph, cutoff: float) -> NeighbourEdges:

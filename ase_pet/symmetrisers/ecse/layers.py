@@ -210,7 +210,8 @@ class Model(ecse_model.Model):
     ) -> list[torch.Tensor]:
         """Averages over the environments of a block, see `_chunk_sums`."""
         environments = self._layer_environments(block.environments)
-        chunks = environments.chunks(self._edge_limit(environments.field.graph))
+        limit = self._edge_limit(environments.field.graph)
+        chunks = environments.chunks(limit)
         again = len(chunks) > 1 and torch.is_grad_enabled() and not self.trainable
         total: list[torch.Tensor] = []
         for chunk in chunks:

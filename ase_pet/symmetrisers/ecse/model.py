@@ -136,10 +136,10 @@ class Model(SymmetrisedModel):
         # of the structure.
         every_atom = torch.arange(graph.n_atoms, device=graph.numbers.device)
         groups = graph.structure if self.hops else every_atom
-        parts = [
-            Part((self._edges_read(block),), block.atoms, block)
-            for block in edges.blocks(self.hops)
-        ]
+        parts = []
+        for block in edges.blocks(self.hops):
+            reads = (self._edges_read(block),)
+            parts.append(Part(reads, block.atoms, block))
         edge_groups = groups[edges.centre]
         terms = ChunkedSum(block_averages, parts, (edge_groups,), groups, outputs.columns)
         return terms((edges.vectors,), trainable)

@@ -160,6 +160,7 @@ class LocalEnvironments(ReceptiveField):
         # A local model needs only the element of a neighbour: one atom represents all neighbours of
         # an element, after the m central atoms.
         elements, kind = self.numbers.index_select(0, entry).unique(return_inverse=True)
+        any_structure = torch.zeros_like(elements)  # of the nodes that represent neighbours
         graph = replace(
             self.graph,
             one_sided=True,
@@ -167,9 +168,10 @@ class LocalEnvironments(ReceptiveField):
             pair_neighbour=len(atom) + kind,
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
             numbers=torch.cat([numbers, elements]),
-            structure=torch.cat([structure, torch.zeros_like(elements)]),
+            structure=torch.cat([structure, any_structure]),
         )
-        return graph, torch.arange(len(atom), device=atom.device)
+        centre = torch.arange(len(atom), device=atom.device)
+        return graph, centre
 
 
 def local_environments(edges: NeighbourEdges, block: Block) -> LocalEnvironments:
@@ -279,15 +281,17 @@ class MessagePassingClusters(ReceptiveField):
         index, _ = ranges(self.node_start[atom], size)
         node = self.node[index]
         offset = size.cumsum(0) - size  # first node of each copy, (m,)
+        first_node = offset[environment]  # (k,)
         graph = replace(
             self.graph,
-            pair_centre=offset[environment] + self.first[entry],
-            pair_neighbour=offset[environment] + self.second[entry],
+            pair_centre=first_node + self.first[entry],
+            pair_neighbour=first_node + self.second[entry],
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
             numbers=self.graph.numbers[node],
             structure=self.graph.structure[node],
         )
-        return graph, offset + self.centre[atom]
+        centre = offset + self.centre[atom]
+        return graph, centre
 
 
 def message_passing_clusters(

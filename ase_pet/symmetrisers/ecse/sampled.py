@@ -122,9 +122,12 @@ def drawn(
     chance = chance.to(environments.weights.device)
     # The largest log w + g, g from a Gumbel distribution, is a draw by weight, the next largest the
     # next draw.
-    key = environments.weights.detach().log() - (-chance.log()).log()
+    log_weights = environments.weights.detach().log()
+    gumbel = -(-chance.log()).log()
+    key = log_weights + gumbel
     order = torch.argsort(key, descending=True)
-    order = order[torch.argsort(environments.atom[order], stable=True)]
+    by_atom = torch.argsort(environments.atom[order], stable=True)
+    order = order[by_atom]
     count = torch.bincount(environments.atom, minlength=n_atoms)
     start = count.cumsum(0) - count
     # position of each environment among the sorted ones of its atom
