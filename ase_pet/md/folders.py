@@ -160,10 +160,13 @@ def _compare(folder: Path, description: Description) -> None:
         # a run without cheap forces has no table "fast": both sides are then empty
         old = before.get(table, {})
         new = description.get(table, {})
-        _require_same(folder, {table: old.get("class")}, {table: new.get("class")})
+        old_class = {table: old.get("class")}
+        new_class = {table: new.get("class")}
+        _require_same(folder, old_class, new_class)
         old_parameters = old.get("parameters", {})
         new_parameters = new.get("parameters", {})
-        _require_same(folder, old_parameters, new_parameters, f" of the {table}")
+        whose = f" of the {table}"
+        _require_same(folder, old_parameters, new_parameters, whose)
 
 
 def _require_same(
@@ -174,7 +177,8 @@ def _require_same(
         new = now.get(name)
         # an object without `__repr__` is written with its address, which differs between processes
         addresses = ADDRESS in str(old) and ADDRESS in str(new)
-        if name != "time" and old != new and not addresses:
+        differs = old != new and not addresses
+        if differs and name != "time":
             raise ValueError(
                 f"`{name}`{whose} is {new!r}, but the run in {folder} has {old!r}: only `time` may"
                 " change when a run is continued"

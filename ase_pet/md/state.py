@@ -49,7 +49,8 @@ def capture(dynamics: MolecularDynamics) -> State:
     for prefix, part in _parts(dynamics).items():
         for name, value in vars(part).items():
             if isinstance(value, np.random.Generator):
-                state[prefix + name] = np.array(json.dumps(value.bit_generator.state))
+                text = json.dumps(value.bit_generator.state)
+                state[prefix + name] = np.array(text)
             # flags (bool) are settings, not state
             elif isinstance(value, numbers) and not isinstance(value, bool):
                 state[prefix + name] = np.array(value)
