@@ -138,9 +138,11 @@ def elastic(
         coefficients = np.polynomial.polynomial.polyfit(strains, np.array(stresses), 3)
         columns.append(coefficients[1])
     constants = np.array(columns).T
+    symmetric = (constants + constants.T) / 2
+    asymmetry = np.abs(constants - constants.T)
     return Elasticity(
-        constants=(constants + constants.T) / 2,
-        asymmetry=float(np.abs(constants - constants.T).max()),
+        constants=symmetric,
+        asymmetry=float(asymmetry.max()),
         stress=float(np.abs(at_rest).max()),
     )
 
