@@ -108,7 +108,8 @@ def run(
         raise ValueError(f"`temperature` is {temperature!r}: expected K, above 0")
     full = level == "full"
     subject = Subject(calculator, dtype=dtype, full=full, temperature=temperature, seed=seed)
-    species = species if species is not None else subject.species
+    if species is None:
+        species = subject.species
     named = _named(structures, species)
     _validate(named, subject.species)
     cases = _cases(named, species, subject)
