@@ -65,7 +65,6 @@ def converted(content: Mapping[str, Any], parameters: int) -> str:
         Content of its calculator.toml.
     parameters:
         Number of parameters of the model.
-
     """
     provenance = content["provenance"]
     settings = content["settings"]
@@ -120,7 +119,6 @@ def with_section(text: str, title: str, body: str) -> str:
         there is one, else at the end.
     body:
         Markdown of the section, without its title.
-
     """
     section = f"## {title}\n\n{body.strip()}\n"
     parts = re.split(r"(?m)^(?=## )", text)  # each begins with a title, apart from the first
@@ -145,7 +143,6 @@ def lines(value: Any, indent: str = "") -> list[str]:
         Table, list, or a single value.
     indent:
         Spaces before each line. Nested tables are indented by two more spaces.
-
     """
     if isinstance(value, dict):
         rows = []

@@ -57,7 +57,6 @@ def name_of(n: int) -> str:
     ------
     ValueError
         n is not a number from 1 to 1024.
-
     """
     is_integer = isinstance(n, numbers.Integral) and not isinstance(n, bool)
     if not is_integer or not 1 <= n <= MOST_POINTS:
@@ -85,7 +84,6 @@ def grid(name: str) -> torch.Tensor:
     ------
     ValueError
         There is no such grid; the message lists the names.
-
     """
     return _grid(name).clone()
 
@@ -120,7 +118,6 @@ def checked(axes: Any) -> torch.Tensor:
     ------
     ValueError
         The array has another shape, or its rows are not unit vectors.
-
     """
     vectors = torch.as_tensor(axes, dtype=torch.float64, device="cpu")
     shape = tuple(vectors.shape)
@@ -142,7 +139,6 @@ def opposite(axes: torch.Tensor) -> torch.Tensor | None:
     ----------
     axes:
         Unit vectors (n, 3).
-
     """
     if not len(axes):
         return None
@@ -163,7 +159,6 @@ def classes(axes: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
         Unit vectors (O, 3).
     matrices:
         Orthogonal matrices (n, 3, 3).
-
     """
     if axes.isnan().any():
         return torch.arange(len(matrices), device=matrices.device)

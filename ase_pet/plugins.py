@@ -16,7 +16,6 @@ def names(package: str) -> list[str]:
     package:
         Dotted name of the package, such as "ase_pet.models". `base` holds the contract of a
         package, and files whose names begin with an underscore are private: neither are plug-ins.
-
     """
     folder = importlib.import_module(package).__path__
     modules = [module.name for module in pkgutil.iter_modules(folder)]
@@ -40,7 +39,6 @@ def load(package: str, name: str) -> ModuleType:
     ------
     ValueError
         There is no such plug-in; the message lists the valid names.
-
     """
     known = names(package)
     if name not in known:

@@ -63,7 +63,6 @@ def find(name: str) -> Path | None:
     ------
     FileNotFoundError
         The model does not have this size, or the download failed.
-
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -101,7 +100,6 @@ def download(name: str) -> Path:
         The text is not such a name.
     FileNotFoundError
         There is no such file, no network, or no huggingface_hub.
-
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -135,7 +133,6 @@ def listed(name: str = REPOSITORY) -> dict[str, list[str]]:
     ------
     FileNotFoundError
         There is no network or no huggingface_hub.
-
     """
     versions: dict[str, list[str]] = {}
     for file in _ask(name, lambda hub: hub.HfApi().list_repo_files(REPOSITORY)):

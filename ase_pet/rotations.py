@@ -27,7 +27,6 @@ def random_orthogonal(
         Random number generator on the CPU, so that a seed fixes the result.
     dtype:
         Floating point type of the result; the matrices are computed in float64.
-
     """
     gaussian = torch.randn(count, 3, 3, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
@@ -100,7 +99,6 @@ def quadrature(order: int) -> tuple[torch.Tensor, torch.Tensor]:
     ----------
     order:
         Order L, 1 or more.
-
     """
     if order < 1:
         raise ValueError(f"`order` is {order}: expected 1 or more")

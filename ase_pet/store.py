@@ -59,7 +59,6 @@ def find(model: str | Path) -> Path:
     FileNotFoundError
         There is no such calculator; the message names the most similar ones, or says why the
         download failed.
-
     """
     # Names come before paths: a folder of that name, with the output of a run, must not hide it.
     if str(model) in shipped():
@@ -96,7 +95,6 @@ def load(model: str | Path) -> tuple[AtomisticModel, CalculatorInfo]:
         There is no such calculator.
     ValueError
         The file is damaged or cannot be read.
-
     """
     path = find(model)
     if not (path / CARD).is_file():
@@ -130,7 +128,6 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
         Model to write.
     info:
         Other content of calculator.toml.
-
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +163,6 @@ def convert(source: str | Path, folder: str | Path, name: str | None = None) -> 
         There is no such checkpoint.
     ValueError
         The folder is not empty, or the checkpoint cannot be read.
-
     """
     path = find(source)
     folder = Path(folder)
@@ -214,7 +210,6 @@ def write_section(model: str | Path, title: str, body: str) -> Path:
     ------
     ValueError
         `model` is not a calculator folder, and so has no card.
-
     """
     path = find(model)
     if not (path / CARD).is_file():

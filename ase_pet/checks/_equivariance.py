@@ -39,7 +39,6 @@ class Image:
         Function from the forces (n, 3) of the original to those of the image.
     expected_stress:
         Function from the stress (3, 3) of the original to that of the image.
-
     """
 
     atoms: Atoms
@@ -58,7 +57,6 @@ def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator
         The original structure.
     images:
         Structures that are equivalent to it.
-
     """
     energy, forces = subject.energy_and_forces(atoms)
     evaluated = [subject.energy_and_forces(image.atoms) for image in images]
@@ -107,7 +105,6 @@ def transformed(atoms: Atoms, matrix: np.ndarray) -> Image:
         Structure.
     matrix:
         Orthogonal matrix (3, 3): a rotation, reflection or inversion.
-
     """
     image = atoms.copy()
     image.set_cell(atoms.cell.array @ matrix.T)
@@ -137,7 +134,6 @@ def altered(
         Array to add in eV/A, of a shape that broadcasts to (n, 3).
     stress:
         Array to add in eV/A^3, of a shape that broadcasts to (6,).
-
     """
     changed = dict(properties)
     changed["energy"] = properties["energy"] + energy

@@ -58,7 +58,6 @@ class AtomPath:
         Index of the atom that moves.
     direction:
         Direction (3,) in which it moves, of any length.
-
     """
 
     def __init__(self, subject: Subject, atoms: Atoms, index: int, direction: np.ndarray) -> None:
@@ -92,7 +91,6 @@ def largest_jumps(
         Increasing displacements (m,) in A at which jumps are looked for first.
     known:
         Displacements in A where a jump is likely, such as the cutoff.
-
     """
     dtype = path.subject.dtype
     points = path.evaluate(grid)

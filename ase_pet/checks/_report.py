@@ -36,7 +36,6 @@ def html(results: Sequence[Result], title: str = "") -> str:
     ------
     ValueError
         Matplotlib, which draws the plots, is not installed.
-
     """
     figure_class = _figure_class()
     # Imported here, as only reports need it.

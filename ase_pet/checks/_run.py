@@ -97,7 +97,6 @@ def run(
         The level, a check or the dtype is unknown; a structure has no atoms, numbers that are not
         finite or elements that the calculator does not support; or neither structures nor species
         are known.
-
     """
     # Each check runs once, however often it is named.
     chosen = names(level) if only is None else list(dict.fromkeys(only))

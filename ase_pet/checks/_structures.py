@@ -73,7 +73,6 @@ def defaults(species: Iterable[int | str]) -> dict[str, Atoms]:
     ------
     ValueError
         Neither a molecule nor a crystal of these elements is known.
-
     """
     symbols = [name if isinstance(name, str) else chemical_symbols[name] for name in species]
     structures = {}
@@ -103,7 +102,6 @@ def displaced(atoms: Atoms, seed: int) -> Atoms:
         Structure.
     seed:
         Seed of the displacements.
-
     """
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
     # Two cells along each periodic direction.
@@ -146,7 +144,6 @@ def pairs(numbers: Iterable[int]) -> dict[str, Atoms]:
     ----------
     numbers:
         Atomic numbers of the elements.
-
     """
     structures = {}
     for first, second in combinations_with_replacement(sorted(numbers), 2):
@@ -165,7 +162,6 @@ def at_distances(pair: Atoms, distances: Iterable[float]) -> list[Atoms]:
         Two atoms, the first one at the origin.
     distances:
         Distances (m,) in A.
-
     """
     structures = []
     for distance in distances:

@@ -57,7 +57,6 @@ class WrongBatch:
     ----------
     calculate:
         Function Atoms -> properties of one structure.
-
     """
 
     def __init__(self, calculate: Calculate) -> None:

@@ -58,7 +58,6 @@ def with_cut_pairs(properties: Properties, atoms: Atoms) -> Properties:
         Energy and forces of the atoms.
     atoms:
         Free structure.
-
     """
     positions = atoms.positions
     vectors = positions[None] - positions[:, None]  # (n, n, 3), from i to j

@@ -62,7 +62,6 @@ def _crossings(vectors: np.ndarray, direction: np.ndarray, cutoff: float) -> lis
         Unit vector d (3,) of the movement.
     cutoff:
         Cutoff in A.
-
     """
     along = vectors @ direction
     squares = along**2 - np.sum(vectors**2, axis=1) + cutoff**2

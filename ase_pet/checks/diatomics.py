@@ -74,7 +74,6 @@ def grid(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
     ----------
     numbers:
         Atomic numbers (2,) of the pair, over whose radii the mean is taken.
-
     """
     start = LEAST * np.mean([covalent_radii[z] for z in numbers])
     end = np.mean([_longest(z) for z in numbers])
@@ -99,7 +98,6 @@ def smoothness(energies: np.ndarray, forces: np.ndarray) -> dict[str, float]:
         Energies (m,) in eV at decreasing distances.
     forces:
         Radial forces (m,) in eV/A, which repel where positive.
-
     """
     steps = np.diff(energies)
     lowest = energies.min()
@@ -133,7 +131,6 @@ def agreement(distances: np.ndarray, energies: np.ndarray, forces: np.ndarray) -
         Energies (m,) in eV.
     forces:
         Radial forces (m,) in eV/A.
-
     """
     bottom = int(energies.argmin())
     # Distances decrease: the repulsive side comes last. Both sides include the minimum.

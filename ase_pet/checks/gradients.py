@@ -69,7 +69,6 @@ def _relative_error(
         Central differences with the step 2h.
     smallest:
         Lower bound of the largest reference value.
-
     """
     expected = (4 * fine - coarse) / 3
     largest = max(np.abs(expected).max(), smallest)

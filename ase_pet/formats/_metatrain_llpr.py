@@ -29,7 +29,6 @@ def wrapped(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Store
     ------
     ValueError
         The wrapper is damaged or of an unknown version.
-
     """
     version = content.get("model_ckpt_version", 1)
     if type(version) is not int or not 1 <= version <= NEWEST:
@@ -75,7 +74,6 @@ def read(
     ------
     ValueError
         The tensors of a head are incomplete or have no meaning.
-
     """
     uncertainties = {}
     for head in heads:

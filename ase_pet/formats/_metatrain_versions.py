@@ -89,7 +89,6 @@ def upgrade(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, St
     ------
     ValueError
         The checkpoint is damaged, of an unknown version, or not supported.
-
     """
     version = _version(checkpoint)
     large_scale = version < 8 and "node_embedding.weight" in _table(checkpoint, "model_state_dict")

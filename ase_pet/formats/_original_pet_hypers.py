@@ -127,7 +127,6 @@ class Hypers:
         Whether energies of single atoms were subtracted in training.
     states_dtype:
         Whether the file has an entry `DTYPE`, as all do since April 2024.
-
     """
 
     settings: dict[str, Any]
@@ -148,7 +147,6 @@ def read_hypers(path: Path) -> Hypers:
     ------
     ValueError
         An entry is damaged, unknown or not supported.
-
     """
     groups = _groups(path)
     architecture = dict(groups["ARCHITECTURAL_HYPERS"])

@@ -27,7 +27,6 @@ def read_block(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     ------
     ValueError
         The table is damaged, or of another form.
-
     """
     if len(data) > LARGEST:
         raise ValueError(f"`{name}` has {len(data)} bytes: refused")

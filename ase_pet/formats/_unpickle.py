@@ -33,7 +33,6 @@ class Inert:
         Arguments of its call in the pickle.
     state:
         State that the pickle sets, None without one.
-
     """
 
     __slots__ = ("arguments", "name", "state")
@@ -67,7 +66,6 @@ def unpickle(
     ------
     ValueError
         The pickle is damaged, or names what is not admitted.
-
     """
     machine = _Machine(functions, is_inert, persistent)
     position = 0

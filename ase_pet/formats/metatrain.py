@@ -75,7 +75,6 @@ def read(path: str | Path) -> pet.Model:
     ------
     ValueError
         The file is damaged or not supported; the message names what is.
-
     """
     path = Path(path)
     try:

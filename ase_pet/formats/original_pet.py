@@ -82,7 +82,6 @@ def read(path: str | Path) -> original_pet.Model:
         The path does not exist.
     ValueError
         A file is damaged or not supported; the message names what is.
-
     """
     path = Path(path)
     if not path.exists():

@@ -114,7 +114,6 @@ def read(
         There is no such file.
     ValueError
         An argument is missing or does not fit, or the file is damaged or not supported.
-
     """
     path = Path(path)
     if not path.is_file():

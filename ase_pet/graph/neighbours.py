@@ -29,7 +29,6 @@ class HalfList:
         Index j of the second atom of each pair (P,), int64.
     vectors:
         Vectors r_j - r_i (P, 3) in A, float64.
-
     """
 
     centres: np.ndarray
@@ -55,7 +54,6 @@ def pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, 
     ------
     InvalidStructure
         Atoms or cell are so dense that the search would practically not end.
-
     """
     check_density(structure, cutoff)
     periods, pbc = _periods(structure, cutoff)
@@ -94,7 +92,6 @@ def half_list(structure: Structure, cutoff: float) -> HalfList:
         Structure that has passed `check`.
     cutoff:
         Largest distance of a pair in A.
-
     """
     i, j, shifts = pairs(structure, cutoff)
     return _within_cutoff(i, j, structure.positions, shifts @ structure.cell, cutoff)
@@ -113,7 +110,6 @@ class VerletList:
         Largest distance of a pair in A.
     skin:
         Additional search radius in A; 0 searches at each call.
-
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:

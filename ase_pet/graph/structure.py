@@ -41,7 +41,6 @@ class Structure:
         Total charge in e, None if not given.
     spin:
         Spin multiplicity 2S+1, None if not given.
-
     """
 
     numbers: np.ndarray
@@ -78,7 +77,6 @@ def from_atoms(atoms: Any, conditioned: bool = True) -> Structure:
     ------
     InvalidStructure
         Charge or spin is not a whole number.
-
     """
     info = atoms.info if conditioned else {}
     return Structure(
@@ -103,7 +101,6 @@ def check(structure: Structure, species: Collection[int] | None = None) -> None:
         Structure to check.
     species:
         Atomic numbers that the model supports, None for any.
-
     """
     if len(structure) == 0:
         raise InvalidStructure("`atoms` is empty: expected at least one atom")
@@ -138,7 +135,6 @@ def check_distances(
     ------
     InvalidStructure
         Two atoms are closer than 0.1 A.
-
     """
     distances = pairs.distances()
     if len(distances) == 0:
@@ -181,7 +177,6 @@ def check_density(structure: Structure, cutoff: float) -> None:
         Structure to search.
     cutoff:
         Search radius in A.
-
     """
     positions = structure.positions
     volume = 1.0  # A^3, of one bin below

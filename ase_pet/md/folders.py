@@ -35,7 +35,6 @@ def describe(settings: Settings, atoms: Atoms, fast: AseCalculator | None) -> De
         Structure with its calculator.
     fast:
         Calculator of cheap forces, if any.
-
     """
     structure = {
         "formula": str(atoms.symbols),
@@ -67,7 +66,6 @@ def read(folder: Path) -> Description:
     ------
     ValueError, OSError
         The file cannot be read; the message names it.
-
     """
     try:
         with open(folder / SETTINGS, "rb") as file:
@@ -83,7 +81,6 @@ def beginning(folder: Path) -> Atoms:
     ------
     ValueError
         The folder holds no run.
-
     """
     if not (folder / states.FILE).exists():
         raise ValueError(
@@ -117,7 +114,6 @@ def stored(
         The folder holds a run, and `restart` is False.
     ValueError
         The run in the folder differs from the description in more than its `time`.
-
     """
     existing = [name for name in FILES if (folder / name).exists()]
     if not restart and existing:

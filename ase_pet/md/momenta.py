@@ -25,7 +25,6 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
         Temperature in K.
     rng:
         Random number generator of the draw.
-
     """
     thermalize_momenta(atoms, temperature, rng=rng)
     if atoms.constraints:
@@ -60,7 +59,6 @@ def degrees_of_freedom(atoms: Atoms, thermostat: str | None = None) -> int:
         Structure of n atoms.
     thermostat:
         Name of the thermostat, such as "langevin"; None for NVE.
-
     """
     count = int(atoms.get_number_of_degrees_of_freedom())
     if atoms.constraints or thermostat == "langevin":

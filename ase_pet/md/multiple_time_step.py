@@ -47,7 +47,6 @@ class MultipleTimeStep(MolecularDynamics):
         M is below 1 or not a whole number.
     NotImplementedError
         The atoms have constraints.
-
     """
 
     def __init__(

@@ -62,7 +62,6 @@ class Outputs:
     ------
     OSError
         Another process writes to the folder, or a file is shorter than its size in `sizes`.
-
     """
 
     def __init__(
@@ -103,7 +102,6 @@ class Outputs:
             Time in ps.
         stress:
             Whether to store the stress as well.
-
         """
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
         if stress:
@@ -193,7 +191,6 @@ def space(atoms: Atoms, settings: Settings, steps: int) -> int:
         Settings of the run.
     steps:
         Number of steps.
-
     """
     count = len(atoms)
     frame = FRAME_BYTES + FRAME_BYTES_PER_ATOM * count

@@ -59,7 +59,6 @@ def row(
         Number of degrees of freedom, for the temperature.
     stress:
         Whether to add pressure and volume.
-
     """
     atoms = dynamics.atoms
     values = {
@@ -102,7 +101,6 @@ def linear_drift(times: np.ndarray, values: np.ndarray) -> Drift:
         (m,) times.
     values:
         (m,) values, such as the conserved energy.
-
     """
     slope, offset = np.polyfit(times, values, 1)
     residuals = values - slope * times - offset
@@ -123,7 +121,6 @@ def summary(table: Table, atoms: int) -> dict[str, float]:
         Table of the run, see `read`.
     atoms:
         Number of atoms.
-
     """
     rows = len(table["step"])
     if rows < 2 * BLOCKS:
@@ -159,7 +156,6 @@ def plot(folder: Path, atoms: int) -> Path:
     ------
     ValueError
         Matplotlib is not installed.
-
     """
     try:
         from matplotlib.figure import Figure

@@ -29,7 +29,6 @@ class Elasticity:
         Largest |C_ij - C_ji| in GPa before symmetrisation.
     stress:
         Largest stress component of the unstrained cell in GPa.
-
     """
 
     constants: np.ndarray
@@ -50,7 +49,6 @@ class Elasticity:
         ------
         numpy.linalg.LinAlgError
             The elastic constants cannot be inverted.
-
         """
         normal, mixed, shear = _invariants(self.constants)
         # Voigt: averages of the constants, for uniform strain
@@ -115,7 +113,6 @@ def elastic(
         The atoms of a strained cell do not relax to `fmax`.
     ValueError
         The structure is not periodic in three directions.
-
     """
     if atoms.calc is None or not atoms.pbc.all():
         raise ValueError(

@@ -39,7 +39,6 @@ class Model(SymmetrisedModel):
         Largest number of directed edges of rotated copies that are evaluated at once, but one copy
         at least; None for the default of the device. It bounds memory, and changes results by
         rounding only.
-
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Model(SymmetrisedModel):
             Structures, with all pairs within `cutoff`.
         outputs:
             Outputs that are averaged.
-
         """
         device = graph.pair_vectors.device
         rotations = self.rotations.to(device)
@@ -93,7 +91,6 @@ class Model(SymmetrisedModel):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         device = graph.pair_vectors.device
         rotations = self.rotations.to(device)
@@ -117,7 +114,6 @@ class Model(SymmetrisedModel):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         copies = len(self.rotations)
         n_edges = len(graph.centre)

@@ -27,7 +27,6 @@ class Part:
         Slice of the results that the terms contribute to.
     data:
         First argument of the function of the sum.
-
     """
 
     reads: tuple[slice, ...]
@@ -55,7 +54,6 @@ class ChunkedSum:
         Group (n,) of each result.
     columns:
         Number of columns.
-
     """
 
     function: Callable[..., torch.Tensor]
@@ -73,7 +71,6 @@ class ChunkedSum:
             Tensors whose slices the function takes.
         trainable:
             Whether the function has weights that require a gradient.
-
         """
         wanted = any(value.requires_grad for value in inputs)
         if torch.is_grad_enabled() and wanted and not trainable:
@@ -87,7 +84,6 @@ class ChunkedSum:
         ----------
         inputs:
             Tensors whose slices the function takes.
-
         """
         size = (len(self.groups), self.columns)
         results = inputs[0].new_zeros(size, dtype=torch.float64)
@@ -109,7 +105,6 @@ class ChunkedSum:
             Weights (n, columns) of the results.
         keep_graph:
             Whether the gradient itself is to be differentiable.
-
         """
         results = torch.zeros_like(weights)
         gradients = [torch.zeros_like(value) for value in inputs]

@@ -35,7 +35,6 @@ class NeighbourEdges:
         First edge (n_atoms,) of each atom.
     count:
         Number of edges (n_atoms,) of each atom.
-
     """
 
     graph: Graph
@@ -57,7 +56,6 @@ class NeighbourEdges:
         ----------
         hops:
             Number of edges that receptive fields extend beyond the neighbours.
-
         """
         # (n_atoms,) pairs of edges of an atom, and about as many entries of its cluster
         growth = self.count.clamp_min(1) ** min(hops, 2)
@@ -80,7 +78,6 @@ def neighbour_edges(graph: Graph, cutoff: float) -> NeighbourEdges:
         Structures, with all pairs within the cutoff.
     cutoff:
         Cutoff in A.
-
     """
     squared_lengths = graph.edge_vectors.detach().double().square().sum(-1)
     index = torch.nonzero(squared_lengths < cutoff**2)[:, 0]
@@ -113,7 +110,6 @@ def ranges(start: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torc
     -------
     tuple
         Indices (m,), and the range 0 .. n - 1 (m,) that each is of.
-
     """
     which = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
     before = count.cumsum(0) - count

@@ -37,7 +37,6 @@ class ReceptiveField:
         Group (K,) of each entry, which does not act on atoms of other groups.
     edges_per_entry:
         Directed edges that the model evaluates for an entry.
-
     """
 
     graph: Graph
@@ -55,7 +54,6 @@ class ReceptiveField:
         ----------
         edge_vectors:
             Vectors in A of the edges of the block, or for clusters of all NeighbourEdges.
-
         """
         raise NotImplementedError
 
@@ -66,7 +64,6 @@ class ReceptiveField:
         ----------
         atom:
             Atoms (m,), 0 .. n - 1.
-
         """
         raise NotImplementedError
 
@@ -89,7 +86,6 @@ class ReceptiveField:
             Copy (k,) that each of them is of.
         vectors:
             Their vectors (k, 3) in A.
-
         """
         raise NotImplementedError
 
@@ -104,7 +100,6 @@ class LocalEnvironments(ReceptiveField):
         Slice of the atoms of the graph.
     numbers:
         Atomic number (K,) of the neighbour of each entry.
-
     """
 
     atoms: slice
@@ -119,7 +114,6 @@ class LocalEnvironments(ReceptiveField):
         ----------
         edge_vectors:
             Vectors (K, 3) in A of the edges of the block.
-
         """
         return edge_vectors
 
@@ -130,7 +124,6 @@ class LocalEnvironments(ReceptiveField):
         ----------
         atom:
             Atoms (m,), 0 .. n - 1.
-
         """
         return torch.ones_like(atom)
 
@@ -153,7 +146,6 @@ class LocalEnvironments(ReceptiveField):
             Copy (k,) that each of them is of.
         vectors:
             Their vectors (k, 3) in A.
-
         """
         numbers = self.graph.numbers[self.atoms][atom]
         structure = self.graph.structure[self.atoms][atom]
@@ -183,7 +175,6 @@ def local_environments(edges: NeighbourEdges, block: Block) -> LocalEnvironments
         Edges of all atoms.
     block:
         Atoms, and their edges.
-
     """
     count = edges.count[block.atoms]
     every_atom = torch.arange(edges.graph.n_atoms, device=count.device)
@@ -221,7 +212,6 @@ class MessagePassingClusters(ReceptiveField):
         Number of nodes (n,) of each cluster.
     centre:
         Central atom (n,), among the nodes of its cluster.
-
     """
 
     edge: torch.Tensor
@@ -241,7 +231,6 @@ class MessagePassingClusters(ReceptiveField):
         ----------
         edge_vectors:
             Vectors (E, 3) in A of all NeighbourEdges.
-
         """
         return edge_vectors.index_select(0, self.edge)
 
@@ -252,7 +241,6 @@ class MessagePassingClusters(ReceptiveField):
         ----------
         atom:
             Atoms (m,), 0 .. n - 1.
-
         """
         return self.node_count[atom]
 
@@ -275,7 +263,6 @@ class MessagePassingClusters(ReceptiveField):
             Copy (k,) that each of them is of.
         vectors:
             Their vectors (k, 3) in A.
-
         """
         size = self.node_count[atom]
         index, _ = ranges(self.node_start[atom], size)
@@ -307,7 +294,6 @@ def message_passing_clusters(
         Slice of the atoms of the graph.
     hops:
         Number of edges between the central atom and the farthest atoms all of whose pairs count.
-
     """
     graph = edges.graph
     n_atoms = graph.n_atoms
@@ -374,7 +360,6 @@ def message_passing_hops(model: AtomisticModel) -> int:
     ------
     ValueError
         The number is unknown.
-
     """
     depth = model.message_passing_depth
     if depth is None:

@@ -40,7 +40,6 @@ class SampledModel(ecse_model.Model):
         Generator of the draws, on the CPU.
     draws:
         Number of frames of each atom, or all if it has fewer.
-
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class SampledLayers(layers.Model):
         Generator of the draws, on the CPU.
     draws:
         Number of frames of each atom in each layer, or all if it has fewer.
-
     """
 
     def __init__(
@@ -115,7 +113,6 @@ def drawn(
         Generator of the draws, on the CPU.
     draws:
         Number of environments of each atom, or all if it has fewer.
-
     """
     n_atoms = len(environments.field.count)
     chance = torch.rand(len(environments.atom), generator=generator, dtype=torch.float64)
