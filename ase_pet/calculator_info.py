@@ -46,7 +46,6 @@ class CalculatorInfo:
         {(Z, Z'): distance} with Z <= Z'.
     provenance:
         Free table: data, code, date, errors.
-
     """
 
     name: str
@@ -84,7 +83,6 @@ def read_content(path: Path) -> dict[str, Any]:
     ------
     ValueError
         The file is not in TOML, of another format version, or incomplete.
-
     """
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +110,6 @@ def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> d
         The other entries.
     weights:
         Content of the file of weights, for its checksum.
-
     """
     settings = asdict(model.settings)
     compositions = {head: _by_symbol(table) for head, table in model.compositions.items()}

@@ -65,7 +65,6 @@ def converted(content: Mapping[str, Any], parameters: int) -> str:
         Content of its calculator.toml.
     parameters:
         Number of parameters of the model.
-
     """
     provenance = content["provenance"]
     settings = content["settings"]
@@ -120,11 +119,13 @@ def with_section(text: str, title: str, body: str) -> str:
         there is one, else at the end.
     body:
         Markdown of the section, without its title.
-
     """
     section = f"## {title}\n\n{body.strip()}\n"
     parts = re.split(r"(?m)^(?=## )", text)  # each begins with a title, apart from the first
-    titles = [part.splitlines()[0].removeprefix("## ").strip() if part else "" for part in parts]
+    titles = []
+    for part in parts:
+        first_line = part.splitlines()[0] if part else ""
+        titles.append(first_line.removeprefix("## ").strip())
     if title in titles:
         parts[titles.index(title)] = section
     else:
@@ -142,7 +143,6 @@ def lines(value: Any, indent: str = "") -> list[str]:
         Table, list, or a single value.
     indent:
         Spaces before each line. Nested tables are indented by two more spaces.
-
     """
     if isinstance(value, dict):
         rows = []
@@ -156,7 +156,8 @@ def lines(value: Any, indent: str = "") -> list[str]:
         return rows
     if isinstance(value, list | tuple):
         if all(isinstance(entry, int | float) for entry in value):
-            return [indent + ", ".join(map(str, value))]
+            on_one_line = ", ".join(map(str, value))
+            return [indent + on_one_line]
         return [line for entry in value for line in lines(entry, indent)]
     return [indent + plain(value)]
 

@@ -57,18 +57,19 @@ def name_of(n: int) -> str:
     ------
     ValueError
         n is not a number from 1 to 1024.
-
     """
-    if isinstance(n, bool) or not isinstance(n, numbers.Integral) or not 1 <= n <= MOST_POINTS:
+    is_integer = isinstance(n, numbers.Integral) and not isinstance(n, bool)
+    if not is_integer or not 1 <= n <= MOST_POINTS:
         raise ValueError(
             f"`orientations` is {n!r}: expected a number of points from 1 to {MOST_POINTS}"
         )
     # in order of preference
-    if int(n) in BEST:
-        return BEST[int(n)]
-    if n > MOST_OPTIMISED:
-        return f"fibonacci:{int(n)}"
-    return f"repulsion:{int(n)}" if n % 2 else f"antipodal:{int(n)}"
+    count = int(n)  # a plain int: NumPy's are printed with their type
+    if count in BEST:
+        return BEST[count]
+    if count > MOST_OPTIMISED:
+        return f"fibonacci:{count}"
+    return f"repulsion:{count}" if count % 2 else f"antipodal:{count}"
 
 
 def grid(name: str) -> torch.Tensor:
@@ -83,7 +84,6 @@ def grid(name: str) -> torch.Tensor:
     ------
     ValueError
         There is no such grid; the message lists the names.
-
     """
     return _grid(name).clone()
 
@@ -97,9 +97,11 @@ def _grid(name: str) -> torch.Tensor:
             return _orbits(*POLYHEDRA[name])
         kind, _, number = name.partition(":")
         if kind not in NUMBERED or not number.isdecimal() or not 0 < int(number) <= MOST_POINTS:
+            solids = ", ".join(POLYHEDRA)
+            numbered = ", ".join(f"{kind}:n" for kind in NUMBERED)
             raise ValueError(
-                f"`orientations` is {name!r}: valid choices are {', '.join(POLYHEDRA)}, "
-                f"{', '.join(kind + ':n' for kind in NUMBERED)}, n from 1 to {MOST_POINTS}"
+                f"`orientations` is {name!r}: valid choices are {solids}, "
+                f"{numbered}, n from 1 to {MOST_POINTS}"
             )
         return NUMBERED[kind](int(number))
 
@@ -116,14 +118,14 @@ def checked(axes: Any) -> torch.Tensor:
     ------
     ValueError
         The array has another shape, or its rows are not unit vectors.
-
     """
     vectors = torch.as_tensor(axes, dtype=torch.float64, device="cpu")
     shape = tuple(vectors.shape)
     valid = len(shape) == 2 and shape[0] > 0 and shape[1] == 3
     if valid:
         # for NaN the comparison is False
-        deviation = (vectors.norm(dim=1) - 1).abs()
+        lengths = vectors.norm(dim=1)
+        deviation = (lengths - 1).abs()
         valid = bool((deviation < 1e-6).all())
     if not valid:
         raise ValueError(f"orientations of shape {shape}: expected unit vectors (n, 3)")
@@ -137,7 +139,6 @@ def opposite(axes: torch.Tensor) -> torch.Tensor | None:
     ----------
     axes:
         Unit vectors (n, 3).
-
     """
     if not len(axes):
         return None
@@ -158,20 +159,22 @@ def classes(axes: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
         Unit vectors (O, 3).
     matrices:
         Orthogonal matrices (n, 3, 3).
-
     """
     if axes.isnan().any():
         return torch.arange(len(matrices), device=matrices.device)
+    tolerance = 1e-9 * (1 + len(axes))
     labels = []
     for vector in SENTINELS:
         sums = []
         for part in torch.split(matrices, 4096):
             rotated = part @ part.new_tensor(vector)  # (part, 3), as Q^T o . v = o . Q v
-            sums.append((2 * (axes @ rotated.mT)).exp().sum(0))
+            products = axes @ rotated.mT  # (O, part)
+            sums.append((2 * products).exp().sum(0))
         values = torch.cat(sums)  # (n,)
         # In ascending order, a new label begins where the value jumps.
         order = torch.argsort(values)
-        jumps = values[order].diff(prepend=values[order[:1]]) > 1e-9 * (1 + len(axes))
+        ascending = values[order]
+        jumps = ascending.diff(prepend=ascending[:1]) > tolerance
         label = torch.empty_like(order)
         label[order] = jumps.cumsum(0)
         labels.append(label)
@@ -231,13 +234,16 @@ def _minimised(n: int, charges: Callable[[torch.Tensor], torch.Tensor]) -> torch
 
     def energy() -> torch.Tensor:
         search.zero_grad()
-        unit = charges(torch.nn.functional.normalize(points, dim=1))
+        on_sphere = torch.nn.functional.normalize(points, dim=1)
+        unit = charges(on_sphere)
         first, second = torch.triu_indices(len(unit), len(unit), 1)
         differences = unit[first] - unit[second]
         distances = differences.square().sum(-1).sqrt()
         # The energy does not depend on the lengths; this term keeps the search well conditioned.
-        deviation = (points.square().sum(1) - 1).square().sum()
-        total = (1 / distances).sum() + deviation
+        squared_lengths = points.square().sum(1)
+        deviation = (squared_lengths - 1).square().sum()
+        repulsion = (1 / distances).sum()
+        total = repulsion + deviation
         total.backward()  # type: ignore[no-untyped-call]
         return total
 

@@ -19,7 +19,6 @@ def names(package: str) -> list[str]:
     package:
         Dotted name of the package, such as "ase_pet.models". `base` holds the contract of a
         package, and files whose names begin with an underscore are private: neither are plug-ins.
-
     """
     modules = [module.name for module in pkgutil.iter_modules(_folders(package))]
     return sorted(name for name in modules if name != "base" and not name.startswith("_"))
@@ -52,7 +51,6 @@ def load(package: str, name: str) -> ModuleType:
     ------
     ValueError
         There is no such plug-in; the message lists the valid names.
-
     """
     known = names(package)
     if name not in known:

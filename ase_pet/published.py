@@ -63,7 +63,6 @@ def find(name: str) -> Path | None:
     ------
     FileNotFoundError
         The model does not have this size, or the download failed.
-
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -101,7 +100,6 @@ def download(name: str) -> Path:
         The text is not such a name.
     FileNotFoundError
         There is no such file, no network, or no huggingface_hub.
-
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -135,7 +133,6 @@ def listed(name: str = REPOSITORY) -> dict[str, list[str]]:
     ------
     FileNotFoundError
         There is no network or no huggingface_hub.
-
     """
     versions: dict[str, list[str]] = {}
     for file in _ask(name, lambda hub: hub.HfApi().list_repo_files(REPOSITORY)):
@@ -156,7 +153,9 @@ def cached() -> dict[str, dict[str, Path]]:
         return {}
     repository = repository_folder(cache)
     reference = repository / "refs" / "main"
-    current = reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+    current = None
+    if reference.is_file():
+        current = reference.read_text(encoding="utf-8").strip()
     snapshots = [path for path in repository.glob("snapshots/*") if path.is_dir()]
     # Later snapshots replace earlier ones below: by age, and the current one last.
     snapshots.sort(key=lambda path: (path.name == current, path.stat().st_mtime))
@@ -166,7 +165,8 @@ def cached() -> dict[str, dict[str, Path]]:
             match = FILE.fullmatch(f"models/{path.name}")
             # An interrupted download leaves no file here, or a broken link.
             if match and path.is_file():
-                paths.setdefault(match[1], {})[match[2]] = path
+                versions = paths.setdefault(match[1], {})
+                versions[match[2]] = path
     return paths
 
 

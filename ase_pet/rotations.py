@@ -27,7 +27,6 @@ def random_orthogonal(
         Random number generator on the CPU, so that a seed fixes the result.
     dtype:
         Floating point type of the result; the matrices are computed in float64.
-
     """
     gaussian = torch.randn(count, 3, 3, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
@@ -45,11 +44,11 @@ def octahedral() -> torch.Tensor:
     """
     identity = np.eye(3)
     # signs and order of the rows of the unit matrix
-    matrices = [
-        np.array(signs)[:, None] * identity[list(order)]
-        for order in itertools.permutations(range(3))
-        for signs in itertools.product((1.0, -1.0), repeat=3)
-    ]
+    matrices = []
+    for order in itertools.permutations(range(3)):
+        permutation = identity[list(order)]
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            matrices.append(np.array(signs)[:, None] * permutation)
     proper = [matrix for matrix in matrices if np.linalg.det(matrix) > 0]
     return torch.tensor(np.array(proper))
 
@@ -68,11 +67,12 @@ def icosahedral() -> torch.Tensor:
     golden = (1 + 5**0.5) / 2
     seeds = np.array([[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0, 0.5 / golden, 0.5, 0.5 * golden]])
     signs = np.array(list(itertools.product((1, -1), repeat=4)))  # (16, 4)
-    even_permutations = [
-        list(order)
-        for order in itertools.permutations(range(4))
-        if np.linalg.det(np.eye(4)[list(order)]) > 0
-    ]
+    even_permutations = []
+    for permutation in itertools.permutations(range(4)):
+        order = list(permutation)
+        matrix = np.eye(4)[order]
+        if np.linalg.det(matrix) > 0:
+            even_permutations.append(order)
     quaternions = set()
     for seed in seeds:
         for order in even_permutations:
@@ -99,7 +99,6 @@ def quadrature(order: int) -> tuple[torch.Tensor, torch.Tensor]:
     ----------
     order:
         Order L, 1 or more.
-
     """
     if order < 1:
         raise ValueError(f"`order` is {order}: expected 1 or more")

@@ -59,7 +59,6 @@ def find(model: str | Path) -> Path:
     FileNotFoundError
         There is no such calculator; the message names the most similar ones, or says why the
         download failed.
-
     """
     # Names come before paths: a folder of that name, with the output of a run, must not hide it.
     if str(model) in shipped():
@@ -96,7 +95,6 @@ def load(model: str | Path) -> tuple[AtomisticModel, CalculatorInfo]:
         There is no such calculator.
     ValueError
         The file is damaged or cannot be read.
-
     """
     path = find(model)
     if not (path / CARD).is_file():
@@ -130,16 +128,16 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
         Model to write.
     info:
         Other content of calculator.toml.
-
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
+    state = {}
+    for name, tensor in model.state_dict().items():
+        state[name] = tensor.detach().cpu().contiguous()
     weights = safetensors.torch.save(state)
     # text first: if the content cannot be written as TOML, no file is left behind
-    text = tomli_w.dumps(content_of(model, info, weights))
+    content = content_of(model, info, weights)
+    text = tomli_w.dumps(content)
     (folder / WEIGHTS).write_bytes(weights)
     (folder / CARD).write_text(text, encoding="utf-8")
 
@@ -165,7 +163,6 @@ def convert(source: str | Path, folder: str | Path, name: str | None = None) -> 
         There is no such checkpoint.
     ValueError
         The folder is not empty, or the checkpoint cannot be read.
-
     """
     path = find(source)
     folder = Path(folder)
@@ -177,8 +174,9 @@ def convert(source: str | Path, folder: str | Path, name: str | None = None) -> 
         raise ValueError(f"`{folder}` exists: give the name of a new folder, or delete it")
     model, info = load(path)
     info.name = name or info.name
+    today = datetime.date.today()
     info.provenance = _without_none(info.provenance) | {
-        "date": datetime.date.today().isoformat(),
+        "date": today.isoformat(),
         "ase_pet": importlib.import_module("ase_pet").__version__,
         "source": {"file": path.name, **published.origin(path), "sha256": _sha256(path)},
     }
@@ -187,7 +185,8 @@ def convert(source: str | Path, folder: str | Path, name: str | None = None) -> 
     with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
         save(new, model, info)
-        _compare(model, load(new)[0])
+        written, _ = load(new)
+        _compare(model, written)
         n_parameters = sum(weight.numel() for weight in model.parameters())
         text = cards.converted(read_content(new / CARD), n_parameters)
         (new / README).write_text(text, encoding="utf-8")
@@ -211,7 +210,6 @@ def write_section(model: str | Path, title: str, body: str) -> Path:
     ------
     ValueError
         `model` is not a calculator folder, and so has no card.
-
     """
     path = find(model)
     if not (path / CARD).is_file():
@@ -254,7 +252,8 @@ def _model(path: Path, content: Mapping[str, Any]) -> AtomisticModel:
     module = plugins.load("ase_pet.models", content["model"])
     # Initial weights are random: the state of the user's random numbers is restored afterwards.
     with torch.random.fork_rng(devices=[]):
-        network: AtomisticModel = module.Model(module.Settings(**content["settings"]))
+        settings = module.Settings(**content["settings"])
+        network: AtomisticModel = module.Model(settings)
     state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
     weight_names = [name for name, _ in network.named_parameters() if name in state]
     if weight_names:
@@ -262,16 +261,16 @@ def _model(path: Path, content: Mapping[str, Any]) -> AtomisticModel:
     # `assign` keeps the dtype of each tensor in the file, whatever that of the weights.
     network.load_state_dict(state, assign=True)
     heads = network.head_sizes
-    unknown = sorted({*content["composition_energies"], *content["scales"]} - heads.keys())
+    compositions = content["composition_energies"]
+    scales = content["scales"]
+    unknown = sorted({*compositions, *scales} - heads.keys())
     if unknown:
         raise ValueError(
             f"`{path / CARD}` has composition energies or scales of {', '.join(unknown)}: "
             f"the heads of the model are {', '.join(heads)}"
         )
-    network.compositions = {
-        head: by_number(table) for head, table in content["composition_energies"].items()
-    }
-    network.scales = {head: by_number(scale) for head, scale in content["scales"].items()}
+    network.compositions = {head: by_number(table) for head, table in compositions.items()}
+    network.scales = {head: by_number(scale) for head, scale in scales.items()}
     if "covalent_radii" in content:
         network.covalent_radii = by_number(content["covalent_radii"])
     return network

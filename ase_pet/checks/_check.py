@@ -28,7 +28,6 @@ class Check(Protocol):
         direction) or "pair" (two atoms, for each pair of elements).
     LIMITS:
         {quantity: Limit}: what is measured, its unit, and the range of values that pass.
-
     """
 
     LEVEL: str
@@ -49,7 +48,6 @@ class Check(Protocol):
         ------
         NotApplicable
             The law does not apply to the calculator or the structure; the text says why.
-
         """
 
     def broken(self, calculate: Calculate) -> Calculate:

@@ -39,7 +39,6 @@ def thermalised(subject: Subject, atoms: Atoms, stream: int = 0) -> Atoms:
         Structure.
     stream:
         Stream of random numbers for the momenta.
-
     """
     atoms = subject.with_calculator(atoms)
     thermalize_momenta(atoms, temperature_K=subject.temperature, rng=subject.generator(stream))
@@ -60,7 +59,6 @@ def run_verlet(atoms: Atoms, step: float, steps: int, record: Callable[[Atoms], 
         Number of steps.
     record:
         Function Atoms -> number or array to record.
-
     """
     values = [record(atoms)]
     dynamics = VelocityVerlet(atoms, timestep=step * units.fs)
@@ -81,7 +79,6 @@ def fit_line(times: np.ndarray, values: np.ndarray, blocks: int = 8) -> LineFit:
         Ordinates (m,).
     blocks:
         Number of blocks whose means give the standard error of the slope.
-
     """
     slope, offset = np.polyfit(times, values, 1)
     residuals = values - slope * times - offset

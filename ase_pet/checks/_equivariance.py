@@ -39,7 +39,6 @@ class Image:
         Function from the forces (n, 3) of the original to those of the image.
     expected_stress:
         Function from the stress (3, 3) of the original to that of the image.
-
     """
 
     atoms: Atoms
@@ -58,28 +57,34 @@ def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator
         The original structure.
     images:
         Structures that are equivalent to it.
-
     """
     energy, forces = subject.energy_and_forces(atoms)
     evaluated = [subject.energy_and_forces(image.atoms) for image in images]
 
     energies = np.array([image_energy for image_energy, _ in evaluated])
     differences = 1e3 * (energies - energy) / len(atoms)  # meV/atom, (number of images,)
-    yield Measured("energy", np.abs(differences).max(), _rms_note(differences, "meV/atom"))
+    largest = np.abs(differences).max()
+    note = _rms_note(differences, "meV/atom")
+    yield Measured("energy", largest, note)
 
-    force_errors = [
-        np.abs(image_forces - image.expected_forces(forces)).max()
-        for image, (_, image_forces) in zip(images, evaluated, strict=True)
-    ]
-    yield Measured("forces", max(force_errors), _rms_note(force_errors, "eV/A"))
+    force_errors = []
+    for image, (_, image_forces) in zip(images, evaluated, strict=True):
+        expected_forces = image.expected_forces(forces)
+        difference = np.abs(image_forces - expected_forces)
+        force_errors.append(difference.max())
+    note = _rms_note(force_errors, "eV/A")
+    yield Measured("forces", max(force_errors), note)
 
     # Last, since it raises NotApplicable for a structure without a volume.
     stress = subject.stress(atoms)
-    stress_errors = [
-        np.abs(subject.stress(image.atoms) - image.expected_stress(stress)).max()
-        for image in images
-    ]
-    yield Measured("stress", max(stress_errors), _rms_note(stress_errors, "eV/A^3"))
+    stress_errors = []
+    for image in images:
+        image_stress = subject.stress(image.atoms)
+        expected_stress = image.expected_stress(stress)
+        difference = np.abs(image_stress - expected_stress)
+        stress_errors.append(difference.max())
+    note = _rms_note(stress_errors, "eV/A^3")
+    yield Measured("stress", max(stress_errors), note)
 
 
 def _rms_note(values: ArrayLike, unit: str) -> str:
@@ -100,7 +105,6 @@ def transformed(atoms: Atoms, matrix: np.ndarray) -> Image:
         Structure.
     matrix:
         Orthogonal matrix (3, 3): a rotation, reflection or inversion.
-
     """
     image = atoms.copy()
     image.set_cell(atoms.cell.array @ matrix.T)
@@ -130,7 +134,6 @@ def altered(
         Array to add in eV/A, of a shape that broadcasts to (n, 3).
     stress:
         Array to add in eV/A^3, of a shape that broadcasts to (6,).
-
     """
     changed = dict(properties)
     changed["energy"] = properties["energy"] + energy

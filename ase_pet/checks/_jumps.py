@@ -58,7 +58,6 @@ class AtomPath:
         Index of the atom that moves.
     direction:
         Direction (3,) in which it moves, of any length.
-
     """
 
     def __init__(self, subject: Subject, atoms: Atoms, index: int, direction: np.ndarray) -> None:
@@ -92,7 +91,6 @@ def largest_jumps(
         Increasing displacements (m,) in A at which jumps are looked for first.
     known:
         Displacements in A where a jump is likely, such as the cutoff.
-
     """
     dtype = path.subject.dtype
     points = path.evaluate(grid)
@@ -178,7 +176,8 @@ def _suspicious_intervals(
     """Ends in A of the intervals of the grid in which energy or force change unusually."""
     starts = points.at(slice(None, -1))
     ends = points.at(slice(1, None))
-    energy_changes = _unexplained_energy(starts, ends, np.diff(grid))
+    widths = np.diff(grid)
+    energy_changes = _unexplained_energy(starts, ends, widths)
     force_changes = _unexpected_force_changes(points.forces)
     # An interval may be chosen for both its changes; it is then bisected twice.
     chosen = [
@@ -217,8 +216,10 @@ def _bisected(path: AtomPath, intervals: np.ndarray, times: int) -> tuple[np.nda
         # Keep the half that changes more.
         middle = 0.5 * (left + right)
         at_middle = path.evaluate(middle)
-        lower_change = _total_change(at_left, at_middle, middle - left)
-        upper_change = _total_change(at_middle, at_right, right - middle)
+        lower_width = middle - left
+        upper_width = right - middle
+        lower_change = _total_change(at_left, at_middle, lower_width)
+        upper_change = _total_change(at_middle, at_right, upper_width)
         upper = upper_change > lower_change  # (k,)
         left = np.where(upper, middle, left)
         right = np.where(upper, right, middle)

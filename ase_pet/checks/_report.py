@@ -36,7 +36,6 @@ def html(results: Sequence[Result], title: str = "") -> str:
     ------
     ValueError
         Matplotlib, which draws the plots, is not installed.
-
     """
     figure_class = _figure_class()
     # Imported here, as only reports need it.
@@ -90,12 +89,13 @@ def provenance(results: Sequence[Result]) -> str:
     date = datetime.date.today().isoformat()
     machine = f"{platform.system()} {platform.machine()}"
     python = f"Python {platform.python_version()}"
-    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    parts = [f"{date}, {machine}, {python}", versions]
+    versions = [f"{name} {_version(name)}" for name in PACKAGES]
+    parts = [f"{date}, {machine}, {python}", ", ".join(versions)]
     # No results have no dtypes.
     dtypes = _dtypes(results)
     if dtypes:
-        parts.append(f"limits of {' and '.join(dtypes)}")
+        names = " and ".join(dtypes)
+        parts.append(f"limits of {names}")
     seconds = sum(result.seconds for result in results)
     parts.append(f"{seconds:.0f} s.")
     return "; ".join(parts)
@@ -204,8 +204,9 @@ def _pictures(groups: Iterable[Sequence[Result]], figure_class: Any) -> list[dic
             continue
         description = f"{result.check}, {result.quantity}, {result.structure}"
         title = f"{result.check}: {result.structure}"
-        png = base64.b64encode(_png(result.plot, title, figure_class))
-        pictures.append({"description": description, "png": png.decode("ascii")})
+        png = _png(result.plot, title, figure_class)
+        encoded = base64.b64encode(png).decode("ascii")
+        pictures.append({"description": description, "png": encoded})
     return pictures
 
 

@@ -30,7 +30,6 @@ class Limit:
         The same for a calculator in float32.
     low:
         Smallest value that passes.
-
     """
 
     unit: str
@@ -55,7 +54,6 @@ class Plot:
         Label of the vertical axis.
     curves:
         {label: (x, y)}, each of x and y of shape (m,).
-
     """
 
     x: str
@@ -77,7 +75,6 @@ class Measured:
         Details for the reader.
     plot:
         Curves that show how the value was obtained.
-
     """
 
     quantity: str
@@ -119,7 +116,6 @@ class Result:
         Wall time of the check divided by its number of quantities.
     plot:
         Curves that show how the value was obtained.
-
     """
 
     check: str
@@ -167,7 +163,6 @@ def status(value: float, limit: Limit, dtype: str) -> str:
         Values that pass.
     dtype:
         Precision of the calculator, "float64" or "float32".
-
     """
     high = limit.high(dtype)
     if not math.isfinite(value):
@@ -188,7 +183,6 @@ def excess(value: float, limit: Limit, dtype: str) -> float:
         Values that pass. Without a limit, the largest value is the worst.
     dtype:
         Precision of the calculator, "float64" or "float32".
-
     """
     high = limit.high(dtype)
     if not math.isfinite(value):

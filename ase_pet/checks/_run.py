@@ -97,8 +97,8 @@ def run(
         The level, a check or the dtype is unknown; a structure has no atoms, numbers that are not
         finite or elements that the calculator does not support; or neither structures nor species
         are known.
-
     """
+    # Each check runs once, however often it is named.
     chosen = names(level) if only is None else list(dict.fromkeys(only))
     checks = {name: plugin.load(name) for name in chosen}
     if dtype not in DTYPES:
@@ -107,19 +107,22 @@ def run(
         raise ValueError(f"`temperature` is {temperature!r}: expected K, above 0")
     full = level == "full"
     subject = Subject(calculator, dtype=dtype, full=full, temperature=temperature, seed=seed)
-    species = species if species is not None else subject.species
+    if species is None:
+        species = subject.species
     named = _named(structures, species)
     _validate(named, subject.species)
     cases = _cases(named, species, subject)
     # The checks do not report warnings of the calculator, here and below.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        subject.infer_dtype(next(iter(cases["any"].values())))
+        first_structure = next(iter(cases["any"].values()))
+        subject.infer_dtype(first_structure)
     results = []
     for name, check in checks.items():
         if on_check is not None:
             on_check(name)
-        results += _results(name, check, subject, cases[check.STRUCTURES])
+        structures_of_check = cases[check.STRUCTURES]
+        results += _results(name, check, subject, structures_of_check)
     return results
 
 
@@ -181,7 +184,8 @@ def _cases(
             free[name] = moved[name]
     # Clusters cut from the crystals stand in for molecules, if there are none.
     if not free:
-        free = {f"cluster of {name}": build.cluster(atoms) for name, atoms in moved.items()}
+        for name, atoms in moved.items():
+            free[f"cluster of {name}"] = build.cluster(atoms)
     pairs = _pairs(structures, species, subject.full)
     return {"any": moved, "periodic": periodic, "free": free, "pair": pairs}
 
@@ -230,12 +234,14 @@ def _measure(
         with np.errstate(all="ignore"):  # a value that is not finite fails by itself
             for measured in check.measure(subject, atoms):
                 missing.pop(measured.quantity)
-                measurements.values.setdefault(measured.quantity, []).append((case, measured))
+                values = measurements.values.setdefault(measured.quantity, [])
+                values.append((case, measured))
     # ASE's PropertyNotImplementedError is a NotImplementedError.
     except (NotApplicable, NotImplementedError) as reason:
         failure = Failure("not applicable", case, _one_line(reason))
     except Exception as error:  # any error of a calculator is a result of the check
-        failure = Failure("fail", case, f"{type(error).__name__}: {_one_line(error)}")
+        message = f"{type(error).__name__}: {_one_line(error)}"
+        failure = Failure("fail", case, message)
     for quantity in missing:
         measurements.failures.setdefault(quantity, []).append(failure)
 

@@ -73,7 +73,6 @@ def defaults(species: Iterable[int | str]) -> dict[str, Atoms]:
     ------
     ValueError
         Neither a molecule nor a crystal of these elements is known.
-
     """
     symbols = [name if isinstance(name, str) else chemical_symbols[name] for name in species]
     structures = {}
@@ -103,7 +102,6 @@ def displaced(atoms: Atoms, seed: int) -> Atoms:
         Structure.
     seed:
         Seed of the displacements.
-
     """
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
     # Two cells along each periodic direction.
@@ -146,7 +144,6 @@ def pairs(numbers: Iterable[int]) -> dict[str, Atoms]:
     ----------
     numbers:
         Atomic numbers of the elements.
-
     """
     structures = {}
     for first, second in combinations_with_replacement(sorted(numbers), 2):
@@ -165,7 +162,6 @@ def at_distances(pair: Atoms, distances: Iterable[float]) -> list[Atoms]:
         Two atoms, the first one at the origin.
     distances:
         Distances (m,) in A.
-
     """
     structures = []
     for distance in distances:
@@ -186,19 +182,21 @@ def _crystal(symbols: Sequence[str]) -> Atoms | None:
     solids = [name for name in symbols if name not in NOT_CRYSTALS]
     has_hydrogen = "H" in symbols
     has_carbon = "C" in symbols
-    if len(symbols) == 2 and len(solids) == 1 and not (has_hydrogen or has_carbon):
+    organic = has_hydrogen or has_carbon
+    metal_and_nonmetal = len(symbols) == 2 and len(solids) == 1
+    if metal_and_nonmetal and not organic:
         metal = solids[0]
         nonmetal = next(name for name in symbols if name != metal)
-        length = (
-            covalent_radii[atomic_numbers[symbols[0]]] + covalent_radii[atomic_numbers[symbols[1]]]
-        )
+        radii = [covalent_radii[atomic_numbers[name]] for name in symbols]
+        length = radii[0] + radii[1]
         return bulk(metal + nonmetal, "rocksalt", 2 * length, cubic=True)
     # Carbon with hydrogen means organic molecules: a potential for these does not know diamond.
     if has_hydrogen and solids == ["C"]:
         return None
     # Carbon last: the other elements of a carbide are metals or silicon.
     for name in sorted(solids, key=lambda name: name == "C"):
-        symmetry = (reference_states[atomic_numbers[name]] or {}).get("symmetry")
+        reference = reference_states[atomic_numbers[name]] or {}
+        symmetry = reference.get("symmetry")
         if symmetry in REPEATS:
             hexagonal = symmetry == "hcp"
             cell = bulk(name, cubic=not hexagonal, orthorhombic=hexagonal)

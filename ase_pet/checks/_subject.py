@@ -53,7 +53,6 @@ class Capabilities:
         Range of its interactions in A.
     evaluate:
         Method that evaluates many structures at once.
-
     """
 
     species: Sequence[int] | None
@@ -125,7 +124,6 @@ class Subject:
         Temperature of molecular dynamics in K.
     seed:
         Seed of all random numbers.
-
     """
 
     def __init__(

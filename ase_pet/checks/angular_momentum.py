@@ -32,13 +32,15 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     step = time_step(atoms)
     steps = STEPS[subject.full]
     start = thermalised(subject, atoms)
-    arms = start.positions - start.get_center_of_mass()
+    centre = start.get_center_of_mass()
+    arms = start.positions - centre
     arm_lengths = np.linalg.norm(arms, axis=1)
     momenta = np.linalg.norm(start.get_momenta(), axis=1)
     # Relative to a sum of moduli, since L itself may be zero.
     scale = np.sum(arm_lengths * momenta)
     angular_momenta = run_verlet(start, step, steps, Atoms.get_angular_momentum)
-    changes = np.linalg.norm(angular_momenta - angular_momenta[0], axis=1)  # (steps + 1,)
+    differences = angular_momenta - angular_momenta[0]  # (steps + 1, 3)
+    changes = np.linalg.norm(differences, axis=1)
     note = f"in {steps * step:.0f} fs"
     yield Measured("change", changes.max() / scale, note)
 

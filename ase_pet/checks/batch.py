@@ -31,16 +31,21 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     if subject.evaluate is None:
         raise NotApplicable("the calculator has no `evaluate(structures, properties)`")
     moved = atoms.copy()
-    moved.positions += 0.05 * subject.generator().normal(size=moved.positions.shape)
-    structures = [atoms, atoms[: max(1, len(atoms) // 2)], moved]
+    generator = subject.generator()
+    noise = generator.normal(size=moved.positions.shape)
+    moved.positions += 0.05 * noise
+    n_half = max(1, len(atoms) // 2)
+    structures = [atoms, atoms[:n_half], moved]
     rows = subject.evaluate(structures, ("energy", "forces"))
 
     energy_errors = []
     force_errors = []
     for structure, row in zip(structures, rows, strict=True):
         energy, forces = subject.energy_and_forces(structure)
-        energy_errors.append(1e3 * abs(row["energy"] - energy) / len(structure))  # meV/atom
-        force_errors.append(np.abs(row["forces"] - forces).max())
+        energy_difference = abs(row["energy"] - energy)
+        force_differences = np.abs(row["forces"] - forces)
+        energy_errors.append(1e3 * energy_difference / len(structure))  # meV/atom
+        force_errors.append(force_differences.max())
     yield Measured("energy", max(energy_errors))
     yield Measured("forces", max(force_errors))
 
@@ -52,7 +57,6 @@ class WrongBatch:
     ----------
     calculate:
         Function Atoms -> properties of one structure.
-
     """
 
     def __init__(self, calculate: Calculate) -> None:

@@ -38,7 +38,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     else:
         end = subject.cutoff + 10 * SPACING
         known = [subject.cutoff - bond]
-    grid = np.arange(START * bond, end, SPACING) - bond
+    distances = np.arange(START * bond, end, SPACING)
+    grid = distances - bond
     path = AtomPath(subject, atoms, index=1, direction=np.array([0.0, 0.0, 1.0]))
     yield from largest_jumps(path, grid, known)
 
@@ -57,15 +58,16 @@ def with_cut_pairs(properties: Properties, atoms: Atoms) -> Properties:
         Energy and forces of the atoms.
     atoms:
         Free structure.
-
     """
     positions = atoms.positions
     vectors = positions[None] - positions[:, None]  # (n, n, 3), from i to j
     distances = np.linalg.norm(vectors, axis=2)
     different = distances > 0
-    inside = (distances < BROKEN_CUTOFF) & different
+    within_cutoff = distances < BROKEN_CUTOFF
+    inside = within_cutoff & different
     divisors = np.where(inside, distances, 1.0)  # no division by the distance of an atom to itself
     pull = np.where(inside, 0.01 / divisors, 0.0)
     energy = 0.005 * inside.sum()  # each pair is listed twice
-    forces = (pull[..., None] * vectors).sum(axis=1)  # (n, 3)
+    pair_forces = pull[..., None] * vectors  # (n, n, 3)
+    forces = pair_forces.sum(axis=1)  # (n, 3)
     return altered(properties, energy=energy, forces=forces)

@@ -28,10 +28,13 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
 
     It moves away from the middle, until it is out of range of all others.
     """
-    arms = atoms.positions - atoms.positions.mean(axis=0)
-    index = int(np.linalg.norm(arms, axis=1).argmax())
+    middle = atoms.positions.mean(axis=0)
+    arms = atoms.positions - middle
+    distances = np.linalg.norm(arms, axis=1)
+    index = int(distances.argmax())
     # Slightly off the line through the middle, so that no symmetry remains along the path.
-    path = AtomPath(subject, atoms, index, direction=arms[index] + [1e-3, 0, 0])
+    direction = arms[index] + [1e-3, 0, 0]
+    path = AtomPath(subject, atoms, index, direction)
     if subject.cutoff is None:
         reach = FURTHEST
         known = []
@@ -39,8 +42,10 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
         reach = subject.cutoff
         others = np.delete(atoms.positions, index, axis=0)
         vectors = others - atoms.positions[index]
-        known = _crossings(vectors, path.direction, subject.cutoff)[: CROSSINGS[subject.full]]
-    grid = np.arange(0.0, reach + 10 * SPACING, SPACING)
+        crossings = _crossings(vectors, path.direction, subject.cutoff)
+        known = crossings[: CROSSINGS[subject.full]]
+    end = reach + 10 * SPACING
+    grid = np.arange(0.0, end, SPACING)
     yield from largest_jumps(path, grid, known)
 
 
@@ -57,7 +62,6 @@ def _crossings(vectors: np.ndarray, direction: np.ndarray, cutoff: float) -> lis
         Unit vector d (3,) of the movement.
     cutoff:
         Cutoff in A.
-
     """
     along = vectors @ direction
     squares = along**2 - np.sum(vectors**2, axis=1) + cutoff**2

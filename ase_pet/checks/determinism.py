@@ -30,10 +30,13 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     the atoms displaced, strained, and half of them.
     """
     moved = atoms.copy()
-    moved.positions += 0.1 * subject.generator().normal(size=moved.positions.shape)
+    generator = subject.generator()
+    noise = generator.normal(size=moved.positions.shape)
+    moved.positions += 0.1 * noise
     strained = atoms.copy()
     strained.set_cell(1.02 * atoms.cell.array, scale_atoms=True)
-    half = atoms[: max(1, len(atoms) // 2)]
+    n_half = max(1, len(atoms) // 2)
+    half = atoms[:n_half]
 
     first_energy, first_forces = subject.energy_and_forces(atoms)
     energy_errors = []
@@ -41,11 +44,14 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     for other in (moved, strained, half):
         subject.energy_and_forces(other)
         energy, forces = subject.energy_and_forces(atoms)
-        energy_errors.append(1e3 * abs(energy - first_energy) / len(atoms))  # meV/atom
-        force_errors.append(np.abs(forces - first_forces).max())
+        energy_difference = abs(energy - first_energy)
+        force_differences = np.abs(forces - first_forces)
+        energy_errors.append(1e3 * energy_difference / len(atoms))  # meV/atom
+        force_errors.append(force_differences.max())
     for quantity, errors in (("energy", energy_errors), ("forces", force_errors)):
         largest = max(errors)
-        yield Measured(quantity, largest, "bitwise equal" if largest == 0 else "")
+        note = "bitwise equal" if largest == 0 else ""
+        yield Measured(quantity, largest, note)
 
 
 def broken(calculate: Calculate) -> Calculate:

@@ -51,7 +51,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     energies, forces = subject.energies_and_forces(structures)
     # The second atom is on the z axis: a positive force on it repels.
     radial_forces = np.array([pair[1, 2] for pair in forces])
-    if np.ptp(energies) < SMALL_ENERGY:
+    spread = np.ptp(energies)
+    if spread < SMALL_ENERGY:
         raise NotApplicable(f"the energy of the pair varies by less than {SMALL_ENERGY:g} eV")
     values = smoothness(energies, radial_forces)
     values |= agreement(distances, energies, radial_forces)
@@ -73,7 +74,6 @@ def grid(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
     ----------
     numbers:
         Atomic numbers (2,) of the pair, over whose radii the mean is taken.
-
     """
     start = LEAST * np.mean([covalent_radii[z] for z in numbers])
     end = np.mean([_longest(z) for z in numbers])
@@ -98,20 +98,23 @@ def smoothness(energies: np.ndarray, forces: np.ndarray) -> dict[str, float]:
         Energies (m,) in eV at decreasing distances.
     forces:
         Radial forces (m,) in eV/A, which repel where positive.
-
     """
     steps = np.diff(energies)
     lowest = energies.min()
     shortest = abs(energies[0] - lowest) + abs(energies[-1] - lowest)
+    step_sizes = np.abs(steps)
+    force_steps = np.diff(forces)
     # Rounding changes the signs of small numbers.
-    visible_steps = steps[np.abs(steps) >= SMALL_ENERGY]
+    visible_steps = steps[step_sizes >= SMALL_ENERGY]
     visible_forces = forces[np.abs(forces) >= SMALL_FORCE]
+    energy_signs = np.sign(visible_steps)
+    force_signs = np.sign(visible_forces)
     return {
-        "tortuosity": np.abs(steps).sum() / shortest,
-        "energy flips": np.count_nonzero(np.diff(np.sign(visible_steps))),
+        "tortuosity": step_sizes.sum() / shortest,
+        "energy flips": np.count_nonzero(np.diff(energy_signs)),
         "energy jump": _sum_at_flips(visible_steps),
-        "force flips": np.count_nonzero(np.diff(np.sign(visible_forces))),
-        "force jump": _sum_at_flips(np.diff(forces)),
+        "force flips": np.count_nonzero(np.diff(force_signs)),
+        "force jump": _sum_at_flips(force_steps),
     }
 
 
@@ -128,7 +131,6 @@ def agreement(distances: np.ndarray, energies: np.ndarray, forces: np.ndarray) -
         Energies (m,) in eV.
     forces:
         Radial forces (m,) in eV/A.
-
     """
     bottom = int(energies.argmin())
     # Distances decrease: the repulsive side comes last. Both sides include the minimum.

@@ -38,19 +38,18 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     with_calculator = subject.with_calculator(atoms)
     step = STEP[subject.dtype]
     # Evenly spaced in the list of atoms, so that different elements are among them.
-    chosen = np.unique(np.linspace(0, len(atoms) - 1, ATOMS[subject.full]).astype(int))
+    evenly_spaced = np.linspace(0, len(atoms) - 1, ATOMS[subject.full])
+    chosen = np.unique(evenly_spaced.astype(int))
     forces = subject.forces(atoms)[chosen]
-    fine, coarse = (
-        calculate_numerical_forces(with_calculator, eps=h, iatoms=chosen) for h in (step, 2 * step)
-    )
+    fine = calculate_numerical_forces(with_calculator, eps=step, iatoms=chosen)
+    coarse = calculate_numerical_forces(with_calculator, eps=2 * step, iatoms=chosen)
     error, largest = _relative_error(forces, fine, coarse, SMALLEST_FORCE)
     yield Measured("forces", error, f"largest {largest:.3g} eV/A")
 
     stress = subject.stress(atoms)
-    fine, coarse = (
-        calculate_numerical_stress(with_calculator, eps=h, voigt=False, force_consistent=False)
-        for h in (0.1 * step, 0.2 * step)
-    )
+    options = {"voigt": False, "force_consistent": False}
+    fine = calculate_numerical_stress(with_calculator, eps=0.1 * step, **options)
+    coarse = calculate_numerical_stress(with_calculator, eps=0.2 * step, **options)
     error, largest = _relative_error(stress, fine, coarse, SMALLEST_STRESS)
     yield Measured("stress", error, f"largest {largest:.3g} eV/A^3")
 
@@ -70,7 +69,6 @@ def _relative_error(
         Central differences with the step 2h.
     smallest:
         Lower bound of the largest reference value.
-
     """
     expected = (4 * fine - coarse) / 3
     largest = max(np.abs(expected).max(), smallest)

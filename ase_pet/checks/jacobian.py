@@ -62,13 +62,15 @@ def _central_difference(
 ) -> np.ndarray:
     """(F(r + h u) - F(r - h u)) / 2h (n, 3), with |h u| <= step for each coordinate."""
     largest = np.abs(direction).max()
-    forces = []
     # The largest coordinate moves by the step, and the difference is scaled back to u.
+    displacement = step * direction / largest  # (n, 3)
+    forces = []
     for sign in (1, -1):
         moved = atoms.copy()
-        moved.positions += sign * step * direction / largest
+        moved.positions += sign * displacement
         forces.append(subject.forces(moved))
-    slopes: np.ndarray = (forces[0] - forces[1]) / (2 * step) * largest
+    forward, backward = forces
+    slopes: np.ndarray = (forward - backward) / (2 * step) * largest
     return slopes
 
 

@@ -31,16 +31,18 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
 
     The same crystal: atoms moved by lattice vectors, atoms wrapped into the cell, other cells.
     """
-    steps = subject.generator().integers(-2, 3, size=(len(atoms), 3))
+    generator = subject.generator()
+    cell = atoms.cell.array  # (3, 3), a lattice vector per row
+    steps = generator.integers(-2, 3, size=(len(atoms), 3))
     moved = atoms.copy()
-    moved.positions += steps @ atoms.cell.array
+    moved.positions += steps @ cell
     wrapped = atoms.copy()
     wrapped.wrap()
     # The atoms of other cells lie outside of them.
     images = [Image(moved), Image(wrapped)]
     for matrix in CELLS:
         image = moved.copy()
-        image.set_cell(matrix @ atoms.cell.array)
+        image.set_cell(matrix @ cell)
         images.append(Image(image))
     yield from compare(subject, atoms, images)
 

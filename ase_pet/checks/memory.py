@@ -40,17 +40,22 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     def size_after(evaluations: int) -> float:
         for _ in range(evaluations):
             moved = atoms.copy()
-            moved.positions += 0.05 * generator.normal(size=moved.positions.shape)
+            noise = generator.normal(size=moved.positions.shape)
+            moved.positions += 0.05 * noise
             subject.energy_and_forces(moved)
         return _resident_memory()
 
     start = time.perf_counter()
     sizes = [size_after(WARM)]
-    rate = WARM / (time.perf_counter() - start)  # evaluations per second
-    count = int(np.clip(SECONDS / BLOCKS * rate, LEAST, MOST))
+    elapsed = time.perf_counter() - start
+    rate = WARM / elapsed  # evaluations per second
+    in_time = SECONDS / BLOCKS * rate  # evaluations of a block
+    count = int(np.clip(in_time, LEAST, MOST))
     sizes += [size_after(count) for _ in range(BLOCKS)]
-    growth = np.median(np.diff(sizes)) / count
-    note = f"{BLOCKS * count} evaluations, {sizes[-1] / 1024:.0f} MB in the end"
+    growth_of_blocks = np.diff(sizes)  # kB
+    growth = np.median(growth_of_blocks) / count  # of an evaluation
+    megabytes = sizes[-1] / 1024
+    note = f"{BLOCKS * count} evaluations, {megabytes:.0f} MB in the end"
     yield Measured("growth", max(growth, 0.0), note)
 
 

@@ -39,19 +39,25 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     (4 b(dt/2) - b(dt)) / 3, in which terms in dt^2 cancel (Richardson's extrapolation).
     """
     step = time_step(atoms)
+    half_step = step / 2
     steps = STEPS[subject.full]
     start = thermalised(subject, atoms)
     times = step * np.arange(steps + 1) / 1000  # ps
     # (steps + 1,) meV/atom, at the same times
     coarse = _energies(subject, start, step, steps)
-    fine = _energies(subject, start, step / 2, 2 * steps)[::2]
+    fine = _energies(subject, start, half_step, 2 * steps)
+    fine = fine[::2]
     coarse = coarse - coarse[0]
     fine = fine - fine[0]
 
     coarse_line = fit_line(times, coarse)
     fine_line = fit_line(times, fine)
-    limit_line = fit_line(times, (4 * fine - coarse) / 3)
-    curves = {f"{step:.2f} fs": (times, coarse), f"{step / 2:.2f} fs": (times, fine)}
+    extrapolated = (4 * fine - coarse) / 3
+    limit_line = fit_line(times, extrapolated)
+    curves = {
+        f"{step:.2f} fs": (times, coarse),
+        f"{half_step:.2f} fs": (times, fine),
+    }
     plot = Plot("time (ps)", "total energy (meV/atom)", curves)
     duration = step * steps / 1000  # ps
     run_note = (
@@ -59,11 +65,12 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
         f" ps, {step:.2f} fs"
     )
     drift_note = (
-        f"standard error {limit_line.error:.2g}; {fine_line.slope:.2g} at {step / 2:.2f} fs"
+        f"standard error {limit_line.error:.2g}; {fine_line.slope:.2g} at {half_step:.2f} fs"
     )
-    yield Measured("rms ratio", coarse_line.rms / fine_line.rms, run_note, plot)
+    ratio = coarse_line.rms / fine_line.rms
+    yield Measured("rms ratio", ratio, run_note, plot)
     yield Measured("drift", abs(limit_line.slope), drift_note)
-    yield Measured("rms", fine_line.rms, f"at {step / 2:.2f} fs")
+    yield Measured("rms", fine_line.rms, f"at {half_step:.2f} fs")
 
 
 def _energies(subject: Subject, start: Atoms, step: float, steps: int) -> np.ndarray:

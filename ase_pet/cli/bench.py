@@ -149,11 +149,12 @@ def _measured(atoms: Atoms, steps: int, timestep: float, temperature: float) -> 
     dynamics = VelocityVerlet(atoms, timestep * units.fs)
     dynamics.run(1)
     times[STEP] = _times(lambda: None, lambda: dynamics.run(1), steps, STEP)
+    step_time = float(np.median(times[STEP][:, 0]))  # s
     return {
         "first_s": first,
         "times": {name: _row(table, len(atoms)) for name, table in times.items()},
         "timestep_fs": timestep,
-        "ns_per_day": 0.0864 * timestep / float(np.median(times[STEP][:, 0])),
+        "ns_per_day": 0.0864 * timestep / step_time,
         **_memory(),
     }
 

@@ -191,10 +191,12 @@ def _show(results: Sequence[Any], title: str) -> None:
     last = None
     for result in results:
         note = ": ".join(text for text in (result.structure, result.note) if text)
+        check = result.check if result.check != last else ""
+        value = "" if result.value is None else f"{result.value:.3g}"
         table.add_row(
-            result.check if result.check != last else "",
+            check,
             result.quantity,
-            "" if result.value is None else f"{result.value:.3g}",
+            value,
             result.range,
             result.unit,
             Text(result.status, style=COLOURS[result.status]),

@@ -117,8 +117,10 @@ def compare(calc: Any, frames: Sequence[Atoms], shift: bool = False) -> dict[str
         predicted = np.concatenate(predictions[name])
         # programs and pseudopotentials differ in the zero of energy
         if shift and name == "energy":
-            predicted = predicted - (predicted - reference).mean()
-        errors[name] = {**error_metrics(reference, predicted), "unit": unit}
+            mean_error = (predicted - reference).mean()
+            predicted = predicted - mean_error
+        metrics = error_metrics(reference, predicted)
+        errors[name] = {**metrics, "unit": unit}
     return errors
 
 

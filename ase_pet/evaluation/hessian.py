@@ -41,9 +41,11 @@ def hessian(model: AtomisticModel, graph: Graph, of: Sequence[int] | None = None
     atoms = range(graph.n_atoms) if of is None else of
     # x, y and z of each atom
     rows = [3 * int(atom) + axis for atom in atoms for axis in range(3)]
-    most_neighbours = int(torch.bincount(graph.centre, minlength=1).max())
-    if local_models.is_separable(model) and len(rows) > 3 * most_neighbours:
-        return local_models.hessian(model, graph)[rows]
+    neighbours = torch.bincount(graph.centre, minlength=1)  # number for each atom
+    passes = 3 * int(neighbours.max())
+    if local_models.is_separable(model) and len(rows) > passes:
+        every_row = local_models.hessian(model, graph)
+        return every_row[rows]
     return _row_by_row(model, graph, rows)
 
 
@@ -55,9 +57,11 @@ def _row_by_row(model: AtomisticModel, graph: Graph, rows: list[int]) -> torch.T
         # displacement (P, 3) of each pair vector r_j - r_i
         displacement = shift[graph.pair_neighbour] - shift[graph.pair_centre]
         vectors = graph.pair_vectors + displacement.to(graph.pair_vectors.dtype)
-        energy = model(graph.with_vectors(vectors)).double().sum()
+        displaced = graph.with_vectors(vectors)
+        energy = model(displaced).double().sum()
         atom_gradient = gradient(energy, shift, create_graph=True).flatten()  # (3n,)
     second_derivatives = []
     for row in rows:
-        second_derivatives.append(gradient(atom_gradient[row], shift, retain_graph=True).flatten())
+        derivative = gradient(atom_gradient[row], shift, retain_graph=True)  # (n, 3)
+        second_derivatives.append(derivative.flatten())
     return torch.stack(second_derivatives)

@@ -108,11 +108,11 @@ def displaced_forces(
     # only the environments that contain the displaced atom change
     touched = _touched(graph, moved)
     chunks = split(touched.sum(1), batch_atoms)
-    changes = [
-        _changes(model, graph, moved[chunk], shifts[chunk], touched[chunk], edge_gradient)
-        for chunk in chunks
-    ]
-    return torch.cat([forces + change for change in changes])
+    displaced = []
+    for chunk in chunks:
+        change = _changes(model, graph, moved[chunk], shifts[chunk], touched[chunk], edge_gradient)
+        displaced.append(forces + change)  # (copies of the chunk, n, 3)
+    return torch.cat(displaced)
 
 
 def _second_derivatives(

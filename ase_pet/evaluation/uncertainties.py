@@ -93,8 +93,10 @@ class UncertaintyEvaluation:
         last_layer = self._ensemble()
         vectors = self.graph.pair_vectors.detach().requires_grad_()
         with torch.enable_grad():
-            _, features = self.model.last_layer(self.graph.with_vectors(vectors))
-            energies = last_layer.members(features.sum(0, keepdim=True))[0]  # (members,)
+            graph = self.graph.with_vectors(vectors)
+            _, features = self.model.last_layer(graph)
+            total = features.sum(0, keepdim=True)  # (1, width) of the structure
+            energies = last_layer.members(total)[0]  # (members,)
         forces = []
         virials = []
         for energy in energies:

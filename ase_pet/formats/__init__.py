@@ -24,7 +24,6 @@ def read(path: str | Path) -> AtomisticModel:
     ------
     ValueError
         No format recognises the checkpoint, or it is damaged or not supported.
-
     """
     modules = [plugins.load(__name__, name) for name in plugins.names(__name__)]
     for module in sorted(modules, key=lambda module: not module.BY_CONTENT):

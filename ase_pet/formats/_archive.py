@@ -86,7 +86,6 @@ class StoredTensor:
         Size of each dimension.
     strides:
         Step in the record between consecutive elements along each dimension.
-
     """
 
     record: str
@@ -106,7 +105,6 @@ class Archive:
     ----------
     path:
         Path of the file.
-
     """
 
     def __init__(self, path: Path) -> None:

@@ -28,7 +28,6 @@ def read_metadata(content: Mapping[str, Any]) -> dict[str, Any]:
     ------
     ValueError
         The metadata are damaged.
-
     """
     match content.get("metadata"):
         case None:
@@ -50,7 +49,6 @@ def merged(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]
         Metadata of the wrapper.
     inner:
         Metadata of the model.
-
     """
     both = {**inner, **outer}  # the entries of the wrapper come last and win
     authors = _joined(outer.get("authors", []), inner.get("authors", []))

@@ -29,7 +29,6 @@ def wrapped(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Store
     ------
     ValueError
         The wrapper is damaged or of an unknown version.
-
     """
     version = content.get("model_ckpt_version", 1)
     if type(version) is not int or not 1 <= version <= NEWEST:
@@ -75,7 +74,6 @@ def read(
     ------
     ValueError
         The tensors of a head are incomplete or have no meaning.
-
     """
     uncertainties = {}
     for head in heads:
@@ -131,7 +129,8 @@ def _tensor(
     if name not in state:
         raise ValueError(f"`{name}` of the LLPR wrapper is missing")
     stored = state[name]
-    fits = len(stored.shape) == len(shape) and all(
+    same_rank = len(stored.shape) == len(shape)
+    fits = same_rank and all(
         expected in (None, size) for expected, size in zip(shape, stored.shape, strict=True)
     )
     # checked before the tensor is read, as a damaged file may claim any shape

@@ -89,7 +89,6 @@ def upgrade(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, St
     ------
     ValueError
         The checkpoint is damaged, of an unknown version, or not supported.
-
     """
     version = _version(checkpoint)
     large_scale = version < 8 and "node_embedding.weight" in _table(checkpoint, "model_state_dict")
@@ -207,7 +206,8 @@ def _state(
     # a tensor with the prefix takes precedence over one of the same name without it
     prefixed = {name: value for name, value in state.items() if name.startswith("backend.")}
     others = {name: value for name, value in state.items() if name not in prefixed}
-    return others | {name.removeprefix("backend."): value for name, value in prefixed.items()}
+    without_prefix = {name.removeprefix("backend."): value for name, value in prefixed.items()}
+    return others | without_prefix
 
 
 def _without_padding(table: StoredTensor) -> StoredTensor:

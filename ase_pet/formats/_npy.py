@@ -33,7 +33,6 @@ def read_column(content: bytes, name: str) -> np.ndarray:
     ------
     ValueError
         The file does not hold one column of such numbers.
-
     """
     length = int.from_bytes(content[8:10], "little")
     start = 10 + length  # magic string (8 bytes), length (2 bytes), header, numbers

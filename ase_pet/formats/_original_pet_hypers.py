@@ -127,7 +127,6 @@ class Hypers:
         Whether energies of single atoms were subtracted in training.
     states_dtype:
         Whether the file has an entry `DTYPE`, as all do since April 2024.
-
     """
 
     settings: dict[str, Any]
@@ -148,7 +147,6 @@ def read_hypers(path: Path) -> Hypers:
     ------
     ValueError
         An entry is damaged, unknown or not supported.
-
     """
     groups = _groups(path)
     architecture = dict(groups["ARCHITECTURAL_HYPERS"])
@@ -194,7 +192,8 @@ def _groups(path: Path) -> dict[str, dict[str, Any]]:
     if type(content) is not dict:
         raise ValueError(f"`{path.name}` is not a table of hyper-parameters")
     groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
-    if not content.keys() & groups.keys():
+    in_groups = content.keys() & groups.keys()
+    if not in_groups:
         # a flat file: the architecture is what does not concern training
         groups["ARCHITECTURAL_HYPERS"] = {
             name: value for name, value in content.items() if name not in OF_TRAINING
@@ -243,7 +242,8 @@ def _check_events(yaml: Any, text: str) -> None:
         # aliases refer to anchors; scalars and collections may have an anchor and a tag
         is_node = isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         has_label = is_node and (event.anchor is not None or event.tag is not None)
-        if isinstance(event, yaml.AliasEvent) or has_label:
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if is_alias or has_label:
             raise ValueError(f"a tag, an anchor or an alias in line {line} is refused")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1

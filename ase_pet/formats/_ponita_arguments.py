@@ -30,7 +30,6 @@ class Arguments:
         Number of inputs that are vectors.
     vector_outputs:
         Number of outputs that are vectors.
-
     """
 
     grid: Any

@@ -27,7 +27,6 @@ def stored_tensors(table: Mapping[Any, Any], what: str) -> dict[str, StoredTenso
     ------
     ValueError
         An entry is not a tensor.
-
     """
     for name, value in table.items():
         if type(name) is not str or type(value) is not StoredTensor:
@@ -61,7 +60,6 @@ def check_state(
         Whether a tensor that the model does not need may be in the file.
     what:
         Description of the state dict for messages.
-
     """
     missing = sorted(set(needed) - state.keys())
     others = sorted(state.keys() - set(needed))
@@ -105,7 +103,6 @@ def weight_of(
     ------
     ValueError
         The weight has another shape, or is not finite.
-
     """
     if state[name].shape != tuple(shape):
         raise ValueError(f"`{name}` has shape {state[name].shape}: expected {tuple(shape)}")
@@ -124,7 +121,6 @@ def renamed(name: str, patterns: Mapping[str, str]) -> str:
         Name of the weight.
     patterns:
         {regular expression: replacement}, applied one after the other.
-
     """
     for pattern, replacement in patterns.items():
         name = re.sub(pattern, replacement, name)

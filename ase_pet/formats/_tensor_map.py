@@ -27,7 +27,6 @@ def read_block(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     ------
     ValueError
         The table is damaged, or of another form.
-
     """
     if len(data) > LARGEST:
         raise ValueError(f"`{name}` has {len(data)} bytes: refused")
@@ -35,13 +34,15 @@ def read_block(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             labels = _column(archive, "blocks/0/samples.npy", len(data))
             values = _column(archive, "blocks/0/values.npy", len(data))
-            several = "blocks/1/values.npy" in archive.namelist()
+            members = archive.namelist()
     except ZIP_ERRORS as error:
         raise ValueError(f"`{name}` is damaged ({error})") from None
-    if several:
+    if "blocks/1/values.npy" in members:
         raise ValueError(f"`{name}` has several blocks: not supported")
     # one value per label: atomic number, or index of a species
-    if labels.dtype != np.int32 or values.dtype != np.float64 or len(labels) != len(values):
+    right_types = labels.dtype == np.int32 and values.dtype == np.float64
+    same_length = len(labels) == len(values)
+    if not (right_types and same_length):
         raise ValueError(f"`{name}` does not hold one number for each label")
     if not np.isfinite(values).all():
         raise ValueError(f"`{name}` is not finite")

@@ -33,7 +33,6 @@ class Inert:
         Arguments of its call in the pickle.
     state:
         State that the pickle sets, None without one.
-
     """
 
     __slots__ = ("arguments", "name", "state")
@@ -67,7 +66,6 @@ def unpickle(
     ------
     ValueError
         The pickle is damaged, or names what is not admitted.
-
     """
     machine = _Machine(functions, is_inert, persistent)
     position = 0
@@ -165,12 +163,12 @@ class _Machine:
         if type(target) not in (dict, Inert) or len(items) % 2:
             raise TypeError
         if type(target) is dict:
+            keys = items[::2]
+            values = items[1::2]
             # Other keys are dropped: nested tuples can take forever to hash, and none is used.
-            target.update(
-                (key, value)
-                for key, value in zip(items[::2], items[1::2], strict=True)
-                if type(key) in (str, int)
-            )
+            for key, value in zip(keys, values, strict=True):
+                if type(key) in (str, int):
+                    target[key] = value
 
     def stop(self, _: Any) -> None:
         if len(self.stack) != 1:

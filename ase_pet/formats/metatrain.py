@@ -75,7 +75,6 @@ def read(path: str | Path) -> pet.Model:
     ------
     ValueError
         The file is damaged or not supported; the message names what is.
-
     """
     path = Path(path)
     try:
@@ -213,7 +212,8 @@ def _species(archive: Archive, state: State) -> tuple[int, ...]:
     order = torch.argsort(row[numbers])
     numbers = numbers[order]
     rows = row[numbers].tolist()
-    if not rows or rows != list(range(len(rows))):
+    every_row = list(range(len(rows)))
+    if not rows or rows != every_row:
         raise ValueError(f"`{SPECIES}` does not give each species a row of its own")
     return tuple(numbers.tolist())
 
@@ -240,7 +240,10 @@ def _weights(archive: Archive, state: State, model: pet.Model) -> dict[str, torc
         return _is_known(name, model.settings)
 
     check_state(state, names.values(), is_known, "the model's state")
-    return {name: weight_of(archive, state, names[name], shapes[name]) for name in shapes}
+    weights = {}
+    for name, shape in shapes.items():
+        weights[name] = weight_of(archive, state, names[name], shape)
+    return weights
 
 
 def _is_known(name: str, settings: pet.Settings) -> bool:
@@ -294,8 +297,9 @@ def _scale(
     if rows == [-1]:  # all species
         return float(values[0])
     # metatrain scales energies by one number
-    is_energy = name.split("/")[0] == "energy"
-    if is_energy or sorted(rows) != list(range(len(species))):
+    quantity = name.split("/")[0]
+    one_for_each = sorted(rows) == list(range(len(species)))
+    if quantity == "energy" or not one_for_each:
         raise ValueError(f"the scale of `{name}` is neither one number nor one for each species")
     scales = {}
     for row, value in zip(rows, values.tolist(), strict=True):
@@ -313,12 +317,15 @@ def _block(archive: Archive, state: State, name: str) -> tuple[np.ndarray, np.nd
 
 def _radii(archive: Archive, state: State, species: tuple[int, ...]) -> dict[int, float]:
     """{Z: A} covalent radii of the ZBL repulsion."""
-    by_row = _tensor(archive, state, "additive_models.1.covalent_radii").flatten().tolist()
-    rows = _tensor(archive, state, "additive_models.1.species_to_index").flatten().tolist()
+    covalent_radii = _tensor(archive, state, "additive_models.1.covalent_radii")
+    row_of_species = _tensor(archive, state, "additive_models.1.species_to_index")
+    by_row = covalent_radii.flatten().tolist()
+    rows = row_of_species.flatten().tolist()
     radii = {}
     for z in species:
         row = int(rows[z]) if z < len(rows) else -1
-        radius = by_row[row] if 0 <= row < len(by_row) else 0.0
+        has_row = 0 <= row < len(by_row)
+        radius = by_row[row] if has_row else 0.0
         if not 0 < radius < 10:
             raise ValueError("the covalent radii for ZBL are not given for each species")
         # metatrain casts the model, and its radii with it, to float32

@@ -82,7 +82,6 @@ def read(path: str | Path) -> original_pet.Model:
         The path does not exist.
     ValueError
         A file is damaged or not supported; the message names what is.
-
     """
     path = Path(path)
     if not path.exists():
@@ -219,7 +218,8 @@ def _weights(
     check_state(state, names.values(), UNUSED.match, "the state dict")
     weights = {}
     for name, tensor in expected.items():
-        weights[name] = _weight(archive, state, names[name], tuple(tensor.shape))
+        shape = tuple(tensor.shape)
+        weights[name] = _weight(archive, state, names[name], shape)
     return weights
 
 

@@ -114,7 +114,6 @@ def read(
         There is no such file.
     ValueError
         An argument is missing or does not fit, or the file is damaged or not supported.
-
     """
     path = Path(path)
     if not path.is_file():
@@ -184,12 +183,15 @@ def _averaged(content: Mapping[str, Any], state: State) -> dict[str, StoredTenso
     # buffers are not averaged
     weights = sorted(name for name in state if not BUFFERS.fullmatch(name))
     matrices = [name for name in weights if name.endswith("weight") and ".norm." not in name]
-    names = matrices + [name for name in weights if name not in matrices]
+    others = [name for name in weights if name not in matrices]
+    names = matrices + others
     if type(values) not in (list, tuple) or any(
         type(value) is not StoredTensor for value in values
     ):
         raise ValueError("its averaged weights (`ema`) are not a list of tensors")
-    if [value.shape for value in values] != [state[name].shape for name in names]:
+    shapes = [value.shape for value in values]
+    expected = [state[name].shape for name in names]
+    if shapes != expected:
         raise ValueError("its averaged weights (`ema`) do not have the shapes of its weights")
     return dict(zip(names, values, strict=True))
 

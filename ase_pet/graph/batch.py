@@ -46,7 +46,6 @@ class Graph:
         Spin multiplicities 2S+1 (n_structures,), int64.
     one_sided:
         Whether the pairs are directed edges of their first atom only.
-
     """
 
     numbers: torch.Tensor
@@ -94,7 +93,6 @@ class Graph:
         ----------
         per_pair:
             Values (P, ...) that are the same for both directions of a pair.
-
         """
         return per_pair if self.one_sided else torch.cat([per_pair, per_pair])
 
@@ -105,7 +103,6 @@ class Graph:
         ----------
         pair_vectors:
             Vectors (P, 3) in A.
-
         """
         return replace(self, pair_vectors=pair_vectors)
 
@@ -116,7 +113,6 @@ class Graph:
         ----------
         keep:
             Mask (P,) of the pairs, or indices of the pairs to keep.
-
         """
         return replace(
             self,
@@ -137,7 +133,6 @@ class Graph:
         length:
             Length of the added pairs in A, beyond the cutoff of the model. They connect atom 0
             with itself.
-
         """
         count = len(self.pair_vectors)
         # The next multiple of a power of two that is at most 1/16 of the number of pairs.
@@ -164,7 +159,6 @@ class Graph:
             Device of all tensors, None to keep it.
         dtype:
             Floating point type of `pair_vectors`, None to keep it. Volumes stay in float64.
-
         """
         return replace(
             self,
@@ -199,7 +193,6 @@ def build(
         Floating point type of the vectors.
     device:
         Device of all tensors.
-
     """
     if not isinstance(lists, (list, tuple)):
         lists = [half_list(structure, lists) for structure in structures]  # type: ignore[arg-type]

@@ -31,7 +31,6 @@ def budget(kind: str, device: torch.device | str) -> int:
         Key of `BUDGETS`.
     device:
         Torch device or its name; devices without an entry use that of the CPU.
-
     """
     per_device = BUDGETS[kind]
     return per_device.get(torch.device(device).type, per_device["cpu"])
@@ -49,11 +48,11 @@ def split(sizes: Sequence[int] | np.ndarray | torch.Tensor, limit: int) -> list[
         Size (n,) of each item, 0 or more.
     limit:
         Largest total size of a slice, 1 or more.
-
     """
     if isinstance(sizes, torch.Tensor):
         sizes = sizes.cpu().numpy()
-    ends = np.cumsum(np.asarray(sizes, dtype=np.int64))  # (n,) total size up to and with each item
+    sizes = np.asarray(sizes, dtype=np.int64)
+    ends = np.cumsum(sizes)  # (n,) total size up to and with each item
     slices = []
     start = 0
     while start < len(ends):

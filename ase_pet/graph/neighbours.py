@@ -29,7 +29,6 @@ class HalfList:
         Index j of the second atom of each pair (P,), int64.
     vectors:
         Vectors r_j - r_i (P, 3) in A, float64.
-
     """
 
     centres: np.ndarray
@@ -55,7 +54,6 @@ def pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, 
     ------
     InvalidStructure
         Atoms or cell are so dense that the search would practically not end.
-
     """
     check_density(structure, cutoff)
     periods, pbc = _periods(structure, cutoff)
@@ -77,7 +75,9 @@ def pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, 
     # with the positive shift is kept: the sign of the first component that is not zero decides.
     first_nonzero = (shifts != 0).argmax(axis=1)
     positive = shifts[np.arange(len(shifts)), first_nonzero] > 0
-    half = (i < j) | ((i == j) & positive)
+    one_direction = i < j
+    own_image = (i == j) & positive
+    half = one_direction | own_image
     i = i[half]
     j = j[half]
     return i, j, shifts[half] + periods[i] - periods[j]
@@ -92,7 +92,6 @@ def half_list(structure: Structure, cutoff: float) -> HalfList:
         Structure that has passed `check`.
     cutoff:
         Largest distance of a pair in A.
-
     """
     i, j, shifts = pairs(structure, cutoff)
     return _within_cutoff(i, j, structure.positions, shifts @ structure.cell, cutoff)
@@ -111,7 +110,6 @@ class VerletList:
         Largest distance of a pair in A.
     skin:
         Additional search radius in A; 0 searches at each call.
-
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:
@@ -127,8 +125,10 @@ class VerletList:
         positions = self._unwrapped(structure)
         if positions is None:
             # With the skin, so that the pairs stay valid while atoms move by up to skin / 2.
-            i, j, shifts = pairs(structure, self.cutoff + self.skin)
-            self._pairs = i, j, shifts @ structure.cell
+            radius = self.cutoff + self.skin
+            i, j, shifts = pairs(structure, radius)
+            translations = shifts @ structure.cell  # (P, 3) A
+            self._pairs = i, j, translations
             self._reference = structure
             positions = structure.positions
             self.searches += 1
@@ -154,7 +154,8 @@ class VerletList:
         if structure.pbc.any() and self._too_far(displacements):
             # Atoms may have been wrapped into the cell: remove whole lattice vectors.
             cell = structure.cell[structure.pbc]
-            periods = np.rint(displacements @ np.linalg.pinv(cell))
+            fractional = displacements @ np.linalg.pinv(cell)
+            periods = np.rint(fractional)
             displacements = displacements - periods @ cell
         if self._too_far(displacements):
             return None
@@ -203,7 +204,8 @@ def _periods(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarra
     pbc = structure.pbc.copy()
     if not pbc.any():
         return periods, pbc
-    dual = np.linalg.pinv(structure.cell[structure.pbc])
+    cell = structure.cell[structure.pbc]
+    dual = np.linalg.pinv(cell)
     heights = 1 / np.linalg.norm(dual, axis=0)  # A, distances between lattice planes
     fractional = (structure.positions @ dual).T  # (number of periodic directions, n)
     directions = np.flatnonzero(structure.pbc)
@@ -211,7 +213,8 @@ def _periods(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarra
         start = 0.0
         if height > MOST_BINS * cutoff:
             gap, middle = _widest_gap(fractions)
-            if gap * height > cutoff:
+            vacuum = gap * height  # A
+            if vacuum > cutoff:
                 start = middle
                 pbc[direction] = False
         periods[:, direction] = np.floor(fractions - start)

@@ -41,7 +41,6 @@ class Structure:
         Total charge in e, None if not given.
     spin:
         Spin multiplicity 2S+1, None if not given.
-
     """
 
     numbers: np.ndarray
@@ -78,7 +77,6 @@ def from_atoms(atoms: Any, conditioned: bool = True) -> Structure:
     ------
     InvalidStructure
         Charge or spin is not a whole number.
-
     """
     info = atoms.info if conditioned else {}
     return Structure(
@@ -103,7 +101,6 @@ def check(structure: Structure, species: Collection[int] | None = None) -> None:
         Structure to check.
     species:
         Atomic numbers that the model supports, None for any.
-
     """
     if len(structure) == 0:
         raise InvalidStructure("`atoms` is empty: expected at least one atom")
@@ -138,7 +135,6 @@ def check_distances(
     ------
     InvalidStructure
         Two atoms are closer than 0.1 A.
-
     """
     distances = pairs.distances()
     if len(distances) == 0:
@@ -146,18 +142,20 @@ def check_distances(
     i = pairs.centres
     j = pairs.neighbours
     closest = int(np.argmin(distances))
-    if distances[closest] < CLOSEST:
+    smallest = distances[closest]
+    if smallest < CLOSEST:
         raise InvalidStructure(
-            f"atoms {i[closest]} and {j[closest]} are {distances[closest]:.3g} A apart: closer"
+            f"atoms {i[closest]} and {j[closest]} are {smallest:.3g} A apart: closer"
             f" than {CLOSEST} A is not evaluated"
         )
     warnings = []
     for (first, second), limit in (shortest or {}).items():
         # Most steps of a run end here: the shortest of all distances is above the limit.
-        if distances[closest] >= limit:
+        if smallest >= limit:
             continue
         low, high = np.sort([structure.numbers[i], structure.numbers[j]], axis=0)
-        too_close = np.flatnonzero((low == first) & (high == second) & (distances < limit))
+        of_elements = (low == first) & (high == second)
+        too_close = np.flatnonzero(of_elements & (distances < limit))
         if len(too_close):
             worst = too_close[np.argmin(distances[too_close])]
             warnings.append(
@@ -179,7 +177,6 @@ def check_density(structure: Structure, cutoff: float) -> None:
         Structure to search.
     cutoff:
         Search radius in A.
-
     """
     positions = structure.positions
     volume = 1.0  # A^3, of one bin below
@@ -187,20 +184,24 @@ def check_density(structure: Structure, cutoff: float) -> None:
         cell = structure.cell[structure.pbc]
         dual = np.linalg.pinv(cell)
         thickness = 1 / np.linalg.norm(dual, axis=0)
-        if np.prod(2 * cutoff / thickness + 1) > MOST_IMAGES:
+        n_images = np.prod(2 * cutoff / thickness + 1)
+        if n_images > MOST_IMAGES:
             raise InvalidStructure(
                 f"`cell` is only {thickness.min():.3g} A thick along a periodic direction: take "
                 "shorter cell vectors of the same lattice, or check the unit (A)"
             )
-        positions = positions - np.floor(positions @ dual) @ cell
-        volume = min(1.0, float(np.sqrt(np.linalg.det(cell @ cell.T))))
+        periods = np.floor(positions @ dual)
+        positions = positions - periods @ cell  # inside the cell
+        squared_volume = np.linalg.det(cell @ cell.T)
+        volume = min(1.0, float(np.sqrt(squared_volume)))
     # Atoms are counted in cubic bins of 1 A; two bins with the same number are harmless here.
     bins = np.floor(positions).astype(np.int64) @ np.array([1, 2**21, 2**42])
     _, first_atoms, counts = np.unique(bins, return_index=True, return_counts=True)
     densest = counts.argmax()
-    if counts[densest] / volume > DENSEST:
+    density = counts[densest] / volume
+    if density > DENSEST:
         raise InvalidStructure(
-            f"about {counts[densest] / volume:.0f} atoms per A^3 around atom"
+            f"about {density:.0f} atoms per A^3 around atom"
             f" {first_atoms[densest]}: check the unit of `positions` and `cell` (A)"
         )
 

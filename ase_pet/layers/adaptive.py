@@ -47,7 +47,6 @@ def grid(
         Number of neighbours.
     width:
         Width in A over which a neighbour is counted partially.
-
     """
     spacing = width / PROBES_PER_WIDTH
     dtype = distances.dtype
@@ -136,7 +135,6 @@ def solver(
         Number of neighbours.
     width:
         Width in A over which a neighbour is counted partially.
-
     """
 
     def excess(r: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
@@ -199,7 +197,6 @@ def pair_cutoffs(atom_cutoffs: torch.Tensor, graph: Graph) -> torch.Tensor:
         Cutoffs (n_atoms,) in A.
     graph:
         Structures with P pairs.
-
     """
     of_centre = atom_cutoffs.index_select(0, graph.pair_centre)
     of_neighbour = atom_cutoffs.index_select(0, graph.pair_neighbour)

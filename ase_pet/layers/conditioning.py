@@ -19,7 +19,6 @@ class Conditioning(nn.Module):
         Largest total charge in e, of either sign.
     max_spin:
         Largest spin multiplicity 2S+1.
-
     """
 
     def __init__(self, d: int, max_charge: int, max_spin: int) -> None:
@@ -48,7 +47,6 @@ class Conditioning(nn.Module):
         ------
         ValueError
             A charge or a multiplicity is larger than the largest one.
-
         """
         if (charge.abs() > self.max_charge).any():
             raise ValueError(

@@ -20,7 +20,6 @@ def bump(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) ->
         Cutoff in A, a number or one per distance.
     width:
         Width of the switching region in A.
-
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
     return torch.sigmoid(2 / torch.tan(torch.pi * x))
@@ -40,7 +39,6 @@ def cosine(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) 
         Cutoff in A, a number or one per distance.
     width:
         Width of the switching region in A.
-
     """
     return torch.sin(torch.pi / 2 * ((cutoff - distances) / width).clamp(0, 1)) ** 2
 
@@ -60,7 +58,6 @@ def step(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) ->
         Cutoff in A, a number or one per distance.
     width:
         Width of the switching region in A.
-
     """
     x = ((distances - (cutoff - width)) / width).clamp(1e-6, 1 - 1e-6)
     return torch.sigmoid(1 / x - 1 / (1 - x))
@@ -83,7 +80,6 @@ def polynomial(
         Cutoff in A, a number or one per distance.
     power:
         p, the power of the leading term.
-
     """
     u = (distances / cutoff).clamp(max=1)
     total = torch.zeros_like(u)

@@ -34,7 +34,6 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         W (m, k).
     bias:
         b (m,), or None for 0.
-
     """
     if not _runs_on_onednn(x):
         return functional.linear(x, weight, bias)
@@ -184,7 +183,6 @@ def derived(
         All tensors that the result depends on.
     build:
         Function without arguments.
-
     """
     parameters = tuple(parameters)
     # in training the result is part of the autograd graph of one step
@@ -232,7 +230,6 @@ class SwiGLU(nn.Module):
         Width of input and output.
     hidden:
         Width of v and g.
-
     """
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -255,7 +252,6 @@ class SiLU(nn.Module):
         Width of input and output.
     hidden:
         Width of the hidden layer.
-
     """
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -277,7 +273,6 @@ def head(width: int, hidden: int) -> nn.Sequential:
         Width of tokens.
     hidden:
         Width of both layers.
-
     """
     return nn.Sequential(Linear(width, hidden), nn.SiLU(), Linear(hidden, hidden), nn.SiLU())
 

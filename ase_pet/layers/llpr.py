@@ -32,7 +32,6 @@ class LastLayer(nn.Module):
         Number of features F.
     n_members:
         Number of members of the ensemble.
-
     """
 
     factor: torch.Tensor
@@ -83,7 +82,6 @@ def cholesky(covariance: torch.Tensor) -> torch.Tensor:
     ------
     ValueError
         There is none with any power.
-
     """
     symmetric = (0.5 * (covariance + covariance.T)).double()
     unit = torch.eye(len(covariance), dtype=torch.float64)

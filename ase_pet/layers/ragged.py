@@ -51,7 +51,6 @@ class AttentionLayout:
         The same for outputs (tokens H, c) and cells (n_atoms H T, c).
     occupied:
         1 in cells (n_atoms H T, 1) with a token, 0 in empty ones.
-
     """
 
     cell: torch.Tensor
@@ -84,7 +83,6 @@ def attention_layout(
         Cutoff factor (n_edges,) of each edge.
     n_heads:
         Number of attention heads.
-
     """
     edge = torch.nonzero(cutoff_factor.detach())[:, 0]  # (K,) edges within the cutoff
     counts, position = _positions(centre[edge], n_atoms)
@@ -156,7 +154,6 @@ class Attention(nn.Module):
         Number of heads H, of width c = d / H each.
     temperature:
         Number that scores are divided by, in addition to sqrt(c).
-
     """
 
     fast = True  # False: `plain_attention`, for comparison
@@ -188,7 +185,6 @@ def plain_attention(
         Cell of each token, and log f.
     temperature:
         Number that scores are divided by.
-
     """
     n_atoms, width = layout.bias.shape
     n_cells = n_atoms * width
@@ -217,7 +213,6 @@ def attention(qkv: torch.Tensor, layout: AttentionLayout, temperature: float = 1
         Cell of each token, and log f.
     temperature:
         Number that scores are divided by.
-
     """
     n_tokens = qkv.shape[0]
     n_atoms, width = layout.bias.shape

@@ -82,7 +82,6 @@ def zbl(
         Distances (P,) in A.
     radius_i, radius_j:
         Covalent radii (P,) in A.
-
     """
     outer = radius_i + radius_j
     energy = _screened(z_i, z_j, distances)[0]
@@ -110,7 +109,6 @@ def energies(graph: Graph, radii: torch.Tensor) -> torch.Tensor:
         Structures, with all pairs within the sum of their radii.
     radii:
         Covalent radii (n_atoms,) in A.
-
     """
     i = graph.pair_centre
     j = graph.pair_neighbour

@@ -35,7 +35,6 @@ def describe(settings: Settings, atoms: Atoms, fast: AseCalculator | None) -> De
         Structure with its calculator.
     fast:
         Calculator of cheap forces, if any.
-
     """
     structure = {
         "formula": str(atoms.symbols),
@@ -67,7 +66,6 @@ def read(folder: Path) -> Description:
     ------
     ValueError, OSError
         The file cannot be read; the message names it.
-
     """
     try:
         with open(folder / SETTINGS, "rb") as file:
@@ -83,7 +81,6 @@ def beginning(folder: Path) -> Atoms:
     ------
     ValueError
         The folder holds no run.
-
     """
     if not (folder / states.FILE).exists():
         raise ValueError(
@@ -117,7 +114,6 @@ def stored(
         The folder holds a run, and `restart` is False.
     ValueError
         The run in the folder differs from the description in more than its `time`.
-
     """
     existing = [name for name in FILES if (folder / name).exists()]
     if not restart and existing:
@@ -160,10 +156,13 @@ def _compare(folder: Path, description: Description) -> None:
         # a run without cheap forces has no table "fast": both sides are then empty
         old = before.get(table, {})
         new = description.get(table, {})
-        _require_same(folder, {table: old.get("class")}, {table: new.get("class")})
+        old_class = {table: old.get("class")}
+        new_class = {table: new.get("class")}
+        _require_same(folder, old_class, new_class)
         old_parameters = old.get("parameters", {})
         new_parameters = new.get("parameters", {})
-        _require_same(folder, old_parameters, new_parameters, f" of the {table}")
+        whose = f" of the {table}"
+        _require_same(folder, old_parameters, new_parameters, whose)
 
 
 def _require_same(
@@ -174,7 +173,8 @@ def _require_same(
         new = now.get(name)
         # an object without `__repr__` is written with its address, which differs between processes
         addresses = ADDRESS in str(old) and ADDRESS in str(new)
-        if name != "time" and old != new and not addresses:
+        differs = old != new and not addresses
+        if differs and name != "time":
             raise ValueError(
                 f"`{name}`{whose} is {new!r}, but the run in {folder} has {old!r}: only `time` may"
                 " change when a run is continued"

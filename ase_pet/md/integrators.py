@@ -41,7 +41,6 @@ def integrator(
     ------
     ValueError
         The structure does not allow the ensemble.
-
     """
     if (fast is None) != (settings.multiple == 1):
         # each of them needs the other
@@ -75,7 +74,6 @@ def conserved_energy(dynamics: MolecularDynamics) -> float | None:
     ----------
     dynamics:
         ASE integrator with its atoms.
-
     """
     if isinstance(dynamics, SupportsConservedEnergy):
         try:

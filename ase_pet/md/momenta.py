@@ -25,22 +25,24 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
         Temperature in K.
     rng:
         Random number generator of the draw.
-
     """
     thermalize_momenta(atoms, temperature, rng=rng)
     if atoms.constraints:
         return
     momenta = atoms.get_momenta()  # (n, 3)
     masses = atoms.get_masses()[:, None]  # (n, 1)
-    momenta -= masses * momenta.sum(axis=0) / masses.sum()
+    total = momenta.sum(axis=0)  # (3,)
+    momenta -= masses * total / masses.sum()
     if not atoms.pbc.any():
         # L = I omega; the pseudo-inverse omits the axis of a linear molecule
-        arms = atoms.positions - atoms.get_center_of_mass()
+        centre = atoms.get_center_of_mass()
+        arms = atoms.positions - centre
         angular_momentum = np.cross(arms, momenta).sum(axis=0)
         inertia = _inertia(arms, masses)
         inverse = np.linalg.pinv(inertia, rcond=LINEAR_TOLERANCE, hermitian=True)
         angular_velocity = inverse @ angular_momentum
-        momenta -= masses * np.cross(angular_velocity, arms)
+        velocities = np.cross(angular_velocity, arms)
+        momenta -= masses * velocities
     atoms.set_momenta(momenta)
 
 
@@ -57,19 +59,21 @@ def degrees_of_freedom(atoms: Atoms, thermostat: str | None = None) -> int:
         Structure of n atoms.
     thermostat:
         Name of the thermostat, such as "langevin"; None for NVE.
-
     """
     count = int(atoms.get_number_of_degrees_of_freedom())
     if atoms.constraints or thermostat == "langevin":
         return count
     if atoms.pbc.any() or len(atoms) == 1:
         return max(count - 3, 1)
-    arms = atoms.positions - atoms.get_center_of_mass()
-    inertia = _inertia(arms, atoms.get_masses()[:, None])
+    centre = atoms.get_center_of_mass()
+    arms = atoms.positions - centre
+    masses = atoms.get_masses()[:, None]  # (n, 1)
+    inertia = _inertia(arms, masses)
     # a linear molecule has two rotations: the moment about its axis is zero
     tolerance = LINEAR_TOLERANCE * np.abs(inertia).max()
     rotations = int(np.linalg.matrix_rank(inertia, tol=tolerance, hermitian=True))
-    return max(count - 3 - rotations, 1)
+    remaining = count - 3 - rotations
+    return max(remaining, 1)
 
 
 def temperature(atoms: Atoms, count: int) -> float:

@@ -47,7 +47,6 @@ class MultipleTimeStep(MolecularDynamics):
         M is below 1 or not a whole number.
     NotImplementedError
         The atoms have constraints.
-
     """
 
     def __init__(
@@ -80,13 +79,15 @@ class MultipleTimeStep(MolecularDynamics):
     def step(self) -> None:
         """Advance the atoms by M time steps."""
         half = self.timestep / 2
+        outer_half = self.multiple * half
         masses = self.masses  # (n, 1)
         momenta = self.atoms.get_momenta()
         positions = self.atoms.get_positions()
         fast = self._fast_forces(positions)
         # first correction: the forces of the last step are still cached by the calculator
         forces = self.atoms.get_forces(md=True)
-        momenta += self.multiple * half * (forces - fast)
+        slow = forces - fast
+        momenta += outer_half * slow
         for _ in range(self.multiple):
             momenta += half * fast
             positions += self.timestep * momenta / masses
@@ -95,7 +96,8 @@ class MultipleTimeStep(MolecularDynamics):
         self.atoms.set_positions(positions)
         # second correction, with the forces at the new positions
         forces = self.atoms.get_forces(md=True)
-        momenta += self.multiple * half * (forces - fast)
+        slow = forces - fast
+        momenta += outer_half * slow
         self.atoms.set_momenta(momenta)
 
     def _fast_forces(self, positions: np.ndarray) -> np.ndarray:

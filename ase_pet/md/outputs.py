@@ -62,7 +62,6 @@ class Outputs:
     ------
     OSError
         Another process writes to the folder, or a file is shorter than its size in `sizes`.
-
     """
 
     def __init__(
@@ -103,7 +102,6 @@ class Outputs:
             Time in ps.
         stress:
             Whether to store the stress as well.
-
         """
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
         if stress:
@@ -134,8 +132,9 @@ class Outputs:
         sizes = {"frames": int(backend.nitems), "offsets": int(backend.pos0)}
         for name, handle in handles.items():
             handle.flush()
-            os.fsync(handle.fileno())
-            sizes[name] = os.fstat(handle.fileno()).st_size
+            number = handle.fileno()
+            os.fsync(number)
+            sizes[name] = os.fstat(number).st_size
         return sizes
 
     def close(self) -> None:
@@ -153,7 +152,8 @@ class Outputs:
         if TRAJECTORY in sizes:
             # frames that were cut off are still counted at the beginning of the file
             counters = np.array([sizes["frames"], sizes["offsets"]], dtype="<i8")
-            with open(self.folder / TRAJECTORY, "r+b") as file:
+            trajectory = self.folder / TRAJECTORY
+            with open(trajectory, "r+b") as file:
                 file.seek(COUNTERS)
                 file.write(counters.tobytes())
         self._table.seek(0, os.SEEK_END)
@@ -191,15 +191,16 @@ def space(atoms: Atoms, settings: Settings, steps: int) -> int:
         Settings of the run.
     steps:
         Number of steps.
-
     """
     count = len(atoms)
     frame = FRAME_BYTES + FRAME_BYTES_PER_ATOM * count
     if settings.extxyz:
         frame += TEXT_BYTES + TEXT_BYTES_PER_ATOM * count
+    state = STATE_BYTES + STATE_BYTES_PER_ATOM * count
+    # the first step has a frame and a row as well
     frames = steps // settings.interval + 1
     rows = steps // settings.thermo_interval + 1
-    states = 2 * (STATE_BYTES + STATE_BYTES_PER_ATOM * count)  # the old one and the new one
+    states = 2 * state  # the old one and the new one
     return frames * frame + rows * ROW_BYTES + states
 
 

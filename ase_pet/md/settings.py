@@ -42,7 +42,6 @@ class Rule:
         Description of the accepted values, for the error message.
     accepts:
         Function of the value, True where it is accepted.
-
     """
 
     expected: str
@@ -82,7 +81,6 @@ class Settings:
     ------
     ValueError
         A value is not accepted; the message names the setting, what was expected, and the choices.
-
     """
 
     ensemble: str = _setting("nve", RUN, "ensemble to sample", choices=ENSEMBLES)

@@ -53,7 +53,6 @@ class Result:
         Number of steps made by this call.
     seconds:
         Wall time of this call in s.
-
     """
 
     folder: Path
@@ -132,7 +131,6 @@ def run(
         The folder cannot be written, or its disk is too small.
     UnstableRun
         The run became unstable.
-
     """
     settings = make_settings(**values)
     folder = Path(output)

@@ -35,7 +35,6 @@ def capture(dynamics: MolecularDynamics) -> State:
     ----------
     dynamics:
         ASE integrator with its atoms.
-
     """
     atoms = dynamics.atoms
     state = {
@@ -49,7 +48,8 @@ def capture(dynamics: MolecularDynamics) -> State:
     for prefix, part in _parts(dynamics).items():
         for name, value in vars(part).items():
             if isinstance(value, np.random.Generator):
-                state[prefix + name] = np.array(json.dumps(value.bit_generator.state))
+                text = json.dumps(value.bit_generator.state)
+                state[prefix + name] = np.array(text)
             # flags (bool) are settings, not state
             elif isinstance(value, numbers) and not isinstance(value, bool):
                 state[prefix + name] = np.array(value)
@@ -70,7 +70,6 @@ def place(atoms: Atoms, state: State) -> None:
     ------
     ValueError
         The state is of other elements or periodic directions.
-
     """
     for name, now in (("numbers", atoms.numbers), ("pbc", atoms.pbc)):
         if not np.array_equal(now, state[ATOMS + name]):
@@ -97,7 +96,6 @@ def restore(dynamics: MolecularDynamics, state: State) -> None:
         ASE integrator with its atoms.
     state:
         State of the same kind of integrator.
-
     """
     place(dynamics.atoms, state)
     for prefix, part in _parts(dynamics).items():
@@ -133,7 +131,6 @@ def write(folder: Path, state: State, outputs: dict[str, int]) -> None:
         State to write.
     outputs:
         Sizes of the other files, see `Outputs.sizes`.
-
     """
     temporary = folder / (FILE + ".tmp")
     described = {OUTPUTS: np.array(json.dumps(outputs))}

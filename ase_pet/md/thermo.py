@@ -59,7 +59,6 @@ def row(
         Number of degrees of freedom, for the temperature.
     stress:
         Whether to add pressure and volume.
-
     """
     atoms = dynamics.atoms
     values = {
@@ -102,7 +101,6 @@ def linear_drift(times: np.ndarray, values: np.ndarray) -> Drift:
         (m,) times.
     values:
         (m,) values, such as the conserved energy.
-
     """
     slope, offset = np.polyfit(times, values, 1)
     residuals = values - slope * times - offset
@@ -123,7 +121,6 @@ def summary(table: Table, atoms: int) -> dict[str, float]:
         Table of the run, see `read`.
     atoms:
         Number of atoms.
-
     """
     rows = len(table["step"])
     if rows < 2 * BLOCKS:
@@ -159,7 +156,6 @@ def plot(folder: Path, atoms: int) -> Path:
     ------
     ValueError
         Matplotlib is not installed.
-
     """
     try:
         from matplotlib.figure import Figure
@@ -171,18 +167,21 @@ def plot(folder: Path, atoms: int) -> Path:
     time = table["time_ps"]
     per_atom = 1000 / atoms  # eV to meV per atom
     names = [name for name in ("temperature_K", "pressure_GPa", "volume_A3") if name in table]
-    figure = Figure(figsize=(7, 2.2 * (2 + len(names))), layout="constrained")
-    first, second, *others = figure.subplots(2 + len(names), 1, sharex=True)
+    panels = 2 + len(names)  # two of energies
+    figure = Figure(figsize=(7, 2.2 * panels), layout="constrained")
+    first, second, *others = figure.subplots(panels, 1, sharex=True)
 
     # Langevin dynamics has no conserved energy
     conserved = "conserved_eV" if "conserved_eV" in table else "total_eV"
-    change = per_atom * (table[conserved] - table[conserved][0])
+    energy = table[conserved]
+    change = per_atom * (energy - energy[0])
     first.plot(time, change, linewidth=0.8)
     label = conserved.removesuffix("_eV")
     first.set(ylabel=f"{label} (meV/atom)", title="energies are changes since the start")
     for name in ("potential", "kinetic"):
         energy = table[f"{name}_eV"]
-        second.plot(time, per_atom * (energy - energy[0]), label=name, linewidth=0.8)
+        change = per_atom * (energy - energy[0])
+        second.plot(time, change, label=name, linewidth=0.8)
     second.set(ylabel="energy (meV/atom)")
     second.legend(loc="upper right", ncols=2)
     for axes, name in zip(others, names, strict=True):
@@ -191,8 +190,9 @@ def plot(folder: Path, atoms: int) -> Path:
         axes.set(ylabel=f"{quantity} ({unit})")
     last = others[-1] if others else second
     last.set(xlabel="time (ps)")
-    figure.savefig(folder / PICTURE, dpi=130)
-    return folder / PICTURE
+    picture = folder / PICTURE
+    figure.savefig(picture, dpi=130)
+    return picture
 
 
 def _error_of_mean(values: np.ndarray, fitted: int) -> float:

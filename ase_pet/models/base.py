@@ -47,7 +47,6 @@ class AtomisticModel(nn.Module):
         Whether the model averages another one over rotations.
     uncertainty:
         Last-layer uncertainty (LLPR) of the head `energy_head`, or None.
-
     """
 
     settings: Any
@@ -87,7 +86,6 @@ class AtomisticModel(nn.Module):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         return self.predict(graph, (self.energy_head,))[self.energy_head][:, 0]
 
@@ -100,7 +98,6 @@ class AtomisticModel(nn.Module):
             Structures, with all pairs within `cutoff`.
         names:
             Names of heads.
-
         """
         raise TypeError(f"{type(self).__name__} defines neither `predict` nor `forward`")
 
@@ -116,7 +113,6 @@ class AtomisticModel(nn.Module):
         ------
         ValueError
             The model has no uncertainties.
-
         """
         raise ValueError(
             "this model has no uncertainties: they come with a checkpoint that holds the covariance"
@@ -174,7 +170,6 @@ class AtomisticModel(nn.Module):
             Values (n_atoms, components) before scaling.
         rows:
             Row (n_atoms,) of each atom in the embedding tables.
-
         """
         scale = self.scales.get(head, 1.0)
         if isinstance(scale, dict):
@@ -189,7 +184,6 @@ class AtomisticModel(nn.Module):
         ----------
         rotations:
             Orthogonal matrices (n, 3, 3) that a structure is rotated by.
-
         """
         return torch.arange(len(rotations), device=rotations.device)
 
@@ -205,7 +199,6 @@ class AtomisticModel(nn.Module):
         ------
         ValueError
             The model has no orientations, or no such grid exists.
-
         """
         raise ValueError(
             f"`orientations` is {axes!r}, but this model has none: expected None; only"
@@ -219,7 +212,6 @@ class AtomisticModel(nn.Module):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         n_edges = len(graph.centre)
         return cost_summary(graph, graph.n_atoms, graph.n_atoms, n_edges, n_edges)
@@ -255,7 +247,6 @@ def cost_summary(
     dict
         environments, evaluations_per_atom, edges, peak_edges, and ratio: edges and central tokens
         relative to the plain model, which is about the ratio of the times.
-
     """
     plain = len(graph.centre) + graph.n_atoms
     return {
@@ -381,6 +372,5 @@ def adapted(module: nn.Module) -> AtomisticModel:
     ----------
     module:
         Model, or a module that honours what `ForeignModel` asks for.
-
     """
     return module if isinstance(module, AtomisticModel) else ForeignModel(module)

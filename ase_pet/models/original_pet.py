@@ -166,7 +166,6 @@ class MessageLayer(nn.Module):
         Embedding S (n_species, d) of neighbour species, or None.
     inputs:
         Those of `Model.prepare`.
-
     """
 
     fast = True  # False: `plain` instead of `folded`, for comparison
@@ -275,7 +274,6 @@ class Model(AtomisticModel):
     ----------
     settings:
         Hyper-parameters.
-
     """
 
     # second derivatives do not exist at the two ends of the cosine; lengths and cutoff factors are
@@ -313,7 +311,6 @@ class Model(AtomisticModel):
             Structures, with all pairs within `cutoff`.
         names:
             Names of heads.
-
         """
         inputs = self.prepare(graph)
         tokens = list(self._tokens(inputs))

@@ -321,7 +321,6 @@ class Model(AtomisticModel):
         {number of the readout: (central tokens, edge tokens)}.
     features:
         List that the features (n_atoms, d_head) of each last layer are appended to.
-
     """
 
     # lengths and cutoff factors in the dtype of the pair vectors, which may be above the weights'

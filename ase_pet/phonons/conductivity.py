@@ -36,7 +36,6 @@ class Conductivity:
         Phono3py object with all results.
     relaxation:
         Relaxation that preceded the calculation, if any.
-
     """
 
     temperatures: np.ndarray
@@ -118,7 +117,6 @@ def conductivity(
     ValueError
         Phono3py is not installed, the crystal has imaginary modes, or nothing scatters: in very
         small supercells the third derivatives are zero by symmetry.
-
     """
     phono3py_class = _phono3py_class()
     kelvin = np.atleast_1d(np.asarray(temperatures, dtype=float))

@@ -29,7 +29,6 @@ class Elasticity:
         Largest |C_ij - C_ji| in GPa before symmetrisation.
     stress:
         Largest stress component of the unstrained cell in GPa.
-
     """
 
     constants: np.ndarray
@@ -50,7 +49,6 @@ class Elasticity:
         ------
         numpy.linalg.LinAlgError
             The elastic constants cannot be inverted.
-
         """
         normal, mixed, shear = _invariants(self.constants)
         # Voigt: averages of the constants, for uniform strain
@@ -115,7 +113,6 @@ def elastic(
         The atoms of a strained cell do not relax to `fmax`.
     ValueError
         The structure is not periodic in three directions.
-
     """
     if atoms.calc is None or not atoms.pbc.all():
         raise ValueError(
@@ -138,9 +135,11 @@ def elastic(
         coefficients = np.polynomial.polynomial.polyfit(strains, np.array(stresses), 3)
         columns.append(coefficients[1])
     constants = np.array(columns).T
+    symmetric = (constants + constants.T) / 2
+    asymmetry = np.abs(constants - constants.T)
     return Elasticity(
-        constants=(constants + constants.T) / 2,
-        asymmetry=float(np.abs(constants - constants.T).max()),
+        constants=symmetric,
+        asymmetry=float(asymmetry.max()),
         stress=float(np.abs(at_rest).max()),
     )
 

@@ -35,7 +35,6 @@ class EquationOfState:
         Volumes of the fit in A^3.
     energies:
         Energies of the fit in eV.
-
     """
 
     volume: float
@@ -80,7 +79,6 @@ def equation_of_state(
     ------
     ValueError
         The minimum of the energy is not within the volumes.
-
     """
     volumes = []
     energies = []

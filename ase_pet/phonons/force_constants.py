@@ -55,7 +55,6 @@ class Crystal:
     ------
     ValueError
         Phonopy or seekpath is not installed, or the structure is not a neutral crystal.
-
     """
 
     def __init__(
@@ -132,7 +131,6 @@ class Crystal:
         ----------
         forces:
             Forces (n, 3) in eV/A of each structure of `displaced`.
-
         """
         self.phonopy.forces = np.array(forces[1:]) - forces[0]
         self.phonopy.produce_force_constants(calculate_full_force_constants=False)
@@ -150,7 +148,6 @@ class Crystal:
         ------
         ValueError
             The calculator has no method `hessian`.
-
         """
         if not isinstance(calculator, SupportsHessian):
             raise ValueError(
@@ -177,7 +174,6 @@ class Crystal:
         how:
             symfc: sum rule, exchange of indices and space group, all at once; traditional: sum rule
             and exchange of indices, one after the other; none: no change.
-
         """
         if how not in PROJECTIONS:
             raise ValueError(f"`projection` is {how!r}: valid choices are {', '.join(PROJECTIONS)}")
@@ -235,7 +231,6 @@ def forces(
         `displaced_forces` use it.
     on_progress:
         Function called as on_progress(structures done, number of structures).
-
     """
     if moves is not None and isinstance(calculator, SupportsDisplacedForces):
         return _in_chunks(

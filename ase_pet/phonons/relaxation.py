@@ -41,7 +41,6 @@ class Relaxation:
         Largest stress component in GPa, None if the cell was fixed.
     space_group:
         Such as "Fd-3m (227)", None if the symmetry was not used.
-
     """
 
     atoms: Atoms
@@ -96,7 +95,6 @@ def relax(
     ------
     NotRelaxed
         `fmax` is not reached within the steps, or the space group has changed.
-
     """
     if atoms.calc is None:
         raise ValueError("`atoms` has no calculator: set `atoms.calc`")

@@ -70,7 +70,6 @@ def run(
         The relaxation failed.
     ValueError
         An argument is wrong.
-
     """
     if method not in METHODS:
         raise ValueError(f"`method` is {method!r}: valid choices are {', '.join(METHODS)}")

@@ -35,7 +35,6 @@ class Spectrum:
         `Crystal.residuals` "before" and "after" the projection of the force constants.
     facts:
         Further entries of the report: how the force constants were computed.
-
     """
 
     crystal: Crystal
@@ -64,7 +63,6 @@ class Spectrum:
             Highest temperature of the thermal properties in K.
         points:
             Number of q-points on the longest segment of the band path (of seekpath).
-
         """
         if len(mesh) != 3 or min(mesh) < 1:
             raise ValueError(f"`mesh` is {mesh!r}: expected three numbers of q-points, 1 or more")

@@ -37,7 +37,6 @@ def write(spectrum: Spectrum, folder: Path | str) -> list[Path]:
         Spectrum after `compute`.
     folder:
         Folder to write to; it is created if needed.
-
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +63,6 @@ def plot(spectrum: Spectrum, title: str = "") -> Figure:
         Spectrum after `compute`.
     title:
         Title; the number of imaginary modes is added to it.
-
     """
     from matplotlib.figure import Figure
 

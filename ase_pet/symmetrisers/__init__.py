@@ -32,7 +32,6 @@ def check(name: str) -> None:
     ------
     ValueError
         There is no such symmetriser, or it has no such argument; with the valid choices.
-
     """
     kind, _, argument = name.partition(":")
     known = plugins.names(__name__)
@@ -55,7 +54,6 @@ def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:
     ------
     ValueError
         The name or the argument is not valid, or the symmetriser does not support the model.
-
     """
     check(name)
     kind, _, argument = name.partition(":")
@@ -79,7 +77,6 @@ def sampled(
         Generator of the draws, on the CPU.
     draws:
         Number of frames of each atom.
-
     """
     kind, _, argument = name.partition(":")
     options = plugins.load(__name__, kind).parse(argument)

@@ -39,7 +39,6 @@ class Model(SymmetrisedModel):
         Largest number of directed edges of rotated copies that are evaluated at once, but one copy
         at least; None for the default of the device. It bounds memory, and changes results by
         rounding only.
-
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Model(SymmetrisedModel):
             Structures, with all pairs within `cutoff`.
         outputs:
             Outputs that are averaged.
-
         """
         device = graph.pair_vectors.device
         rotations = self.rotations.to(device)
@@ -93,18 +91,21 @@ class Model(SymmetrisedModel):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         device = graph.pair_vectors.device
         rotations = self.rotations.to(device)
         weights = self.weights.to(device)
         chunks = self._chunks(graph)
-        energies = torch.cat(
-            [self._rotated(OutputSpec(), graph, rotations[chunk])[:, :, 0] for chunk in chunks]
-        )  # (n_rotations, n_atoms)
+        parts = []
+        for chunk in chunks:
+            values = self._rotated(OutputSpec(), graph, rotations[chunk])
+            parts.append(values[:, :, 0])
+        energies = torch.cat(parts)  # (n_rotations, n_atoms)
         totals = energies.new_zeros(len(energies), graph.n_structures)
         totals = totals.index_add(1, graph.structure, energies)
-        return (weights @ (totals - weights @ totals).square()).sqrt()
+        mean = weights @ totals  # (n_structures,)
+        variance = weights @ (totals - mean).square()
+        return variance.sqrt()
 
     def cost(self, graph: Graph) -> dict[str, float]:
         """Predicted cost of an evaluation, see `models.base.cost_summary`.
@@ -113,7 +114,6 @@ class Model(SymmetrisedModel):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         copies = len(self.rotations)
         n_edges = len(graph.centre)
@@ -137,17 +137,20 @@ class Model(SymmetrisedModel):
         copies = len(rotations)
 
         def shifted(indices: torch.Tensor, step: int) -> torch.Tensor:
-            shift = step * torch.arange(copies, device=indices.device)[:, None]
+            copy = torch.arange(copies, device=indices.device)
+            shift = step * copy[:, None]  # (n_rotations, 1)
             return (indices + shift).flatten()
 
+        # rotated in float64, then rounded once
         vectors = graph.pair_vectors.double() @ rotations.mT  # (n_rotations, P, 3)
+        vectors = vectors.to(graph.pair_vectors.dtype)
         rotated = replace(
             graph,
             n_structures=copies * graph.n_structures,
             structure=shifted(graph.structure, graph.n_structures),
             pair_centre=shifted(graph.pair_centre, graph.n_atoms),
             pair_neighbour=shifted(graph.pair_neighbour, graph.n_atoms),
-            pair_vectors=vectors.to(graph.pair_vectors.dtype).flatten(0, 1),
+            pair_vectors=vectors.flatten(0, 1),
             numbers=graph.numbers.repeat(copies),
             volume=graph.volume.repeat(copies),
             periodic=graph.periodic.repeat(copies),

@@ -27,7 +27,6 @@ class Part:
         Slice of the results that the terms contribute to.
     data:
         First argument of the function of the sum.
-
     """
 
     reads: tuple[slice, ...]
@@ -55,7 +54,6 @@ class ChunkedSum:
         Group (n,) of each result.
     columns:
         Number of columns.
-
     """
 
     function: Callable[..., torch.Tensor]
@@ -73,7 +71,6 @@ class ChunkedSum:
             Tensors whose slices the function takes.
         trainable:
             Whether the function has weights that require a gradient.
-
         """
         wanted = any(value.requires_grad for value in inputs)
         if torch.is_grad_enabled() and wanted and not trainable:
@@ -87,7 +84,6 @@ class ChunkedSum:
         ----------
         inputs:
             Tensors whose slices the function takes.
-
         """
         size = (len(self.groups), self.columns)
         results = inputs[0].new_zeros(size, dtype=torch.float64)
@@ -109,7 +105,6 @@ class ChunkedSum:
             Weights (n, columns) of the results.
         keep_graph:
             Whether the gradient itself is to be differentiable.
-
         """
         results = torch.zeros_like(weights)
         gradients = [torch.zeros_like(value) for value in inputs]
@@ -148,7 +143,8 @@ class _Differentiated(torch.autograd.Function):
         # The saved gradient is no function of the inputs: it serves first derivatives only.
         if not torch.is_grad_enabled() and not weights[:, 1:].any():
             first = weights[:, 0]
-            per_group = first.new_zeros(int(terms.groups.max()) + 1)
+            n_groups = int(terms.groups.max()) + 1
+            per_group = first.new_zeros(n_groups)
             per_group = per_group.index_copy(0, terms.groups, first)
             if torch.equal(per_group[terms.groups], first):
                 scaled = [

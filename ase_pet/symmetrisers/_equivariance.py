@@ -39,7 +39,6 @@ class OutputSpec:
         Heads and their components, {name: components}, that of the energy first.
     features:
         Number of features of the last layer.
-
     """
 
     heads: dict[str, int] = field(default_factory=dict)
@@ -61,7 +60,6 @@ class OutputSpec:
             Model that is evaluated.
         graph:
             Structures that it is evaluated on.
-
         """
         if self.heads:
             # float64, so that sums over many rotations do not lose digits
@@ -83,7 +81,6 @@ class OutputSpec:
             Outputs (n, columns) of rotated copies.
         rotations:
             Matrices B (n, 3, 3) with x = B x' for coordinates x' of the copies.
-
         """
         components = list(self.heads.values())
         if max(components, default=1) == 1:
@@ -98,7 +95,6 @@ class OutputSpec:
         ----------
         values:
             Outputs (n_atoms, columns).
-
         """
         parts = values.split(list(self.heads.values()), 1)
         return dict(zip(self.heads, parts, strict=True))
@@ -149,7 +145,6 @@ def output_spec(model: AtomisticModel, names: Sequence[str]) -> OutputSpec:
     ------
     ValueError
         The model has no such head, or its components are not a scalar, a vector or a tensor.
-
     """
     known = model.head_sizes
     for name in names:

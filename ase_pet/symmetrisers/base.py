@@ -24,7 +24,6 @@ class SymmetrisedModel(AtomisticModel):
     ----------
     model:
         Model whose outputs are averaged.
-
     """
 
     is_symmetrised = True
@@ -44,7 +43,6 @@ class SymmetrisedModel(AtomisticModel):
             Structures, with all pairs within `cutoff`.
         outputs:
             Outputs that are averaged.
-
         """
         raise TypeError(f"{type(self).__name__} does not define `averaged`")
 
@@ -55,7 +53,6 @@ class SymmetrisedModel(AtomisticModel):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         return self.averaged(graph, OutputSpec())[:, 0]
 
@@ -73,7 +70,6 @@ class SymmetrisedModel(AtomisticModel):
         ------
         ValueError
             The model has no such head, or its components are not 1, 3 or 9.
-
         """
         outputs = output_spec(self.model, names)
         return outputs.by_head(self.averaged(graph, outputs))
@@ -92,7 +88,6 @@ class SymmetrisedModel(AtomisticModel):
         ------
         ValueError
             The model has no uncertainties.
-
         """
         if self.uncertainty is None:
             return super().last_layer(graph)
@@ -112,17 +107,19 @@ class SymmetrisedModel(AtomisticModel):
             Number of random elements of O(3) that the structures are rotated by.
         seed:
             Seed of these elements.
-
         """
         generator = torch.Generator().manual_seed(seed)
-        rotations = random_orthogonal(orientations, generator).to(graph.pair_vectors.device)
+        rotations = random_orthogonal(orientations, generator)
+        rotations = rotations.to(graph.pair_vectors.device)
         vectors = graph.pair_vectors.double()  # rotated in float64, then rounded once
         totals = []
         for rotation in rotations:
-            rotated = (vectors @ rotation.T).to(graph.pair_vectors.dtype)
-            energies = self(graph.with_vectors(rotated)).double()
+            rotated = vectors @ rotation.T
+            rounded = rotated.to(graph.pair_vectors.dtype)
+            energies = self(graph.with_vectors(rounded)).double()
             total = energies.new_zeros(graph.n_structures)
-            totals.append(total.index_add(0, graph.structure, energies))
+            total = total.index_add(0, graph.structure, energies)
+            totals.append(total)
         return torch.stack(totals).std(0, correction=0)
 
     @property

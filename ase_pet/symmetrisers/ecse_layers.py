@@ -21,7 +21,6 @@ def parse(argument: str | Settings = "") -> Settings:
     ------
     ValueError
         A preset is unknown or repeated, or contradicts another one.
-
     """
     return parse_presets(argument, "ecse_layers", PRESETS)
 
@@ -35,6 +34,5 @@ def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
         PET with fixed cutoffs.
     argument:
         As for `parse`.
-
     """
     return Model(model, parse(argument))

@@ -28,7 +28,6 @@ def parse(argument: str = "") -> tuple[str, bool]:
     ------
     ValueError
         There is no such group.
-
     """
     if f"group:{argument}" not in CHOICES:
         raise ValueError(
@@ -47,7 +46,6 @@ def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
         Model that is averaged.
     argument:
         As for `parse`.
-
     """
     name, inversion = parse(argument)
     elements = GROUPS[name]()

@@ -17,7 +17,6 @@ def parse(argument: str = "") -> None:
     ------
     ValueError
         The argument is not empty.
-
     """
     if argument:
         raise ValueError(f"`symmetrise` 'none' takes no argument, got {argument!r}")
@@ -32,7 +31,6 @@ def wrap(model: AtomisticModel, argument: str = "") -> AtomisticModel:
         Model that is returned.
     argument:
         Empty.
-
     """
     parse(argument)
     return model

@@ -27,7 +27,6 @@ def parse(argument: str = "") -> tuple[int, bool]:
     ------
     ValueError
         The argument has another form, or the order is out of range.
-
     """
     match = re.fullmatch(r"(\d{1,2})(:proper)?", argument)
     if not match or not 1 <= int(match[1]) <= LARGEST:
@@ -47,7 +46,6 @@ def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
         Model that is averaged.
     argument:
         As for `parse`.
-
     """
     order, inversion = parse(argument)
     elements, weights = rotations.quadrature(order)

@@ -70,13 +70,16 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
             continue
         seen.add((name, index))
         where = f"`{name}`, structure {index}"
-        splits[split].append(sample(atoms, species, cutoff, where, dipole=dipole))
+        labelled = sample(atoms, species, cutoff, where, dipole=dipole)
+        splits[split].append(labelled)
 
     _check_splits(recipe, splits)
     if recipe.data.limit is not None:
         generator = np.random.default_rng(recipe.seed)
-        drawn = generator.permutation(len(splits["train"]))[: recipe.data.limit]
-        splits["train"] = [splits["train"][index] for index in sorted(drawn)]
+        available = splits["train"]
+        order = generator.permutation(len(available))
+        drawn = order[: recipe.data.limit]
+        splits["train"] = [available[index] for index in sorted(drawn)]
     return splits
 
 
@@ -150,18 +153,22 @@ def fit_composition(
     robust:
         Whether deviations beyond their median count linearly (`soft_l1` of scipy).
     """
-    energies = np.asarray(energies)
+    reference = np.asarray(energies)
     rows = []
     for atoms in numbers:
         rows.append([np.sum(atoms == z) for z in species])
     counts = np.array(rows, dtype=float)  # (B, number of species)
-    solution, *_ = np.linalg.lstsq(counts, energies, rcond=None)
-    scale = np.median(np.abs(counts @ solution - energies))
+
+    def deviations(solution: np.ndarray) -> np.ndarray:
+        deviation: np.ndarray = counts @ solution - reference  # (B,)
+        return deviation
+
+    solution, *_ = np.linalg.lstsq(counts, reference, rcond=None)
+    scale = np.median(np.abs(deviations(solution)))
     # a scale of 0: least squares fits at least half of the energies exactly
     if robust and scale > 0:
-        solution = least_squares(
-            lambda x: counts @ x - energies, solution, loss="soft_l1", f_scale=scale
-        ).x
+        fit = least_squares(deviations, solution, loss="soft_l1", f_scale=scale)
+        solution = fit.x
     return dict(zip(species, solution.tolist(), strict=True))
 
 
@@ -193,7 +200,8 @@ def label_rms(samples: Sequence[Sample]) -> dict[str, float]:
     labels: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "dipole": []}
     for each in samples:
         n_atoms = len(each.structure)
-        labels["energy"].append(np.array([each.energy / n_atoms]))
+        per_atom = each.energy / n_atoms
+        labels["energy"].append(np.array([per_atom]))
         labels["forces"].append(each.forces.ravel())
         labels["stress"].append(each.virial.ravel() / n_atoms)
         labels["dipole"].append(each.dipole)
@@ -219,7 +227,9 @@ def shortest_distances(samples: Sequence[Sample]) -> dict[tuple[int, int], float
         numbers = each.structure.numbers
         distances = each.pairs.distances()
         # (2, P): atomic numbers of both ends of each pair, the smaller one first
-        ends = np.stack([numbers[each.pairs.centres], numbers[each.pairs.neighbours]])
+        centres = numbers[each.pairs.centres]
+        neighbours = numbers[each.pairs.neighbours]
+        ends = np.stack([centres, neighbours])
         ends.sort(axis=0)
         for kind in np.unique(ends, axis=1).T:
             of_kind = (ends == kind[:, None]).all(0)
@@ -249,21 +259,21 @@ def collate(
     generator:
         Where given, each structure and its labels are rotated by a random element of O(3).
     """
-    batch = graph.build(
-        [each.structure for each in samples],
-        [each.pairs for each in samples],
-        dtype=torch.float64,
-    )
+    structures = [each.structure for each in samples]
+    pairs = [each.pairs for each in samples]
+    sizes = [len(structure) for structure in structures]
+    batch = graph.build(structures, pairs, dtype=torch.float64)
     energy = torch.tensor([each.energy for each in samples], dtype=torch.float64)
     forces = torch.from_numpy(np.concatenate([each.forces for each in samples]))
     virial = torch.from_numpy(np.stack([each.virial for each in samples]))
     dipole = torch.from_numpy(np.stack([each.dipole for each in samples]))
-    n_atoms = torch.tensor([len(each.structure) for each in samples], dtype=torch.float64)
+    n_atoms = torch.tensor(sizes, dtype=torch.float64)
     if generator is not None:
         rotation = rotations.random_orthogonal(len(samples), generator)  # (B, 3, 3)
         of_pair = rotation[batch.structure[batch.pair_centre]]  # (P, 3, 3)
         of_atom = rotation[batch.structure]  # (n, 3, 3)
-        batch = batch.with_vectors(torch.einsum("pij,pj->pi", of_pair, batch.pair_vectors))
+        vectors = torch.einsum("pij,pj->pi", of_pair, batch.pair_vectors)
+        batch = batch.with_vectors(vectors)
         forces = torch.einsum("nij,nj->ni", of_atom, forces)
         virial = rotation @ virial @ rotation.transpose(1, 2)
         dipole = torch.einsum("bij,bj->bi", rotation, dipole)

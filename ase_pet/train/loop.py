@@ -138,31 +138,37 @@ class Trainer:
         """Mean loss of an epoch of updates."""
         samples = self.splits["train"]
         size = self.recipe.optimiser.batch_size
-        generator = torch.Generator().manual_seed(1_000_003 * self.recipe.seed + self.epoch)
+        # each epoch has its seed, so that a continued run draws the same numbers
+        seed = 1_000_003 * self.recipe.seed + self.epoch
+        generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(samples), generator=generator).tolist()
         starts = range(0, len(order), size)
         rotating = generator if self.recipe.augmentation == "rotations" else None
         total = 0.0
         for start in starts:
-            chosen = [samples[index] for index in order[start : start + size]]
+            indices = order[start : start + size]
+            chosen = [samples[index] for index in indices]
             # one generator draws order, rotations and frames: the order of the draws matters
             batch = collate(chosen, self.dtype, self.device, rotating)
-            total += self._update(batch, generator)
+            loss = self._update(batch, generator)
+            total += loss
         return total / self.steps_per_epoch
 
     def _update(self, batch: Batch, generator: torch.Generator) -> float:
         """Loss of a batch, before the update of the weights that it makes."""
         options = self.recipe.optimiser
+        learning_rate = options.learning_rate * self.rate()
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = options.learning_rate * self.rate()
+                group["lr"] = learning_rate
 
         model = self._training_model(self.model, generator)
         results = evaluation(model, batch, training=True)
         loss = weighted_loss(results, batch, self.label_rms, self.recipe.loss)
         self.model.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.gradient_clip)
+        weights = list(self.model.parameters())
+        torch.nn.utils.clip_grad_norm_(weights, options.gradient_clip)
         for optimiser in self.optimisers:
             optimiser.step()
 
@@ -171,7 +177,7 @@ class Trainer:
         decay = min(options.ema, (1 + self.step) / (10 + self.step))
         averaged = list(self.average.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(averaged, list(self.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(averaged, weights, 1 - decay)
         return float(loss.detach())
 
     def _training_model(self, model: Any, generator: torch.Generator) -> Any:

@@ -37,17 +37,15 @@ def weighted_loss(
     per_atom = (results.interaction - batch.energy) / batch.n_atoms
     if len(per_atom) > 1:
         per_atom = per_atom - per_atom.median()
+    n_atoms = batch.n_atoms[:, None, None]  # (B, 1, 1)
     errors = [
         ("forces", weights.forces, forces - batch.forces),
         ("energy", weights.energy, per_atom),
-        (
-            "stress",
-            weights.stress,
-            (results.virial - batch.virial) / batch.n_atoms[:, None, None],
-        ),
+        ("stress", weights.stress, (results.virial - batch.virial) / n_atoms),
     ]
     if weights.dipole > 0 and batch.dipole.isfinite().any():
-        errors.append(("dipole", weights.dipole, results.heads.total("dipole") - batch.dipole))
+        dipole = results.heads.total("dipole")
+        errors.append(("dipole", weights.dipole, dipole - batch.dipole))
 
     total: torch.Tensor = forces.new_zeros(())
     for name, weight, error in errors:

@@ -88,6 +88,7 @@ def rate_factor(step: int, steps_per_epoch: int, options: Optimiser) -> float:
     total = options.epochs * steps_per_epoch
     if step < warmup:
         return (step + 1) / warmup  # the first step is not of length 0
-    done = (step - warmup) / max(1, total - warmup)
+    steps_of_decay = max(1, total - warmup)
+    done = (step - warmup) / steps_of_decay
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return options.final_rate + (1 - options.final_rate) * cosine

@@ -35,15 +35,17 @@ def read(path: Path | str) -> Recipe:
     """
     path = Path(path)
     content = _parsed(path)
-    required = [key for key, field in keys(Recipe).items() if field.is_required()]
+    schema = keys(Recipe)
+    required = [key for key, field in schema.items() if field.is_required()]
     missing = [key for key in required if key not in content]
     if missing:
         raise ValueError(f"`{path}` lacks {', '.join(missing)}")
 
     # table by table, so that an error names the table of its key
-    _refuse_unknown(content, keys(Recipe), f"`{path}`")
+    _refuse_unknown(content, schema, f"`{path}`")
     for name, kind in TABLES.items():
-        content[name] = _validated(kind, content.get(name, {}), f"`{path}`, [{name}]")
+        table = content.get(name, {})
+        content[name] = _validated(kind, table, f"`{path}`, [{name}]")
     content["folder"] = path.resolve().parent
     recipe = _validated(Recipe, content, f"`{path}`")
 
@@ -116,7 +118,8 @@ def _validated(kind: type[T], values: object, where: str) -> T:
     for key in lists:
         if key in values:
             value = values[key]
-            values = {**values, key: tuple(value) if isinstance(value, list) else (value,)}
+            paths = tuple(value) if isinstance(value, list) else (value,)
+            values = {**values, key: paths}
     try:
         return kind(**values)
     except ValidationError as error:

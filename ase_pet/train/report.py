@@ -94,10 +94,12 @@ def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
         unit, factor = UNITS[name]
         rmse = []
         for record in history:
-            rmse.append(factor * record["val"][name]["rmse"])
+            errors = record["val"][name]
+            rmse.append(factor * errors["rmse"])
         # power laws are straight lines
         axes.loglog(epochs, rmse)
-        axes.set(xlabel="epoch", ylabel=f"validation RMSE ({unit})", title=name)
+        label = f"validation RMSE ({unit})"
+        axes.set(xlabel="epoch", ylabel=label, title=name)
     figure.savefig(path, dpi=120)
 
 

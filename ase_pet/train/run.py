@@ -162,25 +162,30 @@ def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> di
     pairs = _predictions(recipe, trainer, model)
     metrics: dict[str, Any] = {}
     for split, values in pairs.items():
-        metrics[split] = {"structures": len(trainer.splits[split]), **errors(values)}
+        count = len(trainer.splits[split])
+        metrics[split] = {"structures": count, **errors(values)}
 
-    model.compositions = {model.energy_head: _total_composition(trainer)}
+    composition = _total_composition(trainer)
+    model.compositions = {model.energy_head: composition}
+    used_in_training = trainer.splits["train"] + trainer.splits["val"]
     config = CalculatorInfo(
         name=recipe.name,
         symmetrise=recipe.symmetrise,
         dtype=recipe.dtype,
-        shortest_distances=data.shortest_distances(trainer.splits["train"] + trainer.splits["val"]),
+        shortest_distances=data.shortest_distances(used_in_training),
         provenance=_provenance(recipe, trainer, seconds, metrics),
     )
     store.save(output, model.cpu(), config)
 
     # what people read: numbers, plots, README
-    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    text = json.dumps(metrics, indent=1) + "\n"
+    (output / "metrics.json").write_text(text)
     lines = (output / HISTORY).read_text().splitlines()
     history = [json.loads(line) for line in lines]
     report.learning_curve(history, output / "learning_curve.png")
     report.parity(pairs, output / "parity.png")
-    (output / "README.md").write_text(report.readme(recipe, model, config, metrics))
+    readme = report.readme(recipe, model, config, metrics)
+    (output / "README.md").write_text(readme)
     return metrics
 
 
@@ -225,9 +230,12 @@ def _copy_weights(recipe: Recipe, start: str, model: Any) -> None:
     weights to them.
     """
     folder = recipe.folder / start
-    other, _ = store.load(folder if folder.exists() else start)
-    same = type(other) is type(model) and other.species == model.species
-    if not same or _shapes(other) != _shapes(model):
+    source = folder if folder.exists() else start
+    other, _ = store.load(source)
+    same_model = type(other) is type(model)
+    same_species = other.species == model.species
+    same_sizes = _shapes(other) == _shapes(model)
+    if not (same_model and same_species and same_sizes):
         raise ValueError(
             f"recipe `{recipe.name}`: `start` {start!r} has another model, other species or"
             " other sizes"

@@ -67,7 +67,8 @@ def markdown() -> str:
     for key, field in keys(Recipe).items():
         # one level of tables: `loss.energy` is the key `energy` of [loss]
         if key in TABLES:
-            rows += [_row(f"{key}.{name}", inner) for name, inner in keys(TABLES[key]).items()]
+            for name, inner in keys(TABLES[key]).items():
+                rows.append(_row(f"{key}.{name}", inner))
         elif key in FREE:
             rows.append(_row(f"[{key}]", field))
         else:

@@ -36,7 +36,6 @@ def parse(argument: str | Settings = "") -> Settings:
     ------
     ValueError
         A preset is unknown or repeated, or contradicts another one.
-
     """
     return parse_presets(argument, "ecse", PRESETS)
 
@@ -50,6 +49,5 @@ def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
         Model that is symmetrised.
     argument:
         As for `parse`.
-
     """
     return Model(model, parse(argument))

@@ -69,7 +69,6 @@ class CollinearEnvironments:
         Whether (m,) there are neighbours.
     cutoff:
         Cutoff of the model in A.
-
     """
 
     atom: torch.Tensor
@@ -94,7 +93,6 @@ def collinear_environments(
         Cutoff of the model in A.
     settings:
         Settings of the weights.
-
     """
     margin = outer_cutoff(cutoff, settings) - edges.lengths
     along = step(margin / settings.width) * required[edges.atom]  # a_j, (E,)
@@ -136,7 +134,6 @@ def projected(
         Vectors (m, 3) in A.
     n_azimuthal:
         Number of rotations about the axis, or None.
-
     """
     axis = environments.directions[environment]
     lengths = vectors.square().sum(-1).sqrt()
@@ -172,7 +169,6 @@ class Orientations:
         Matrices B (k, 3, 3) that rotate outputs back, see `_equivariance`.
     share:
         Share (k,) of the weight of the environment.
-
     """
 
     environment: torch.Tensor
@@ -194,7 +190,6 @@ def orientations(
         Number of rotations about the axis, None where environments are projected onto it.
     mirrors:
         Signs (h, 3) of the axes of a frame, and of its mirror image.
-
     """
     directions = environments.directions
     m = len(environments.atom)

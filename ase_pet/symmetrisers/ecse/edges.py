@@ -35,7 +35,6 @@ class NeighbourEdges:
         First edge (n_atoms,) of each atom.
     count:
         Number of edges (n_atoms,) of each atom.
-
     """
 
     graph: Graph
@@ -57,17 +56,17 @@ class NeighbourEdges:
         ----------
         hops:
             Number of edges that receptive fields extend beyond the neighbours.
-
         """
         # (n_atoms,) pairs of edges of an atom, and about as many entries of its cluster
         growth = self.count.clamp_min(1) ** min(hops, 2)
         sizes = self.count.square() * growth + 1
         limit = chunking.budget("pairs", self.count.device)
         bounds = [0, *self.count.cumsum(0).tolist()]  # edges of atom i: bounds[i] .. bounds[i + 1]
-        return [
-            Block(atoms, slice(bounds[atoms.start], bounds[atoms.stop]))
-            for atoms in chunking.split(sizes, limit)
-        ]
+        blocks = []
+        for atoms in chunking.split(sizes, limit):
+            edges = slice(bounds[atoms.start], bounds[atoms.stop])
+            blocks.append(Block(atoms, edges))
+        return blocks
 
 
 def neighbour_edges(graph: Graph, cutoff: float) -> NeighbourEdges:
@@ -79,7 +78,6 @@ def neighbour_edges(graph: Graph, cutoff: float) -> NeighbourEdges:
         Structures, with all pairs within the cutoff.
     cutoff:
         Cutoff in A.
-
     """
     squared_lengths = graph.edge_vectors.detach().double().square().sum(-1)
     index = torch.nonzero(squared_lengths < cutoff**2)[:, 0]
@@ -112,7 +110,6 @@ def ranges(start: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torc
     -------
     tuple
         Indices (m,), and the range 0 .. n - 1 (m,) that each is of.
-
     """
     which = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
     before = count.cumsum(0) - count

@@ -44,7 +44,6 @@ class FramedEnvironments:
         Atom (m,), 0 .. n - 1.
     weights:
         Weight (m,).
-
     """
 
     field: ReceptiveField
@@ -69,7 +68,6 @@ class FramedEnvironments:
         ----------
         limit:
             Largest number of their edges and central atoms.
-
         """
         return chunking.split(self.n_edges + 1, limit)
 
@@ -80,7 +78,6 @@ class FramedEnvironments:
         ----------
         chunk:
             Slice of the environments.
-
         """
         return ranges(self.start[chunk], self.count[chunk])
 
@@ -99,7 +96,6 @@ class FramedEnvironments:
             Largest number of edges and central atoms that are evaluated at once.
         trainable:
             Whether the model has weights that require a gradient.
-
         """
         groups = self.field.groups
 
@@ -156,7 +152,6 @@ def in_frames(
         Frames F (m, 3, 3), e1, e2 and e3 as columns.
     environment:
         Frame (k,) of each vector.
-
     """
     selected = vectors.index_select(0, entry)[:, :, None]  # (k, 3, 1)
     return (selected * axes.index_select(0, environment)).sum(1)
@@ -189,7 +184,6 @@ def framed_environments(
         Whether mirror images of frames are included.
     n_azimuthal:
         Number of rotations about lines, None where environments are projected onto them.
-
     """
     share = 1 / (frames.total + auxiliary)  # of a weight of 1, (n,)
     mirrors = frames.axes.new_tensor(MIRRORS[: 1 + mirrored])

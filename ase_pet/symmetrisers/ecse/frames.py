@@ -39,7 +39,6 @@ def step(t: torch.Tensor) -> torch.Tensor:
     ----------
     t:
         Argument, of any shape.
-
     """
     y = 2 * t.clamp(SATURATED, 1 - SATURATED) - 1
     return (1 - torch.tanh(1 / (y + 1) + 1 / (y - 1))) / 2
@@ -63,7 +62,6 @@ class EnvironmentEdges:
         First edge (n,) of each atom.
     count:
         Number of edges (n,) of each atom.
-
     """
 
     vectors: torch.Tensor
@@ -87,7 +85,6 @@ class EnvironmentEdges:
             Values (m,).
         atom:
             Atom (m,) of each value.
-
         """
         return values.new_zeros(self.n_atoms).index_add(0, atom, values)
 
@@ -105,7 +102,6 @@ def environment_edges(
         Atom (E,) of each edge, 0 .. n - 1.
     count:
         Number of edges (n,) of each atom.
-
     """
     lengths = vectors.square().sum(-1).sqrt()
     directions = vectors / lengths[:, None]
@@ -129,7 +125,6 @@ class Frames:
         R_in (n,) in A of each atom.
     total:
         Total weight (n,) of the frames of each atom.
-
     """
 
     axes: torch.Tensor
@@ -152,7 +147,6 @@ def pairs(
         Atom (m,) of each.
     n_atoms:
         Number of atoms.
-
     """
     count = torch.bincount(atom, minlength=n_atoms)
     end = count.cumsum(0)[atom]
@@ -173,7 +167,6 @@ def outer_cutoff(cutoff: float, settings: Settings) -> float:
         Cutoff of the model in A.
     settings:
         Settings of the weights.
-
     """
     return cutoff - settings.width - (GAP / settings.beta if settings.gentle_width else 0)
 
@@ -222,7 +215,6 @@ def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> t
         R_out in A.
     settings:
         Settings of the weights.
-
     """
     inside = torch.nonzero(edges.lengths.detach() < outer)[:, 0]
     p, z, atom = _minimum_terms(edges, inside, outer, settings)  # each (n_pairs,)
@@ -312,7 +304,6 @@ def pair_frames(edges: EnvironmentEdges, outer: float, settings: Settings) -> Fr
         R_out in A.
     settings:
         Settings of the weights.
-
     """
     inner = inner_cutoff(edges, outer, settings)
     margin = inner[edges.atom] - edges.lengths

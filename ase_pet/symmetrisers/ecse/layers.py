@@ -57,7 +57,6 @@ class LayerBlock:
         Directed edges (K,) of the graph that are the entries of their receptive fields.
     environments:
         Environments of these atoms.
-
     """
 
     atoms: slice
@@ -76,7 +75,6 @@ class Tokens:
     message:
         Messages (2P, d_pet) along the directed edges, None before the first layer and after the
         last one.
-
     """
 
     node: torch.Tensor | None
@@ -102,7 +100,6 @@ class Model(ecse_model.Model):
     ------
     ValueError
         The model is another one.
-
     """
 
     model: pet.Model
@@ -131,7 +128,6 @@ class Model(ecse_model.Model):
             Structures, with all pairs within `cutoff`.
         outputs:
             Outputs that are averaged.
-
         """
         outputs = self._supported(outputs)
         inputs = self._prepare(graph)
@@ -210,7 +206,8 @@ class Model(ecse_model.Model):
     ) -> list[torch.Tensor]:
         """Averages over the environments of a block, see `_chunk_sums`."""
         environments = self._layer_environments(block.environments)
-        chunks = environments.chunks(self._edge_limit(environments.field.graph))
+        limit = self._edge_limit(environments.field.graph)
+        chunks = environments.chunks(limit)
         again = len(chunks) > 1 and torch.is_grad_enabled() and not self.trainable
         total: list[torch.Tensor] = []
         for chunk in chunks:
@@ -305,6 +302,5 @@ def edge_token_weights(
         Number of entries of the receptive field.
     cutoff_factor:
         Cutoff factors of these edges, and of others after them.
-
     """
     return torch.where(entry < n_entries, 1.0, cutoff_factor[: len(entry)])

@@ -83,7 +83,6 @@ class Model(SymmetrisedModel):
         Whether mirror images of frames are evaluated.
     outer_cutoff:
         R_out in A.
-
     """
 
     def __init__(
@@ -121,7 +120,6 @@ class Model(SymmetrisedModel):
         ------
         ValueError
             The cost is above the limit of the settings.
-
         """
         self._check_cost(graph)
         edges = neighbour_edges(graph, self.cutoff)
@@ -136,10 +134,10 @@ class Model(SymmetrisedModel):
         # of the structure.
         every_atom = torch.arange(graph.n_atoms, device=graph.numbers.device)
         groups = graph.structure if self.hops else every_atom
-        parts = [
-            Part((self._edges_read(block),), block.atoms, block)
-            for block in edges.blocks(self.hops)
-        ]
+        parts = []
+        for block in edges.blocks(self.hops):
+            reads = (self._edges_read(block),)
+            parts.append(Part(reads, block.atoms, block))
         edge_groups = groups[edges.centre]
         terms = ChunkedSum(block_averages, parts, (edge_groups,), groups, outputs.columns)
         return terms((edges.vectors,), trainable)
@@ -158,7 +156,6 @@ class Model(SymmetrisedModel):
         dict
             inner_cutoff R_in in A, total weight of the frames, auxiliary weight w_aux, number of
             frames, and number of environments to evaluate.
-
         """
         rows = []
         for frames, auxiliary, environments in self._survey(graph):
@@ -182,7 +179,6 @@ class Model(SymmetrisedModel):
         ----------
         graph:
             Structures, with all pairs within `cutoff`.
-
         """
         limit = self._edge_limit(graph)
         chunk_edges = []

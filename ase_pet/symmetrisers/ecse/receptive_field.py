@@ -37,7 +37,6 @@ class ReceptiveField:
         Group (K,) of each entry, which does not act on atoms of other groups.
     edges_per_entry:
         Directed edges that the model evaluates for an entry.
-
     """
 
     graph: Graph
@@ -55,7 +54,6 @@ class ReceptiveField:
         ----------
         edge_vectors:
             Vectors in A of the edges of the block, or for clusters of all NeighbourEdges.
-
         """
         raise NotImplementedError
 
@@ -66,7 +64,6 @@ class ReceptiveField:
         ----------
         atom:
             Atoms (m,), 0 .. n - 1.
-
         """
         raise NotImplementedError
 
@@ -89,7 +86,6 @@ class ReceptiveField:
             Copy (k,) that each of them is of.
         vectors:
             Their vectors (k, 3) in A.
-
         """
         raise NotImplementedError
 
@@ -104,7 +100,6 @@ class LocalEnvironments(ReceptiveField):
         Slice of the atoms of the graph.
     numbers:
         Atomic number (K,) of the neighbour of each entry.
-
     """
 
     atoms: slice
@@ -119,7 +114,6 @@ class LocalEnvironments(ReceptiveField):
         ----------
         edge_vectors:
             Vectors (K, 3) in A of the edges of the block.
-
         """
         return edge_vectors
 
@@ -130,7 +124,6 @@ class LocalEnvironments(ReceptiveField):
         ----------
         atom:
             Atoms (m,), 0 .. n - 1.
-
         """
         return torch.ones_like(atom)
 
@@ -153,13 +146,13 @@ class LocalEnvironments(ReceptiveField):
             Copy (k,) that each of them is of.
         vectors:
             Their vectors (k, 3) in A.
-
         """
         numbers = self.graph.numbers[self.atoms][atom]
         structure = self.graph.structure[self.atoms][atom]
         # A local model needs only the element of a neighbour: one atom represents all neighbours of
         # an element, after the m central atoms.
         elements, kind = self.numbers.index_select(0, entry).unique(return_inverse=True)
+        any_structure = torch.zeros_like(elements)  # of the nodes that represent neighbours
         graph = replace(
             self.graph,
             one_sided=True,
@@ -167,9 +160,10 @@ class LocalEnvironments(ReceptiveField):
             pair_neighbour=len(atom) + kind,
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
             numbers=torch.cat([numbers, elements]),
-            structure=torch.cat([structure, torch.zeros_like(elements)]),
+            structure=torch.cat([structure, any_structure]),
         )
-        return graph, torch.arange(len(atom), device=atom.device)
+        centre = torch.arange(len(atom), device=atom.device)
+        return graph, centre
 
 
 def local_environments(edges: NeighbourEdges, block: Block) -> LocalEnvironments:
@@ -181,7 +175,6 @@ def local_environments(edges: NeighbourEdges, block: Block) -> LocalEnvironments
         Edges of all atoms.
     block:
         Atoms, and their edges.
-
     """
     count = edges.count[block.atoms]
     every_atom = torch.arange(edges.graph.n_atoms, device=count.device)
@@ -219,7 +212,6 @@ class MessagePassingClusters(ReceptiveField):
         Number of nodes (n,) of each cluster.
     centre:
         Central atom (n,), among the nodes of its cluster.
-
     """
 
     edge: torch.Tensor
@@ -239,7 +231,6 @@ class MessagePassingClusters(ReceptiveField):
         ----------
         edge_vectors:
             Vectors (E, 3) in A of all NeighbourEdges.
-
         """
         return edge_vectors.index_select(0, self.edge)
 
@@ -250,7 +241,6 @@ class MessagePassingClusters(ReceptiveField):
         ----------
         atom:
             Atoms (m,), 0 .. n - 1.
-
         """
         return self.node_count[atom]
 
@@ -273,21 +263,22 @@ class MessagePassingClusters(ReceptiveField):
             Copy (k,) that each of them is of.
         vectors:
             Their vectors (k, 3) in A.
-
         """
         size = self.node_count[atom]
         index, _ = ranges(self.node_start[atom], size)
         node = self.node[index]
         offset = size.cumsum(0) - size  # first node of each copy, (m,)
+        first_node = offset[environment]  # (k,)
         graph = replace(
             self.graph,
-            pair_centre=offset[environment] + self.first[entry],
-            pair_neighbour=offset[environment] + self.second[entry],
+            pair_centre=first_node + self.first[entry],
+            pair_neighbour=first_node + self.second[entry],
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
             numbers=self.graph.numbers[node],
             structure=self.graph.structure[node],
         )
-        return graph, offset + self.centre[atom]
+        centre = offset + self.centre[atom]
+        return graph, centre
 
 
 def message_passing_clusters(
@@ -303,7 +294,6 @@ def message_passing_clusters(
         Slice of the atoms of the graph.
     hops:
         Number of edges between the central atom and the farthest atoms all of whose pairs count.
-
     """
     graph = edges.graph
     n_atoms = graph.n_atoms
@@ -370,7 +360,6 @@ def message_passing_hops(model: AtomisticModel) -> int:
     ------
     ValueError
         The number is unknown.
-
     """
     depth = model.message_passing_depth
     if depth is None:

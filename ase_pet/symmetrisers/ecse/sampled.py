@@ -40,7 +40,6 @@ class SampledModel(ecse_model.Model):
         Generator of the draws, on the CPU.
     draws:
         Number of frames of each atom, or all if it has fewer.
-
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class SampledLayers(layers.Model):
         Generator of the draws, on the CPU.
     draws:
         Number of frames of each atom in each layer, or all if it has fewer.
-
     """
 
     def __init__(
@@ -115,16 +113,18 @@ def drawn(
         Generator of the draws, on the CPU.
     draws:
         Number of environments of each atom, or all if it has fewer.
-
     """
     n_atoms = len(environments.field.count)
     chance = torch.rand(len(environments.atom), generator=generator, dtype=torch.float64)
     chance = chance.to(environments.weights.device)
     # The largest log w + g, g from a Gumbel distribution, is a draw by weight, the next largest the
     # next draw.
-    key = environments.weights.detach().log() - (-chance.log()).log()
+    log_weights = environments.weights.detach().log()
+    gumbel = -(-chance.log()).log()
+    key = log_weights + gumbel
     order = torch.argsort(key, descending=True)
-    order = order[torch.argsort(environments.atom[order], stable=True)]
+    by_atom = torch.argsort(environments.atom[order], stable=True)
+    order = order[by_atom]
     count = torch.bincount(environments.atom, minlength=n_atoms)
     start = count.cumsum(0) - count
     # position of each environment among the sorted ones of its atom

@@ -41,7 +41,6 @@ class Settings:
         Whether mirror images are included: O(3) instead of SO(3), at twice the cost.
     limit:
         Largest cost of a message-passing model relative to the model itself; may be infinite.
-
     """
 
     width: float = 0.5
@@ -147,7 +146,6 @@ def parse_presets(
     ------
     ValueError
         A preset is unknown or repeated, or contradicts another one.
-
     """
     if isinstance(argument, Settings):
         return argument
