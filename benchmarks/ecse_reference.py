@@ -38,8 +38,8 @@ def original(folder):
         SimpleNamespace(
             BETA=OPTIONS.beta,
             DELTA_R_CUT=OPTIONS.width,
-            W=OPTIONS.sine,
-            DELTA_W=OPTIONS.sine_width,
+            W=OPTIONS.squared_sine,
+            DELTA_W=OPTIONS.squared_sine_width,
             CUTOFF_FUNC_MODE="tanh",
             Q_FUNC_MODE="tanh",
             ADD_LINEAR_MULTIPLIER_Q_FUNC=True,

@@ -25,7 +25,12 @@ NETWORK = local_pet()
 MODELS = {"ecse": ecse.wrap(NETWORK), "ecse:so3": ecse.wrap(NETWORK, "so3")}
 
 NO_LINEAR_FACTOR = ecse.Settings(
-    width=0.3, beta=7.0, sine=0.25, sine_width=0.1, linear_factor=False, least_weight=0.8
+    width=0.3,
+    beta=7.0,
+    squared_sine=0.25,
+    squared_sine_width=0.1,
+    linear_factor=False,
+    least_weight=0.8,
 )
 SETTINGS = {
     f"{name}_{group}": replace(settings, parity=group == "o3")
@@ -355,7 +360,10 @@ def test_arguments_are_checked():
     [
         ({"width": 0.0}, "`width` is 0.0: expected a finite number above 0"),
         ({"beta": float("nan")}, "`beta` is nan"),
-        ({"sine": 0.1}, "`sine` is 0.1: expected `sine_width` .0.15. or more, less than 1"),
+        (
+            {"squared_sine": 0.1},
+            "`squared_sine` is 0.1: expected `squared_sine_width` .0.15. or more, less than 1",
+        ),
         ({"least_weight": 3.0}, "`least_weight` is 3.0: expected 2 or less"),
     ],
 )

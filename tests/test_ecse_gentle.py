@@ -59,7 +59,9 @@ def test_one_good_pair_is_enough_weight(form, generator):
     found = frames.pair_frames(edges, outer, settings)
     near = torch.nonzero(edges.lengths < outer)[:, 0]
     first, second = frames.pairs(near, edges.atom[near], edges.n_atoms)
-    good = edges.atom[first][frames._squared_sine(edges, first, second) > settings.sine].unique()
+    good = edges.atom[first][
+        frames._squared_sine(edges, first, second) > settings.squared_sine
+    ].unique()
     assert 100 < len(good) < edges.n_atoms
     assert found.total[good].min() >= 2
     assert (
@@ -179,12 +181,6 @@ def test_an_environment_near_a_line_keeps_its_shape():
     )
     own = evaluate(invariant, atoms).energies
     assert (bent - own).abs().max() < 1e-12 < 1e-6 < (straight - own).abs().max()
-
-
-def test_the_former_name_of_a_setting_is_accepted():
-    assert ecse.Settings(turns=16) == ecse.Settings(n_azimuthal=16)
-    assert replace(MODEL.options, turns=None) == replace(MODEL.options, n_azimuthal=None)
-    assert replace(MODEL.options, parity=False).n_azimuthal == 16
 
 
 def test_presets_may_be_combined():

@@ -68,7 +68,7 @@ def test_forces_are_central_differences(path):
 )
 def test_steps_have_finite_derivatives_everywhere(t):
     t = torch.tensor(t, dtype=torch.float64, requires_grad=True)
-    value = frames.step(t)
+    value = frames.smooth_step(t)
     (slope,) = torch.autograd.grad(value, t, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, t)
     assert 0 <= value <= 1
@@ -80,7 +80,7 @@ def test_steps_are_flat_at_their_ends_to_the_last_digit():
     near = torch.tensor(
         [0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True
     )
-    value = frames.step(near)
+    value = frames.smooth_step(near)
     assert value.tolist() == [0, 0, 1, 1]
     assert torch.autograd.grad(value.sum(), near)[0].tolist() == [0, 0, 0, 0]
 

@@ -12,7 +12,7 @@ cutoff. This is exact for straight molecules. The network itself is its auxiliar
 
     eps_aux = [sum_j a_j eps(P_j) + o eps(empty)] / [sum_j a_j + o]
     a_j = f(r_j | R_out)
-    o = 1 - step(sum_j a_j / w0)
+    o = 1 - smooth_step(sum_j a_j / w0)
 
 Vectors and tensors are rotated back to u_j: of a vector the component along x, (v_j . e_x) u_j, and
 of a tensor its mean over rotations about x and reflections that keep x. Without neighbours a vector
@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import one_hot
 
-from .frames import EnvironmentEdges, outer_cutoff, step
+from .frames import EnvironmentEdges, outer_cutoff, smooth_step
 from .settings import Settings
 
 # squared sine of the angle to the axis from which kappa falls from 1 to 0, and over which
@@ -95,9 +95,9 @@ def collinear_environments(
         Settings of the weights.
     """
     margin = outer_cutoff(cutoff, settings) - edges.lengths
-    along = step(margin / settings.width) * required[edges.atom]  # a_j, (E,)
+    along = smooth_step(margin / settings.width) * required[edges.atom]  # a_j, (E,)
     total = edges.sum(along, edges.atom)
-    empty = (1 - step(total / settings.least_weight)) * required  # o, (n,)
+    empty = (1 - smooth_step(total / settings.least_weight)) * required  # o, (n,)
     normalisation = total + empty
 
     axis = torch.nonzero(along.detach() > 0)[:, 0]
@@ -143,14 +143,14 @@ def projected(
     cosine = (axis * directions).sum(-1)
 
     off_axis = (squared_sine - OFF_AXIS_SINE) / OFF_AXIS_WIDTH
-    kappa = 1 - step(off_axis)
+    kappa = 1 - smooth_step(off_axis)
     length = kappa * lengths + (1 - kappa) * environments.cutoff  # L, (m,)
     position = torch.where(cosine < 0, -length, length)
     if n_azimuthal is None:
         zero = torch.zeros_like(position)
         return torch.stack([position, zero, zero], -1)
     far_off_axis = (squared_sine - BENT_SINE) / BENT_WIDTH
-    bent = 1 - step(far_off_axis)[:, None]  # lambda, (m, 1)
+    bent = 1 - smooth_step(far_off_axis)[:, None]  # lambda, (m, 1)
     straight = position[:, None]
     return bent * vectors + (1 - bent) * straight * axis
 

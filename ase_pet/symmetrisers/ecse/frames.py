@@ -7,7 +7,7 @@ Source: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302, here atom
     R_out       `outer_cutoff`
     D           `width`
     beta        `beta`
-    W, dW       `sine`, `sine_width`
+    W, dW       `squared_sine`, `squared_sine_width`
 
 All quantities are float64. Those of edges are sorted by atom.
 """
@@ -22,12 +22,12 @@ from .edges import ranges
 from .settings import Settings
 
 GAP = 0.2784645427610738  # Lambert's W0(1/e): SmoothMax plus GAP / beta is never below the maximum
-LEAST = 1e-100  # below which a weight is zero
-# within this of its ends, a step differs from 0 and 1 by less than the rounding of float64
+TINY = 1e-100  # keeps the denominators of `_pruning_factors` above zero
+# within this of its ends, `smooth_step` differs from 0 and 1 by less than the rounding of float64
 SATURATED = 0.02
 
 
-def step(t: torch.Tensor) -> torch.Tensor:
+def smooth_step(t: torch.Tensor) -> torch.Tensor:
     """Switching function, 0 for t <= 0 and 1 for t >= 1, with all derivatives.
 
         (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2,     y = 2 t - 1
@@ -159,7 +159,7 @@ def pairs(
 def outer_cutoff(cutoff: float, settings: Settings) -> float:
     """R_out in A, beyond which no pair changes R_in.
 
-    The cutoff - D, and less GAP / beta in the gentle form.
+    The cutoff - D, and in the gentle form smaller by GAP / beta.
 
     Parameters
     ----------
@@ -168,7 +168,10 @@ def outer_cutoff(cutoff: float, settings: Settings) -> float:
     settings:
         Settings of the weights.
     """
-    return cutoff - settings.width - (GAP / settings.beta if settings.gentle_width else 0)
+    outer = cutoff - settings.width
+    if settings.gentle_width is None:
+        return outer
+    return outer - GAP / settings.beta
 
 
 def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> torch.Tensor:
@@ -183,11 +186,11 @@ def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> t
 
         published   p = f(r_j) f(r_k) q
                     z = v
-                    q = step((s - W) / dW)
+                    q = smooth_step((s - W) / dW)
 
         gentle      p = f(r_j) f(r_k)
                     z = q v + (1 - q) R_out
-                    q = step((s - W) / `gentle_width`)
+                    q = smooth_step((s - W) / `gentle_width`)
 
     A pair that is much closer than the others determines the published minimum as soon as
     q exp(beta (difference of v)) is 1, while its q is tiny; z follows q instead, so that R_in
@@ -253,25 +256,27 @@ def _minimum_terms(
     """
     beta = settings.beta
     first, second = pairs(inside, edges.atom[inside], edges.n_atoms)
-    if not settings.gentle_width:
+    if settings.gentle_width is None:
         with torch.no_grad():
-            kept = torch.nonzero(_squared_sine(edges, first, second) > settings.sine)[:, 0]
+            kept = torch.nonzero(_squared_sine(edges, first, second) > settings.squared_sine)[:, 0]
         first = first[kept]
         second = second[kept]
-    radial = step((outer - edges.lengths) / settings.width)  # (E,)
+    radial = smooth_step((outer - edges.lengths) / settings.width)  # (E,)
     weight = radial[first] * radial[second]
     squared_sine = _squared_sine(edges, first, second)
-    angular_width = settings.gentle_width or settings.sine_width
-    angular = step((squared_sine - settings.sine) / angular_width)  # q
+    angular_width = settings.gentle_width
+    if angular_width is None:
+        angular_width = settings.squared_sine_width
+    angular = smooth_step((squared_sine - settings.squared_sine) / angular_width)  # q
     # SmoothMax of two lengths is their mean with weights exp(beta r)
     length = edges.lengths[first]
     difference = edges.lengths[second] - length
     smooth_maximum = length + difference * torch.sigmoid(beta * difference)
     value = smooth_maximum + GAP / beta  # v
     atom = edges.atom[first]
-    if settings.gentle_width:
-        return weight, angular * value + (1 - angular) * outer, atom
-    return weight * angular, value, atom
+    if settings.gentle_width is None:
+        return weight * angular, value, atom
+    return weight, angular * value + (1 - angular) * outer, atom
 
 
 def _squared_sine(
@@ -289,7 +294,7 @@ def pair_frames(edges: EnvironmentEdges, outer: float, settings: Settings) -> Fr
     """Frames of all ordered pairs (j, k) of neighbours with a weight above zero.
 
         w_jk = f(r_j | R_in) f(r_k | R_in) q(s_jk)
-        q(s) = step(x), times x with `linear_factor`,     x = (s - W + dW) / dW
+        q(s) = smooth_step(x), times x with `linear_factor`,     x = (s - W + dW) / dW
 
         e1 = u_j,     e2 = u_j x u_k / |u_j x u_k|,     e3 = e1 x e2
 
@@ -340,11 +345,11 @@ def _pair_weights(
     settings: Settings,
 ) -> torch.Tensor:
     """Weights w_jk (n_pairs,), from margins R_in - r (E,) and normals u_j x u_k (n_pairs, 3)."""
-    radial = step(margin / settings.width)
-    threshold = settings.sine - settings.sine_width
-    x = (normal.square().sum(-1) - threshold) / settings.sine_width
+    radial = smooth_step(margin / settings.width)
+    threshold = settings.squared_sine - settings.squared_sine_width
+    x = (normal.square().sum(-1) - threshold) / settings.squared_sine_width
     linear = x if settings.linear_factor else 1
-    return radial[first] * radial[second] * step(x) * linear
+    return radial[first] * radial[second] * smooth_step(x) * linear
 
 
 def _axes(u_j: torch.Tensor, u_k: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
@@ -364,13 +369,13 @@ def _pruning_factors(
 ) -> torch.Tensor:
     """Factors (n_pairs,) on the weights of pairs, zero for small weights of an atom.
 
-        step((w / M - threshold) / width),     M = sum w^2 exp(w) / sum w exp(w)
+        smooth_step((w / M - threshold) / width),     M = sum w^2 exp(w) / sum w exp(w)
 
     M is a smooth maximum over the pairs of an atom. It is a weighted mean of the weights, so not
     above the largest, whose factor is 1 where threshold + width is 1 at most: the total
     stays 2 at least.
     """
     share = weight * weight.exp()
-    largest = edges.sum(share * weight, atom) / edges.sum(share, atom).clamp_min(LEAST)  # M, (n,)
-    relative = weight / largest[atom].clamp_min(LEAST)
-    return step((relative - threshold) / width)
+    largest = edges.sum(share * weight, atom) / edges.sum(share, atom).clamp_min(TINY)  # M, (n,)
+    relative = weight / largest[atom].clamp_min(TINY)
+    return smooth_step((relative - threshold) / width)

@@ -5,7 +5,7 @@ model evaluates the atom's environment in each of them, rotated so that the fram
 coordinate axes:
 
     E_i = [sum_jk w_jk eps_i(frame jk) + w_aux eps_aux] / [sum_jk w_jk + w_aux]
-    w_aux = 1 - step(sum_jk w_jk / w0)
+    w_aux = 1 - smooth_step(sum_jk w_jk / w0)
 
 Weights depend on distances and angles only, so E_i does not change when the structure is rotated;
 with `parity` each frame is averaged with its mirror image, and E_i does not change when the
@@ -39,7 +39,7 @@ from ..base import SymmetrisedModel
 from .collinear import collinear_environments
 from .edges import Block, NeighbourEdges, neighbour_edges
 from .framed import MIRRORS, FramedEnvironments, framed_environments
-from .frames import Frames, environment_edges, outer_cutoff, pair_frames, step
+from .frames import Frames, environment_edges, outer_cutoff, pair_frames, smooth_step
 from .receptive_field import (
     ReceptiveField,
     local_environments,
@@ -242,7 +242,7 @@ class Model(SymmetrisedModel):
         own_atoms = edges.centre[block.edges] - block.atoms.start
         own_edges = environment_edges(own_vectors, own_atoms, edges.count[block.atoms])
         frames = pair_frames(own_edges, self.outer_cutoff, self.options)
-        auxiliary = 1 - step(frames.total / self.options.least_weight)  # w_aux, (n,)
+        auxiliary = 1 - smooth_step(frames.total / self.options.least_weight)  # w_aux, (n,)
         required = auxiliary.detach() > 0
         collinear = collinear_environments(own_edges, required, self.cutoff, self.options)
         field = self._receptive_field(edges, block)
