@@ -35,9 +35,9 @@ from ...graph import Graph
 from ...models import pet
 from ...models.base import AtomisticModel
 from .._equivariance import OutputSpec
-from . import model as ecse_model
 from .edges import NeighbourEdges, neighbour_edges
 from .framed import FramedEnvironments, in_frames
+from .model import EcseModel
 from .settings import PRESETS as ALL_PRESETS
 from .settings import Settings
 
@@ -81,7 +81,7 @@ class Tokens:
     message: torch.Tensor | None
 
 
-class Model(ecse_model.Model):
+class EcseLayersModel(EcseModel):
     """PET with fixed cutoffs, symmetrised layer by layer.
 
     Where more than one chunk of environments is differentiated, each is evaluated once more for

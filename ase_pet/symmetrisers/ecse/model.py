@@ -57,7 +57,7 @@ class BlockEnvironments(NamedTuple):
     environments: FramedEnvironments
 
 
-class Model(SymmetrisedModel):
+class EcseModel(SymmetrisedModel):
     """A model, symmetrised by ECSE.
 
     Evaluations raise ValueError where a message-passing model would cost more than the limit of the

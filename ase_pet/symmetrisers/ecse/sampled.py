@@ -17,15 +17,14 @@ from dataclasses import replace
 import torch
 
 from ...models.base import AtomisticModel
-from . import layers
-from . import model as ecse_model
 from .edges import Block, NeighbourEdges
 from .framed import FramedEnvironments
-from .model import BlockEnvironments
+from .layers import EcseLayersModel
+from .model import BlockEnvironments, EcseModel
 from .settings import Settings
 
 
-class SampledModel(ecse_model.Model):
+class SampledModel(EcseModel):
     """A model in frames that a generator draws, other ones in each evaluation.
 
     The draw itself has no derivative.
@@ -61,7 +60,7 @@ class SampledModel(ecse_model.Model):
         return every._replace(environments=environments)
 
 
-class SampledLayers(layers.Model):
+class SampledLayers(EcseLayersModel):
     """The same layer by layer: each layer evaluates each atom in frames of a draw of its own.
 
     Parameters
