@@ -48,7 +48,7 @@ def environments(generator, count=3000):
         [1.0, 0.3, 0.1]
     )
     vectors = length[:, None] * way / way.square().sum(1, keepdim=True).sqrt()
-    return frames.environment_edges(vectors, atom, torch.bincount(atom))
+    return frames.BlockEdges.from_vectors(vectors, atom, torch.bincount(atom))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -84,7 +84,7 @@ def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
         <= cutoff
     )
     for r in torch.linspace(1.0, 4.0, 200).tolist():
-        edges = frames.environment_edges(
+        edges = frames.BlockEdges.from_vectors(
             r * torch.eye(3, dtype=torch.float64),
             torch.zeros(3, dtype=torch.int64),
             torch.tensor([3]),

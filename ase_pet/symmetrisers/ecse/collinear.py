@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import one_hot
 
-from .frames import EnvironmentEdges, outer_cutoff, smooth_step
+from .frames import BlockEdges, outer_cutoff, smooth_step
 from .settings import Settings
 
 # squared sine of the angle to the axis from which kappa falls from 1 to 0, and over which
@@ -79,7 +79,7 @@ class CollinearEnvironments:
 
 
 def collinear_environments(
-    edges: EnvironmentEdges, required: torch.Tensor, cutoff: float, settings: Settings
+    edges: BlockEdges, required: torch.Tensor, cutoff: float, settings: Settings
 ) -> CollinearEnvironments:
     """CollinearEnvironments of some atoms.
 

@@ -45,7 +45,7 @@ def smooth_step(t: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class EnvironmentEdges:
+class BlockEdges:
     """Edges within the cutoff of n atoms, sorted by atom.
 
     Attributes
@@ -71,6 +71,32 @@ class EnvironmentEdges:
     start: torch.Tensor
     count: torch.Tensor
 
+    @classmethod
+    def from_vectors(
+        cls, vectors: torch.Tensor, atom: torch.Tensor, count: torch.Tensor
+    ) -> BlockEdges:
+        """Edges with these vectors, which are sorted by atom.
+
+        Parameters
+        ----------
+        vectors:
+            Vectors (E, 3) in A.
+        atom:
+            Atom (E,) of each edge, 0 .. n - 1.
+        count:
+            Number of edges (n,) of each atom.
+
+        """
+        lengths = vectors.square().sum(-1).sqrt()
+        return cls(
+            vectors=vectors,
+            lengths=lengths,
+            directions=vectors / lengths[:, None],
+            atom=atom,
+            start=count.cumsum(0) - count,
+            count=count,
+        )
+
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
@@ -87,26 +113,6 @@ class EnvironmentEdges:
             Atom (m,) of each value.
         """
         return values.new_zeros(self.n_atoms).index_add(0, atom, values)
-
-
-def environment_edges(
-    vectors: torch.Tensor, atom: torch.Tensor, count: torch.Tensor
-) -> EnvironmentEdges:
-    """EnvironmentEdges of vectors that are sorted by atom.
-
-    Parameters
-    ----------
-    vectors:
-        Vectors (E, 3) in A.
-    atom:
-        Atom (E,) of each edge, 0 .. n - 1.
-    count:
-        Number of edges (n,) of each atom.
-    """
-    lengths = vectors.square().sum(-1).sqrt()
-    directions = vectors / lengths[:, None]
-    start = count.cumsum(0) - count
-    return EnvironmentEdges(vectors, lengths, directions, atom, start, count)
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def outer_cutoff(cutoff: float, settings: Settings) -> float:
     return outer - GAP / settings.beta
 
 
-def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> torch.Tensor:
+def inner_cutoff(edges: BlockEdges, outer: float, settings: Settings) -> torch.Tensor:
     """R_in (n,) in A: D plus a smooth minimum over R_out and pairs that are not collinear.
 
         R_in = D + [sum p z exp(-beta z) + R_out exp(-beta R_out)]
@@ -225,7 +231,7 @@ def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> t
 
 
 def _smooth_minimum(
-    edges: EnvironmentEdges,
+    edges: BlockEdges,
     weight: torch.Tensor,
     value: torch.Tensor,
     atom: torch.Tensor,
@@ -248,7 +254,7 @@ def _smooth_minimum(
 
 
 def _minimum_terms(
-    edges: EnvironmentEdges, inside: torch.Tensor, outer: float, settings: Settings
+    edges: BlockEdges, inside: torch.Tensor, outer: float, settings: Settings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weight p, z in A and atom, each (n_pairs,), of the pairs of the edges `inside` R_out.
 
@@ -279,9 +285,7 @@ def _minimum_terms(
     return weight, angular * value + (1 - angular) * outer, atom
 
 
-def _squared_sine(
-    edges: EnvironmentEdges, first: torch.Tensor, second: torch.Tensor
-) -> torch.Tensor:
+def _squared_sine(edges: BlockEdges, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Squared sine (n_pairs,) of the angle between two edges.
 
     From the cross product, as 1 - cos^2 loses digits.
@@ -290,7 +294,7 @@ def _squared_sine(
     return normal.square().sum(-1)
 
 
-def pair_frames(edges: EnvironmentEdges, outer: float, settings: Settings) -> Frames:
+def pair_frames(edges: BlockEdges, outer: float, settings: Settings) -> Frames:
     """Frames of all ordered pairs (j, k) of neighbours with a weight above zero.
 
         w_jk = f(r_j | R_in) f(r_k | R_in) q(s_jk)
@@ -361,7 +365,7 @@ def _axes(u_j: torch.Tensor, u_k: torch.Tensor, normal: torch.Tensor) -> torch.T
 
 
 def _pruning_factors(
-    edges: EnvironmentEdges,
+    edges: BlockEdges,
     weight: torch.Tensor,
     atom: torch.Tensor,
     threshold: float,

@@ -35,7 +35,7 @@ from ...graph import Graph
 from ...models import pet
 from ...models.base import AtomisticModel
 from .._equivariance import OutputSpec
-from .edges import NeighbourEdges, neighbour_edges
+from .edges import GraphEdges
 from .framed import FramedEnvironments, in_frames
 from .model import EcseModel
 from .settings import PRESETS as ALL_PRESETS
@@ -131,18 +131,18 @@ class EcseLayersModel(EcseModel):
         """
         outputs = self._supported(outputs)
         inputs = self._prepare(graph)
-        edges = neighbour_edges(inputs.graph, self.cutoff)
-        blocks = self._blocks(edges)
+        graph_edges = GraphEdges.from_graph(inputs.graph, self.cutoff)
+        blocks = self._blocks(graph_edges)
         n_edges = len(inputs.graph.centre)
 
-        total = edges.vectors.new_zeros(graph.n_atoms, outputs.columns)
+        total = graph_edges.vectors.new_zeros(graph.n_atoms, outputs.columns)
         tokens = Tokens(None, None)
         for layer in range(self.settings.num_gnn_layers):
             averages = [self._layer(layer, block, tokens, outputs) for block in blocks]
             # (n_atoms, columns), (n_atoms, d_node), (E, d_pet)
             values, node, edge = (torch.cat(parts) for parts in zip(*averages, strict=True))
             total = total + values
-            edge = edge.new_zeros(n_edges, edge.shape[1]).index_copy(0, edges.index, edge)
+            edge = edge.new_zeros(n_edges, edge.shape[1]).index_copy(0, graph_edges.index, edge)
             message = self.model.exchange(layer, tokens.message, edge, inputs)
             tokens = Tokens(node, message)
         if not self._reads_each_layer:
@@ -178,16 +178,16 @@ class EcseLayersModel(EcseModel):
             )
         return OutputSpec(heads)
 
-    def _blocks(self, edges: NeighbourEdges) -> list[LayerBlock]:
+    def _blocks(self, graph_edges: GraphEdges) -> list[LayerBlock]:
         """Environments of all atoms."""
-        vectors = edges.vectors
+        vectors = graph_edges.vectors
         return [
             LayerBlock(
                 block.atoms,
-                edges.index[block.edges],
-                self._block_environments(edges, block, vectors[block.edges]).environments,
+                graph_edges.index[block.edges],
+                self._block_environments(graph_edges, block, vectors[block.edges]).environments,
             )
-            for block in edges.blocks(0)
+            for block in graph_edges.blocks(0)
         ]
 
     def _read(

@@ -37,9 +37,9 @@ from .._chunked_sum import ChunkedSum, Part
 from .._equivariance import OutputSpec
 from ..base import SymmetrisedModel
 from .collinear import collinear_environments
-from .edges import Block, NeighbourEdges, neighbour_edges
+from .edges import Block, GraphEdges
 from .framed import MIRRORS, FramedEnvironments, framed_environments
-from .frames import Frames, environment_edges, outer_cutoff, pair_frames, smooth_step
+from .frames import BlockEdges, Frames, outer_cutoff, pair_frames, smooth_step
 from .receptive_field import (
     ReceptiveField,
     local_environments,
@@ -122,25 +122,25 @@ class EcseModel(SymmetrisedModel):
             The cost is above the limit of the settings.
         """
         self._check_cost(graph)
-        edges = neighbour_edges(graph, self.cutoff)
+        graph_edges = GraphEdges.from_graph(graph, self.cutoff)
         trainable = self.trainable
         limit = self._edge_limit(graph)
 
         def block_averages(block: Block, vectors: torch.Tensor) -> torch.Tensor:
-            environments = self._block_environments(edges, block, vectors).environments
+            environments = self._block_environments(graph_edges, block, vectors).environments
             return environments.weighted_sums(self.model, outputs, limit, trainable)
 
         # Edges of a local environment act on its central atom only, those of a cluster on all atoms
         # of the structure.
         every_atom = torch.arange(graph.n_atoms, device=graph.numbers.device)
         groups = graph.structure if self.hops else every_atom
-        parts = []
-        for block in edges.blocks(self.hops):
-            reads = (self._edges_read(block),)
-            parts.append(Part(reads, block.atoms, block))
-        edge_groups = groups[edges.centre]
+        parts = [
+            Part((self._edges_read(block),), block.atoms, block)
+            for block in graph_edges.blocks(self.hops)
+        ]
+        edge_groups = groups[graph_edges.centre]
         terms = ChunkedSum(block_averages, parts, (edge_groups,), groups, outputs.columns)
-        return terms((edges.vectors,), trainable)
+        return terms((graph_edges.vectors,), trainable)
 
     @torch.no_grad()
     def describe(self, graph: Graph) -> dict[str, torch.Tensor]:
@@ -225,27 +225,29 @@ class EcseModel(SymmetrisedModel):
 
     def _survey(self, graph: Graph) -> Iterator[BlockEnvironments]:
         """Environments of each block of atoms."""
-        edges = neighbour_edges(graph, self.cutoff)
-        vectors = edges.vectors
-        for block in edges.blocks(self.hops):
-            yield self._block_environments(edges, block, vectors[self._edges_read(block)])
+        graph_edges = GraphEdges.from_graph(graph, self.cutoff)
+        vectors = graph_edges.vectors
+        for block in graph_edges.blocks(self.hops):
+            yield self._block_environments(graph_edges, block, vectors[self._edges_read(block)])
 
     def _edges_read(self, block: Block) -> slice:
         """Edges that the energies of a block depend on: of a local model those of the block."""
         return slice(None) if self.hops else block.edges
 
     def _block_environments(
-        self, edges: NeighbourEdges, block: Block, vectors: torch.Tensor
+        self, graph_edges: GraphEdges, block: Block, vectors: torch.Tensor
     ) -> BlockEnvironments:
         """Environments of a block, from the vectors (E, 3) in A of the edges `_edges_read`."""
-        own_vectors = vectors[block.edges] if self.hops else vectors
-        own_atoms = edges.centre[block.edges] - block.atoms.start
-        own_edges = environment_edges(own_vectors, own_atoms, edges.count[block.atoms])
-        frames = pair_frames(own_edges, self.outer_cutoff, self.options)
+        block_edges = BlockEdges.from_vectors(
+            vectors=vectors[block.edges] if self.hops else vectors,
+            atom=graph_edges.centre[block.edges] - block.atoms.start,
+            count=graph_edges.count[block.atoms],
+        )
+        frames = pair_frames(block_edges, self.outer_cutoff, self.options)
         auxiliary = 1 - smooth_step(frames.total / self.options.least_weight)  # w_aux, (n,)
         required = auxiliary.detach() > 0
-        collinear = collinear_environments(own_edges, required, self.cutoff, self.options)
-        field = self._receptive_field(edges, block)
+        collinear = collinear_environments(block_edges, required, self.cutoff, self.options)
+        field = self._receptive_field(graph_edges, block)
         environments = framed_environments(
             field,
             field.vectors(vectors),
@@ -257,8 +259,8 @@ class EcseModel(SymmetrisedModel):
         )
         return BlockEnvironments(frames, auxiliary, environments)
 
-    def _receptive_field(self, edges: NeighbourEdges, block: Block) -> ReceptiveField:
+    def _receptive_field(self, graph_edges: GraphEdges, block: Block) -> ReceptiveField:
         """What the energies of the atoms of a block depend on."""
         if self.hops:
-            return message_passing_clusters(edges, block.atoms, self.hops)
-        return local_environments(edges, block)
+            return message_passing_clusters(graph_edges, block.atoms, self.hops)
+        return local_environments(graph_edges, block)

@@ -16,7 +16,7 @@ import torch
 
 from ...graph import Graph
 from ...models.base import AtomisticModel
-from .edges import Block, NeighbourEdges, ranges
+from .edges import Block, GraphEdges, ranges
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ReceptiveField:
         Parameters
         ----------
         edge_vectors:
-            Vectors in A of the edges of the block, or for clusters of all NeighbourEdges.
+            Vectors in A of the edges of the block, or for clusters of all GraphEdges.
         """
         raise NotImplementedError
 
@@ -166,7 +166,7 @@ class LocalEnvironments(ReceptiveField):
         return graph, centre
 
 
-def local_environments(edges: NeighbourEdges, block: Block) -> LocalEnvironments:
+def local_environments(edges: GraphEdges, block: Block) -> LocalEnvironments:
     """LocalEnvironments of the atoms of a block.
 
     Parameters
@@ -199,7 +199,7 @@ class MessagePassingClusters(ReceptiveField):
     Attributes
     ----------
     edge:
-        Edge (K,) among the NeighbourEdges of each pair.
+        Edge (K,) among the GraphEdges of each pair.
     first:
         First atom (K,) of each pair, among those of its cluster.
     second:
@@ -230,7 +230,7 @@ class MessagePassingClusters(ReceptiveField):
         Parameters
         ----------
         edge_vectors:
-            Vectors (E, 3) in A of all NeighbourEdges.
+            Vectors (E, 3) in A of all GraphEdges.
         """
         return edge_vectors.index_select(0, self.edge)
 
@@ -281,9 +281,7 @@ class MessagePassingClusters(ReceptiveField):
         return graph, centre
 
 
-def message_passing_clusters(
-    edges: NeighbourEdges, atoms: slice, hops: int
-) -> MessagePassingClusters:
+def message_passing_clusters(edges: GraphEdges, atoms: slice, hops: int) -> MessagePassingClusters:
     """MessagePassingClusters of some atoms.
 
     Parameters
@@ -320,7 +318,7 @@ def message_passing_clusters(
     node_start = node_count.cumsum(0) - node_count
     first, second = (torch.searchsorted(node, end) - node_start[cluster] for end in ends)
 
-    # position of each directed edge of the graph among the NeighbourEdges
+    # position of each directed edge of the graph among the GraphEdges
     position = edge.new_empty(2 * n_pairs)
     position[edges.index] = torch.arange(len(edges.index), device=edge.device)
     groups = graph.structure[atoms]
@@ -340,7 +338,7 @@ def message_passing_clusters(
     )
 
 
-def _edges_of(edges: NeighbourEdges, within: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _edges_of(edges: GraphEdges, within: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Edges of atoms in clusters, given as cluster * n_atoms + atom, and their clusters."""
     n_atoms = edges.graph.n_atoms
     atom = within % n_atoms

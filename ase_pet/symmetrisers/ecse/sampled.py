@@ -17,7 +17,7 @@ from dataclasses import replace
 import torch
 
 from ...models.base import AtomisticModel
-from .edges import Block, NeighbourEdges
+from .edges import Block, GraphEdges
 from .framed import FramedEnvironments
 from .layers import EcseLayersModel
 from .model import BlockEnvironments, EcseModel
@@ -53,9 +53,9 @@ class SampledModel(EcseModel):
         self.draws = draws
 
     def _block_environments(
-        self, edges: NeighbourEdges, block: Block, vectors: torch.Tensor
+        self, graph_edges: GraphEdges, block: Block, vectors: torch.Tensor
     ) -> BlockEnvironments:
-        every = super()._block_environments(edges, block, vectors)
+        every = super()._block_environments(graph_edges, block, vectors)
         environments = drawn(every.environments, self.generator, self.draws)
         return every._replace(environments=environments)
 
