@@ -96,7 +96,7 @@ def test_reference_values(reference_file, name, settings):
     assert largest(results.virial[0], expected["dE_dstrain"]) < 1e-11
     assert largest(weights["inner_cutoff"], expected["inner_cutoff"]) < 1e-13
     assert largest(weights["total"], expected["sum_weights"]) < 1e-11
-    assert largest(weights["auxiliary"], expected["w_aux"]) < 1e-13
+    assert largest(weights["collinear_total"], expected["w_aux"]) < 1e-13
     assert weights["frames"].tolist() == expected["frames_per_atom"].tolist()
     assert int(weights["environments"].sum()) == int(expected["n_evaluations"])
 

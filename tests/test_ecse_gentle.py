@@ -155,7 +155,7 @@ def test_what_depends_on_the_first_turn_is_rounding(generator):
             rotations.random_orthogonal(10, torch.Generator().manual_seed(5)),
         )
         energies = evaluate(model, *(turned(atoms, element.numpy()) for element in elements)).energy
-        assert 0 < model.describe(batch([atoms], model.cutoff))["auxiliary"][0] < 1
+        assert 0 < model.describe(batch([atoms], model.cutoff))["collinear_total"][0] < 1
         return float(energies.max() - energies.min())
 
     assert change(8) > 1e-12 > 1e-13 > change(16)

@@ -332,7 +332,7 @@ def test_what_costs_too_much_is_refused():
         ValueError,
         match=(
             f"would take {found['ratio']:.0f} times the work of this model, and its limit is "
-            "50 times: .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
+            "50 times. .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
         ),
     ):
         ecse.Model(NETWORK, options)(graph)

@@ -105,7 +105,7 @@ def test_nothing_jumps_at_the_cutoff_of_the_network():
     weights = MODEL.describe(results.graph)
     assert abs(results.energy[0] - results.energy[1]) < 1e-12
     assert weights["total"][[0, 3]].tolist() == [0, 0]
-    assert weights["auxiliary"][[0, 3]].tolist() == [1, 1]
+    assert weights["collinear_total"][[0, 3]].tolist() == [1, 1]
 
 
 def test_a_pair_within_r_out_always_counts_fully():

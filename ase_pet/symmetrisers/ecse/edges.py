@@ -54,7 +54,6 @@ class GraphEdges:
             Structures, with all pairs within the cutoff.
         cutoff:
             Cutoff in A.
-
         """
         squared_lengths = graph.edge_vectors.detach().double().square().sum(-1)
         index = torch.nonzero(squared_lengths < cutoff**2)[:, 0]

@@ -85,7 +85,6 @@ class BlockEdges:
             Atom (E,) of each edge, 0 .. n - 1.
         count:
             Number of edges (n,) of each atom.
-
         """
         lengths = vectors.square().sum(-1).sqrt()
         return cls(

@@ -70,7 +70,7 @@ class ReceptiveField:
     def copies(
         self,
         atom: torch.Tensor,
-        entry: torch.Tensor,
+        field_entry: torch.Tensor,
         environment: torch.Tensor,
         vectors: torch.Tensor,
     ) -> tuple[Graph, torch.Tensor]:
@@ -80,8 +80,8 @@ class ReceptiveField:
         ----------
         atom:
             Central atom (m,) of each copy, 0 .. n - 1.
-        entry:
-            Entries (k,) of the copies, those of one copy after the other.
+        field_entry:
+            Entries (k,) of the copies, 0 .. K - 1, those of one copy after the other.
         environment:
             Copy (k,) that each of them is of.
         vectors:
@@ -130,7 +130,7 @@ class LocalEnvironments(ReceptiveField):
     def copies(
         self,
         atom: torch.Tensor,
-        entry: torch.Tensor,
+        field_entry: torch.Tensor,
         environment: torch.Tensor,
         vectors: torch.Tensor,
     ) -> tuple[Graph, torch.Tensor]:
@@ -140,8 +140,8 @@ class LocalEnvironments(ReceptiveField):
         ----------
         atom:
             Central atom (m,) of each copy, 0 .. n - 1.
-        entry:
-            Entries (k,) of the copies, those of one copy after the other.
+        field_entry:
+            Entries (k,) of the copies, 0 .. K - 1, those of one copy after the other.
         environment:
             Copy (k,) that each of them is of.
         vectors:
@@ -151,7 +151,7 @@ class LocalEnvironments(ReceptiveField):
         structure = self.graph.structure[self.atoms][atom]
         # A local model needs only the element of a neighbour: one atom represents all neighbours of
         # an element, after the m central atoms.
-        elements, kind = self.numbers.index_select(0, entry).unique(return_inverse=True)
+        elements, kind = self.numbers.index_select(0, field_entry).unique(return_inverse=True)
         any_structure = torch.zeros_like(elements)  # of the nodes that represent neighbours
         graph = replace(
             self.graph,
@@ -247,7 +247,7 @@ class MessagePassingClusters(ReceptiveField):
     def copies(
         self,
         atom: torch.Tensor,
-        entry: torch.Tensor,
+        field_entry: torch.Tensor,
         environment: torch.Tensor,
         vectors: torch.Tensor,
     ) -> tuple[Graph, torch.Tensor]:
@@ -257,8 +257,8 @@ class MessagePassingClusters(ReceptiveField):
         ----------
         atom:
             Central atom (m,) of each copy, 0 .. n - 1.
-        entry:
-            Entries (k,) of the copies, those of one copy after the other.
+        field_entry:
+            Entries (k,) of the copies, 0 .. K - 1, those of one copy after the other.
         environment:
             Copy (k,) that each of them is of.
         vectors:
@@ -271,8 +271,8 @@ class MessagePassingClusters(ReceptiveField):
         first_node = offset[environment]  # (k,)
         graph = replace(
             self.graph,
-            pair_centre=first_node + self.first[entry],
-            pair_neighbour=first_node + self.second[entry],
+            pair_centre=first_node + self.first[field_entry],
+            pair_neighbour=first_node + self.second[field_entry],
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
             numbers=self.graph.numbers[node],
             structure=self.graph.structure[node],
@@ -311,12 +311,12 @@ def message_passing_clusters(edges: GraphEdges, atoms: slice, hops: int) -> Mess
     cluster = entry // n_pairs
     pair = entry % n_pairs
 
-    ends = [cluster * n_atoms + end[pair] for end in (graph.pair_centre, graph.pair_neighbour)]
-    node = torch.cat([within, *ends]).unique()
+    first_node = cluster * n_atoms + graph.pair_centre[pair]
+    second_node = cluster * n_atoms + graph.pair_neighbour[pair]
+    node = torch.cat([within, first_node, second_node]).unique()
     count = torch.bincount(cluster, minlength=len(centre))
     node_count = torch.bincount(node // n_atoms, minlength=len(centre))
     node_start = node_count.cumsum(0) - node_count
-    first, second = (torch.searchsorted(node, end) - node_start[cluster] for end in ends)
 
     # position of each directed edge of the graph among the GraphEdges
     position = edge.new_empty(2 * n_pairs)
@@ -329,8 +329,8 @@ def message_passing_clusters(edges: GraphEdges, atoms: slice, hops: int) -> Mess
         groups=groups,
         entry_groups=groups[cluster],
         edge=position[pair],
-        first=first,
-        second=second,
+        first=torch.searchsorted(node, first_node) - node_start[cluster],
+        second=torch.searchsorted(node, second_node) - node_start[cluster],
         node=node % n_atoms,
         node_start=node_start,
         node_count=node_count,

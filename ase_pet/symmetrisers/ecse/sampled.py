@@ -2,8 +2,8 @@
 
 In inference a symmetrised model evaluates environments in the frames of their own neighbours only,
 never in other orientations. A model that is trained in drawn frames need not learn rotations, at
-the cost of the plain model. Its energies and forces scatter around those of ECSE, the less, the
-better it learns that all frames are equivalent.
+the cost of the plain model. Its energies and forces scatter around those of ECSE. The scatter
+decreases as the model learns that all frames are equivalent.
 
 With one draw the loss does not depend on the differences between frames: where weights change, the
 force of ECSE has a part that is their derivative times the differences of energies between frames.
