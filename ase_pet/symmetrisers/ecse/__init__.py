@@ -1,12 +1,12 @@
 """ECSE, exact and smooth rotational symmetry: README.md beside this file is an overview.
 
+    model               ECSE of any model: start here
     settings            settings of the weights, and presets
     edges               edges of a graph, sorted by atom
     frames              inner cutoff, weights and frames of pairs of neighbours
     collinear           environments of atoms without frames
     receptive_field     what the energy of an atom depends on
     framed              environments in frames, and their weighted sums
-    model               ECSE of any model
     layers              ECSE of PET layer by layer
     sampled             a few frames drawn by weight, for training
 
