@@ -209,9 +209,8 @@ def collinear_orientations(
     has_axis = environments.has_axis
     isolated = ~has_axis
     axes = _azimuthal_axes(directions[has_axis], n_azimuthal)
-    axes = (axes[:, :, None] * mirrors[:, None]).flatten(
-        1, 2
-    )  # (m with an axis, n_azimuthal * h, 3, 3)
+    # (environments with an axis, n_azimuthal * h, 3, 3)
+    axes = (axes[:, :, None] * mirrors[:, None]).flatten(1, 2)
     count = axes.shape[1]
     with_axis = torch.nonzero(has_axis)[:, 0].repeat_interleave(count)
     environment = torch.cat([with_axis, torch.nonzero(isolated)[:, 0]])

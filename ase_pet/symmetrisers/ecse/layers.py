@@ -244,15 +244,17 @@ class EcseLayersModel(EcseModel):
         limit = self._edge_limit(environments.field.graph)
         chunks = environments.chunks(limit)
         again = len(chunks) > 1 and torch.is_grad_enabled() and not self.trainable
-        total: LayerSums | None = None
-        for chunk in chunks:
+
+        def sums(chunk: slice) -> LayerSums:
             evaluate = partial(self._chunk_sums, layer, block, environments, chunk, tokens, outputs)
             if again:
                 # each chunk is evaluated once more for derivatives, instead of keeping all graphs
-                sums = checkpoint(evaluate, use_reentrant=False, preserve_rng_state=False)
-            else:
-                sums = evaluate()
-            total = sums if total is None else total.plus(sums)
+                return checkpoint(evaluate, use_reentrant=False, preserve_rng_state=False)
+            return evaluate()
+
+        total = sums(chunks[0])
+        for chunk in chunks[1:]:
+            total = total.plus(sums(chunk))
         return total
 
     def _chunk_sums(
