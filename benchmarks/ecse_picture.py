@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ase_pet.symmetrisers import ecse
-from ase_pet.symmetrisers.ecse.frames import environment_edges, pair_frames
+from ase_pet.symmetrisers.ecse.frames import BlockEdges, pair_frames
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (after the choice of backend)
@@ -32,7 +32,7 @@ def environment():
     """Vectors (3, 3) in A of the neighbours, and their frames."""
     directions = np.stack([np.cos(ANGLES), np.sin(ANGLES), np.zeros(3)], 1)
     vectors = torch.tensor(LENGTHS[:, None] * directions)
-    edges = environment_edges(vectors, torch.zeros(3, dtype=torch.int64), torch.tensor([3]))
+    edges = BlockEdges.from_vectors(vectors, torch.zeros(3, dtype=torch.int64), torch.tensor([3]))
     return vectors, pair_frames(edges, OUTER_CUTOFF, ecse.Settings())
 
 

@@ -21,8 +21,8 @@ from ecse import water
 
 from ase_pet import graph
 from ase_pet.symmetrisers import ecse
-from ase_pet.symmetrisers.ecse.edges import neighbour_edges
-from ase_pet.symmetrisers.ecse.frames import environment_edges, pair_frames
+from ase_pet.symmetrisers.ecse.edges import GraphEdges
+from ase_pet.symmetrisers.ecse.frames import BlockEdges, pair_frames
 
 CUTOFF, OPTIONS = 5.0, ecse.Settings(width=0.15)
 
@@ -38,8 +38,8 @@ def original(folder):
         SimpleNamespace(
             BETA=OPTIONS.beta,
             DELTA_R_CUT=OPTIONS.width,
-            W=OPTIONS.sine,
-            DELTA_W=OPTIONS.sine_width,
+            W=OPTIONS.squared_sine,
+            DELTA_W=OPTIONS.squared_sine_width,
             CUTOFF_FUNC_MODE="tanh",
             Q_FUNC_MODE="tanh",
             ADD_LINEAR_MULTIPLIER_Q_FUNC=True,
@@ -49,7 +49,7 @@ def original(folder):
 
 def ours(near):
     """Frames of all atoms."""
-    edges = environment_edges(near.vectors, near.centre, near.count)
+    edges = BlockEdges.from_vectors(near.vectors, near.centre, near.count)
     return pair_frames(edges, CUTOFF - OPTIONS.width, OPTIONS)
 
 
@@ -81,7 +81,7 @@ def main():
     for name, structures in systems.items():
         for seed, atoms in enumerate(structures, 1):
             atoms.rattle(0.05, seed=seed)
-        near = neighbour_edges(
+        near = GraphEdges.from_graph(
             graph.build([graph.from_atoms(atoms) for atoms in structures], CUTOFF), CUTOFF
         )
         count = min(arguments.atoms, len(structures[0]))

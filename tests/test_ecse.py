@@ -25,7 +25,12 @@ NETWORK = local_pet()
 MODELS = {"ecse": ecse.wrap(NETWORK), "ecse:so3": ecse.wrap(NETWORK, "so3")}
 
 NO_LINEAR_FACTOR = ecse.Settings(
-    width=0.3, beta=7.0, sine=0.25, sine_width=0.1, linear_factor=False, least_weight=0.8
+    width=0.3,
+    beta=7.0,
+    squared_sine=0.25,
+    squared_sine_width=0.1,
+    linear_factor=False,
+    least_weight=0.8,
 )
 SETTINGS = {
     f"{name}_{group}": replace(settings, parity=group == "o3")
@@ -91,7 +96,7 @@ def test_reference_values(reference_file, name, settings):
     assert largest(results.virial[0], expected["dE_dstrain"]) < 1e-11
     assert largest(weights["inner_cutoff"], expected["inner_cutoff"]) < 1e-13
     assert largest(weights["total"], expected["sum_weights"]) < 1e-11
-    assert largest(weights["auxiliary"], expected["w_aux"]) < 1e-13
+    assert largest(weights["collinear_total"], expected["w_aux"]) < 1e-13
     assert weights["frames"].tolist() == expected["frames_per_atom"].tolist()
     assert int(weights["environments"].sum()) == int(expected["n_evaluations"])
 
@@ -355,7 +360,10 @@ def test_arguments_are_checked():
     [
         ({"width": 0.0}, "`width` is 0.0: expected a finite number above 0"),
         ({"beta": float("nan")}, "`beta` is nan"),
-        ({"sine": 0.1}, "`sine` is 0.1: expected `sine_width` .0.15. or more, less than 1"),
+        (
+            {"squared_sine": 0.1},
+            "`squared_sine` is 0.1: expected `squared_sine_width` .0.15. or more, less than 1",
+        ),
         ({"least_weight": 3.0}, "`least_weight` is 3.0: expected 2 or less"),
     ],
 )

@@ -129,6 +129,6 @@ def test_info_predicts_before_it_refuses(info):
     result = info(toys.silicon() * (2, 2, 2), "ecse")
     assert result.stderr.startswith("predicted: ")
     with pytest.raises(
-        ValueError, match="would take .* times the work .* or ecse:force, which runs it"
+        ValueError, match="would take .* times the work .* Or use ecse:force, which has no limit"
     ):
         raise result.exception

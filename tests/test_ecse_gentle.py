@@ -48,7 +48,7 @@ def environments(generator, count=3000):
         [1.0, 0.3, 0.1]
     )
     vectors = length[:, None] * way / way.square().sum(1, keepdim=True).sqrt()
-    return frames.environment_edges(vectors, atom, torch.bincount(atom))
+    return frames.BlockEdges.from_vectors(vectors, atom, torch.bincount(atom))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -59,7 +59,9 @@ def test_one_good_pair_is_enough_weight(form, generator):
     found = frames.pair_frames(edges, outer, settings)
     near = torch.nonzero(edges.lengths < outer)[:, 0]
     first, second = frames.pairs(near, edges.atom[near], edges.n_atoms)
-    good = edges.atom[first][frames._squared_sine(edges, first, second) > settings.sine].unique()
+    good = edges.atom[first][
+        frames._squared_sine(edges, first, second) > settings.squared_sine
+    ].unique()
     assert 100 < len(good) < edges.n_atoms
     assert found.total[good].min() >= 2
     assert (
@@ -82,7 +84,7 @@ def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
         <= cutoff
     )
     for r in torch.linspace(1.0, 4.0, 200).tolist():
-        edges = frames.environment_edges(
+        edges = frames.BlockEdges.from_vectors(
             r * torch.eye(3, dtype=torch.float64),
             torch.zeros(3, dtype=torch.int64),
             torch.tensor([3]),
@@ -153,7 +155,7 @@ def test_what_depends_on_the_first_turn_is_rounding(generator):
             rotations.random_orthogonal(10, torch.Generator().manual_seed(5)),
         )
         energies = evaluate(model, *(turned(atoms, element.numpy()) for element in elements)).energy
-        assert 0 < model.describe(batch([atoms], model.cutoff))["auxiliary"][0] < 1
+        assert 0 < model.describe(batch([atoms], model.cutoff))["collinear_total"][0] < 1
         return float(energies.max() - energies.min())
 
     assert change(8) > 1e-12 > 1e-13 > change(16)
@@ -179,12 +181,6 @@ def test_an_environment_near_a_line_keeps_its_shape():
     )
     own = evaluate(invariant, atoms).energies
     assert (bent - own).abs().max() < 1e-12 < 1e-6 < (straight - own).abs().max()
-
-
-def test_the_former_name_of_a_setting_is_accepted():
-    assert ecse.Settings(turns=16) == ecse.Settings(n_azimuthal=16)
-    assert replace(MODEL.options, turns=None) == replace(MODEL.options, n_azimuthal=None)
-    assert replace(MODEL.options, parity=False).n_azimuthal == 16
 
 
 def test_presets_may_be_combined():

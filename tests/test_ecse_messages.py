@@ -18,7 +18,7 @@ from ase_pet.models import original_pet
 from ase_pet.models.base import AtomisticModel
 from ase_pet.symmetrisers import ecse, symmetrise
 from ase_pet.symmetrisers.ecse import receptive_field
-from ase_pet.symmetrisers.ecse.edges import neighbour_edges, ranges
+from ase_pet.symmetrisers.ecse.edges import GraphEdges, ranges
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -95,7 +95,7 @@ def ring():
 
 def read_from_clusters(model, graph, hops):
     """(n_atoms,) energies of the atoms, each from its own cluster."""
-    edges = neighbour_edges(graph, model.cutoff)
+    edges = GraphEdges.from_graph(graph, model.cutoff)
     field = receptive_field.message_passing_clusters(edges, slice(0, graph.n_atoms), hops)
     atom = torch.arange(graph.n_atoms)
     entry, environment = ranges(field.start, field.count)
@@ -208,7 +208,7 @@ def test_size_of_chunks_changes_rounding_only(monkeypatch):
     whole = evaluate(MODEL, *structures)
     monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": 100})
     pieces = evaluate(ecse.Model(NETWORK, chunk_edges=70), *structures)
-    assert len(neighbour_edges(pieces.graph, MODEL.cutoff).blocks(2)) > 5
+    assert len(GraphEdges.from_graph(pieces.graph, MODEL.cutoff).blocks(2)) > 5
     assert worst(pieces.energies, whole.energies) < 1e-13
     assert worst(pieces.forces, whole.forces) < 1e-12
 
@@ -332,7 +332,7 @@ def test_what_costs_too_much_is_refused():
         ValueError,
         match=(
             f"would take {found['ratio']:.0f} times the work of this model, and its limit is "
-            "50 times: .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
+            "50 times. .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
         ),
     ):
         ecse.Model(NETWORK, options)(graph)

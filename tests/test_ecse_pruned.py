@@ -88,7 +88,7 @@ def test_bad_settings_are_refused():
 
 
 def test_an_atom_without_pairs_has_no_weight_to_prune():
-    edges = frames.environment_edges(
+    edges = frames.BlockEdges.from_vectors(
         torch.tensor([[1.0, 0, 0]], dtype=torch.float64), torch.tensor([0]), torch.tensor([1, 0])
     )
     found = frames.pair_frames(edges, 3.5, ecse.Settings(pruning=0.5))

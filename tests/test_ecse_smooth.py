@@ -13,7 +13,7 @@ import toys
 from ase_pet.graph import chunking
 from ase_pet.symmetrisers import ecse
 from ase_pet.symmetrisers.ecse import collinear, frames
-from ase_pet.symmetrisers.ecse.edges import neighbour_edges
+from ase_pet.symmetrisers.ecse.edges import GraphEdges
 from local_toys import (
     PATHS,
     STRUCTURES,
@@ -68,7 +68,7 @@ def test_forces_are_central_differences(path):
 )
 def test_steps_have_finite_derivatives_everywhere(t):
     t = torch.tensor(t, dtype=torch.float64, requires_grad=True)
-    value = frames.step(t)
+    value = frames.smooth_step(t)
     (slope,) = torch.autograd.grad(value, t, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, t)
     assert 0 <= value <= 1
@@ -80,7 +80,7 @@ def test_steps_are_flat_at_their_ends_to_the_last_digit():
     near = torch.tensor(
         [0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True
     )
-    value = frames.step(near)
+    value = frames.smooth_step(near)
     assert value.tolist() == [0, 0, 1, 1]
     assert torch.autograd.grad(value.sum(), near)[0].tolist() == [0, 0, 0, 0]
 
@@ -105,7 +105,7 @@ def test_nothing_jumps_at_the_cutoff_of_the_network():
     weights = MODEL.describe(results.graph)
     assert abs(results.energy[0] - results.energy[1]) < 1e-12
     assert weights["total"][[0, 3]].tolist() == [0, 0]
-    assert weights["auxiliary"][[0, 3]].tolist() == [1, 1]
+    assert weights["collinear_total"][[0, 3]].tolist() == [1, 1]
 
 
 def test_a_pair_within_r_out_always_counts_fully():
@@ -174,7 +174,9 @@ def test_neighbours_off_the_axis_wait_at_the_cutoff():
     vectors = torch.tensor(
         [[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64
     )
-    edges = frames.environment_edges(vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4]))
+    edges = frames.BlockEdges.from_vectors(
+        vectors, torch.zeros(4, dtype=torch.int64), torch.tensor([4])
+    )
     lines = collinear.collinear_environments(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
     straight, bent = (
         collinear.projected(lines, torch.zeros(4, dtype=torch.int64), vectors, turns)
@@ -211,7 +213,7 @@ def test_cost_is_linear_and_weights_are_made_once(monkeypatch):
     small, large = toys.silicon(), toys.silicon() * (2, 2, 1)
     results = evaluate(ecse.wrap(NETWORK, "so3"), large)
     assert results.forces.isfinite().all()
-    assert len(calls) == len(neighbour_edges(results.graph, CUTOFF).blocks(0))
+    assert len(calls) == len(GraphEdges.from_graph(results.graph, CUTOFF).blocks(0))
     counts = [
         int(MODEL.describe(batch([atoms], CUTOFF))["environments"].sum())
         for atoms in (small, large)
@@ -226,5 +228,5 @@ def test_blocks_of_pairs_change_nothing(cutoff, monkeypatch):
     whole = evaluate(model, atoms)
     monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": 10})
     pieces = evaluate(model, atoms)
-    assert len(neighbour_edges(pieces.graph, cutoff).blocks(0)) == len(atoms)
+    assert len(GraphEdges.from_graph(pieces.graph, cutoff).blocks(0)) == len(atoms)
     assert worst(pieces.forces, whole.forces) < 1e-12

@@ -180,7 +180,7 @@ def test_deep_models_are_refused_with_what_they_would_cost():
     model, atoms = symmetrise(tiny_ponita("three layers"), "ecse"), STRUCTURES["fcc"]() * 3
     with pytest.raises(
         ValueError,
-        match="times the work of this model.* turned copies of such a cluster for each atom have",
+        match="times the work of this model.* rotated copies of the cluster of each atom have",
     ):
         evaluate(model, atoms).energies  # noqa: B018
 

@@ -21,7 +21,7 @@ from ._equivariance import OutputSpec
 from .base import SymmetrisedModel
 
 
-class Model(SymmetrisedModel):
+class AveragedModel(SymmetrisedModel):
     """Any model, averaged over rotations of the structure.
 
     Of rotations that the model itself is invariant under, as a grid of orientations may be, one of

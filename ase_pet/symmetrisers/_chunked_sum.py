@@ -174,4 +174,5 @@ def _gradients(
 
 def _broadcastable(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Values (n,) as a factor of `like` (n, ...), in its dtype."""
-    return values.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
+    trailing = [1] * (like.dim() - 1)
+    return values.to(like.dtype).view([-1] + trailing)

@@ -8,8 +8,8 @@ proper or improper, its outputs are rotated back before means are taken:
     T = B T' B^T
 
 A copy may stand for more than one orientation (`ecse.collinear`). B then has a lower rank: u e_x^T
-for neighbours on a line along u, zero without neighbours. The output is the mean over the rotations
-and reflections that leave the copy as it is, with t the mean of T' across the line:
+for neighbours on an axis along u, zero without neighbours. The output is the mean over the
+rotations and reflections that leave the copy as it is, with t the mean of T' across the axis:
 
     v = B v'
     T = B T' B^T + t (1 - B B^T)
@@ -112,11 +112,11 @@ def _tensor(values: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
     tensors = values.view(-1, 3, 3)
     inverse = rotations.mT
     one = torch.eye(3, dtype=values.dtype, device=values.device)
-    # rank of B: 3 in a frame, 1 on a line, 0 without neighbours
+    # rank of B: 3 in a frame, 1 on an axis, 0 without neighbours
     squared_norm = rotations.detach().square().sum((1, 2))
     n_across = 3 - squared_norm.round()
-    across_line = one - inverse @ rotations  # projector, (n, 3, 3), zero in a frame
-    trace = (across_line * tensors).sum((1, 2))
+    across_axis = one - inverse @ rotations  # projector, (n, 3, 3), zero in a frame
+    trace = (across_axis * tensors).sum((1, 2))
     mean = trace / n_across.clamp_min(1)  # t, (n,)
     along = rotations @ tensors @ inverse
     across = mean[:, None, None] * (one - rotations @ inverse)
@@ -155,7 +155,7 @@ def output_spec(model: AtomisticModel, names: Sequence[str]) -> OutputSpec:
         if known[name] not in ROTATED_BACK:
             raise ValueError(
                 f"head `{name}` has {known[name]} components: expected 1 (a number), 3 (a vector)"
-                " or 9 (a tensor), as nothing says how others turn with the structure; use"
+                " or 9 (a tensor), as nothing says how they transform under rotation; use"
                 " symmetrise='none'"
             )
     # ChunkedSum computes the gradient of the first column together with its value

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ..models.base import AtomisticModel
-from .ecse.layers import PRESETS, Model
+from .ecse.layers import PRESETS, EcseLayersModel
 from .ecse.settings import Settings, parse_presets
 
-__all__ = ["PRESETS", "Model", "parse", "wrap"]
+__all__ = ["PRESETS", "EcseLayersModel", "Model", "parse", "wrap"]
+
+Model = EcseLayersModel
 
 
 def parse(argument: str | Settings = "") -> Settings:
@@ -25,7 +27,7 @@ def parse(argument: str | Settings = "") -> Settings:
     return parse_presets(argument, "ecse_layers", PRESETS)
 
 
-def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
+def wrap(model: AtomisticModel, argument: str | Settings = "") -> EcseLayersModel:
     """PET, symmetrised layer by layer.
 
     Parameters
@@ -35,4 +37,4 @@ def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
     argument:
         As for `parse`.
     """
-    return Model(model, parse(argument))
+    return EcseLayersModel(model, parse(argument))

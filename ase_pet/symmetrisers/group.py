@@ -10,7 +10,7 @@ import torch
 
 from .. import rotations
 from ..models.base import AtomisticModel
-from . import _averages
+from ._averages import AveragedModel
 
 GROUPS = {"O": rotations.octahedral, "I": rotations.icosahedral}  # 24 and 60 rotations
 CHOICES = [f"group:{name}{ending}" for name in GROUPS for ending in ("", ":proper")]
@@ -37,7 +37,7 @@ def parse(argument: str = "") -> tuple[str, bool]:
     return name, not proper
 
 
-def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
+def wrap(model: AtomisticModel, argument: str = "") -> AveragedModel:
     """The model, averaged over a group.
 
     Parameters
@@ -52,4 +52,4 @@ def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
     if inversion:
         elements = rotations.with_inversion(elements)
     weights = torch.full((len(elements),), 1 / len(elements), dtype=torch.float64)
-    return _averages.Model(model, elements, weights)
+    return AveragedModel(model, elements, weights)

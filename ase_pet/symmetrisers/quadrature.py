@@ -10,7 +10,7 @@ import re
 
 from .. import rotations
 from ..models.base import AtomisticModel
-from . import _averages
+from ._averages import AveragedModel
 
 LARGEST = 20  # order: 30420 rotations
 
@@ -37,7 +37,7 @@ def parse(argument: str = "") -> tuple[int, bool]:
     return int(match[1]), match[2] is None
 
 
-def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
+def wrap(model: AtomisticModel, argument: str = "") -> AveragedModel:
     """The model, averaged over a quadrature.
 
     Parameters
@@ -52,4 +52,4 @@ def wrap(model: AtomisticModel, argument: str = "") -> _averages.Model:
     if inversion:
         elements = rotations.with_inversion(elements)
         weights = weights.repeat(2) / 2
-    return _averages.Model(model, elements, weights)
+    return AveragedModel(model, elements, weights)

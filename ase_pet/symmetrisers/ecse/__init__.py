@@ -1,12 +1,12 @@
 """ECSE, exact and smooth rotational symmetry: README.md beside this file is an overview.
 
+    model               ECSE of any model: start here
     settings            settings of the weights, and presets
     edges               edges of a graph, sorted by atom
     frames              inner cutoff, weights and frames of pairs of neighbours
     collinear           environments of atoms without frames
     receptive_field     what the energy of an atom depends on
     framed              environments in frames, and their weighted sums
-    model               ECSE of any model
     layers              ECSE of PET layer by layer
     sampled             a few frames drawn by weight, for training
 
@@ -16,10 +16,12 @@
 from __future__ import annotations
 
 from ...models.base import AtomisticModel
-from .model import Model
+from .model import EcseModel
 from .settings import GENTLE, PRESETS, Settings, parse_presets
 
-__all__ = ["GENTLE", "PRESETS", "Model", "Settings", "parse", "wrap"]
+__all__ = ["GENTLE", "PRESETS", "EcseModel", "Model", "Settings", "parse", "wrap"]
+
+Model = EcseModel
 
 
 def parse(argument: str | Settings = "") -> Settings:
@@ -40,7 +42,7 @@ def parse(argument: str | Settings = "") -> Settings:
     return parse_presets(argument, "ecse", PRESETS)
 
 
-def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
+def wrap(model: AtomisticModel, argument: str | Settings = "") -> EcseModel:
     """The model, symmetrised by ECSE.
 
     Parameters
@@ -50,4 +52,4 @@ def wrap(model: AtomisticModel, argument: str | Settings = "") -> Model:
     argument:
         As for `parse`.
     """
-    return Model(model, parse(argument))
+    return EcseModel(model, parse(argument))

@@ -1,4 +1,4 @@
-"""Environments of atoms without a usable frame: isolated, with one neighbour, or on a line.
+"""Collinear environments, of atoms without a usable frame: isolated, or with collinear neighbours.
 
 No frame varies continuously through such an environment, so its energy must come from environments
 that do not depend on the orientation. For neighbour j, P_j projects every vector v that the model
@@ -7,21 +7,22 @@ depends on onto the x axis:
     P_j v = sign(v . u_j) L e_x
     L = kappa |v| + (1 - kappa) cutoff
 
-where kappa is 1 for v along the axis u_j, and 0 off it, where the edge leaves smoothly at the
-cutoff. This is exact for straight molecules. The network itself is its auxiliary model:
+where kappa is 1 for v along the axis u_j, and 0 off it, where the edge vanishes smoothly at the
+cutoff. This is exact for linear molecules. The published code needs a second, auxiliary model here,
+so that the weight of collinear environments is w_aux in formulas. Here it is the network itself:
 
-    eps_aux = [sum_j a_j eps(P_j) + o eps(empty)] / [sum_j a_j + o]
+    eps_aux = [sum_j a_j eps(P_j) + o eps(isolated atom)] / [sum_j a_j + o]
     a_j = f(r_j | R_out)
-    o = 1 - step(sum_j a_j / w0)
+    o = 1 - smooth_step(sum_j a_j / w0)
 
 Vectors and tensors are rotated back to u_j: of a vector the component along x, (v_j . e_x) u_j, and
 of a tensor its mean over rotations about x and reflections that keep x. Without neighbours a vector
 is zero and a tensor a multiple of 1. They rotate with the structure exactly, and they are as smooth
 as u_j: everywhere, since no r_j is zero.
 
-Straight environments have another energy than those that are slightly bent, and ECSE interpolates
-between both where a molecule begins to bend. With `n_azimuthal` = N, environments near a line keep
-their shape, and eps(P_j) is the mean over N rotations about u_j:
+Projected environments have another energy than those that are slightly bent, and ECSE interpolates
+between both where a molecule begins to bend. With `n_azimuthal` = N, nearly collinear environments
+keep their shape, and eps(P_j) is the mean over N rotations about u_j:
 
     v -> lambda v + (1 - lambda) sign(v . u_j) L u_j
     in the axes [u_j, e2, e3], rotated by 2 pi n / N about u_j,     n = 0 ... N - 1
@@ -40,7 +41,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import one_hot
 
-from .frames import EnvironmentEdges, outer_cutoff, step
+from .frames import BlockEdges, outer_cutoff, smooth_step
 from .settings import Settings
 
 # squared sine of the angle to the axis from which kappa falls from 1 to 0, and over which
@@ -53,9 +54,9 @@ BENT_WIDTH = 0.08
 
 @dataclass(frozen=True)
 class CollinearEnvironments:
-    """Environments on lines through an atom and one of its neighbours, sorted by atom.
+    """Environments along the axes through an atom and its neighbours, and those of isolated atoms.
 
-    Environments without neighbours are the last ones.
+    The first ones are sorted by atom, those of isolated atoms follow.
 
     Attributes
     ----------
@@ -79,7 +80,7 @@ class CollinearEnvironments:
 
 
 def collinear_environments(
-    edges: EnvironmentEdges, required: torch.Tensor, cutoff: float, settings: Settings
+    edges: BlockEdges, required: torch.Tensor, cutoff: float, settings: Settings
 ) -> CollinearEnvironments:
     """CollinearEnvironments of some atoms.
 
@@ -95,15 +96,15 @@ def collinear_environments(
         Settings of the weights.
     """
     margin = outer_cutoff(cutoff, settings) - edges.lengths
-    along = step(margin / settings.width) * required[edges.atom]  # a_j, (E,)
+    along = smooth_step(margin / settings.width) * required[edges.atom]  # a_j, (E,)
     total = edges.sum(along, edges.atom)
-    empty = (1 - step(total / settings.least_weight)) * required  # o, (n,)
-    normalisation = total + empty
+    isolated = (1 - smooth_step(total / settings.least_weight)) * required  # o, (n,)
+    normalisation = total + isolated
 
     axis = torch.nonzero(along.detach() > 0)[:, 0]
-    alone = torch.nonzero(empty.detach() > 0)[:, 0]
+    alone = torch.nonzero(isolated.detach() > 0)[:, 0]
     atom = torch.cat([edges.atom[axis], alone])
-    weights = torch.cat([along[axis], empty[alone]])
+    weights = torch.cat([along[axis], isolated[alone]])
     no_direction = edges.directions.new_zeros(len(alone), 3)
     return CollinearEnvironments(
         atom=atom,
@@ -143,20 +144,20 @@ def projected(
     cosine = (axis * directions).sum(-1)
 
     off_axis = (squared_sine - OFF_AXIS_SINE) / OFF_AXIS_WIDTH
-    kappa = 1 - step(off_axis)
+    kappa = 1 - smooth_step(off_axis)
     length = kappa * lengths + (1 - kappa) * environments.cutoff  # L, (m,)
     position = torch.where(cosine < 0, -length, length)
     if n_azimuthal is None:
         zero = torch.zeros_like(position)
         return torch.stack([position, zero, zero], -1)
     far_off_axis = (squared_sine - BENT_SINE) / BENT_WIDTH
-    bent = 1 - step(far_off_axis)[:, None]  # lambda, (m, 1)
-    straight = position[:, None]
-    return bent * vectors + (1 - bent) * straight * axis
+    bent = 1 - smooth_step(far_off_axis)[:, None]  # lambda, (m, 1)
+    projection = position[:, None]
+    return bent * vectors + (1 - bent) * projection * axis
 
 
 @dataclass(frozen=True)
-class Orientations:
+class CollinearOrientations:
     """Orientations in which collinear environments are evaluated.
 
     Attributes
@@ -177,9 +178,9 @@ class Orientations:
     share: torch.Tensor
 
 
-def orientations(
+def collinear_orientations(
     environments: CollinearEnvironments, n_azimuthal: int | None, mirrors: torch.Tensor
-) -> Orientations:
+) -> CollinearOrientations:
     """Orientations of all collinear environments: one of those that are projected onto x.
 
     Parameters
@@ -198,21 +199,27 @@ def orientations(
     from_x = torch.cat([directions[:, :, None], torch.zeros_like(identity[:, :, 1:])], 2)
     if n_azimuthal is None:
         every = torch.arange(m, device=directions.device)
-        return Orientations(every, identity, from_x, environments.weights.new_ones(m))
+        return CollinearOrientations(
+            environment=every,
+            axes=identity,
+            back=from_x,
+            share=environments.weights.new_ones(m),
+        )
 
     has_axis = environments.has_axis
-    empty = ~has_axis
+    isolated = ~has_axis
     axes = _azimuthal_axes(directions[has_axis], n_azimuthal)
-    axes = (axes[:, :, None] * mirrors[:, None]).flatten(1, 2)  # (lines, n_azimuthal * h, 3, 3)
+    # (environments with an axis, n_azimuthal * h, 3, 3)
+    axes = (axes[:, :, None] * mirrors[:, None]).flatten(1, 2)
     count = axes.shape[1]
-    lines = torch.nonzero(has_axis)[:, 0].repeat_interleave(count)
-    environment = torch.cat([lines, torch.nonzero(empty)[:, 0]])
+    with_axis = torch.nonzero(has_axis)[:, 0].repeat_interleave(count)
+    environment = torch.cat([with_axis, torch.nonzero(isolated)[:, 0]])
     axes = axes.flatten(0, 1)
     share = torch.where(has_axis, 1 / count, 1.0).to(axes.dtype)
-    return Orientations(
+    return CollinearOrientations(
         environment=environment,
-        axes=torch.cat([axes, identity[empty]]),
-        back=torch.cat([axes, from_x[empty]]),
+        axes=torch.cat([axes, identity[isolated]]),
+        back=torch.cat([axes, from_x[isolated]]),
         share=share[environment],
     )
 

@@ -11,14 +11,14 @@ from ...graph import Graph, chunking
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive atoms of a graph, and their edges among the NeighbourEdges."""
+    """Consecutive atoms of a graph, and their edges among the GraphEdges."""
 
     atoms: slice
     edges: slice
 
 
 @dataclass(frozen=True)
-class NeighbourEdges:
+class GraphEdges:
     """Directed edges of a graph within the cutoff, sorted by centre.
 
     Attributes
@@ -44,6 +44,33 @@ class NeighbourEdges:
     start: torch.Tensor
     count: torch.Tensor
 
+    @classmethod
+    def from_graph(cls, graph: Graph, cutoff: float) -> GraphEdges:
+        """Edges of all atoms of a graph that are shorter than the cutoff.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within the cutoff.
+        cutoff:
+            Cutoff in A.
+        """
+        squared_lengths = graph.edge_vectors.detach().double().square().sum(-1)
+        index = torch.nonzero(squared_lengths < cutoff**2)[:, 0]
+        # stable: the order of the edges of an atom, and with it all rounding, is that of the graph
+        by_centre = torch.argsort(graph.centre[index], stable=True)
+        index = index[by_centre]
+        centre = graph.centre[index]
+        count = torch.bincount(centre, minlength=graph.n_atoms)
+        return cls(
+            graph=graph,
+            index=index,
+            centre=centre,
+            neighbour=graph.neighbour[index],
+            start=count.cumsum(0) - count,
+            count=count,
+        )
+
     @property
     def vectors(self) -> torch.Tensor:
         """Vectors (E, 3) in A, float64."""
@@ -67,33 +94,6 @@ class NeighbourEdges:
             edges = slice(bounds[atoms.start], bounds[atoms.stop])
             blocks.append(Block(atoms, edges))
         return blocks
-
-
-def neighbour_edges(graph: Graph, cutoff: float) -> NeighbourEdges:
-    """NeighbourEdges of all atoms of a graph.
-
-    Parameters
-    ----------
-    graph:
-        Structures, with all pairs within the cutoff.
-    cutoff:
-        Cutoff in A.
-    """
-    squared_lengths = graph.edge_vectors.detach().double().square().sum(-1)
-    index = torch.nonzero(squared_lengths < cutoff**2)[:, 0]
-    # stable: the order of the edges of an atom, and with it all rounding, is that of the graph
-    by_centre = torch.argsort(graph.centre[index], stable=True)
-    index = index[by_centre]
-    centre = graph.centre[index]
-    count = torch.bincount(centre, minlength=graph.n_atoms)
-    return NeighbourEdges(
-        graph=graph,
-        index=index,
-        centre=centre,
-        neighbour=graph.neighbour[index],
-        start=count.cumsum(0) - count,
-        count=count,
-    )
 
 
 def ranges(start: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ from ...graph import chunking
 from ...models.base import AtomisticModel
 from .._chunked_sum import ChunkedSum, Part
 from .._equivariance import OutputSpec
-from .collinear import CollinearEnvironments, orientations, projected
+from .collinear import CollinearEnvironments, collinear_orientations, projected
 from .edges import ranges
 from .frames import Frames
 from .receptive_field import ReceptiveField
@@ -29,11 +29,12 @@ class FramedEnvironments:
     field:
         Receptive fields of the atoms.
     vectors:
-        Vectors (K', 3) in A, which environments in different frames share.
-    source:
-        Entry (K',) of the receptive field that each vector is of.
+        Vectors (K', 3) in A, which environments in different frames share: first those of the K
+        entries of the receptive fields, then those of collinear environments.
+    field_entry:
+        Entry (K',) of the receptive fields, 0 .. K - 1, that each vector is of.
     start:
-        First vector (m,) of each environment.
+        First vector (m,) of each environment, 0 .. K' - 1.
     count:
         Number of vectors (m,) of each environment.
     axes:
@@ -48,7 +49,7 @@ class FramedEnvironments:
 
     field: ReceptiveField
     vectors: torch.Tensor
-    source: torch.Tensor
+    field_entry: torch.Tensor
     start: torch.Tensor
     count: torch.Tensor
     axes: torch.Tensor
@@ -71,13 +72,19 @@ class FramedEnvironments:
         """
         return chunking.split(self.n_edges + 1, limit)
 
-    def entries(self, chunk: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors (k,) of a chunk of environments, as indices, and their environments (k,) in it.
+    def vector_indices(self, chunk: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of the vectors of a chunk of environments, and their environments, both (k,).
 
         Parameters
         ----------
         chunk:
             Slice of the environments.
+
+        Returns
+        -------
+        tuple
+            Indices (k,) among `vectors`, 0 .. K' - 1, those of one environment after the other, and
+            the environment (k,) of each, counted from the start of the chunk.
         """
         return ranges(self.start[chunk], self.count[chunk])
 
@@ -107,10 +114,10 @@ class FramedEnvironments:
             weights: torch.Tensor,
         ) -> torch.Tensor:
             atom = self.atom[chunk]
-            entry, environment = self.entries(chunk)
-            source = self.source[entry]
-            rotated = in_frames(vectors, entry, axes, environment)
-            graph, centre = self.field.copies(atom, source, environment, rotated)
+            vector_index, environment = self.vector_indices(chunk)
+            field_entry = self.field_entry[vector_index]
+            rotated = in_frames(vectors, vector_index, axes, environment)
+            graph, centre = self.field.copies(atom, field_entry, environment, rotated)
             # (environments of the chunk, columns): outputs of the central atoms only
             values = outputs.evaluate(model, graph)
             values = values.index_select(0, centre)
@@ -119,26 +126,36 @@ class FramedEnvironments:
             sums = weighted.new_zeros(len(groups), outputs.columns)
             return sums.index_add(0, atom, weighted)
 
-        # every environment may use any vector, but only its own axes, matrix B and weight
+        # The inner sum, over chunks of environments: each may use any vector and contribute to any
+        # atom of the block, but has only its own axes, matrices B and weights.
         everything = slice(None)
         parts = [
-            Part((everything, chunk, chunk, chunk), everything, chunk)
+            Part(reads=(everything, chunk, chunk, chunk), writes=everything, data=chunk)
             for chunk in self.chunks(limit)
         ]
-        vector_groups = self.field.entry_groups[self.source]
-        own_groups = groups[self.atom]
-        terms = ChunkedSum(
-            evaluate,
-            parts,
-            (vector_groups, own_groups, own_groups, own_groups),
-            groups,
-            outputs.columns,
+        vector_groups = self.field.entry_groups[self.field_entry]
+        environment_groups = groups[self.atom]
+        inner_sum = ChunkedSum(
+            function=evaluate,
+            parts=parts,
+            input_groups=(
+                vector_groups,
+                environment_groups,
+                environment_groups,
+                environment_groups,
+            ),
+            groups=groups,
+            columns=outputs.columns,
         )
-        return terms((self.vectors, self.axes, self.back, self.weights), trainable)
+        inputs = (self.vectors, self.axes, self.back, self.weights)
+        return inner_sum(inputs, trainable)
 
 
 def in_frames(
-    vectors: torch.Tensor, entry: torch.Tensor, axes: torch.Tensor, environment: torch.Tensor
+    vectors: torch.Tensor,
+    vector_index: torch.Tensor,
+    axes: torch.Tensor,
+    environment: torch.Tensor,
 ) -> torch.Tensor:
     """Components (k, 3) in A of vectors along the axes of their frames, F^T v.
 
@@ -146,14 +163,14 @@ def in_frames(
     ----------
     vectors:
         Vectors (K', 3) in A.
-    entry:
-        Index (k,) of each vector.
+    vector_index:
+        Indices (k,) of the vectors to rotate, 0 .. K' - 1.
     axes:
         Frames F (m, 3, 3), e1, e2 and e3 as columns.
     environment:
-        Frame (k,) of each vector.
+        Frame (k,) that each of them is rotated into, 0 .. m - 1.
     """
-    selected = vectors.index_select(0, entry)[:, :, None]  # (k, 3, 1)
+    selected = vectors.index_select(0, vector_index)[:, :, None]  # (k, 3, 1)
     return (selected * axes.index_select(0, environment)).sum(1)
 
 
@@ -162,11 +179,11 @@ def framed_environments(
     vectors: torch.Tensor,
     frames: Frames,
     collinear: CollinearEnvironments,
-    auxiliary: torch.Tensor,
+    collinear_total: torch.Tensor,
     mirrored: bool,
     n_azimuthal: int | None,
 ) -> FramedEnvironments:
-    """FramedEnvironments of all atoms: in each frame, its mirror image, and on lines.
+    """FramedEnvironments of all atoms: in each frame and its mirror image, and collinear ones.
 
     Parameters
     ----------
@@ -177,44 +194,46 @@ def framed_environments(
     frames:
         Frames of the atoms.
     collinear:
-        Collinear environments of the atoms with an auxiliary weight.
-    auxiliary:
-        Auxiliary weight w_aux (n,).
+        Collinear environments of the atoms that need them.
+    collinear_total:
+        Total weight w_aux (n,) of the collinear environments of each atom.
     mirrored:
         Whether mirror images of frames are included.
     n_azimuthal:
-        Number of rotations about lines, None where environments are projected onto them.
+        Number of rotations about the axes of collinear environments, None where these are
+        projected onto their axes.
     """
-    share = 1 / (frames.total + auxiliary)  # of a weight of 1, (n,)
+    normalisation = 1 / (frames.total + collinear_total)  # (n,)
     mirrors = frames.axes.new_tensor(MIRRORS[: 1 + mirrored])
     n_mirrors = len(mirrors)
 
     # frames and their mirror images: (n_frames, 1, 3, 3) * (n_mirrors, 1, 3)
     axes = (frames.axes[:, None] * mirrors[:, None]).flatten(0, 1)
-    weights = frames.weights * share[frames.atom] / n_mirrors
+    weights = frames.weights * normalisation[frames.atom] / n_mirrors
     weights = weights.repeat_interleave(n_mirrors)
     atom = frames.atom.repeat_interleave(n_mirrors)
 
     # collinear environments have vectors of their own, after those of the field
-    line_count = field.count[collinear.atom] * collinear.has_axis
-    line_start = line_count.cumsum(0) - line_count + len(vectors)
-    entry, of_line = ranges(field.start[collinear.atom], line_count)
-    on_lines = projected(collinear, of_line, vectors[entry], n_azimuthal)
-    oriented = orientations(collinear, n_azimuthal, mirrors)
-    line = oriented.environment  # of each orientation
-    line_atom = collinear.atom[line]
-    line_weights = oriented.share * collinear.weights[line]
-    line_weights = line_weights * (auxiliary * share)[line_atom]
+    n_vectors = field.count[collinear.atom] * collinear.has_axis
+    first_vector = n_vectors.cumsum(0) - n_vectors + len(vectors)
+    field_entry, environment = ranges(field.start[collinear.atom], n_vectors)
+    collinear_vectors = projected(collinear, environment, vectors[field_entry], n_azimuthal)
 
-    every_entry = torch.arange(len(vectors), device=entry.device)
+    # each of them in one or more orientations
+    oriented = collinear_orientations(collinear, n_azimuthal, mirrors)
+    collinear_atom = collinear.atom[oriented.environment]
+    collinear_weights = oriented.share * collinear.weights[oriented.environment]
+    collinear_weights = collinear_weights * (collinear_total * normalisation)[collinear_atom]
+
+    every_entry = torch.arange(len(vectors), device=field_entry.device)
     return FramedEnvironments(
         field=field,
-        vectors=torch.cat([vectors, on_lines]),
-        source=torch.cat([every_entry, entry]),
-        start=torch.cat([field.start[atom], line_start[line]]),
-        count=torch.cat([field.count[atom], line_count[line]]),
+        vectors=torch.cat([vectors, collinear_vectors]),
+        field_entry=torch.cat([every_entry, field_entry]),
+        start=torch.cat([field.start[atom], first_vector[oriented.environment]]),
+        count=torch.cat([field.count[atom], n_vectors[oriented.environment]]),
         axes=torch.cat([axes, oriented.axes]),
         back=torch.cat([axes, oriented.back]),
-        atom=torch.cat([atom, line_atom]),
-        weights=torch.cat([weights, line_weights]),
+        atom=torch.cat([atom, collinear_atom]),
+        weights=torch.cat([weights, collinear_weights]),
     )

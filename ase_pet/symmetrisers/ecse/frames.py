@@ -7,7 +7,7 @@ Source: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302, here atom
     R_out       `outer_cutoff`
     D           `width`
     beta        `beta`
-    W, dW       `sine`, `sine_width`
+    W, dW       `squared_sine`, `squared_sine_width`
 
 All quantities are float64. Those of edges are sorted by atom.
 """
@@ -22,12 +22,12 @@ from .edges import ranges
 from .settings import Settings
 
 GAP = 0.2784645427610738  # Lambert's W0(1/e): SmoothMax plus GAP / beta is never below the maximum
-LEAST = 1e-100  # below which a weight is zero
-# within this of its ends, a step differs from 0 and 1 by less than the rounding of float64
+TINY = 1e-100  # keeps the denominators of `_pruning_factors` above zero
+# within this of its ends, `smooth_step` differs from 0 and 1 by less than the rounding of float64
 SATURATED = 0.02
 
 
-def step(t: torch.Tensor) -> torch.Tensor:
+def smooth_step(t: torch.Tensor) -> torch.Tensor:
     """Switching function, 0 for t <= 0 and 1 for t >= 1, with all derivatives.
 
         (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2,     y = 2 t - 1
@@ -45,7 +45,7 @@ def step(t: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class EnvironmentEdges:
+class BlockEdges:
     """Edges within the cutoff of n atoms, sorted by atom.
 
     Attributes
@@ -71,6 +71,31 @@ class EnvironmentEdges:
     start: torch.Tensor
     count: torch.Tensor
 
+    @classmethod
+    def from_vectors(
+        cls, vectors: torch.Tensor, atom: torch.Tensor, count: torch.Tensor
+    ) -> BlockEdges:
+        """Edges with these vectors, which are sorted by atom.
+
+        Parameters
+        ----------
+        vectors:
+            Vectors (E, 3) in A.
+        atom:
+            Atom (E,) of each edge, 0 .. n - 1.
+        count:
+            Number of edges (n,) of each atom.
+        """
+        lengths = vectors.square().sum(-1).sqrt()
+        return cls(
+            vectors=vectors,
+            lengths=lengths,
+            directions=vectors / lengths[:, None],
+            atom=atom,
+            start=count.cumsum(0) - count,
+            count=count,
+        )
+
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
@@ -87,26 +112,6 @@ class EnvironmentEdges:
             Atom (m,) of each value.
         """
         return values.new_zeros(self.n_atoms).index_add(0, atom, values)
-
-
-def environment_edges(
-    vectors: torch.Tensor, atom: torch.Tensor, count: torch.Tensor
-) -> EnvironmentEdges:
-    """EnvironmentEdges of vectors that are sorted by atom.
-
-    Parameters
-    ----------
-    vectors:
-        Vectors (E, 3) in A.
-    atom:
-        Atom (E,) of each edge, 0 .. n - 1.
-    count:
-        Number of edges (n,) of each atom.
-    """
-    lengths = vectors.square().sum(-1).sqrt()
-    directions = vectors / lengths[:, None]
-    start = count.cumsum(0) - count
-    return EnvironmentEdges(vectors, lengths, directions, atom, start, count)
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def pairs(
 def outer_cutoff(cutoff: float, settings: Settings) -> float:
     """R_out in A, beyond which no pair changes R_in.
 
-    The cutoff - D, and less GAP / beta in the gentle form.
+    The cutoff - D, and in the gentle form smaller by GAP / beta.
 
     Parameters
     ----------
@@ -168,10 +173,13 @@ def outer_cutoff(cutoff: float, settings: Settings) -> float:
     settings:
         Settings of the weights.
     """
-    return cutoff - settings.width - (GAP / settings.beta if settings.gentle_width else 0)
+    outer = cutoff - settings.width
+    if settings.gentle_width is None:
+        return outer
+    return outer - GAP / settings.beta
 
 
-def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> torch.Tensor:
+def inner_cutoff(edges: BlockEdges, outer: float, settings: Settings) -> torch.Tensor:
     """R_in (n,) in A: D plus a smooth minimum over R_out and pairs that are not collinear.
 
         R_in = D + [sum p z exp(-beta z) + R_out exp(-beta R_out)]
@@ -183,11 +191,11 @@ def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> t
 
         published   p = f(r_j) f(r_k) q
                     z = v
-                    q = step((s - W) / dW)
+                    q = smooth_step((s - W) / dW)
 
         gentle      p = f(r_j) f(r_k)
                     z = q v + (1 - q) R_out
-                    q = step((s - W) / `gentle_width`)
+                    q = smooth_step((s - W) / `gentle_width`)
 
     A pair that is much closer than the others determines the published minimum as soon as
     q exp(beta (difference of v)) is 1, while its q is tiny; z follows q instead, so that R_in
@@ -222,7 +230,7 @@ def inner_cutoff(edges: EnvironmentEdges, outer: float, settings: Settings) -> t
 
 
 def _smooth_minimum(
-    edges: EnvironmentEdges,
+    edges: BlockEdges,
     weight: torch.Tensor,
     value: torch.Tensor,
     atom: torch.Tensor,
@@ -245,7 +253,7 @@ def _smooth_minimum(
 
 
 def _minimum_terms(
-    edges: EnvironmentEdges, inside: torch.Tensor, outer: float, settings: Settings
+    edges: BlockEdges, inside: torch.Tensor, outer: float, settings: Settings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weight p, z in A and atom, each (n_pairs,), of the pairs of the edges `inside` R_out.
 
@@ -253,30 +261,30 @@ def _minimum_terms(
     """
     beta = settings.beta
     first, second = pairs(inside, edges.atom[inside], edges.n_atoms)
-    if not settings.gentle_width:
+    if settings.gentle_width is None:
         with torch.no_grad():
-            kept = torch.nonzero(_squared_sine(edges, first, second) > settings.sine)[:, 0]
+            kept = torch.nonzero(_squared_sine(edges, first, second) > settings.squared_sine)[:, 0]
         first = first[kept]
         second = second[kept]
-    radial = step((outer - edges.lengths) / settings.width)  # (E,)
+    radial = smooth_step((outer - edges.lengths) / settings.width)  # (E,)
     weight = radial[first] * radial[second]
     squared_sine = _squared_sine(edges, first, second)
-    angular_width = settings.gentle_width or settings.sine_width
-    angular = step((squared_sine - settings.sine) / angular_width)  # q
+    angular_width = settings.gentle_width
+    if angular_width is None:
+        angular_width = settings.squared_sine_width
+    angular = smooth_step((squared_sine - settings.squared_sine) / angular_width)  # q
     # SmoothMax of two lengths is their mean with weights exp(beta r)
     length = edges.lengths[first]
     difference = edges.lengths[second] - length
     smooth_maximum = length + difference * torch.sigmoid(beta * difference)
     value = smooth_maximum + GAP / beta  # v
     atom = edges.atom[first]
-    if settings.gentle_width:
-        return weight, angular * value + (1 - angular) * outer, atom
-    return weight * angular, value, atom
+    if settings.gentle_width is None:
+        return weight * angular, value, atom
+    return weight, angular * value + (1 - angular) * outer, atom
 
 
-def _squared_sine(
-    edges: EnvironmentEdges, first: torch.Tensor, second: torch.Tensor
-) -> torch.Tensor:
+def _squared_sine(edges: BlockEdges, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Squared sine (n_pairs,) of the angle between two edges.
 
     From the cross product, as 1 - cos^2 loses digits.
@@ -285,11 +293,11 @@ def _squared_sine(
     return normal.square().sum(-1)
 
 
-def pair_frames(edges: EnvironmentEdges, outer: float, settings: Settings) -> Frames:
+def pair_frames(edges: BlockEdges, outer: float, settings: Settings) -> Frames:
     """Frames of all ordered pairs (j, k) of neighbours with a weight above zero.
 
         w_jk = f(r_j | R_in) f(r_k | R_in) q(s_jk)
-        q(s) = step(x), times x with `linear_factor`,     x = (s - W + dW) / dW
+        q(s) = smooth_step(x), times x with `linear_factor`,     x = (s - W + dW) / dW
 
         e1 = u_j,     e2 = u_j x u_k / |u_j x u_k|,     e3 = e1 x e2
 
@@ -340,11 +348,11 @@ def _pair_weights(
     settings: Settings,
 ) -> torch.Tensor:
     """Weights w_jk (n_pairs,), from margins R_in - r (E,) and normals u_j x u_k (n_pairs, 3)."""
-    radial = step(margin / settings.width)
-    threshold = settings.sine - settings.sine_width
-    x = (normal.square().sum(-1) - threshold) / settings.sine_width
+    radial = smooth_step(margin / settings.width)
+    threshold = settings.squared_sine - settings.squared_sine_width
+    x = (normal.square().sum(-1) - threshold) / settings.squared_sine_width
     linear = x if settings.linear_factor else 1
-    return radial[first] * radial[second] * step(x) * linear
+    return radial[first] * radial[second] * smooth_step(x) * linear
 
 
 def _axes(u_j: torch.Tensor, u_k: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
@@ -356,7 +364,7 @@ def _axes(u_j: torch.Tensor, u_k: torch.Tensor, normal: torch.Tensor) -> torch.T
 
 
 def _pruning_factors(
-    edges: EnvironmentEdges,
+    edges: BlockEdges,
     weight: torch.Tensor,
     atom: torch.Tensor,
     threshold: float,
@@ -364,13 +372,13 @@ def _pruning_factors(
 ) -> torch.Tensor:
     """Factors (n_pairs,) on the weights of pairs, zero for small weights of an atom.
 
-        step((w / M - threshold) / width),     M = sum w^2 exp(w) / sum w exp(w)
+        smooth_step((w / M - threshold) / width),     M = sum w^2 exp(w) / sum w exp(w)
 
     M is a smooth maximum over the pairs of an atom. It is a weighted mean of the weights, so not
     above the largest, whose factor is 1 where threshold + width is 1 at most: the total
     stays 2 at least.
     """
     share = weight * weight.exp()
-    largest = edges.sum(share * weight, atom) / edges.sum(share, atom).clamp_min(LEAST)  # M, (n,)
-    relative = weight / largest[atom].clamp_min(LEAST)
-    return step((relative - threshold) / width)
+    largest = edges.sum(share * weight, atom) / edges.sum(share, atom).clamp_min(TINY)  # M, (n,)
+    relative = weight / largest[atom].clamp_min(TINY)
+    return smooth_step((relative - threshold) / width)

@@ -1,7 +1,8 @@
 """ECSE layer by layer: messages that are averages over frames, for PET trained with it.
 
-Each layer evaluates each atom i in all environments m of `model`, its frames and lines, with their
-weights c_im, which add up to 1. Its outputs are averaged before the next layer uses them:
+Each layer evaluates each atom i in all environments m of `model`, in frames and collinear ones,
+with their weights c_im, which add up to 1. Its outputs are averaged before the next layer uses
+them:
 
     E_i  = sum over layers l of sum_m c_im eps_l(environment of i in m; messages of layer l - 1)
     e_ij = sum_m c_im f_ijm e_ijm
@@ -14,8 +15,8 @@ exact under O(3), as smooth as those of ECSE, size-extensive and as local as the
 its cutoff. A layer costs as much as ECSE of a local model, and for one layer of the type residual
 it is the same. The featuriser `feedforward` has one readout, of the averages themselves.
 
-f is 1 in frames. On lines neighbours are moved to the cutoff, where their tokens must vanish: f is
-the cutoff factor of the edge on the line.
+f is 1 in frames. In collinear environments neighbours off the axis are moved to the cutoff, where
+their tokens must vanish: f is the cutoff factor of the moved edge.
 
 A model that was trained without it sends other messages, and its result here is no average of its
 energies. Frames and weights: S. Pozdnyakov and M. Ceriotti, NeurIPS 2023, arXiv:2305.19302, who
@@ -25,7 +26,8 @@ symmetrise the network as a whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import pad
@@ -35,9 +37,9 @@ from ...graph import Graph
 from ...models import pet
 from ...models.base import AtomisticModel
 from .._equivariance import OutputSpec
-from . import model as ecse_model
-from .edges import NeighbourEdges, neighbour_edges
+from .edges import GraphEdges
 from .framed import FramedEnvironments, in_frames
+from .model import EcseModel
 from .settings import PRESETS as ALL_PRESETS
 from .settings import Settings
 
@@ -81,7 +83,39 @@ class Tokens:
     message: torch.Tensor | None
 
 
-class Model(ecse_model.Model):
+class LayerSums(NamedTuple):
+    """Weighted sums over environments of the n atoms of a block, of the outputs of one layer.
+
+    Attributes
+    ----------
+    values:
+        Readouts (n, columns), float64.
+    node:
+        Central tokens (n, d_node).
+    edge:
+        Edge tokens (K, d_pet).
+    """
+
+    values: torch.Tensor
+    node: torch.Tensor
+    edge: torch.Tensor
+
+    def plus(self, other: LayerSums) -> LayerSums:
+        """Sums over these and other environments of the same atoms.
+
+        Parameters
+        ----------
+        other:
+            Sums over the other environments.
+        """
+        return LayerSums(
+            values=self.values + other.values,
+            node=self.node + other.node,
+            edge=self.edge + other.edge,
+        )
+
+
+class EcseLayersModel(EcseModel):
     """PET with fixed cutoffs, symmetrised layer by layer.
 
     Where more than one chunk of environments is differentiated, each is evaluated once more for
@@ -131,18 +165,19 @@ class Model(ecse_model.Model):
         """
         outputs = self._supported(outputs)
         inputs = self._prepare(graph)
-        edges = neighbour_edges(inputs.graph, self.cutoff)
-        blocks = self._blocks(edges)
+        graph_edges = GraphEdges.from_graph(inputs.graph, self.cutoff)
+        blocks = self._blocks(graph_edges)
         n_edges = len(inputs.graph.centre)
 
-        total = edges.vectors.new_zeros(graph.n_atoms, outputs.columns)
+        total = graph_edges.vectors.new_zeros(graph.n_atoms, outputs.columns)
         tokens = Tokens(None, None)
         for layer in range(self.settings.num_gnn_layers):
             averages = [self._layer(layer, block, tokens, outputs) for block in blocks]
-            # (n_atoms, columns), (n_atoms, d_node), (E, d_pet)
-            values, node, edge = (torch.cat(parts) for parts in zip(*averages, strict=True))
+            values = torch.cat([average.values for average in averages])  # (n_atoms, columns)
+            node = torch.cat([average.node for average in averages])  # (n_atoms, d_node)
+            edge = torch.cat([average.edge for average in averages])  # (E, d_pet)
             total = total + values
-            edge = edge.new_zeros(n_edges, edge.shape[1]).index_copy(0, edges.index, edge)
+            edge = edge.new_zeros(n_edges, edge.shape[1]).index_copy(0, graph_edges.index, edge)
             message = self.model.exchange(layer, tokens.message, edge, inputs)
             tokens = Tokens(node, message)
         if not self._reads_each_layer:
@@ -178,16 +213,16 @@ class Model(ecse_model.Model):
             )
         return OutputSpec(heads)
 
-    def _blocks(self, edges: NeighbourEdges) -> list[LayerBlock]:
+    def _blocks(self, graph_edges: GraphEdges) -> list[LayerBlock]:
         """Environments of all atoms."""
-        vectors = edges.vectors
+        vectors = graph_edges.vectors
         return [
             LayerBlock(
                 block.atoms,
-                edges.index[block.edges],
-                self._block_environments(edges, block, vectors[block.edges]).environments,
+                graph_edges.index[block.edges],
+                self._block_environments(graph_edges, block, vectors[block.edges]).environments,
             )
-            for block in edges.blocks(0)
+            for block in graph_edges.blocks(0)
         ]
 
     def _read(
@@ -203,23 +238,23 @@ class Model(ecse_model.Model):
 
     def _layer(
         self, layer: int, block: LayerBlock, tokens: Tokens, outputs: OutputSpec
-    ) -> list[torch.Tensor]:
-        """Averages over the environments of a block, see `_chunk_sums`."""
+    ) -> LayerSums:
+        """Averages over the environments of a block."""
         environments = self._layer_environments(block.environments)
         limit = self._edge_limit(environments.field.graph)
         chunks = environments.chunks(limit)
         again = len(chunks) > 1 and torch.is_grad_enabled() and not self.trainable
-        total: list[torch.Tensor] = []
-        for chunk in chunks:
-            arguments = (layer, block, environments, chunk, tokens, outputs)
+
+        def sums(chunk: slice) -> LayerSums:
+            evaluate = partial(self._chunk_sums, layer, block, environments, chunk, tokens, outputs)
             if again:
                 # each chunk is evaluated once more for derivatives, instead of keeping all graphs
-                sums = checkpoint(
-                    self._chunk_sums, *arguments, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                sums = self._chunk_sums(*arguments)
-            total = [a + b for a, b in zip(total, sums, strict=True)] if total else list(sums)
+                return checkpoint(evaluate, use_reentrant=False, preserve_rng_state=False)
+            return evaluate()
+
+        total = sums(chunks[0])
+        for chunk in chunks[1:]:
+            total = total.plus(sums(chunk))
         return total
 
     def _chunk_sums(
@@ -230,8 +265,8 @@ class Model(ecse_model.Model):
         chunk: slice,
         tokens: Tokens,
         outputs: OutputSpec,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Weighted sums over a chunk: values (n, columns), node (n, d_node), edge (K, d_pet)."""
+    ) -> LayerSums:
+        """Weighted sums over a chunk of environments."""
         field = environments.field
         n_atoms = len(field.count)
         n_entries = len(block.edges)
@@ -239,14 +274,14 @@ class Model(ecse_model.Model):
         atom = environments.atom[chunk]
         axes = environments.axes[chunk]
         weights = environments.weights[chunk, None]  # (m, 1)
-        entry, environment = environments.entries(chunk)
-        source = environments.source[entry]
+        vector_index, environment = environments.vector_indices(chunk)
+        field_entry = environments.field_entry[vector_index]
 
-        rotated = in_frames(environments.vectors, entry, axes, environment)
-        graph, _ = field.copies(atom, source, environment, rotated)
+        rotated = in_frames(environments.vectors, vector_index, axes, environment)
+        graph, _ = field.copies(atom, field_entry, environment, rotated)
         inputs = self._prepare(graph)
         factor = self._cutoff_factor(inputs)
-        node, message = self._layer_inputs(block, tokens, atom, source, inputs)
+        node, message = self._layer_inputs(block, tokens, atom, field_entry, inputs)
         node, edge = self.model.layer(layer, node, message, inputs)
 
         values = weights.new_zeros(n_atoms, outputs.columns)
@@ -257,15 +292,15 @@ class Model(ecse_model.Model):
 
         # the other nodes represent elements of neighbours, the other edges fill up the graph
         node = node[: len(atom)] * weights.to(node.dtype)
-        share = edge_token_weights(entry, n_entries, factor)
+        share = edge_token_weights(vector_index, n_entries, factor)
         share = weights[environment] * share[:, None]  # c f, (k, 1)
-        edge = edge[: len(entry)] * share.to(edge.dtype)
+        edge = edge[: len(vector_index)] * share.to(edge.dtype)
         node_sums = node.new_zeros(n_atoms, node.shape[1])
         edge_sums = edge.new_zeros(n_entries, edge.shape[1])
-        return (
-            values,
-            node_sums.index_add(0, atom, node),
-            edge_sums.index_add(0, source, edge),
+        return LayerSums(
+            values=values,
+            node=node_sums.index_add(0, atom, node),
+            edge=edge_sums.index_add(0, field_entry, edge),
         )
 
     def _layer_inputs(
@@ -273,14 +308,14 @@ class Model(ecse_model.Model):
         block: LayerBlock,
         tokens: Tokens,
         atom: torch.Tensor,
-        source: torch.Tensor,
+        field_entry: torch.Tensor,
         inputs: pet.PetInputs,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Central tokens and messages in the order of the atoms and edges of `inputs`."""
         if tokens.node is None or tokens.message is None:  # before the first layer
             return None, None
         node = tokens.node[block.atoms][atom]
-        message = tokens.message.index_select(0, block.edges[source])
+        message = tokens.message.index_select(0, block.edges[field_entry])
         # zeros for nodes of elements of neighbours, and for edges that fill up the graph
         n_nodes = inputs.graph.n_atoms
         n_edges = len(self._cutoff_factor(inputs))
@@ -290,17 +325,18 @@ class Model(ecse_model.Model):
 
 
 def edge_token_weights(
-    entry: torch.Tensor, n_entries: int, cutoff_factor: torch.Tensor
+    vector_index: torch.Tensor, n_entries: int, cutoff_factor: torch.Tensor
 ) -> torch.Tensor:
-    """Weight f (k,) of each edge token: the cutoff factor on lines, 1 in frames.
+    """Weight f (k,) of each edge token: 1 in frames, the cutoff factor in collinear environments.
 
     Parameters
     ----------
-    entry:
-        Vector (k,) of each edge; those of lines come after those of the receptive field.
+    vector_index:
+        Vector (k,) of each edge; those of collinear environments come after the entries of the
+        receptive fields.
     n_entries:
-        Number of entries of the receptive field.
+        Number of entries K of the receptive fields.
     cutoff_factor:
         Cutoff factors of these edges, and of others after them.
     """
-    return torch.where(entry < n_entries, 1.0, cutoff_factor[: len(entry)])
+    return torch.where(vector_index < n_entries, 1.0, cutoff_factor[: len(vector_index)])

@@ -5,7 +5,9 @@ model evaluates the atom's environment in each of them, rotated so that the fram
 coordinate axes:
 
     E_i = [sum_jk w_jk eps_i(frame jk) + w_aux eps_aux] / [sum_jk w_jk + w_aux]
-    w_aux = 1 - step(sum_jk w_jk / w0)
+    w_aux = 1 - smooth_step(sum_jk w_jk / w0)
+
+eps_aux is the energy of collinear environments, for atoms without frames; w_aux is their weight.
 
 Weights depend on distances and angles only, so E_i does not change when the structure is rotated;
 with `parity` each frame is averaged with its mirror image, and E_i does not change when the
@@ -37,9 +39,9 @@ from .._chunked_sum import ChunkedSum, Part
 from .._equivariance import OutputSpec
 from ..base import SymmetrisedModel
 from .collinear import collinear_environments
-from .edges import Block, NeighbourEdges, neighbour_edges
+from .edges import Block, GraphEdges
 from .framed import MIRRORS, FramedEnvironments, framed_environments
-from .frames import Frames, environment_edges, outer_cutoff, pair_frames, step
+from .frames import BlockEdges, Frames, outer_cutoff, pair_frames, smooth_step
 from .receptive_field import (
     ReceptiveField,
     local_environments,
@@ -50,14 +52,24 @@ from .settings import Settings
 
 
 class BlockEnvironments(NamedTuple):
-    """Frames of the n atoms of a block, auxiliary weights w_aux (n,), and all environments."""
+    """Frames and environments of the n atoms of a block.
+
+    Attributes
+    ----------
+    frames:
+        Frames of these atoms.
+    collinear_total:
+        Total weight w_aux (n,) of the collinear environments of each atom.
+    environments:
+        All environments, in frames and collinear ones.
+    """
 
     frames: Frames
-    auxiliary: torch.Tensor
+    collinear_total: torch.Tensor
     environments: FramedEnvironments
 
 
-class Model(SymmetrisedModel):
+class EcseModel(SymmetrisedModel):
     """A model, symmetrised by ECSE.
 
     Evaluations raise ValueError where a message-passing model would cost more than the limit of the
@@ -103,7 +115,7 @@ class Model(SymmetrisedModel):
         if self.outer_cutoff <= 0:
             raise ValueError(
                 f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
-                f"{model.cutoff} A, as pairs of neighbours must leave before edges do"
+                f"{model.cutoff} A, as pair weights must vanish inside the cutoff"
             )
 
     def averaged(self, graph: Graph, outputs: OutputSpec) -> torch.Tensor:
@@ -122,25 +134,32 @@ class Model(SymmetrisedModel):
             The cost is above the limit of the settings.
         """
         self._check_cost(graph)
-        edges = neighbour_edges(graph, self.cutoff)
+        graph_edges = GraphEdges.from_graph(graph, self.cutoff)
         trainable = self.trainable
         limit = self._edge_limit(graph)
 
         def block_averages(block: Block, vectors: torch.Tensor) -> torch.Tensor:
-            environments = self._block_environments(edges, block, vectors).environments
+            environments = self._block_environments(graph_edges, block, vectors).environments
+            # the inner sum, over chunks of environments
             return environments.weighted_sums(self.model, outputs, limit, trainable)
 
         # Edges of a local environment act on its central atom only, those of a cluster on all atoms
         # of the structure.
         every_atom = torch.arange(graph.n_atoms, device=graph.numbers.device)
         groups = graph.structure if self.hops else every_atom
-        parts = []
-        for block in edges.blocks(self.hops):
-            reads = (self._edges_read(block),)
-            parts.append(Part(reads, block.atoms, block))
-        edge_groups = groups[edges.centre]
-        terms = ChunkedSum(block_averages, parts, (edge_groups,), groups, outputs.columns)
-        return terms((edges.vectors,), trainable)
+        # the outer sum, over blocks of atoms: the pairs and frames of a block are freed after it
+        parts = [
+            Part(reads=(self._edges_read(block),), writes=block.atoms, data=block)
+            for block in graph_edges.blocks(self.hops)
+        ]
+        outer_sum = ChunkedSum(
+            function=block_averages,
+            parts=parts,
+            input_groups=(groups[graph_edges.centre],),
+            groups=groups,
+            columns=outputs.columns,
+        )
+        return outer_sum((graph_edges.vectors,), trainable)
 
     @torch.no_grad()
     def describe(self, graph: Graph) -> dict[str, torch.Tensor]:
@@ -154,17 +173,17 @@ class Model(SymmetrisedModel):
         Returns
         -------
         dict
-            inner_cutoff R_in in A, total weight of the frames, auxiliary weight w_aux, number of
-            frames, and number of environments to evaluate.
+            inner_cutoff R_in in A, total weight of the frames, total weight w_aux of the collinear
+            environments, number of frames, and number of environments to evaluate.
         """
         rows = []
-        for frames, auxiliary, environments in self._survey(graph):
-            n = len(auxiliary)
+        for frames, collinear_total, environments in self._survey(graph):
+            n = len(collinear_total)
             # each (n,), of the atoms of a block
             row = {
                 "inner_cutoff": frames.inner_cutoff,
                 "total": frames.total,
-                "auxiliary": auxiliary,
+                "collinear_total": collinear_total,
                 "frames": torch.bincount(frames.atom, minlength=n),
                 "environments": torch.bincount(environments.atom, minlength=n),
             }
@@ -185,10 +204,11 @@ class Model(SymmetrisedModel):
         frames_per_atom = []
         n_environments = 0
         n_tokens = 0
-        for frames, auxiliary, environments in self._survey(graph):
+        for frames, collinear_total, environments in self._survey(graph):
             n_edges = environments.n_edges
             chunk_edges += [int(n_edges[chunk].sum()) for chunk in environments.chunks(limit)]
-            frames_per_atom.append(torch.bincount(frames.atom, minlength=len(auxiliary)))
+            n_atoms = len(collinear_total)
+            frames_per_atom.append(torch.bincount(frames.atom, minlength=n_atoms))
             n_environments += len(environments.atom)
             n_tokens += int(environments.field.n_tokens(environments.atom).sum())
         summary = cost_summary(
@@ -216,49 +236,53 @@ class Model(SymmetrisedModel):
         if cost["ratio"] > self.options.limit:
             raise ValueError(
                 f"`symmetrise` 'ecse' would take {cost['ratio']:.0f} times the work of this model,"
-                f" and its limit is {self.options.limit:g} times: energies of atoms depend on edges"
-                f" {self.hops} hops away, so that {cost['evaluations_per_atom']:.0f} turned copies"
-                f" of such a cluster for each atom have {cost['edges']:.3g} edges. Use group:O (48"
-                " times), group:I (120) or quadrature:L, which reduce the error of any model, or"
-                " ecse:force, which runs it"
+                f" and its limit is {self.options.limit:g} times. The energy of an atom depends on"
+                f" a cluster, all edges up to {self.hops} hops away."
+                f" {cost['evaluations_per_atom']:.0f} rotated copies of the cluster of each atom"
+                f" have {cost['edges']:.3g} edges in all. Use group:O (48 times), group:I (120"
+                " times) or quadrature:L, which reduce the error of any model. Or use ecse:force,"
+                " which has no limit"
             )
 
     def _survey(self, graph: Graph) -> Iterator[BlockEnvironments]:
         """Environments of each block of atoms."""
-        edges = neighbour_edges(graph, self.cutoff)
-        vectors = edges.vectors
-        for block in edges.blocks(self.hops):
-            yield self._block_environments(edges, block, vectors[self._edges_read(block)])
+        graph_edges = GraphEdges.from_graph(graph, self.cutoff)
+        vectors = graph_edges.vectors
+        for block in graph_edges.blocks(self.hops):
+            yield self._block_environments(graph_edges, block, vectors[self._edges_read(block)])
 
     def _edges_read(self, block: Block) -> slice:
         """Edges that the energies of a block depend on: of a local model those of the block."""
         return slice(None) if self.hops else block.edges
 
     def _block_environments(
-        self, edges: NeighbourEdges, block: Block, vectors: torch.Tensor
+        self, graph_edges: GraphEdges, block: Block, vectors: torch.Tensor
     ) -> BlockEnvironments:
         """Environments of a block, from the vectors (E, 3) in A of the edges `_edges_read`."""
-        own_vectors = vectors[block.edges] if self.hops else vectors
-        own_atoms = edges.centre[block.edges] - block.atoms.start
-        own_edges = environment_edges(own_vectors, own_atoms, edges.count[block.atoms])
-        frames = pair_frames(own_edges, self.outer_cutoff, self.options)
-        auxiliary = 1 - step(frames.total / self.options.least_weight)  # w_aux, (n,)
-        required = auxiliary.detach() > 0
-        collinear = collinear_environments(own_edges, required, self.cutoff, self.options)
-        field = self._receptive_field(edges, block)
+        block_edges = BlockEdges.from_vectors(
+            vectors=vectors[block.edges] if self.hops else vectors,
+            atom=graph_edges.centre[block.edges] - block.atoms.start,
+            count=graph_edges.count[block.atoms],
+        )
+        frames = pair_frames(block_edges, self.outer_cutoff, self.options)
+        frame_share = smooth_step(frames.total / self.options.least_weight)
+        collinear_total = 1 - frame_share  # w_aux, (n,)
+        required = collinear_total.detach() > 0
+        collinear = collinear_environments(block_edges, required, self.cutoff, self.options)
+        field = self._receptive_field(graph_edges, block)
         environments = framed_environments(
             field,
             field.vectors(vectors),
             frames,
             collinear,
-            auxiliary,
+            collinear_total,
             self.mirrored,
             self.options.n_azimuthal,
         )
-        return BlockEnvironments(frames, auxiliary, environments)
+        return BlockEnvironments(frames, collinear_total, environments)
 
-    def _receptive_field(self, edges: NeighbourEdges, block: Block) -> ReceptiveField:
+    def _receptive_field(self, graph_edges: GraphEdges, block: Block) -> ReceptiveField:
         """What the energies of the atoms of a block depend on."""
         if self.hops:
-            return message_passing_clusters(edges, block.atoms, self.hops)
-        return local_environments(edges, block)
+            return message_passing_clusters(graph_edges, block.atoms, self.hops)
+        return local_environments(graph_edges, block)

@@ -16,7 +16,7 @@ import torch
 
 from ...graph import Graph
 from ...models.base import AtomisticModel
-from .edges import Block, NeighbourEdges, ranges
+from .edges import Block, GraphEdges, ranges
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ReceptiveField:
         Parameters
         ----------
         edge_vectors:
-            Vectors in A of the edges of the block, or for clusters of all NeighbourEdges.
+            Vectors in A of the edges of the block, or for clusters of all GraphEdges.
         """
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class ReceptiveField:
     def copies(
         self,
         atom: torch.Tensor,
-        entry: torch.Tensor,
+        field_entry: torch.Tensor,
         environment: torch.Tensor,
         vectors: torch.Tensor,
     ) -> tuple[Graph, torch.Tensor]:
@@ -80,8 +80,8 @@ class ReceptiveField:
         ----------
         atom:
             Central atom (m,) of each copy, 0 .. n - 1.
-        entry:
-            Entries (k,) of the copies, those of one copy after the other.
+        field_entry:
+            Entries (k,) of the copies, 0 .. K - 1, those of one copy after the other.
         environment:
             Copy (k,) that each of them is of.
         vectors:
@@ -130,7 +130,7 @@ class LocalEnvironments(ReceptiveField):
     def copies(
         self,
         atom: torch.Tensor,
-        entry: torch.Tensor,
+        field_entry: torch.Tensor,
         environment: torch.Tensor,
         vectors: torch.Tensor,
     ) -> tuple[Graph, torch.Tensor]:
@@ -140,8 +140,8 @@ class LocalEnvironments(ReceptiveField):
         ----------
         atom:
             Central atom (m,) of each copy, 0 .. n - 1.
-        entry:
-            Entries (k,) of the copies, those of one copy after the other.
+        field_entry:
+            Entries (k,) of the copies, 0 .. K - 1, those of one copy after the other.
         environment:
             Copy (k,) that each of them is of.
         vectors:
@@ -151,7 +151,7 @@ class LocalEnvironments(ReceptiveField):
         structure = self.graph.structure[self.atoms][atom]
         # A local model needs only the element of a neighbour: one atom represents all neighbours of
         # an element, after the m central atoms.
-        elements, kind = self.numbers.index_select(0, entry).unique(return_inverse=True)
+        elements, kind = self.numbers.index_select(0, field_entry).unique(return_inverse=True)
         any_structure = torch.zeros_like(elements)  # of the nodes that represent neighbours
         graph = replace(
             self.graph,
@@ -166,7 +166,7 @@ class LocalEnvironments(ReceptiveField):
         return graph, centre
 
 
-def local_environments(edges: NeighbourEdges, block: Block) -> LocalEnvironments:
+def local_environments(edges: GraphEdges, block: Block) -> LocalEnvironments:
     """LocalEnvironments of the atoms of a block.
 
     Parameters
@@ -199,7 +199,7 @@ class MessagePassingClusters(ReceptiveField):
     Attributes
     ----------
     edge:
-        Edge (K,) among the NeighbourEdges of each pair.
+        Edge (K,) among the GraphEdges of each pair.
     first:
         First atom (K,) of each pair, among those of its cluster.
     second:
@@ -230,7 +230,7 @@ class MessagePassingClusters(ReceptiveField):
         Parameters
         ----------
         edge_vectors:
-            Vectors (E, 3) in A of all NeighbourEdges.
+            Vectors (E, 3) in A of all GraphEdges.
         """
         return edge_vectors.index_select(0, self.edge)
 
@@ -247,7 +247,7 @@ class MessagePassingClusters(ReceptiveField):
     def copies(
         self,
         atom: torch.Tensor,
-        entry: torch.Tensor,
+        field_entry: torch.Tensor,
         environment: torch.Tensor,
         vectors: torch.Tensor,
     ) -> tuple[Graph, torch.Tensor]:
@@ -257,8 +257,8 @@ class MessagePassingClusters(ReceptiveField):
         ----------
         atom:
             Central atom (m,) of each copy, 0 .. n - 1.
-        entry:
-            Entries (k,) of the copies, those of one copy after the other.
+        field_entry:
+            Entries (k,) of the copies, 0 .. K - 1, those of one copy after the other.
         environment:
             Copy (k,) that each of them is of.
         vectors:
@@ -271,8 +271,8 @@ class MessagePassingClusters(ReceptiveField):
         first_node = offset[environment]  # (k,)
         graph = replace(
             self.graph,
-            pair_centre=first_node + self.first[entry],
-            pair_neighbour=first_node + self.second[entry],
+            pair_centre=first_node + self.first[field_entry],
+            pair_neighbour=first_node + self.second[field_entry],
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
             numbers=self.graph.numbers[node],
             structure=self.graph.structure[node],
@@ -281,9 +281,7 @@ class MessagePassingClusters(ReceptiveField):
         return graph, centre
 
 
-def message_passing_clusters(
-    edges: NeighbourEdges, atoms: slice, hops: int
-) -> MessagePassingClusters:
+def message_passing_clusters(edges: GraphEdges, atoms: slice, hops: int) -> MessagePassingClusters:
     """MessagePassingClusters of some atoms.
 
     Parameters
@@ -313,14 +311,14 @@ def message_passing_clusters(
     cluster = entry // n_pairs
     pair = entry % n_pairs
 
-    ends = [cluster * n_atoms + end[pair] for end in (graph.pair_centre, graph.pair_neighbour)]
-    node = torch.cat([within, *ends]).unique()
+    first_node = cluster * n_atoms + graph.pair_centre[pair]
+    second_node = cluster * n_atoms + graph.pair_neighbour[pair]
+    node = torch.cat([within, first_node, second_node]).unique()
     count = torch.bincount(cluster, minlength=len(centre))
     node_count = torch.bincount(node // n_atoms, minlength=len(centre))
     node_start = node_count.cumsum(0) - node_count
-    first, second = (torch.searchsorted(node, end) - node_start[cluster] for end in ends)
 
-    # position of each directed edge of the graph among the NeighbourEdges
+    # position of each directed edge of the graph among the GraphEdges
     position = edge.new_empty(2 * n_pairs)
     position[edges.index] = torch.arange(len(edges.index), device=edge.device)
     groups = graph.structure[atoms]
@@ -331,8 +329,8 @@ def message_passing_clusters(
         groups=groups,
         entry_groups=groups[cluster],
         edge=position[pair],
-        first=first,
-        second=second,
+        first=torch.searchsorted(node, first_node) - node_start[cluster],
+        second=torch.searchsorted(node, second_node) - node_start[cluster],
         node=node % n_atoms,
         node_start=node_start,
         node_count=node_count,
@@ -340,7 +338,7 @@ def message_passing_clusters(
     )
 
 
-def _edges_of(edges: NeighbourEdges, within: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _edges_of(edges: GraphEdges, within: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Edges of atoms in clusters, given as cluster * n_atoms + atom, and their clusters."""
     n_atoms = edges.graph.n_atoms
     atom = within % n_atoms

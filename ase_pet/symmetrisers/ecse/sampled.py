@@ -2,8 +2,8 @@
 
 In inference a symmetrised model evaluates environments in the frames of their own neighbours only,
 never in other orientations. A model that is trained in drawn frames need not learn rotations, at
-the cost of the plain model. Its energies and forces scatter around those of ECSE, the less, the
-better it learns that all frames are equivalent.
+the cost of the plain model. Its energies and forces scatter around those of ECSE. The scatter
+decreases as the model learns that all frames are equivalent.
 
 With one draw the loss does not depend on the differences between frames: where weights change, the
 force of ECSE has a part that is their derivative times the differences of energies between frames.
@@ -17,15 +17,14 @@ from dataclasses import replace
 import torch
 
 from ...models.base import AtomisticModel
-from . import layers
-from . import model as ecse_model
-from .edges import Block, NeighbourEdges
+from .edges import Block, GraphEdges
 from .framed import FramedEnvironments
-from .model import BlockEnvironments
+from .layers import EcseLayersModel
+from .model import BlockEnvironments, EcseModel
 from .settings import Settings
 
 
-class SampledModel(ecse_model.Model):
+class SampledModel(EcseModel):
     """A model in frames that a generator draws, other ones in each evaluation.
 
     The draw itself has no derivative.
@@ -54,14 +53,14 @@ class SampledModel(ecse_model.Model):
         self.draws = draws
 
     def _block_environments(
-        self, edges: NeighbourEdges, block: Block, vectors: torch.Tensor
+        self, graph_edges: GraphEdges, block: Block, vectors: torch.Tensor
     ) -> BlockEnvironments:
-        every = super()._block_environments(edges, block, vectors)
+        every = super()._block_environments(graph_edges, block, vectors)
         environments = drawn(every.environments, self.generator, self.draws)
         return every._replace(environments=environments)
 
 
-class SampledLayers(layers.Model):
+class SampledLayers(EcseLayersModel):
     """The same layer by layer: each layer evaluates each atom in frames of a draw of its own.
 
     Parameters

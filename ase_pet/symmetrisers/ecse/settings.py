@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-POSITIVE = ("width", "beta", "sine", "sine_width", "least_weight", "pruning_width")
-RENAMED = "n_azimuthal"  # default of the former name of this setting: it is not given
+POSITIVE = ("width", "beta", "squared_sine", "squared_sine_width", "least_weight", "pruning_width")
 
 
 @dataclass(frozen=True)
@@ -20,9 +19,9 @@ class Settings:
         D, width in A of every radial switching function.
     beta:
         Sharpness in 1/A of the smooth minimum; below 4 the number of frames grows fast.
-    sine:
+    squared_sine:
         W, squared sine of the angle above which a pair has its full weight.
-    sine_width:
+    squared_sine_width:
         dW, width in the squared sine over which the weight rises from zero.
     linear_factor:
         Whether pairs have a larger weight the closer they are to a right angle.
@@ -31,8 +30,8 @@ class Settings:
     gentle_width:
         Width in the squared sine over which a pair reduces R_in; None for the published R_in.
     n_azimuthal:
-        Number of rotations about the axis that environments near a line are averaged over; None
-        where they are projected onto the line instead. `turns` is the former name.
+        Number of rotations about the axis that nearly collinear environments are averaged over;
+        None where they are projected onto the axis instead.
     pruning:
         Fraction of the largest weight of an atom below which pairs are left out; None for none.
     pruning_width:
@@ -45,8 +44,8 @@ class Settings:
 
     width: float = 0.5
     beta: float = 5.0
-    sine: float = 0.2
-    sine_width: float = 0.15
+    squared_sine: float = 0.2
+    squared_sine_width: float = 0.15
     linear_factor: bool = True
     least_weight: float = 0.5
     gentle_width: float | None = None
@@ -55,12 +54,8 @@ class Settings:
     pruning_width: float = 0.5
     parity: bool = True
     limit: float = 1000.0
-    turns: InitVar[int | None | str] = RENAMED
 
-    def __post_init__(self, turns: int | None | str) -> None:
-        if turns != RENAMED:
-            # a frozen dataclass has no assignment
-            object.__setattr__(self, "n_azimuthal", turns)
+    def __post_init__(self) -> None:
         for name in POSITIVE:
             value = getattr(self, name)
             if not 0 < value < math.inf:
@@ -79,10 +74,10 @@ class Settings:
 
     def _check_angles(self) -> None:
         """Raise ValueError for settings of angles that are out of range."""
-        if not self.sine_width <= self.sine < 1:
+        if not self.squared_sine_width <= self.squared_sine < 1:
             raise ValueError(
-                f"`sine` is {self.sine}: expected `sine_width` ({self.sine_width}) or more, less"
-                " than 1"
+                f"`squared_sine` is {self.squared_sine}: expected `squared_sine_width`"
+                f" ({self.squared_sine_width}) or more, less than 1"
             )
         if self.gentle_width is not None and not 0 < self.gentle_width < math.inf:
             raise ValueError(
@@ -109,8 +104,8 @@ class Settings:
 
 GENTLE: dict[str, Any] = {
     "gentle_width": 0.35,
-    "sine": 0.05,
-    "sine_width": 0.05,
+    "squared_sine": 0.05,
+    "squared_sine_width": 0.05,
     "linear_factor": False,
     "least_weight": 2.0,
     "n_azimuthal": 16,
