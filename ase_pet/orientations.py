@@ -238,10 +238,10 @@ def _minimised(n: int, charges: Callable[[torch.Tensor], torch.Tensor]) -> torch
         # The energy does not depend on the lengths; this term keeps the search well conditioned.
         deviation = (points.square().sum(1) - 1).square().sum()
         total = (1 / distances).sum() + deviation
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    search.step(energy)  # type: ignore[no-untyped-call]
+    search.step(energy)
     return torch.nn.functional.normalize(points.detach(), dim=1)
 
 
