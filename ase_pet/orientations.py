@@ -244,10 +244,10 @@ def _minimised(n: int, charges: Callable[[torch.Tensor], torch.Tensor]) -> torch
         deviation = (squared_lengths - 1).square().sum()
         repulsion = (1 / distances).sum()
         total = repulsion + deviation
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    search.step(energy)  # type: ignore[no-untyped-call]
+    search.step(energy)
     return torch.nn.functional.normalize(points.detach(), dim=1)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from ..graph import Graph
-from .cutoff import bump
+from .cutoff import bump, distances_of
 
 FIRST_PROBE = 0.5  # A
 PROBES_PER_WIDTH = 4
@@ -204,3 +204,44 @@ def pair_cutoffs(atom_cutoffs: torch.Tensor, graph: Graph) -> torch.Tensor:
 
 
 METHODS = {"grid": grid, "solver": solver}
+
+
+def adaptive_pairs(
+    graph: Graph, *, cutoff: float, target: float | None, width: float, method: str
+) -> tuple[Graph, float | torch.Tensor]:
+    """Graph with the pairs within their cutoffs, padded, and these cutoffs in A.
+
+    The cutoffs are one number where they do not adapt, else one per pair (P,).
+
+    Parameters
+    ----------
+    graph:
+        Structures with all pairs within `cutoff`.
+    cutoff:
+        Largest cutoff in A.
+    target:
+        Number of neighbours, or None for the same cutoff everywhere.
+    width:
+        Width in A over which a neighbour is counted partially.
+    method:
+        Name of the method, one of `METHODS`.
+
+    """
+    # `filled` pads to a round number of pairs, with pairs beyond the cutoff, which have no effect
+    length_of_padding = 2 * cutoff
+    if target is None:
+        return graph.filled(length_of_padding), cutoff
+    distances = distances_of(graph)  # (P,)
+    atom_cutoffs = METHODS[method](
+        distances=distances,
+        centre=graph.pair_centre,
+        neighbour=graph.pair_neighbour,
+        n_atoms=graph.n_atoms,
+        cutoff=cutoff,
+        target=target,
+        width=width,
+    )  # (n_atoms,)
+    is_within = distances <= pair_cutoffs(atom_cutoffs, graph)
+    graph = graph.select(torch.nonzero(is_within)[:, 0])
+    graph = graph.filled(length_of_padding)
+    return graph, pair_cutoffs(atom_cutoffs, graph)

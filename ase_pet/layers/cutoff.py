@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from ..graph import Graph
+
+
+def distances_of(graph: Graph) -> torch.Tensor:
+    """Lengths (P,) in A of the pairs of graph, plus 1e-15 A as in metatrain."""
+    return graph.pair_vectors.square().sum(-1).sqrt() + 1e-15
+
 
 def bump(distances: torch.Tensor, cutoff: float | torch.Tensor, width: float) -> torch.Tensor:
     """Weight of each distance: 1 below cutoff - width, 0 above cutoff, infinitely differentiable.

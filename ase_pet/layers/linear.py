@@ -277,6 +277,22 @@ def head(width: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(Linear(width, hidden), nn.SiLU(), Linear(hidden, hidden), nn.SiLU())
 
 
+def stack(n: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.ModuleList:
+    """n modules build(*arguments), each with weights of its own.
+
+    Parameters
+    ----------
+    n:
+        Number of modules.
+    build:
+        Class of the modules, or a function that returns one.
+    arguments:
+        Arguments of each call of `build`.
+
+    """
+    return nn.ModuleList(build(*arguments) for _ in range(n))
+
+
 FEEDFORWARD = {"SwiGLU": SwiGLU, "SiLU": SiLU}
 # With torch's default, the eps of the dtype, a model would be another function in float32 than in
 # float64.

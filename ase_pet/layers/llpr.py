@@ -16,8 +16,12 @@ Theory Comput. 2023, DOI 10.1021/acs.jctc.3c00704.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
+
+from ..graph import Graph
 
 FIRST_REGULARISER = 1e-20
 LAST_REGULARISER = 1e16
@@ -65,6 +69,29 @@ class LastLayer(nn.Module):
         """
         values = features.double() @ self.ensemble.double().T
         return values - values.mean(-1, keepdim=True)
+
+
+def features_of_atoms(
+    graph: Graph, edge_factor: torch.Tensor, readouts: Iterable[tuple[torch.Tensor, torch.Tensor]]
+) -> torch.Tensor:
+    """Features (n_atoms, F): of each readout those of central tokens, and sums over edges.
+
+    Parameters
+    ----------
+    graph:
+        Structures with 2P directed edges.
+    edge_factor:
+        Cutoff factor (2P, 1) of each edge, its weight in the sums.
+    readouts:
+        Features (n_atoms, d) of central tokens and (2P, d) of edge tokens, of each readout.
+
+    """
+    parts = []
+    for node_features, edge_features in readouts:
+        summed = torch.zeros_like(node_features)
+        summed = summed.index_add(0, graph.centre, edge_features * edge_factor)
+        parts += [node_features, summed]
+    return torch.cat(parts, 1)
 
 
 def cholesky(covariance: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 A token array has one row per atom, its central token, followed by one row per directed edge. The
 neighbourhood of an atom is its central token and the edges that start at it. Within it, with
 queries q, keys k and values v of width c in each head, temperature T and cutoff factor f of the
-token that is looked at (1 for the central one),
+attended token (key), which is 1 for the central one,
 
     out = softmax(q k^T / (sqrt(c) T) + log f) v
 
@@ -66,6 +66,11 @@ class AttentionLayout:
         """The layout in which central tokens get no attention; their own outputs are unused."""
         central = torch.full_like(self.bias[:, :1], EMPTY)
         return replace(self, bias=torch.cat([central, self.bias[:, 1:]], 1))
+
+
+def reversed_edges(edge: torch.Tensor) -> torch.Tensor:
+    """e_ji in the row of e_ij, for edge (2P, ...): the second half reverses the first."""
+    return edge.roll(edge.shape[0] // 2, 0)
 
 
 def attention_layout(
@@ -194,7 +199,7 @@ def plain_attention(
     q, k, v = cells.permute(2, 0, 3, 1, 4)  # (n_atoms, H, T, c) each
     c = q.shape[-1]
     scale = 1 / (c**0.5 * temperature)
-    log_factor = layout.bias[:, None, None]  # (n_atoms, 1, 1, T), of the token that is looked at
+    log_factor = layout.bias[:, None, None]  # (n_atoms, 1, 1, T), of the attended token (key)
     weights = torch.softmax(scale * q @ k.mT + log_factor, -1)  # (n_atoms, H, T, T)
     out = weights @ v
     out = out.transpose(1, 2)  # (n_atoms, T, H, c)

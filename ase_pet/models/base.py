@@ -45,8 +45,6 @@ class AtomisticModel(nn.Module):
         Whether derivatives of forces are those of the energy.
     is_symmetrised:
         Whether the model averages another one over rotations.
-    uncertainty:
-        Last-layer uncertainty (LLPR) of the head `energy_head`, or None.
     """
 
     settings: Any
@@ -61,7 +59,6 @@ class AtomisticModel(nn.Module):
     exact_geometry: bool = False
     exact_second_derivatives: bool = True
     is_symmetrised: bool = False
-    uncertainty: LastLayer | None = None
 
     def __init__(self, settings: Any, cutoff: float, species: tuple[int, ...]) -> None:
         super().__init__()
@@ -100,6 +97,11 @@ class AtomisticModel(nn.Module):
             Names of heads.
         """
         raise TypeError(f"{type(self).__name__} defines neither `predict` nor `forward`")
+
+    @property
+    def uncertainty(self) -> LastLayer | None:
+        """Last-layer uncertainty (LLPR) of the head `energy_head`, or None."""
+        return None
 
     def last_layer(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Energies (n_atoms,) in eV, and the features (n_atoms, F) that `uncertainty` is based on.
@@ -327,7 +329,7 @@ class ForeignModel(AtomisticModel):
         return {name: 1 for name in heads if name.split("/")[0] == "energy"}
 
     @property
-    def uncertainty(self) -> LastLayer | None:  # type: ignore[override]
+    def uncertainty(self) -> LastLayer | None:
         """Last-layer uncertainty (LLPR) of the module, or None."""
         last_layer: LastLayer | None = getattr(self.module, "uncertainty", None)
         return last_layer

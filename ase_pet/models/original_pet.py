@@ -1,22 +1,23 @@
 """The original PET: attention among the neighbours of each atom, energies read after each layer.
 
-In each message-passing layer, with the edge vector r_ij, embeddings S of species and messages m_ij,
+Symbols are those of `pet`, with a factor R on messages. A layer of message passing is
 
     e_ij = compress([W (r_ij, |r_ij|), S(Z_j), m_ij])           `MessageLayer`
     n_i, e_i1, ... e_ik <- attention among these tokens         `TransformerLayer`
     m_ij <- R (m_ij + e_ji)
 
-with a central token n_i in some layers and without in others. Energies are sums over layers,
+where the first messages are S(Z_j), and some layers have central tokens n_i and others have not.
+Energies are sums over layers,
 
-    E_i = sum over layers of  head(n_i or sum_j f_ij e_ij) + sum_j f_ij bond_head(e_ij)
+    E_i = sum over layers of [head(n_i or sum_j f_ij e_ij) + sum_j f_ij bond_head(e_ij)]
 
 With the cosine as cutoff function f only first derivatives are continuous. Means over neighbours,
 which replace these sums in some settings, are discontinuous where the last neighbour crosses the
 cutoff, and are zero for an atom without neighbours. The original program adds 1e-15 to the sum of
 attention weights, over edges and padding; here there is no padding that gets attention.
 
-Where linear maps follow each other, `forward` multiplies their weights first. `fast = False` of a
-`MessageLayer` chooses the plain equation.
+Where linear maps follow each other, the method `plain` of a `MessageLayer` is its equation, and the
+method `folded`, which is used while `fast` is True, multiplies their weights first.
 
 Architecture: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302; github.com/spozdn/pet (MIT),
 equations only.
@@ -24,7 +25,7 @@ equations only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,7 +35,7 @@ from torch.nn import functional
 from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import cutoff, ragged
-from ..layers.linear import Embedding, Linear, derived, linear
+from ..layers.linear import Embedding, Linear, derived, linear, stack
 from .base import AtomisticModel
 
 ACTIVATIONS = {"silu": nn.SiLU, "mish": nn.Mish}
@@ -111,7 +112,7 @@ class Inputs:
     bond_weight: Tensor  # (2P, 1) weights in sums of bond energies
 
 
-def _mlp(settings: Settings, *widths: int) -> nn.Sequential:
+def _mlp(settings: Settings, widths: Sequence[int]) -> nn.Sequential:
     """Linear maps from width to width, entries 0, 2, ..., with activations between them."""
     layers: list[nn.Module] = [Linear(widths[0], widths[1])]
     for width, following in zip(widths[1:-1], widths[2:], strict=True):
@@ -135,7 +136,7 @@ class TransformerLayer(nn.Module):
         self.attention = ragged.Attention(d, settings.transformer_n_head, temperature=1.0)
         self.norm_attention = nn.LayerNorm(d)
         self.norm_mlp = nn.LayerNorm(d)
-        self.mlp = _mlp(settings, d, settings.transformer_dim_feedforward, d)
+        self.mlp = _mlp(settings, (d, settings.transformer_dim_feedforward, d))
 
     def forward(self, tokens: Tensor, layout: ragged.AttentionLayout) -> Tensor:
         """Tokens (n_atoms + 2P, d) for tokens in the cells of a layout."""
@@ -160,12 +161,6 @@ class MessageLayer(nn.Module):
         Those of the model.
     index:
         Number of the layer, from 0.
-    message:
-        Messages (2P, d), None in the first layer.
-    species_table:
-        Embedding S (n_species, d) of neighbour species, or None.
-    inputs:
-        Those of `Model.prepare`.
     """
 
     fast = True  # False: `plain` instead of `folded`, for comparison
@@ -183,21 +178,30 @@ class MessageLayer(nn.Module):
         widths = [(2 + self.blended) * d, d]
         if settings.compress_mode == "mlp":
             widths.append(d)
-        self.compress = _mlp(settings, *widths)
+        self.compress = _mlp(settings, widths)
         if self.blended:
             self.neighbor_embedder = Embedding(n_species, d)
         has_central = settings.has_central_tokens(index)
         self.central_embedder = Embedding(n_species, d) if has_central else None
-        self.transformer_layers = nn.ModuleList(
-            TransformerLayer(settings) for _ in range(settings.n_trans_layers)
-        )
+        self.transformer_layers = stack(settings.n_trans_layers, TransformerLayer, settings)
         is_pre_norm = settings.transformer_type == "PreLN"
         self.final_norm = nn.LayerNorm(d) if is_pre_norm else nn.Identity()
 
     def forward(
         self, message: Tensor | None, species_table: Tensor | None, inputs: Inputs
     ) -> tuple[Tensor, Tensor]:
-        """Central tokens (n_atoms, d), meaningless in layers without, and edge tokens (2P, d)."""
+        """Central tokens (n_atoms, d), meaningless in layers without, and edge tokens (2P, d).
+
+        Parameters
+        ----------
+        message:
+            Messages (2P, d), None in the first layer.
+        species_table:
+            Embedding S (n_species, d) of neighbour species, or None.
+        inputs:
+            Those of `Model.prepare`.
+
+        """
         embed = self.folded if self.fast else self.plain
         edge = embed(message, species_table, inputs)
         n_atoms = inputs.graph.n_atoms
@@ -214,7 +218,7 @@ class MessageLayer(nn.Module):
         return tokens[:n_atoms], tokens[n_atoms:]
 
     def plain(self, message: Tensor | None, species_table: Tensor | None, inputs: Inputs) -> Tensor:
-        """Edge tokens (2P, d) before attention."""
+        """Edge tokens (2P, d) before attention, of message, species_table and inputs."""
         parts = [self._activated(self.r_embedding(inputs.geometry))]
         if species_table is not None:
             parts.append(functional.embedding(inputs.neighbour_rows, species_table))
@@ -228,7 +232,7 @@ class MessageLayer(nn.Module):
     def folded(
         self, message: Tensor | None, species_table: Tensor | None, inputs: Inputs
     ) -> Tensor:
-        """Edge tokens (2P, d) as of `plain`.
+        """Edge tokens (2P, d) as of `plain`, of message, species_table and inputs.
 
         With [A B C] for the first map of compress and c its bias, that map is A W (r_ij, |r_ij|) +
         (B S(Z_j) + A b + c) + C m_ij where the embedding of geometry has no activation.
@@ -285,17 +289,16 @@ class Model(AtomisticModel):
         d = settings.transformer_d_model
         n_layers = settings.n_gnn_layers
         self.embedding = Embedding(len(settings.species), d)
-        self.gnn_layers = nn.ModuleList(MessageLayer(settings, index) for index in range(n_layers))
+        layers = [MessageLayer(settings, index) for index in range(n_layers)]
+        self.gnn_layers = nn.ModuleList(layers)
         self.heads = nn.ModuleDict()
         self.bond_heads = nn.ModuleDict()
         # one head per layer
         for name, components in settings.heads.items():
             widths = (d, settings.head_n_neurons, settings.head_n_neurons, components)
-            heads = [_mlp(settings, *widths) for _ in range(n_layers)]
-            self.heads[name] = nn.ModuleList(heads)
+            self.heads[name] = stack(n_layers, _mlp, settings, widths)
             if settings.use_bond_energies:
-                heads = [_mlp(settings, *widths) for _ in range(n_layers)]
-                self.bond_heads[name] = nn.ModuleList(heads)
+                self.bond_heads[name] = stack(n_layers, _mlp, settings, widths)
 
     @property
     def message_passing_depth(self) -> int:
@@ -317,8 +320,9 @@ class Model(AtomisticModel):
         return {name: self._read(name, tokens, inputs) for name in names}
 
     def prepare(self, graph: Graph) -> Inputs:
-        """Inputs of all layers for a graph with all pairs within `cutoff`."""
+        """Inputs of all layers for the structures of graph, with all pairs within `cutoff`."""
         settings = self.settings
+        # pads to a round number of pairs with pairs beyond the cutoff, which have no effect
         graph = graph.filled(2 * self.cutoff)
         distances = graph.pair_vectors.square().sum(-1).sqrt()  # (P,)
         cutoff_function = cutoff.FUNCTIONS[settings.cutoff_function]
@@ -352,6 +356,7 @@ class Model(AtomisticModel):
         if not self.settings.use_length:
             return graph.edge_vectors
         squared = graph.pair_vectors.square().sum(-1, keepdim=True)
+        # 1e-15 as in the original program
         lengths = graph.per_edge((squared + 1e-15).sqrt())  # (2P, 1)
         if self.settings.use_only_length:
             return lengths
@@ -359,23 +364,18 @@ class Model(AtomisticModel):
 
     def _tokens(self, inputs: Inputs) -> Iterator[tuple[Tensor, Tensor]]:
         """Central tokens, or sums of edge tokens in layers without, and edge tokens, per layer."""
-        settings = self.settings
-        message = None
+        message = self.embedding(inputs.neighbour_rows)  # S(Z_j)
         for index, layer in enumerate(self.gnn_layers):
-            species_table = None
             if index == 0:
-                species_table = self.embedding.weight
-            elif layer.blended:
-                species_table = layer.neighbor_embedder.weight
-            node, edge = layer(message, species_table, inputs)
-            if not settings.has_central_tokens(index):
+                # the first messages S(Z_j) enter as the species term: one row per species
+                node, edge = layer(None, self.embedding.weight, inputs)
+            else:
+                message = self.settings.residual_factor * (message + ragged.reversed_edges(edge))
+                species_table = layer.neighbor_embedder.weight if layer.blended else None
+                node, edge = layer(message, species_table, inputs)
+            if layer.central_embedder is None:
                 node = _sum_over_edges(inputs.graph, edge * inputs.pool_weight)
             yield node, edge
-            # the first messages are embeddings of species; those of the last layer are unused
-            if index == 0:
-                message = self.embedding(inputs.neighbour_rows)
-            if index + 1 < settings.n_gnn_layers:
-                message = settings.residual_factor * (message + _partner(edge))
 
     def _read(self, name: str, tokens: list[tuple[Tensor, Tensor]], inputs: Inputs) -> Tensor:
         """Values (n_atoms, components) of one head, scaled."""
@@ -388,11 +388,6 @@ class Model(AtomisticModel):
             bonds = bonds * inputs.bond_weight
             total = total + _sum_over_edges(inputs.graph, bonds)
         return self.scaled(name, total, inputs.species_rows)
-
-
-def _partner(edge: Tensor) -> Tensor:
-    """e_ji in the row of e_ij, for (2P, ...): the second half are the pairs of the first."""
-    return edge.roll(edge.shape[0] // 2, 0)
 
 
 def _sum_over_edges(graph: Graph, per_edge: Tensor) -> Tensor:

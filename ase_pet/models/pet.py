@@ -1,20 +1,32 @@
 """PET, the Point Edge Transformer: attention among the neighbours of each atom.
 
-Each directed edge i -> j carries a token e_ij and a message m_ij, and each atom a central token
-n_i. With edge vectors r_ij, embeddings S of species Z and cutoff factors f_ij, a layer of message
-passing is
+Symbols, for a directed edge from atom i to its neighbour j (docs/theory/pet.md uses the same):
+
+    r_ij        vector of the edge in A
+    f_ij        cutoff factor of the edge, from 1 to 0 at the cutoff
+    e_ij        edge token
+    m_ij        message
+    n_i         central token of atom i
+    S(Z_j)      embedding of the species of atom j
+    T           attention temperature
+    W, v, w     linear maps
+
+A layer of message passing is
 
     e_ij = MLP([W (r_ij, |r_ij|), S(Z_j), m_ij])                       `MessageLayer`
-    n_i, e_i1, ... e_ik <- attention among these tokens, an MLP each   `TransformerLayer`
+    n_i, e_i1, ... e_ik <- attention among these, then an MLP on each  `TransformerLayer`
     m_ij <- (m_ij + e_ji) / 2                                          featurizer `residual`
     m_ij <- m_ij + e_ij + MLP(norm([e_ij, e_ji]))                      featurizer `feedforward`
-    E_i = sum over readouts of  w . head(n_i) + sum_j f_ij v . edge_head(e_ij)
 
-`residual` reads tokens after each layer; `feedforward` reads n_i and m_ij after the last one. The
-energy is not invariant under rotations by construction: that is learned from augmented data.
-Arrays have 2P rows of directed edges, [P pairs; the same reversed]. Where linear maps follow each
-other their weights are multiplied first: `fast` of a block chooses between this folded form and the
-plain equation above it.
+where the first messages are S(Z_j), and the energies are
+
+    E_i = sum over readouts of [w . head(n_i) + sum_j f_ij v . edge_head(e_ij)]
+
+`residual` has a readout of n_i and e_ij after each layer; `feedforward` has one, of n_i and m_ij
+after the last layer. The energy is not invariant under rotations by construction: that is learned
+from augmented data. Arrays have 2P rows of directed edges, [P pairs; the same reversed]. Where
+linear maps follow each other, the method `plain` of a block is its equation, and the method
+`folded`, which is used while `fast` is True, multiplies their weights first.
 
 Architecture: S. Pozdnyakov and M. Ceriotti, arXiv:2305.19302; current form: metatrain PET and
 arXiv:2601.16195.
@@ -22,9 +34,8 @@ arXiv:2601.16195.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +45,8 @@ from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import adaptive, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
-from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear
-from ..layers.llpr import LastLayer
+from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear, stack
+from ..layers.llpr import LastLayer, features_of_atoms
 from .base import AtomisticModel
 
 Tokens = tuple[Tensor, Tensor]  # central tokens (n_atoms, d_node), edge tokens (2P, d_pet)
@@ -104,28 +115,10 @@ class PetInputs:
     layout: ragged.AttentionLayout  # tokens of each atom, and log f of each
     condition: Tensor | float  # (n_atoms, d_node) added to central tokens in each layer, or 0
 
-
-def within_cutoff(graph: Graph, settings: Settings) -> tuple[Graph, Tensor]:
-    """Pairs of a graph within the cutoff of the settings, padded, and their cutoff factors (P,).
-
-    Where cutoffs adapt, that of a pair is the mean of those of its two atoms.
-    """
-    pair_cutoff: float | Tensor = settings.cutoff
-    target = settings.num_neighbors_adaptive
-    if target is not None:
-        distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15  # (P,)
-        ends = graph.pair_centre, graph.pair_neighbour
-        sizes = settings.cutoff, target, settings.cutoff_width_adaptive
-        method = adaptive.METHODS[settings.adaptive_cutoff_method]
-        atom_cutoff = method(distances, *ends, graph.n_atoms, *sizes)  # (n_atoms,) in A
-        is_within = distances <= adaptive.pair_cutoffs(atom_cutoff, graph)
-        graph = graph.select(torch.nonzero(is_within)[:, 0])
-    graph = graph.filled(2 * settings.cutoff)
-    if target is not None:
-        pair_cutoff = adaptive.pair_cutoffs(atom_cutoff, graph)  # (P,)
-    distances = graph.pair_vectors.square().sum(-1).sqrt() + 1e-15
-    function = cutoff.FUNCTIONS[settings.cutoff_function]
-    return graph, function(distances, pair_cutoff, settings.cutoff_width)
+    @property
+    def edge_factor(self) -> Tensor:
+        """Cutoff factor f (2P, 1) of each directed edge."""
+        return self.graph.per_edge(self.cutoff_factor)[:, None]
 
 
 class TransformerLayer(nn.Module):
@@ -133,9 +126,9 @@ class TransformerLayer(nn.Module):
 
         softmax(q k^T / (sqrt(c) T) + log f) v      with f = 1 for the central token
 
-    With d_node > d_pet the central token is contracted before and its update expanded after, with
-    an MLP of its own. With d_node = d_pet and PreLN the update replaces the central token. Widths
-    and variants are those of the settings.
+    q, k and v are linear maps of the tokens, of width c in each head. For settings with d_node >
+    d_pet the central token is contracted before and its update expanded after, with another MLP.
+    With d_node = d_pet and PreLN the update replaces the central token.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -158,7 +151,7 @@ class TransformerLayer(nn.Module):
             self.center_mlp = feedforward(d_node, 2 * d_node)
 
     def forward(self, node: Tensor, edge: Tensor, layout: ragged.AttentionLayout) -> Tokens:
-        """Central tokens node (n_atoms, d_node) and edge tokens edge (2P, d_pet) of a layout."""
+        """Tokens node (n_atoms, d_node) and edge (2P, d_pet), updated within the layout."""
         sizes = [len(node), len(edge)]
         central = self.center_contraction(node) if self.is_node_wide else node
         tokens = torch.cat([central, edge])  # (n_atoms + 2P, d_pet)
@@ -183,9 +176,13 @@ class MessageLayer(nn.Module):
 
         e_ij = W2 silu(W1 [W (r_ij, |r_ij|) + b, S(Z_j), m_ij] + b1) + b2
 
-    `settings` are those of the model; the `first` layer has no messages m_ij. In all methods `node`
-    (n_atoms, d_node) are central tokens, `message` (2P, d_pet) is None in the first layer,
-    `species_table` (n_species, d_pet) is S, and `inputs` are those of `Model.prepare`.
+    Parameters
+    ----------
+    settings:
+        Those of the model.
+    first:
+        Whether this is the first layer. It has no m_ij, as the first messages are S(Z_j) already.
+
     """
 
     fast = True  # False: `plain` instead of `folded`, for comparison
@@ -198,12 +195,16 @@ class MessageLayer(nn.Module):
             self.neighbor_embedder = Embedding(len(settings.species), d)
         n_parts = 2 if first else 3  # geometry, species and, after the first layer, message
         self.compress = nn.Sequential(Linear(n_parts * d, d), nn.SiLU(), Linear(d, d))
-        self.attention_layers = _stack(settings.num_attention_layers, TransformerLayer, settings)
+        self.attention_layers = stack(settings.num_attention_layers, TransformerLayer, settings)
 
     def forward(
         self, node: Tensor, message: Tensor | None, species_table: Tensor, inputs: PetInputs
     ) -> Tokens:
-        """Central tokens (n_atoms, d_node) and edge tokens (2P, d_pet)."""
+        """Central tokens (n_atoms, d_node) and edge tokens (2P, d_pet) of this layer.
+
+        node and message (2P, d_pet), None in the first layer, are those before it; species_table
+        (n_species, d_pet) is S, and inputs are those of `Model.prepare`.
+        """
         embed = self.folded if self.fast else self.plain
         edge = embed(message, species_table, inputs)
         for layer in self.attention_layers:
@@ -211,7 +212,7 @@ class MessageLayer(nn.Module):
         return node, edge
 
     def plain(self, message: Tensor | None, species_table: Tensor, inputs: PetInputs) -> Tensor:
-        """Edge tokens (2P, d_pet) before attention."""
+        """Edge tokens (2P, d_pet) before attention, of message, species_table and inputs."""
         species = functional.embedding(inputs.neighbour_rows, species_table)
         parts = [self.edge_embedder(inputs.geometry), species]
         if message is not None:
@@ -219,7 +220,7 @@ class MessageLayer(nn.Module):
         return self.compress(torch.cat(parts, 1))  # from (2P, 2 or 3 times d_pet)
 
     def folded(self, message: Tensor | None, species_table: Tensor, inputs: PetInputs) -> Tensor:
-        """Edge tokens (2P, d_pet) as of `plain`.
+        """Edge tokens (2P, d_pet) as of `plain`, of message, species_table and inputs.
 
         With W1 = [A B C] the first map is A W (r_ij, |r_ij|) + (B S(Z_j) + A b + b1) + C m_ij.
         """
@@ -261,7 +262,7 @@ class Combination(nn.Module):
 
     def plain(self, edge: Tensor) -> Tensor:
         """Combined tokens (2P, d) for edge (2P, d), as the equation is written."""
-        return self.mlp(self.norm(torch.cat([edge, _partner(edge)], 1)))
+        return self.mlp(self.norm(torch.cat([edge, ragged.reversed_edges(edge)], 1)))
 
     def folded(self, edge: Tensor) -> Tensor:
         """Combined tokens (2P, d) for edge (2P, d), on sums and differences of pairs.
@@ -294,33 +295,13 @@ class Combination(nn.Module):
         return (wa + wb) / 2, (wa - wb) / 2, bias
 
 
-def _partner(edge: Tensor) -> Tensor:
-    """e_ji in the row of e_ij, for (2P, ...): the second half are the pairs of the first."""
-    return edge.roll(edge.shape[0] // 2, 0)
-
-
-def _stack(n: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.ModuleList:
-    return nn.ModuleList(build(*arguments) for _ in range(n))
-
-
 class Model(AtomisticModel):
     """PET: `forward(graph)` returns the energies (n_atoms,) in eV, `predict` those of any head.
 
     Parameters
     ----------
-    settings, graph, name:
-        Hyper-parameters; structures with all pairs within `cutoff`; name of a head.
-    inputs, index:
-        Those of `prepare`; number of a message-passing layer, from 0.
-    node, message:
-        Central tokens (n_atoms, d_node) and messages (2P, d_pet) before the layer, None before the
-        first one; with the featurizer `residual` central tokens are unused.
-    edge:
-        Edge tokens (2P, d_pet) of the layer.
-    tokens:
-        {number of the readout: (central tokens, edge tokens)}.
-    features:
-        List that the features (n_atoms, d_head) of each last layer are appended to.
+    settings:
+        Hyper-parameters.
     """
 
     # lengths and cutoff factors in the dtype of the pair vectors, which may be above the weights'
@@ -330,6 +311,7 @@ class Model(AtomisticModel):
         super().__init__(settings, settings.cutoff, settings.species)
         n_species = len(settings.species)
         n_layers = settings.num_gnn_layers
+        d_head = settings.d_head
         self.is_residual = settings.featurizer_type == "residual"
         self.n_readouts = n_layers if self.is_residual else 1
         is_adaptive = settings.num_neighbors_adaptive is not None
@@ -338,40 +320,38 @@ class Model(AtomisticModel):
         if settings.zbl:
             known = (z for z in settings.species if z < len(zbl.RADII))
             self.covalent_radii = {z: zbl.RADII[z] for z in known}  # A
-        self.node_embedders = _stack(self.n_readouts, Embedding, n_species, settings.d_node)
+        self.node_embedders = stack(self.n_readouts, Embedding, n_species, settings.d_node)
         self.edge_embedder = Embedding(n_species, settings.d_pet)
         layers = [MessageLayer(settings, first=index == 0) for index in range(n_layers)]
         self.gnn_layers = nn.ModuleList(layers)
         if not self.is_residual:
-            self.combinations = _stack(n_layers, Combination, settings.d_pet)
+            self.combinations = stack(n_layers, Combination, settings.d_pet)
         if settings.system_conditioning:
-            limits = (settings.max_charge, settings.max_spin_multiplicity)
-            self.system_conditioning = Conditioning(settings.d_node, *limits)
+            self.system_conditioning = Conditioning(
+                settings.d_node, settings.max_charge, settings.max_spin_multiplicity
+            )
         self.node_heads = nn.ModuleDict()
         self.edge_heads = nn.ModuleDict()
         self.node_last_layers = nn.ModuleDict()
         self.edge_last_layers = nn.ModuleDict()
         for name, components in settings.heads.items():
-            self._add_head(name, components)
+            self.node_heads[name] = stack(self.n_readouts, head, settings.d_node, d_head)
+            self.edge_heads[name] = stack(self.n_readouts, head, settings.d_pet, d_head)
+            self.node_last_layers[name] = stack(self.n_readouts, Linear, d_head, components)
+            # created last, so that a seed always gives the same weights
+            self.edge_last_layers[name] = stack(self.n_readouts, Linear, d_head, components)
         self.uncertainties = nn.ModuleDict()
-        n_features = 2 * settings.d_head * self.n_readouts  # of central and edge tokens
+        n_features = 2 * d_head * self.n_readouts  # of central and edge tokens
         for name, members in settings.uncertainties.items():
             self.uncertainties[name] = LastLayer(n_features, members)
-
-    def _add_head(self, name: str, components: int) -> None:
-        """Add the weights of one head, in each readout an MLP and a linear map for both tokens."""
-        settings = self.settings
-        d_head = settings.d_head
-        n = self.n_readouts
-        self.node_heads[name] = _stack(n, head, settings.d_node, d_head)
-        self.edge_heads[name] = _stack(n, head, settings.d_pet, d_head)
-        self.node_last_layers[name] = _stack(n, Linear, d_head, components)
-        self.edge_last_layers[name] = _stack(n, Linear, d_head, components)  # keeps random order
 
     @property
     def uncertainty(self) -> LastLayer | None:
         """Last-layer uncertainty of the head `energy_head`, or None."""
-        return dict(self.uncertainties.items()).get(self.energy_head)  # a ModuleDict has no `get`
+        if self.energy_head not in self.uncertainties:
+            return None
+        last_layer: LastLayer = self.uncertainties[self.energy_head]
+        return last_layer
 
     @property
     def message_passing_depth(self) -> int:
@@ -388,37 +368,49 @@ class Model(AtomisticModel):
         """Whether energies depend on the total charge and the spin multiplicity."""
         return self.settings.system_conditioning
 
-    def last_layer(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """Energies (n_atoms,) in eV as of `forward`, and features (n_atoms, F) of `uncertainty`."""
-        features: list[Tensor] = []
-        values = self.predict(graph, (self.energy_head,), features)
-        return values[self.energy_head][:, 0], torch.cat(features, 1)
-
-    def predict(
-        self, graph: Graph, names: tuple[str, ...], features: list[Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, Tensor]:
         """{head: values (n_atoms, components)} of the heads names, without composition energies."""
         inputs = self.prepare(graph)
-        tokens = dict(enumerate(self._tokens(inputs)))
+        tokens = self._tokens(inputs)
         values = {}
         for name in names:
-            value = self.read(name, tokens, inputs, features)
+            value = self.read(name, tokens, inputs)
             values[name] = value + self.repulsion(name, inputs.graph)
         return values
 
+    def last_layer(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """Energies (n_atoms,) in eV as of `forward`, and features (n_atoms, F) of `uncertainty`."""
+        name = self.energy_head
+        inputs = self.prepare(graph)
+        features = self._features(name, self._tokens(inputs))
+        energies = self._values(name, features, inputs) + self.repulsion(name, inputs.graph)
+        per_atom = features_of_atoms(inputs.graph, inputs.edge_factor, features.values())
+        return energies[:, 0], per_atom
+
     def prepare(self, graph: Graph) -> PetInputs:
-        """Inputs of all layers for a graph with all pairs within `cutoff`."""
-        graph, cutoff_factor = within_cutoff(graph, self.settings)
+        """Inputs of all layers for the structures of graph, with all pairs within `cutoff`."""
+        settings = self.settings
+        graph, pair_cutoff = adaptive.adaptive_pairs(
+            graph,
+            cutoff=settings.cutoff,
+            target=settings.num_neighbors_adaptive,
+            width=settings.cutoff_width_adaptive,
+            method=settings.adaptive_cutoff_method,
+        )
+        distances = cutoff.distances_of(graph)
+        cutoff_function = cutoff.FUNCTIONS[settings.cutoff_function]
+        cutoff_factor = cutoff_function(distances, pair_cutoff, settings.cutoff_width)
         cutoff_factor = cutoff_factor.to(self.edge_embedder.weight.dtype)
+        # 1e-15 is inside the root here and outside for cutoff factors, both as in metatrain
         squared = graph.pair_vectors.square().sum(-1, keepdim=True)
         lengths = (squared + 1e-15).sqrt()  # (P, 1)
         geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1)
         species_rows = self.species_rows[graph.numbers]
         edge_factor = graph.per_edge(cutoff_factor)
-        n_heads = self.settings.num_heads
+        n_heads = settings.num_heads
         layout = ragged.attention_layout(graph.centre, graph.n_atoms, edge_factor, n_heads)
         condition: Tensor | float = 0.0
-        if self.settings.system_conditioning:
+        if settings.system_conditioning:
             per_structure = self.system_conditioning(graph.charge, graph.spin)
             condition = per_structure[graph.structure]
         return PetInputs(
@@ -431,66 +423,76 @@ class Model(AtomisticModel):
             condition=condition,
         )
 
-    def _tokens(self, inputs: PetInputs) -> Iterator[Tokens]:
-        """Central and edge tokens of each readout."""
-        node = message = None
-        for index in range(len(self.gnn_layers)):
-            node, edge = self.layer(index, node, message, inputs)
+    def _tokens(self, inputs: PetInputs) -> dict[int, Tokens]:
+        """{number of the readout: central and edge tokens}, of all readouts."""
+        tokens = {}  # with numbers, because `ecse_layers` reads layers one by one
+        message = self.first_message(inputs)
+        node, edge = self.layer(0, None, message, inputs)
+        for index in range(1, len(self.gnn_layers)):
             if self.is_residual:
-                yield node, edge
-            message = self.exchange(index, message, edge, inputs)
+                tokens[index - 1] = (node, edge)
+            message = self.exchange(index - 1, message, edge)
+            node, edge = self.layer(index, node, message, inputs)
         if not self.is_residual:
-            yield node, message
+            edge = self.exchange(len(self.gnn_layers) - 1, message, edge)  # edge tokens of readout
+        tokens[self.n_readouts - 1] = (node, edge)
+        return tokens
+
+    def first_message(self, inputs: PetInputs) -> Tensor:
+        """Messages (2P, d_pet) before the first layer, S(Z_j) for the species of inputs."""
+        return self.edge_embedder(inputs.neighbour_rows)
 
     def layer(
         self, index: int, node: Tensor | None, message: Tensor | None, inputs: PetInputs
     ) -> Tokens:
-        """Central tokens (n_atoms, d_node) and edge tokens (2P, d_pet) of a layer."""
+        """Central tokens (n_atoms, d_node) and edge tokens (2P, d_pet) of the layer index, from 0.
+
+        node and message (2P, d_pet) are those before the layer. Layer 0 uses neither of them, and
+        layers of a `residual` do not use node. inputs are those of `prepare`.
+        """
         layer = self.gnn_layers[index]
         if index == 0 or self.is_residual:
             node = self.node_embedders[index](inputs.species_rows)
-        # the embedding of species in the first layer becomes the first messages in `exchange`
-        species_embedder = self.edge_embedder if index == 0 else layer.neighbor_embedder
-        node, edge = layer(node, message, species_embedder.weight, inputs)
+        if index == 0:
+            # the first messages S(Z_j) enter as the species term: one row of the table per species
+            node, edge = layer(node, None, self.edge_embedder.weight, inputs)
+        else:
+            node, edge = layer(node, message, layer.neighbor_embedder.weight, inputs)
         return node + inputs.condition, edge
 
-    def exchange(
-        self, index: int, message: Tensor | None, edge: Tensor, inputs: PetInputs
-    ) -> Tensor | None:
-        """Messages (2P, d_pet) after a layer, None where no layer or readout uses them."""
-        if self.is_residual and index + 1 == len(self.gnn_layers):
-            return None
-        if index == 0:
-            message = self.edge_embedder(inputs.neighbour_rows)
+    def exchange(self, index: int, message: Tensor, edge: Tensor) -> Tensor:
+        """Messages (2P, d_pet) after the layer index, of message before it and edge tokens edge."""
         if self.is_residual:
-            return 0.5 * (message + _partner(edge))
+            return 0.5 * (message + ragged.reversed_edges(edge))
         return message + edge + self.combinations[index](edge)
 
-    def read(
-        self,
-        name: str,
-        tokens: Mapping[int, Tokens],
-        inputs: PetInputs,
-        features: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Values (n_atoms, components) of one head, scaled."""
-        centre = inputs.graph.centre
-        edge_factor = inputs.graph.per_edge(inputs.cutoff_factor)[:, None]  # (2P, 1)
+    def read(self, name: str, tokens: Mapping[int, Tokens], inputs: PetInputs) -> Tensor:
+        """Values (n_atoms, components) of the head name, scaled; tokens are {readout: tokens}.
+
+        inputs are those of `prepare`.
+        """
+        return self._values(name, self._features(name, tokens), inputs)
+
+    def _features(self, name: str, tokens: Mapping[int, Tokens]) -> dict[int, Tokens]:
+        """head(n_i) (n_atoms, d_head) and edge_head(e_ij) (2P, d_head), {readout: features}."""
+        return {
+            index: (self.node_heads[name][index](node), self.edge_heads[name][index](edge))
+            for index, (node, edge) in tokens.items()
+        }
+
+    def _values(self, name: str, features: Mapping[int, Tokens], inputs: PetInputs) -> Tensor:
+        """Sums over readouts of [w . node + sum_j f_ij v . edge], (n_atoms, components), scaled."""
+        edge_factor = inputs.edge_factor
         total: Tensor | float = 0.0
-        for index, (node, edge) in tokens.items():
-            node_features = self.node_heads[name][index](node)  # (n_atoms, d_head)
-            edge_features = self.edge_heads[name][index](edge)  # (2P, d_head)
-            per_edge = self.edge_last_layers[name][index](edge_features)
-            total = total + self.node_last_layers[name][index](node_features)
-            total = total.index_add(0, centre, per_edge * edge_factor)
-            if features is not None:
-                summed = torch.zeros_like(node_features)
-                summed = summed.index_add(0, centre, edge_features * edge_factor)
-                features += [node_features, summed]
+        for index, (node, edge) in features.items():
+            per_edge = self.edge_last_layers[name][index](edge)  # (2P, components)
+            per_edge = per_edge * edge_factor
+            total = total + self.node_last_layers[name][index](node)
+            total = total.index_add(0, inputs.graph.centre, per_edge)
         return self.scaled(name, total, inputs.species_rows)
 
     def repulsion(self, name: str, graph: Graph) -> Tensor | float:
-        """Repulsion energies (n_atoms, 1) in eV, or 0 without `zbl` and for heads of no energy."""
+        """Repulsion (n_atoms, 1) in eV of graph; 0 without `zbl`, or if head name is no energy."""
         if not self.settings.zbl or name.split("/")[0] != "energy":
             return 0.0
         radii = graph.pair_vectors.new_tensor([self.covalent_radii[z] for z in self.species])

@@ -187,5 +187,5 @@ class SymmetrisedModel(AtomisticModel):
         self.model.energy_head = name
 
     @property
-    def uncertainty(self) -> LastLayer | None:  # type: ignore[override]
+    def uncertainty(self) -> LastLayer | None:
         return self.model.uncertainty

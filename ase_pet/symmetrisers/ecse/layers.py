@@ -75,12 +75,12 @@ class Tokens:
     node:
         Central tokens (n_atoms, d_node), None before the first layer.
     message:
-        Messages (2P, d_pet) along the directed edges, None before the first layer and after the
-        last one.
+        Messages (2P, d_pet) along the directed edges. Those before the first layer are in the
+        embedding of species already, and those after the last one are unused by `residual`.
     """
 
     node: torch.Tensor | None
-    message: torch.Tensor | None
+    message: torch.Tensor
 
 
 class LayerSums(NamedTuple):
@@ -170,7 +170,7 @@ class EcseLayersModel(EcseModel):
         n_edges = len(inputs.graph.centre)
 
         total = graph_edges.vectors.new_zeros(graph.n_atoms, outputs.columns)
-        tokens = Tokens(None, None)
+        tokens = Tokens(None, self.model.first_message(inputs))
         for layer in range(self.settings.num_gnn_layers):
             averages = [self._layer(layer, block, tokens, outputs) for block in blocks]
             values = torch.cat([average.values for average in averages])  # (n_atoms, columns)
@@ -178,7 +178,7 @@ class EcseLayersModel(EcseModel):
             edge = torch.cat([average.edge for average in averages])  # (E, d_pet)
             total = total + values
             edge = edge.new_zeros(n_edges, edge.shape[1]).index_copy(0, graph_edges.index, edge)
-            message = self.model.exchange(layer, tokens.message, edge, inputs)
+            message = self.model.exchange(layer, tokens.message, edge)
             tokens = Tokens(node, message)
         if not self._reads_each_layer:
             total = total + self._read(outputs, {0: (tokens.node, tokens.message)}, inputs)
@@ -312,7 +312,7 @@ class EcseLayersModel(EcseModel):
         inputs: pet.PetInputs,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Central tokens and messages in the order of the atoms and edges of `inputs`."""
-        if tokens.node is None or tokens.message is None:  # before the first layer
+        if tokens.node is None:  # before the first layer
             return None, None
         node = tokens.node[block.atoms][atom]
         message = tokens.message.index_select(0, block.edges[field_entry])
