@@ -71,7 +71,7 @@ class AtomisticModel(nn.Module):
         self.covalent_radii = {}
         self.metadata = {}
         # row of each atomic number in the embedding tables, -1 for those without
-        rows = torch.full((max(species) + 1,), -1, device="cpu")
+        rows = torch.full((max(species, default=-1) + 1,), -1, device="cpu")
         for row, number in enumerate(species):
             rows[number] = row
         self.register_buffer("species_rows", rows, persistent=False)
@@ -278,6 +278,7 @@ class ForeignModel(AtomisticModel):
         # `Any`: the attributes of a foreign module are not known to type checkers
         foreign: Any = module
         settings = getattr(foreign, "settings", None)
+        # what `evaluation` does not ask for again is copied, the rest are properties below
         super().__init__(settings, foreign.cutoff, tuple(foreign.species))
         self.module: Any = module
         self.compositions = getattr(foreign, "compositions", {})

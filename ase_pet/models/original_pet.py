@@ -64,7 +64,7 @@ class Settings:
     blend_neighbor_species: bool = False  # species of neighbours enter all layers, not the first
     add_token_first: bool = True  # central tokens in all layers but the last
     add_token_second: bool = True  # central tokens in the last layer
-    use_bond_energies: bool = True
+    use_bond_energies: bool = True  # whether edge tokens have readouts, too
     average_pooling: bool = False  # without central tokens: mean over neighbours, not sum
     average_bond_energies: bool = False  # mean over neighbours, not sum
     # False, as before April 2024: bond energies without f, means by number of neighbours

@@ -67,7 +67,7 @@ class Settings:
     degree: int = 3  # of the polynomials of invariants
     width: int = 64  # channels C
     num_basis: int = 64  # functions K of the kernel basis
-    num_layers: int = 3
+    num_layers: int = 3  # convolutions
     widening: int = 4  # hidden width of the MLP of a block divided by C
     layer_scale: float | None = None  # first value of s, None: no s
     multiple_readouts: bool = True  # read each layer, not only the last
@@ -251,7 +251,7 @@ class Model(AtomisticModel):
         self.node_embedder = Embedding(len(settings.species), width)
         if settings.vector_inputs:
             self.vector_embedder = Linear(settings.vector_inputs, width, bias=False)
-        n_invariants = 2 if settings.oriented else 1
+        n_invariants = 2 if settings.oriented else 1  # along an axis and across, or the distance
         self.basis = KernelBasis(n_invariants, settings.degree, width, n_basis)
         if settings.oriented:
             self.fibre_basis = KernelBasis(1, settings.degree, width, n_basis)
@@ -428,6 +428,7 @@ class Model(AtomisticModel):
             basis = self.basis(invariants) * window[:, None, None]
             return convolution.in_space(x, basis, edges)
 
+        # with gradients, kernels (E, O, C) are computed again instead of being kept
         if not torch.is_grad_enabled():
             return convolve(x, edges.invariants, edges.window)
         inputs = x, edges.invariants, edges.window
