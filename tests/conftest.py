@@ -1,19 +1,17 @@
 """Fixtures of all tests."""
 
 import os
-from pathlib import Path
 
 import ase.io
 import pytest
 import torch
 
 import argon
+from paths import DATA, ROOT
 from seeds import seed
 
 if os.environ.get("ASE_PET_TEST_ONEDNN") == "0":  # tests/kernels.py
     torch.backends.mkldnn.set_flags(False)
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "tests" / "data"
 SAME_FILES = {  # names of reference files that lie in tests/data under another name
     "metatrain/tiny_modern_adaptive_grid.ckpt": "pet_direct_heads.ckpt",
     "original_pet/default_like": "original_pet",

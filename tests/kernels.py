@@ -21,25 +21,25 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = (
-    "test_rotations.py",
-    "test_orientations.py",
-    "test_graph.py",
-    "test_golden.py",
-    "test_group.py",
-    "test_hessian.py",
-    "test_ecse.py",
-    "test_ecse_gentle.py",
-    "test_ecse_heads.py",
-    "test_ecse_layers.py",
-    "test_ecse_messages.py",
-    "test_ecse_pruned.py",
-    "test_ecse_smooth.py",
-    "test_pet.py",
-    "test_original_pet.py",
-    "test_ponita.py",
-    "test_ponita_symmetry.py",
+    "rotations/test_rotations.py",
+    "rotations/test_orientations.py",
+    "graph/test_graph.py",
+    "models/test_golden.py",
+    "symmetrisers/test_group.py",
+    "evaluation/test_hessian.py",
+    "symmetrisers/test_ecse.py",
+    "symmetrisers/test_ecse_gentle.py",
+    "symmetrisers/test_ecse_heads.py",
+    "symmetrisers/test_ecse_layers.py",
+    "symmetrisers/test_ecse_messages.py",
+    "symmetrisers/test_ecse_pruned.py",
+    "symmetrisers/test_ecse_smooth.py",
+    "models/test_pet.py",
+    "models/test_original_pet.py",
+    "models/test_ponita.py",
+    "symmetrisers/test_ponita_symmetry.py",
 )
-QUICK = ("test_rotations.py", "test_orientations.py", "test_golden.py")
+QUICK = ("rotations/test_rotations.py", "rotations/test_orientations.py", "models/test_golden.py")
 QUICK_SELECTION = "not silicon and not residual and not feedforward"  # which take longest
 
 # Oldest kernels that torch, MKL and oneDNN have: what a processor without AVX would use.

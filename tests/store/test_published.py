@@ -17,10 +17,10 @@ from huggingface_hub import errors
 
 import hub
 from ase_pet import PETCalculator, cli, published, store
-from conftest import ROOT
+from paths import DATA, ROOT
 from toys import silicon
 
-CHECKPOINT = ROOT / "tests" / "data" / "pet_direct_heads.ckpt"
+CHECKPOINT = DATA / "pet_direct_heads.ckpt"
 CONTENT = CHECKPOINT.read_bytes()
 FILE = "models/pet-mad-s-v{}.ckpt"
 

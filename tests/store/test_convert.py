@@ -14,11 +14,10 @@ import typer.testing
 import hub
 import metatrain_files
 from ase_pet import PETCalculator, __version__, cards, cli, published, store
-from conftest import ROOT
+from paths import DATA
 from tolerances import DTYPES
 from toys import SETTINGS, STRUCTURES, charged, ethanol, silicon, tiny_pet
 
-DATA = ROOT / "tests" / "data"
 DIRECT = DATA / "pet_direct_heads.ckpt"
 FOREIGN = ("pet_direct_heads.ckpt", "pet_llpr.ckpt", "original_pet", "original_pet_2023")
 SHARED = (

@@ -2,14 +2,13 @@
 
 import configparser
 import re
-from pathlib import Path
 
 import pytest
 
 from ase_pet.choices import closest, one_of
 from ase_pet.extras import how_to_install
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("ase_pet", "benchmarks", "docs", "md_examples")
 KINDS = (".md", ".py", ".txt", ".toml")
 TEXTS = [

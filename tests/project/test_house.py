@@ -12,8 +12,8 @@ import pytest
 import reading
 from ase_pet import plugins
 from ase_pet.models.base import AtomisticModel
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ase_pet"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
 

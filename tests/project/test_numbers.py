@@ -11,11 +11,11 @@ import json
 import re
 import tomllib
 from itertools import takewhile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
+
 RESULTS = ROOT / "benchmarks" / "results"
 CALCULATORS = ROOT / "calculators"
 

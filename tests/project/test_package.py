@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from ase_pet import __version__, shipped
+from paths import ROOT
 
 pytestmark = pytest.mark.package
 
-ROOT = Path(__file__).resolve().parent.parent
 NOT_SOURCE = (
     ".git",
     ".venv",

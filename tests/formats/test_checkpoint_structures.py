@@ -7,7 +7,7 @@ from ase.build import bulk, diamond100, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from ase_pet import PETCalculator
-from conftest import ROOT
+from paths import DATA
 from tolerances import worst
 
 OWN = ["pet_direct_heads.ckpt", "pet_llpr.ckpt"]
@@ -46,7 +46,7 @@ LIMIT = 2e-5  # eV/A, for networks with random weights, some with once different
 def calculator(request):
     """Calculator of a checkpoint, float64."""
     if request.param in OWN:
-        return PETCalculator(ROOT / "tests" / "data" / request.param, dtype="float64")
+        return PETCalculator(DATA / request.param, dtype="float64")
     find = request.getfixturevalue("reference_file")
     return PETCalculator(find(request.param), dtype="float64")
 
@@ -140,7 +140,7 @@ def test_slab(calculator):
 )
 def test_two_thousand_atoms(name, request):
     find = request.getfixturevalue("reference_file")
-    path = ROOT / "tests" / "data" / name if name in OWN else find(name)
+    path = DATA / name if name in OWN else find(name)
     calculator = PETCalculator(path, dtype="float32")
     atoms = rattled(bulk(element(calculator), "diamond", a=5.5, cubic=True) * (5, 5, 10))
     found = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]

@@ -21,13 +21,13 @@ from ase_pet import PETCalculator, TooUncertain
 from ase_pet.formats import metatrain
 from ase_pet.layers.llpr import cholesky
 from ase_pet.store import Card, save
-from conftest import ROOT
+from paths import DATA
 from test_formats_metatrain import OLD, Oracle, deviations
 from tolerances import TOLERANCES, worst
 from toys import silicon, tiny_pet
 
 LLPR = (
-    ROOT / "tests" / "data" / "pet_llpr"
+    DATA / "pet_llpr"
 )  # random weights; values: metatrain 2026.4.1, upet 0.3.1 (make_pet_llpr.py)
 SAME = TOLERANCES[torch.float64]["derived"]
 IN_FLOAT32 = {

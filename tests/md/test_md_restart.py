@@ -19,6 +19,7 @@ import laws
 import springs
 import toys
 from ase_pet import PETCalculator, md
+from paths import ROOT, TESTS
 
 FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
 STEPS = 30
@@ -182,7 +183,7 @@ def test_a_process_that_gets_sigkill_is_continued_by_another(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", WORKER, str(tmp_path / "stopped"), str(step)],
             cwd=Path(__file__).parent,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(ROOT)])},
         )
         assert done.returncode == -signal.SIGKILL
     run(crystal, tmp_path / "stopped", ensemble="nvt", restart=True)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -13,11 +12,12 @@ from typer.testing import CliRunner
 
 from ase_pet import PETCalculator, phonons, shipped
 from ase_pet.cli import app
+from paths import ROOT
 
 needs_silicon = pytest.mark.skipif(
     "silicon" not in shipped(), reason="the calculator `silicon` is not shipped yet"
 )
-CARD = Path(__file__).resolve().parent.parent / "calculators/silicon/README.md"
+CARD = ROOT / "calculators/silicon/README.md"
 
 
 class Biased(EMT):

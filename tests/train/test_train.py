@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -25,6 +24,7 @@ from ase_pet.models.base import AtomisticModel
 from ase_pet.train import data, read, run, template, train
 from ase_pet.train.loss import weighted_loss
 from ase_pet.train.recipe import Optimiser
+from paths import ROOT
 
 
 @pytest.mark.parametrize("method", ["muon", "adam"])
@@ -315,7 +315,7 @@ def test_the_template_explains_the_settings_of_a_model():
 
 
 def test_the_documented_keys_are_those_of_the_schema():
-    page = Path(__file__).parent.parent / "docs" / "reference" / "recipe.md"
+    page = ROOT / "docs" / "reference" / "recipe.md"
     assert template.markdown() in page.read_text(encoding="utf-8")
 
 

@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 
 import springs
 from ase_pet import PETCalculator, cli, md, store
+from paths import ROOT, TESTS
 from toys import silicon, tiny_pet
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
 RUN = (
     "--time",
@@ -196,7 +197,7 @@ def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
         capture_output=True,
         env=os.environ
         | {
-            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(TESTS), str(ROOT)]),
             "DIES_AT": "60",
         },
     )

@@ -10,12 +10,12 @@ from ase import Atoms
 import metatrain_files
 from ase_pet import PETCalculator
 from ase_pet.formats import metatrain
-from conftest import ROOT
+from paths import DATA
 from tolerances import TOLERANCES, worst
 from toys import SETTINGS, silicon, tiny_pet
 
 DIRECT = (
-    ROOT / "tests" / "data" / "pet_direct_heads"
+    DATA / "pet_direct_heads"
 )  # random weights; values: metatrain 2026.4.1, metatomic-ase 0.1.4
 ORACLES = (
     "tiny_modern_fixed",

@@ -1,15 +1,14 @@
 """The shipped silicon: what it says of atoms that are too near."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase import Atoms
 
 from ase_pet import PETCalculator, checks
 from ase_pet.train.data import structures
+from paths import ROOT
 
-FOLDER = Path(__file__).resolve().parent.parent / "calculators/silicon"
+FOLDER = ROOT / "calculators/silicon"
 
 
 @pytest.mark.parametrize("check", ["repulsion", "diatomics", "cutoff_pair"])

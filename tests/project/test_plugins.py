@@ -9,7 +9,6 @@ import re
 import runpy
 import shutil
 import sys
-from pathlib import Path
 from unittest.mock import MagicMock
 
 import ase.io
@@ -27,9 +26,9 @@ import toys
 from ase_pet import PETCalculator, checks, formats, plugins, store
 from ase_pet.cli import app
 from ase_pet.train import train
+from paths import ROOT, TESTS
 
-ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = ROOT / "tests" / "plugins"
+PLUGINS = TESTS / "plugins"
 ARGON = {"species": (18,), "cutoff": 7.5}
 CHECKS = {  # symmetriser -> checks; those of the second are slow
     "none": ("batch", "gradients", "inversion", "jacobian", "net_force", "permutation", "rotation"),

@@ -21,12 +21,11 @@ from ase_pet.evaluation import Evaluation
 from ase_pet.formats import original_pet
 from ase_pet.layers import cutoff, ragged
 from ase_pet.models.original_pet import MessageLayer, Model, Settings
-from conftest import ROOT
 from original_pet_files import SETTINGS, tiny
+from paths import DATA
 from tolerances import TOLERANCES, worst
 from toys import STRUCTURES, ethanol, silicon, slab, tiny_pet
 
-DATA = ROOT / "tests" / "data"
 ORACLES = (
     "average_bonds",
     "blend_mish_linear",

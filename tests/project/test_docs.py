@@ -5,7 +5,6 @@ import re
 import runpy
 import sys
 import tomllib
-from pathlib import Path
 from unittest.mock import MagicMock
 
 import matplotlib
@@ -16,9 +15,9 @@ from ase_pet import shipped
 from ase_pet.cli import lazy
 from ase_pet.store import shipped_folder
 from ase_pet.train import recipe
+from paths import ROOT
 from test_house import LEVEL
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 ALL_PAGES = [
