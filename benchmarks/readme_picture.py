@@ -87,7 +87,7 @@ def energy_conservation(axes: Axes, picoseconds: float) -> dict[str, float]:
         print(f"NVE, {step:g} fs: rms {rms[step]:.5f} meV/atom about a straight line")
     axes.set(
         xlabel="time (ps)",
-        ylabel="total energy (meV/atom)",
+        ylabel="total energy - mean (meV/atom)",
         title="64 Si atoms, NVE, 300 K",
     )
     axes.set_ylim(top=1.5 * axes.get_ylim()[1])
@@ -127,8 +127,8 @@ def rotation_error(axes: Axes) -> dict[str, float]:
         print(f"rotation, {name}: forces change by up to {largest[name]:.1e} eV/A")
     axes.set(
         xlabel="angle of rotation (degrees)",
-        ylabel="change of forces (eV/$\\mathrm{\\AA}$)",
-        title="8 Si atoms, rotated",
+        ylabel="largest force error (eV/$\\mathrm{\\AA}$)",
+        title="8 Si atoms, rotated and rotated back",
         ylim=(1e-17, 1e1),
     )
     axes.legend(loc="upper right", ncols=2)
@@ -169,7 +169,7 @@ def phonon_bands(axes: Axes) -> dict[str, float]:
     axes.plot([], [], color=SYMMETRISED, label="ase_pet")
     axes.set(
         ylabel="frequency (THz)",
-        title="Phonons of Si and PBE at L, $\\Gamma$, X",
+        title="Phonons of Si",
         xlim=(0, len(path) - 1),
         ylim=(0, 18.5),
         xticks=list(places.values()),
