@@ -87,7 +87,7 @@ def energy_conservation(axes: Axes, picoseconds: float) -> dict[str, float]:
         print(f"NVE, {step:g} fs: rms {rms[step]:.5f} meV/atom about a straight line")
     axes.set(
         xlabel="time (ps)",
-        ylabel="total energy - mean (meV/atom)",
+        ylabel="change of total energy (meV/atom)",
         title="64 Si atoms, NVE, 300 K",
     )
     axes.set_ylim(top=1.5 * axes.get_ylim()[1])
