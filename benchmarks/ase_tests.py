@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Tests of ASE that were written for its calculator EMT, run as they stand on a PETCalculator.
+"""Run ASE's own tests for the calculator EMT, unmodified, on a PETCalculator.
 
 usage: ase_tests.py [PATH ...]
-PATH: files or folders below ase/test; default: those below. Wherever these tests ask ASE (or the
-package asap3) for EMT, they get a PETCalculator of a pair potential that holds the same metals and
-small molecules together (tests/pair_potential.py). Tests outside the default that ask about numbers
-of EMT itself may fail, as they would with any other potential.
+
+PATH: files or folders below ase/test; default: the list in this file. Where a test imports EMT from
+ASE (or asap3), it gets a PETCalculator of a pair potential that binds the same metals and small
+molecules (tests/pair_potential.py). Tests outside the default list that compare with numbers of EMT
+itself may fail, as they would with any other potential.
 """
 
 import subprocess
@@ -45,7 +46,7 @@ sys.modules["asap3"] = asap3
 
 
 def main():
-    """Run them, print what pytest says in the end."""
+    """Run the tests and print the summary of pytest."""
     tests = Path(ase.test.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "instead_of_emt.py").write_text(PLUGIN)

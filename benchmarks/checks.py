@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Every check on Lennard-Jones argon, EMT copper, a random MACE, silicon without and with ECSE,
-ethanol: one table.
+"""Table of all checks on argon, copper, a random MACE, silicon (plain and ECSE) and ethanol.
 
 usage: checks.py [--names broken lj emt mace silicon silicon+ecse ethanol] [--full] [--only CHECKS]
        [--output FILE.json] [--take NAME=RESULTS.json]
-broken: argon made wrong, for each check in the way that it looks for; each must fail there. mace
-needs an environment with mace-torch (see mace_random.py); run it there first, then the others, with
-one FILE.json. Each cell is the value and what became of it: pass, FAIL, - (not applicable), nothing
-(a number without a limit). What is in FILE.json is not measured again, so that a run may be
-stopped; --again measures the calculators of --names anew. So the column of one calculator is
-remade, and the whole table printed, by: checks.py --again ethanol --take: the column of NAME anew
-from what `ase-pet check CALC --json` printed, with nothing measured. The checks nvt and memory take
-long and are run with --full; names whose column is empty in FILE.json are left out.
+
+broken: argon with one defect for each check, which that check must detect. mace needs an
+environment with mace-torch (see mace_random.py); run it there first, then the others, with one
+FILE.json.
+
+Each cell is the value and its status: pass, FAIL, - (not applicable), empty (a number without a
+limit). Results in FILE.json are reused, so an interrupted run can be resumed; --again measures the
+calculators listed after it anew. --take reads the column of NAME from the output of `ase-pet check
+CALC --json` without measuring. The checks nvt and memory take long and need --full. Calculators
+without results are omitted.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def argon():
 
 
 class Broken(Calculator):
-    """Argon made wrong in the way that a check looks for."""
+    """Argon with the defect that a check detects."""
 
     implemented_properties = ["energy", "forces", "stress"]
     cutoff = 7.5
@@ -54,7 +55,7 @@ class Broken(Calculator):
             self.evaluate = self.wrong.evaluate
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        """What the wrong function gives."""
+        """Results of the defective function."""
         super().calculate(atoms, properties, system_changes)
         self.results = dict(self.wrong(self.atoms))
 
@@ -71,7 +72,7 @@ CALCULATORS = {  # name: calculator of a check, species, temperature in K
 
 
 def main():
-    """Run what is missing, then print the table."""
+    """Run the missing checks, then print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,24 +80,28 @@ def main():
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs="+", default=None)
     parser.add_argument(
-        "--again", nargs="+", choices=CALCULATORS, default=[], help="measure these anew"
+        "--again",
+        nargs="+",
+        choices=CALCULATORS,
+        default=[],
+        help="repeat the measurements of these calculators",
     )
     parser.add_argument("--take", nargs="+", default=[], metavar="NAME=FILE")
     parser.add_argument("--output", type=Path, default=Path("runs/checks.json"))
     arguments = parser.parse_args()
-    found = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    found = {name: rows for name, rows in found.items() if name not in arguments.again}
+    reports = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    reports = {name: rows for name, rows in reports.items() if name not in arguments.again}
     taken = {
         name: from_command(Path(path))
         for name, path in (pair.split("=") for pair in arguments.take)
     }
     if taken:
-        found |= taken
-        arguments.output.write_text(json.dumps(found))
+        reports |= taken
+        arguments.output.write_text(json.dumps(reports))
     level = "full" if arguments.full else "quick"
     for name in arguments.again or taken or arguments.names:
         make, species, temperature = CALCULATORS[name]
-        rows = found.setdefault(name, {})
+        rows = reports.setdefault(name, {})
         for check in (
             check for check in arguments.only or checks.names(level) if check not in rows
         ):
@@ -105,28 +110,30 @@ def main():
             )
             rows[check] = [result.as_dict() for result in results]
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            arguments.output.write_text(json.dumps(found))
-    print(table({name: found[name] for name in CALCULATORS if name in found}))
+            arguments.output.write_text(json.dumps(reports))
+    print(table({name: reports[name] for name in CALCULATORS if name in reports}))
 
 
 def from_command(path):
-    """{check: rows} of what the command printed."""
+    """{check: rows} of the output of `ase-pet check --json`."""
     rows = {}
     for row in json.loads(path.read_text())["results"]:
         rows.setdefault(row["check"], []).append(row)
     return rows
 
 
-def table(found):
-    """Text: a line for each quantity, a column for each calculator.
+def table(reports):
+    """Table with a line for each quantity and a column for each calculator.
 
     Limits are those of float64 / float32.
     """
-    width = max(len(name) for name in found) + 1
+    width = max(len(name) for name in reports) + 1
     head = f"{'check':18s}{'quantity':30s}{'unit':16s}{'limits 64 / 32':>18s}"
-    lines = [" ".join([head, *(f"{name:>{width}s}" for name in found)])]
-    for check in sorted({check for rows in found.values() for check in rows}):
-        columns = [{row["quantity"]: row for row in rows.get(check, [])} for rows in found.values()]
+    lines = [" ".join([head, *(f"{name:>{width}s}" for name in reports)])]
+    for check in sorted({check for rows in reports.values() for check in rows}):
+        columns = [
+            {row["quantity"]: row for row in rows.get(check, [])} for rows in reports.values()
+        ]
         for quantity, limit in plugins.load("ase_pet.checks", check).LIMITS.items():
             head = f"{check:18s}{quantity:30s}{limit.unit:16s}{_limits(limit):>18s}"
             lines.append(
@@ -135,8 +142,8 @@ def table(found):
                 )
             )
     fails = [
-        sum(row["status"] == "fail" for rows in found[name].values() for row in rows)
-        for name in found
+        sum(row["status"] == "fail" for rows in reports[name].values() for row in rows)
+        for name in reports
     ]
     lines.append(
         " ".join([f"{'quantities that failed':82s}", *(f"{count:>{width}d}" for count in fails)])

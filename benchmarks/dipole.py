@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Dipoles of a calculator: errors against labels, and how well they turn with the molecule, with
-and without ECSE.
+"""Dipoles of a calculator: errors against labels and equivariance errors, with and without ECSE.
 
 usage: dipole.py CALC DATA [DATA ...] [--symmetrise none ecse] [--structures 40] [--orientations 8]
+
 Errors are those of the structures of each file whose split is `test`: of the components, and of the
-whole vector. The equivariance error is |d(Q X) - Q d(X)| over random elements Q of O(3), half of
-them improper, for structures spread evenly over the first file, in float64 and float32.
+vector. The equivariance error is |d(Q X) - Q d(X)| over random elements Q of O(3), half of them
+improper, for structures spread evenly over the first file, in float64 and float32.
 """
 
 import argparse
@@ -26,20 +26,20 @@ def dipoles(calc, frames):
     return np.array([row["dipole"] for row in calc.evaluate(frames, ("dipole",))])
 
 
-def turned(atoms, turn):
-    """The molecule, turned or reflected."""
+def rotated(atoms, matrix):
+    """The molecule after the rotation or reflection (3, 3)."""
     copy = atoms.copy()
-    copy.positions = copy.positions @ turn.T
+    copy.positions = copy.positions @ matrix.T
     return copy
 
 
 def report_errors(calc, frames, name):
     """Print errors in e A and D."""
     start = time.process_time()
-    found = dipoles(calc, frames)
+    predicted = dipoles(calc, frames)
     seconds = time.process_time() - start
     expected = np.array([atoms.calc.results["dipole"] for atoms in frames])
-    difference = found - expected
+    difference = predicted - expected
     rows = {
         "component RMSE": np.sqrt(np.mean(difference**2)),
         "component MAE": np.mean(np.abs(difference)),
@@ -55,19 +55,19 @@ def report_errors(calc, frames, name):
     )
 
 
-def report_equivariance(calc, frames, turns, dtype):
-    """Print how much of a dipole does not turn."""
+def report_equivariance(calc, frames, matrices, dtype):
+    """Print the equivariance error of the dipole."""
     straight = dipoles(calc, frames)
     lost = np.stack(
         [
-            dipoles(calc, [turned(atoms, turn) for atoms in frames]) - straight @ turn.T
-            for turn in turns
+            dipoles(calc, [rotated(atoms, matrix) for atoms in frames]) - straight @ matrix.T
+            for matrix in matrices
         ]
     )
     sizes = np.linalg.norm(lost, axis=2)
     print(
         f"  {dtype}: |d(QX) - Q d(X)| rms {np.sqrt(np.mean(sizes**2)):.1e}, largest"
-        f" {sizes.max():.1e} e A over {len(turns)} orientations of {len(frames)} structures",
+        f" {sizes.max():.1e} e A over {len(matrices)} orientations of {len(frames)} structures",
         flush=True,
     )
 
@@ -92,12 +92,14 @@ def main():
     }
     first = files[args.data[0]]
     some = [first[k] for k in np.linspace(0, len(first) - 1, args.structures).astype(int)]
-    turns = rotations.random_orthogonal(args.orientations, torch.Generator().manual_seed(0)).numpy()
+    matrices = rotations.random_orthogonal(
+        args.orientations, torch.Generator().manual_seed(0)
+    ).numpy()
     for symmetrise in args.symmetrise:
         print(f"symmetrise {symmetrise}")
         calc = PETCalculator(args.calc, symmetrise=symmetrise, device="cpu")
         if "dipole" not in calc.implemented_properties:
-            print("  gives no dipole")
+            print("    has no dipole")
             continue
         for path, frames in files.items():
             report_errors(calc, frames, path)
@@ -105,7 +107,7 @@ def main():
             report_equivariance(
                 PETCalculator(args.calc, symmetrise=symmetrise, device="cpu", dtype=dtype),
                 some,
-                turns,
+                matrices,
                 dtype,
             )
 

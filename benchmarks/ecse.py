@@ -1,5 +1,4 @@
-"""Symmetrisers: what is left of the dependence on orientation, and what an evaluation with forces
-costs.
+"""Symmetrisers: remaining rotation error and cost of an evaluation with forces.
 
     python benchmarks/ecse.py [--orientations 10] [--repeats 5] [--systems "silicon 64" ethanol]
                               [--symmetrise ecse] [--layers 2]
@@ -53,38 +52,38 @@ def water(per_edge=3, spacing=3.1):
 
 def systems(layers=1):
     """{name: (model or name of a calculator, atoms)}; layers: of the models with random weights."""
-    found = {
+    examples = {
         "silicon 64": ("silicon", bulk("Si", cubic=True) * 2),
         "water 81": (None, water()),
         "copper 32": (None, bulk("Cu", cubic=True) * 2),
         "ethanol": (None, molecule("CH3CH2OH")),
     }
-    for name, (model, atoms) in found.items():
+    for name, (model, atoms) in examples.items():
         atoms.rattle(0.05, seed=1)
         if model is None:
             torch.manual_seed(0)
             species = tuple(sorted(set(atoms.numbers.tolist())))
-            found[name] = (
+            examples[name] = (
                 pet.Model(pet.Settings(species=species, **{**SIZE, "num_gnn_layers": layers})),
                 atoms,
             )
-    return found
+    return examples
 
 
 def residuals(calculator, atoms, orientations):
-    """Largest change of the energy per atom (eV) and of force components turned back (eV/A) over
+    """Largest change of the energy per atom (eV) and of force components rotated back (eV/A) over
     orientations.
     """
-    turns = random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
-    copies = [atoms, *(atoms.copy() for _ in turns)]
-    for turned, turn in zip(copies[1:], turns, strict=True):
-        turned.set_cell(atoms.cell @ turn.T)
-        turned.positions = atoms.positions @ turn.T
+    matrices = random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
+    copies = [atoms, *(atoms.copy() for _ in matrices)]
+    for rotated, matrix in zip(copies[1:], matrices, strict=True):
+        rotated.set_cell(atoms.cell @ matrix.T)
+        rotated.positions = atoms.positions @ matrix.T
     first, *others = [calculator.evaluate([copy], ("energy", "forces"))[0] for copy in copies]
     energy = max(abs(other["energy"] - first["energy"]) for other in others) / len(atoms)
     force = max(
-        np.abs(other["forces"] @ turn - first["forces"]).max()
-        for other, turn in zip(others, turns, strict=True)
+        np.abs(other["forces"] @ matrix - first["forces"]).max()
+        for other, matrix in zip(others, matrices, strict=True)
     )
     return energy, force
 

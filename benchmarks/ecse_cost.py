@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What ECSE costs: environments for each atom, time and memory beside the plain model, and the
-share of the geometry.
+"""Cost of ECSE relative to the plain model: environments per atom, time, memory, geometry share.
 
-usage: ecse_cost.py [--repeats 3] [--systems "silicon 216" ...] Energy and forces in float32, one
-thread, CPU time (median), each row in a process of its own for its peak of memory. Models have the
-size of the silicon calculator and random weights, which cost what trained ones cost. Geometry: the
-same with a network that reads one number of each edge and does nothing else, less what that takes
-without ECSE (neighbour list and calculator): frames, weights, turned vectors and their derivatives.
+usage: ecse_cost.py [--repeats 3] [--systems "silicon 216" ...]
+
+Energy and forces in float32, one thread, CPU time (median), each row in a process of its own for
+its peak of memory. Models have the size of the silicon calculator and random weights, whose cost is
+that of trained ones. Geometry: the time of frames, weights, rotated vectors and their derivatives,
+measured with a trivial network (one number of each edge) less its time without ECSE (neighbour list
+and calculator).
 """
 
 import argparse
@@ -54,12 +55,12 @@ def one(system, symmetrise, network, repeats):
     settings = pet.Settings(species=tuple(sorted(set(atoms.numbers.tolist()))), **SIZE)
     model = {"pet": pet.Model, "reader": Reader}[network](settings)
     calculator = PETCalculator(model, device="cpu", dtype="float32", symmetrise=symmetrise)
-    found = {
+    report = {
         "ms": milliseconds(calculator, atoms, repeats),
         **calculator.cost(atoms),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    print(json.dumps(found))
+    print(json.dumps(report))
 
 
 def main():
@@ -91,12 +92,12 @@ def main():
             flush=True,
         )
         for name in ("ecse:so3", "ecse"):
-            found, geometry = measured(system, name, "pet"), measured(system, name, "reader")
-            ratio, evaluations = found["ms"] / plain["ms"], found["evaluations_per_atom"]
+            cost, geometry = measured(system, name, "pet"), measured(system, name, "reader")
+            ratio, evaluations = cost["ms"] / plain["ms"], cost["evaluations_per_atom"]
             print(
-                f"{system:12} {name:10} {found['ms']:8.2f} {ratio:6.1f} {evaluations:11.1f}"
-                f" {ratio / evaluations:20.2f} {found['peak']:8.0f}"
-                f" {(geometry['ms'] - outside) / found['ms']:8.1%}",
+                f"{system:12} {name:10} {cost['ms']:8.2f} {ratio:6.1f} {evaluations:11.1f}"
+                f" {ratio / evaluations:20.2f} {cost['peak']:8.0f}"
+                f" {(geometry['ms'] - outside) / cost['ms']:8.1%}",
                 flush=True,
             )
 

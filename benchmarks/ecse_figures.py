@@ -1,4 +1,4 @@
-"""Figures of docs/theory/ecse.md: rotation, an atom that leaves, frames per atom.
+"""Figures of docs/theory/ecse.md: rotation, an atom crossing the cutoff, frames per atom.
 
     python benchmarks/ecse_figures.py [--output docs/theory]
 
@@ -28,7 +28,7 @@ AXIS = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)
 
 
 def calculators(model, kinds):
-    """A model plain, averaged and symmetrised, in float64."""
+    """{label: calculator} of a model: plain, averaged and symmetrised, in float64."""
     return {
         kind: PETCalculator(model, dtype="float64", symmetrise=kind, skin=0.0) for kind in kinds
     }
@@ -37,7 +37,7 @@ def calculators(model, kinds):
 def untrained():
     """A local model with random weights.
 
-    Far from invariant, which shows most what the weights of ECSE do.
+    It is far from invariant, which makes the effect of the ECSE weights visible.
     """
     torch.manual_seed(1)
     return pet.Model(
@@ -65,12 +65,12 @@ def rotation(folder):
     for kind, calculator in calculators("silicon", ("none", "group:O", "ecse")).items():
         energies = []
         for angle in angles:
-            turned, matrix = (
+            rotated, matrix = (
                 atoms.copy(),
                 Rotation.from_rotvec(np.radians(angle) * AXIS).as_matrix(),
             )
-            turned.set_cell(atoms.cell @ matrix.T, scale_atoms=True)
-            energies.append(calculator.get_potential_energy(turned))
+            rotated.set_cell(atoms.cell @ matrix.T, scale_atoms=True)
+            energies.append(calculator.get_potential_energy(rotated))
         spread = 1e3 * (np.array(energies) - energies[0]) / len(atoms)
         print(
             f"rotation, {kind}: standard deviation {spread.std():.2e}, largest"
@@ -85,8 +85,9 @@ def rotation(folder):
 
 
 def leaving(folder):
-    """Energy of an atom and the force on a neighbour as that one moves out through R_in and the
-    cutoff; random weights.
+    """Energy of an atom and force on a neighbour that moves out through R_in and the cutoff.
+
+    The weights are random.
     """
     atoms, centre, moving, direction = cluster()
     radii = np.linspace(2.1, 5.4, 133)
@@ -117,9 +118,9 @@ def leaving(folder):
 
 
 def cluster():
-    """Silicon around an atom, without what stands in the way of one of its neighbours.
+    """Silicon cluster around an atom, without the atoms in the path of one of its neighbours.
 
-    Atoms, the two, the direction.
+    Returns the atoms, the indices of the two atoms and the direction of the path.
     """
     atoms = bulk("Si", cubic=True) * 3
     atoms.rattle(0.05, seed=2)
@@ -149,7 +150,7 @@ def systems():
         bulk("Cu", cubic=True) * 3,
         bulk("Al", cubic=True) * 3,
     )
-    found = {
+    structures = {
         "Si": silicon,
         "Cu": copper,
         "Al": aluminium,
@@ -159,15 +160,13 @@ def systems():
         "benzene": molecule("C6H6"),
         "CO2": molecule("CO2"),
     }
-    for atoms in found.values():
+    for atoms in structures.values():
         atoms.rattle(0.05, seed=3)
-    return found
+    return structures
 
 
 def frames(folder):
-    """Frames per atom and environments per atom (cutoff 5 A) for the default width and a narrow
-    one.
-    """
+    """Frames and environments per atom (cutoff 5 A) for the default width and a narrow one."""
     figure, panel = pyplot.subplots(figsize=(7, 3.4))
     for shift, width in ((-0.2, 0.5), (0.2, 0.3)):
         means = []
@@ -185,15 +184,16 @@ def frames(folder):
                     featurizer_type="residual",
                 )
             )
-            found = ecse.wrap(model, ecse.Settings(width=width)).describe(
+            description = ecse.wrap(model, ecse.Settings(width=width)).describe(
                 graph.build([graph.from_atoms(atoms)], 5.0)
             )
-            means.append(found["frames"].double().mean().item())
+            means.append(description["frames"].double().mean().item())
             print(
                 f"frames, D = {width} A, {name}: mean {means[-1]:.1f}, most"
-                f" {int(found['frames'].max())}, environments"
-                f" {found['environments'].double().mean():.1f}, R_in"
-                f" {found['inner_cutoff'].mean():.2f} A, least weight {found['total'].min():.2f}"
+                f" {int(description['frames'].max())}, environments"
+                f" {description['environments'].double().mean():.1f}, R_in"
+                f" {description['inner_cutoff'].mean():.2f} A, least weight"
+                f" {description['total'].min():.2f}"
             )
         panel.bar(np.arange(len(means)) + shift, means, 0.4, label=f"D = {width} A")
     panel.set_xticks(range(len(means)), list(systems()))

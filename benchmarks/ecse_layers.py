@@ -1,15 +1,14 @@
-"""Message passing with exact symmetry: small PETs of ethanol, trained on the same data for the same
-number of steps.
+"""Message passing with exact symmetry: small PETs of ethanol after equal training.
 
     python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz
     python benchmarks/ecse_layers.py [--runs runs/ecse_layers] [--epochs 12] [--only NAME ...]
 
-Trains what is not trained yet, one after the other, and goes on where it was stopped; then measures
-on every 7th structure of the test split (100 of 700). Columns: RMSE, MAE and median of the errors
-of force components; RMSE and MAE of energies per atom, less their mean error; RMSE and median of
-forces and RMSE of energies in single drawn frames, as in training; largest change of energy and
-forces over 10 orientations, float64; time of energy and forces of one molecule, float32. One
-thread, CPU time.
+Trains the missing models one after the other, resuming interrupted runs, on the same data for the
+same number of steps; then measures on every 7th structure of the test split (100 of 700). Columns:
+RMSE, MAE and median of the errors of force components; RMSE and MAE of energies per atom, less
+their mean error; RMSE and median of forces and RMSE of energies in single drawn frames, as in
+training; largest change of energy and forces over 10 orientations, float64; time of energy and
+forces of one molecule, float32. One thread, CPU time.
 """
 
 import argparse
@@ -83,7 +82,7 @@ RUNS = {  # settings of the training, symmetrisers of the result
 
 
 def trained(name, folder, epochs):
-    """Trainer of a run whose epochs are done, and the CPU time in s that they took."""
+    """Trainer of a completed run and its CPU time in s."""
     folder.mkdir(parents=True, exist_ok=True)
     path, clock = folder / "recipe.toml", folder / "seconds.json"
     path.write_text(
@@ -108,9 +107,9 @@ def trained(name, folder, epochs):
 
 
 def errors(model, trainer):
-    """RMSE and MAE of forces in meV/A and of energies per atom, less their mean error, in meV.
+    """RMSE and MAE of forces (meV/A) and of energies per atom (meV), and median force error.
 
-    Median of force errors.
+    Energies are compared after subtracting the mean error.
     """
     pairs = predict(model, trainer.splits["test"][::7], trainer.dtype, trainer.device)
     forces, energy = (1e3 * np.subtract(*pairs[key]) for key in ("forces", "energy"))
@@ -125,7 +124,7 @@ def errors(model, trainer):
 def line(name, symmetriser, trainer, spent):
     """Row of the table for one symmetriser of a trained model."""
     model = symmetrise(trainer.average, symmetriser)
-    found = errors(model, trainer)
+    values = errors(model, trainer)
     drawn = [np.nan] * 5
     if trainer.recipe.augmentation == "frames":
         drawn = errors(
@@ -142,8 +141,8 @@ def line(name, symmetriser, trainer, spent):
     left = residuals(exact, atoms, 10)
     parameters = sum(parameter.numel() for parameter in trainer.average.parameters())
     return (
-        f"{name:20s} {symmetriser:11s} {parameters:10d} {spent:5.0f} {found[0]:6.1f}"
-        f" {found[1]:6.1f} {found[4]:6.1f} {found[2]:8.2f} {found[3]:6.2f} {drawn[0]:6.1f}"
+        f"{name:20s} {symmetriser:11s} {parameters:10d} {spent:5.0f} {values[0]:6.1f}"
+        f" {values[1]:6.1f} {values[4]:6.1f} {values[2]:8.2f} {values[3]:6.2f} {drawn[0]:6.1f}"
         f" {drawn[4]:6.1f} {drawn[2]:8.2f} {left[0]:8.1e} {left[1]:8.1e}"
         f" {milliseconds(calculator, atoms, 10):7.2f}"
     )

@@ -1,20 +1,15 @@
 #!/usr/bin/env python3
-"""NVE plain and symmetrised: drift, order of the integrator, and whether a free molecule keeps its
-angular momentum.
+"""NVE with and without symmetrisation: energy drift, integrator order, angular momentum.
 
 usage: ecse_nve.py CALC [--molecule CH3CH2OH | --silicon 2] [--symmetrise none ecse] [--time 2]
-    [--timesteps 1 0.5]
-                   [--starts 1]
-A molecule of ASE, or silicon cubic cells repeated; relaxed forces are not needed. Thermalised from
-a seed, a molecule keeps
-its rotation; equilibrated for 0.2 ps with the first symmetriser in float64; then velocity Verlet
-from the same state for
-each symmetriser and time step. The drift of energy and the rms about it are those of
-benchmarks/nve.py; |L(t) - L(0)| /
-|L(0)| is the largest relative change of the angular momentum of a molecule. --starts: from so many
-thermal states, whose
-mean squares make the ratio of the rms: one trajectory of a hot molecule differs too much from that
-of another time step.
+    [--timesteps 1 0.5] [--starts 1]
+
+A molecule of ASE, or repeated cubic cells of silicon. Momenta are drawn from a seed (a molecule
+keeps its rotation), followed by 0.2 ps of equilibration with the first symmetriser in float64 and
+velocity Verlet from the same state for each symmetriser and time step. Drift and rms of the energy
+are defined as in benchmarks/nve.py; |L(t) - L(0)| / |L(0)| is the largest relative change of the
+angular momentum of a molecule. --starts: number of thermal states; the ratio of the rms uses mean
+squares over them, as single trajectories of a hot molecule differ too much.
 """
 
 import argparse
@@ -50,10 +45,7 @@ def start(model, arguments, seed):
 
 
 def run(atoms, timestep, picoseconds):
-    """(samples, 2) time in ps and energy per atom in meV.
-
-    And the largest relative change of the angular momentum.
-    """
+    """Energies (samples, 2) in ps and meV/atom, and largest relative change of angular momentum."""
     dynamics, rows, momenta = VelocityVerlet(atoms, timestep * units.fs), [], []
 
     def sample():
@@ -71,21 +63,21 @@ def run(atoms, timestep, picoseconds):
 
 
 def report(initial, calculator, kind, timestep, picoseconds):
-    """Print what one run shows; returns the rms of its energy in meV per atom."""
+    """Print the results of one run; returns the rms of its energy in meV/atom."""
     atoms = initial.copy()
     atoms.calc = calculator
     began = time.perf_counter()
     rows, change = run(atoms, timestep, picoseconds)
-    found = fit(rows)
+    fitted = fit(rows)
     momentum = "" if atoms.pbc.any() else f", angular momentum changes by {change:.1e}"
     print(
         f"{len(atoms)} atoms, {kind}, {timestep:g} fs, {picoseconds:g} ps,"
-        f" {atoms.get_temperature():.0f} K: drift {found['drift']:.1e} +-"
-        f" {found['drift_error']:.1e} meV/atom/ps, rms {found['rms']:.2e} meV/atom{momentum}"
+        f" {atoms.get_temperature():.0f} K: drift {fitted['drift']:.1e} +-"
+        f" {fitted['drift_error']:.1e} meV/atom/ps, rms {fitted['rms']:.2e} meV/atom{momentum}"
         f" ({time.perf_counter() - began:.0f} s)",
         flush=True,
     )
-    return found["rms"]
+    return fitted["rms"]
 
 
 def main():
@@ -104,8 +96,10 @@ def main():
     for kind in arguments.symmetrise:
         calculator, rms = PETCalculator(arguments.calc, dtype="float64", symmetrise=kind), []
         for timestep in arguments.timesteps:
-            found = [report(one, calculator, kind, timestep, arguments.time) for one in initial]
-            rms.append(np.sqrt(np.mean(np.square(found))))
+            rms_of_starts = [
+                report(one, calculator, kind, timestep, arguments.time) for one in initial
+            ]
+            rms.append(np.sqrt(np.mean(np.square(rms_of_starts))))
         for (long, large), (short, small) in pairwise(zip(arguments.timesteps, rms, strict=True)):
             print(
                 f"{kind}: rms at {long:g} fs / rms at {short:g} fs = {large / small:.2f}",

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Frames and weights of ECSE: the loops of the original code and ours, same numbers, CPU time for
-each atom.
+"""Frames and weights of ECSE against the loops of the original code: agreement and CPU time.
 
 usage: ecse_reference.py FOLDER [--atoms 6]
+
 FOLDER: `src` of github.com/spozdn/pet (its sp_frames_calculator.py is run as it is, not copied; it
-needs scipy). One thread, float64, cutoff 5 A, switches of 0.15 A as there, no pruning. Ours: all
-atoms at once; theirs: the first --atoms, one by one. A single methane is too small to fill our
-arrays; the same in a batch of 20 is not.
+needs scipy). One thread, float64, cutoff 5 A, switches of 0.15 A as in the original code, no
+pruning. This package evaluates all atoms at once, the original code the first --atoms one by one. A
+single methane is too small for an efficient batch, hence also a batch of 20.
 """
 
 import argparse
@@ -47,20 +47,20 @@ def original(folder):
     )
 
 
-def ours(near):
+def ours(all_edges):
     """Frames of all atoms."""
-    edges = BlockEdges.from_vectors(near.vectors, near.centre, near.count)
+    edges = BlockEdges.from_vectors(all_edges.vectors, all_edges.centre, all_edges.count)
     return pair_frames(edges, CUTOFF - OPTIONS.width, OPTIONS)
 
 
 def seconds(function, repeats):
-    """Median CPU time, and what the function gives."""
+    """Median CPU time in s and the return value of a function."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
-        found = function()
+        result = function()
         times.append(time.process_time() - start)
-    return float(np.median(times)), found
+    return float(np.median(times)), result
 
 
 def main():
@@ -81,19 +81,19 @@ def main():
     for name, structures in systems.items():
         for seed, atoms in enumerate(structures, 1):
             atoms.rattle(0.05, seed=seed)
-        near = GraphEdges.from_graph(
+        all_edges = GraphEdges.from_graph(
             graph.build([graph.from_atoms(atoms) for atoms in structures], CUTOFF), CUTOFF
         )
         count = min(arguments.atoms, len(structures[0]))
         environments = [
             (
-                near.vectors[near.centre == k],
-                near.graph.numbers[near.neighbour[near.centre == k]],
-                near.graph.numbers[k],
+                all_edges.vectors[all_edges.centre == k],
+                all_edges.graph.numbers[all_edges.neighbour[all_edges.centre == k]],
+                all_edges.graph.numbers[k],
             )
             for k in range(count)
         ]
-        fast, found = seconds(lambda near=near: ours(near), 15)
+        fast, frames = seconds(lambda all_edges=all_edges: ours(all_edges), 15)
         slow, loops = seconds(
             lambda environments=environments: [
                 theirs.get_all_frames(one, CUTOFF - OPTIONS.width) for one in environments
@@ -101,13 +101,14 @@ def main():
             3,
         )
         worst = max(
-            abs(sum(weights) - found.total[k]).item() for k, (_, weights, _) in enumerate(loops)
+            abs(sum(weights) - frames.total[k]).item() for k, (_, weights, _) in enumerate(loops)
         )
-        slow, fast = slow / count, fast / near.graph.n_atoms
+        slow, fast = slow / count, fast / all_edges.graph.n_atoms
         print(
             f"{name:11} {np.mean([len(one[0]) for one in environments]):5.1f} neighbours,"
-            f" {len(found.atom) / near.graph.n_atoms:5.1f} frames per atom: loops {1e3 * slow:8.1f}"
-            f" ms/atom, ours {1e3 * fast:6.3f} ms/atom, {slow / fast:7.0f} times; totals of weights"
+            f" {len(frames.atom) / all_edges.graph.n_atoms:5.1f} frames per atom: loops"
+            f" {1e3 * slow:8.1f} ms/atom, ours {1e3 * fast:6.3f} ms/atom, {slow / fast:7.0f} times;"
+            " totals of weights"
             f" differ by {worst:.0e}",
             flush=True,
         )

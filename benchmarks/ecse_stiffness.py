@@ -1,13 +1,11 @@
-"""Stiffness of ECSE: the largest change of a force per length on the way through everything that
-switches weights.
+"""Stiffness of ECSE: largest force derivative along paths on which ECSE weights change.
 
-    python benchmarks/ecse_stiffness.py [CALC] [--widths 0.5 0.75 1.0] [--points 100] >
-    benchmarks/results/ecse_stiffness.txt
+    python benchmarks/ecse_stiffness.py [CALC] [--widths 0.5 0.75 1.0] [--points 100] > \
+        benchmarks/results/ecse_stiffness.txt
 
-CALC: a calculator of this package with a local model; one of C and O alone, such as that of
-benchmarks/data/carbon_dioxide_gfn2.toml, is asked for CO2 that bends. max |dF/dx| in eV/A^2 with
-and without ECSE (`ecse:so3`, float64), for R_in as published, for `ecse:gentle` and for
-`ecse:pruned`.
+CALC: a calculator of this package with a local model; for a model of C and O alone, such as that of
+benchmarks/data/carbon_dioxide_gfn2.toml, the paths bend CO2. max |dF/dx| in eV/A^2 with and without
+ECSE (`ecse:so3`, float64), for R_in as published, for `ecse:gentle` and for `ecse:pruned`.
 """
 
 import argparse
@@ -31,17 +29,16 @@ FORMS = {
 
 
 def stiffness(forces, at, points=100, rounds=8):
-    """max |dF/dx| in eV/A^2 on a way, t in [0, 1] -> Atoms, and t: at points, then on quarters of
-    the steepest pieces.
+    """max |dF/dx| in eV/A^2 on a path, t in [0, 1] -> Atoms, and its t.
 
-    Steepest are those with the largest change of a force, in which a step would be, and those of
-    the largest slope.
+    The path is sampled at points, then on quarters of the steepest pieces: those with the largest
+    change of a force, which would contain a jump, and those with the largest slope.
     forces: [Atoms] -> list of (n, 3) in eV/A.
     """
 
     def seen(places):
         frames = [at(t) for t in places]
-        return np.array([np.ravel(found) for found in forces(frames)]), np.array(
+        return np.array([np.ravel(array) for array in forces(frames)]), np.array(
             [one.positions for one in frames]
         )
 
@@ -75,10 +72,7 @@ def moving(atoms, index, start, stop):
 
 
 def arc(atoms, index, radius, first, last):
-    """t in [0, 1] -> structure with one atom at the distance from the origin.
-
-    At angles in degrees from the x axis.
-    """
+    """t in [0, 1] -> structure with one atom on an arc about the origin; angles in degrees."""
 
     def at(t):
         moved, angle = atoms.copy(), np.deg2rad((1 - t) * first + t * last)
@@ -89,9 +83,9 @@ def arc(atoms, index, radius, first, last):
 
 
 def ways(species, cutoff):
-    """{name: way} of structures of these elements.
+    """{name: path} of structures of these elements.
 
-    Bonds are of the largest of them, but for ethanol.
+    Bonds have the length of the largest element, except in ethanol.
     """
     symbol, bond = chemical_symbols[max(species)], 2 * covalent_radii[max(species)]
     corners = bond * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
@@ -100,7 +94,7 @@ def ways(species, cutoff):
     three = Atoms(3 * [symbol], [*two, [0, 0, 0]])
     four = Atoms(4 * [symbol], [*two, [0, 0, 0], [0.3 * bond, -0.5 * bond, 1.2 * bond]])
     far = (cutoff + 0.3) / bond
-    found = {
+    paths = {
         "an atom leaves": moving(five, 4, 0.95 * corners[3], far * corners[3]),
         "a third atom joins": moving(three, 2, [0.2, cutoff + 0.3, 0], [0.1, bond, 0]),
         "a line bends": arc(three, 2, bond, 180, 70),
@@ -110,7 +104,7 @@ def ways(species, cutoff):
         crystal = bulk("Si") * (1, 1, 2)
         crystal.rattle(0.05, seed=1)
         shift = np.array([0.4, 0.15, -0.1])
-        found["an atom of the crystal"] = moving(
+        paths["an atom of the crystal"] = moving(
             crystal, 3, crystal.positions[3] - shift, crystal.positions[3] + shift
         )
     if {6, 8} == set(species):
@@ -123,8 +117,8 @@ def ways(species, cutoff):
     if {1, 6, 8} <= set(species):
         ethanol = molecule("CH3CH2OH")
         place, shift = ethanol.positions[3], np.array([0.12, -0.1, 0.25])
-        found["hydrogen of ethanol"] = moving(ethanol, 3, place - shift, place + shift)
-    return found
+        paths["hydrogen of ethanol"] = moving(ethanol, 3, place - shift, place + shift)
+    return paths
 
 
 def main():
@@ -153,7 +147,7 @@ def main():
     )
     print(f"{'':30s} " + " ".join(f"{name:>18s}" for name in models))
     for name, at in ways(bare.model.species, bare.cutoff).items():
-        found = [
+        values = [
             stiffness(
                 lambda frames, calculator=calculator: [
                     row["forces"] for row in calculator.evaluate(frames, ("forces",))
@@ -164,7 +158,8 @@ def main():
             for calculator in models.values()
         ]
         print(
-            f"{name:30s} " + " ".join(f"{value:10.3g} {value / found[0]:7.2f}" for value in found),
+            f"{name:30s} "
+            + " ".join(f"{value:10.3g} {value / values[0]:7.2f}" for value in values),
             flush=True,
         )
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Errors of a calculator of ethanol on structures of the revised MD17 set, and on test splits of
-data made here.
+"""Errors of an ethanol calculator on the revised MD17 set and on test splits of other files.
 
-usage: ethanol_accuracy.py [CALC] --rmd17 FILE [--data FILE] [--symmetrise NAME ...] FILE of rMD17:
-extended XYZ in kcal/mol and kcal/mol/A. Energies of molecules, after one constant shift (the mean
-error): MAE and RMSE in meV, forces in meV/A. --data: a file with splits, in eV; its test structures
-by `config_type`. Published after training on 950 structures of rMD17 (MAE): PONITA 0.4 meV and 2.5
-meV/A, PNITA 0.7 and 4.1, NequIP 0.4 and 2.8. The structures that the calculator learned from are of
-other dynamics (GFN2-xTB), at the same level of theory.
+usage: ethanol_accuracy.py [CALC] --rmd17 FILE [--data FILE] [--symmetrise NAME ...]
+
+FILE of rMD17: extended XYZ in kcal/mol and kcal/mol/A. Energies of molecules, after one constant
+shift (the mean error): MAE and RMSE in meV, forces in meV/A. --data: a file with splits, in eV; its
+test structures by `config_type`. Published after training on 950 structures of rMD17 (MAE): PONITA
+0.4 meV and 2.5 meV/A, PNITA 0.7 and 4.1, NequIP 0.4 and 2.8. The shipped calculator was trained on
+structures of other dynamics (GFN2-xTB) at the same level of theory.
 """
 
 import argparse
@@ -31,12 +31,15 @@ def in_electronvolt(atoms):
 
 def errors(calculator, frames):
     """Energies of molecules after one shift and force components: MAE and RMSE in meV and meV/A."""
-    found = calculator.evaluate(frames, ("energy", "forces"))
+    predicted = calculator.evaluate(frames, ("energy", "forces"))
     energy = 1e3 * np.array(
-        [f["energy"] - atoms.get_potential_energy() for f, atoms in zip(found, frames, strict=True)]
+        [
+            f["energy"] - atoms.get_potential_energy()
+            for f, atoms in zip(predicted, frames, strict=True)
+        ]
     )
     forces = 1e3 * np.concatenate(
-        [(f["forces"] - a.get_forces()).ravel() for f, a in zip(found, frames, strict=True)]
+        [(f["forces"] - a.get_forces()).ravel() for f, a in zip(predicted, frames, strict=True)]
     )
     energy -= energy.mean()
     return [

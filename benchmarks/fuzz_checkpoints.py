@@ -1,5 +1,4 @@
-"""Mutated checkpoints through the readers: how many are refused in one ValueError, how many read,
-whether anything ran.
+"""Fuzzing of the checkpoint readers: mutants refused with a ValueError, read, or executed.
 
     python benchmarks/fuzz_checkpoints.py [--mutants 500] [--seed 0] [CHECKPOINT ...]
 
@@ -53,7 +52,7 @@ watching, events = False, Counter()
 
 
 def watch(event, arguments):
-    """Audit hook: count what a reader of data has no business doing."""
+    """Audit hook: count events that a reader of data must not cause."""
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     codec = "encodings" in str(arguments[:1])  # zipfile looks up cp437 for odd names of records
     if watching and not codec and (event in WATCHED or writes):
@@ -69,12 +68,12 @@ def flip(data, random, count=3):
 
 
 def truncate(data, random):
-    """The beginning only."""
+    """The data cut off at a random length."""
     return data[: int(random.integers(0, len(data)))]
 
 
 def scramble(data, random):
-    """A piece overwritten by another piece of the same file."""
+    """The data with one piece overwritten by another piece of the same file."""
     size = int(random.integers(1, 200))
     source, target = random.integers(0, max(1, len(data) - size), 2)
     return data[:target] + data[source : source + size] + data[target + size :]
@@ -109,7 +108,7 @@ def without_record(data, random):
 
 
 def long_numbers(data, random):
-    """Four bytes somewhere set to the largest number, as a claimed size would be."""
+    """Four random bytes set to the largest number, like a wrong size field."""
     place = int(random.integers(0, max(1, len(data) - 4)))
     return data[:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]
 
@@ -127,7 +126,7 @@ CHECKED = (
     "bits flipped",
     "pieces moved",
     "huge numbers",
-)  # the checksums of the archive see these
+)  # the checksums of the archive detect these
 
 
 def outcome(path, expected, kind, watched=True):
@@ -140,7 +139,7 @@ def outcome(path, expected, kind, watched=True):
         return (
             "refused" if str(path) in str(error) else f"refused without the path: {str(error)[:60]}"
         )
-    except Exception as error:  # what escapes is what this program looks for
+    except Exception as error:  # any other exception is a defect
         return f"{type(error).__name__}: {str(error)[:60]}"
     finally:
         watching = False
@@ -174,23 +173,23 @@ def fuzz(source, mutants, random):
         (Path(folder) / "text.ckpt").write_text("PK")
         outcome(
             Path(folder) / "text.ckpt", None, "truncated", watched=False
-        )  # what is imported at the first refusal
+        )  # modules that are imported at the first refusal
         for file in files:
             if source.is_dir():
                 shutil.copytree(source, target, dirs_exist_ok=True)
             place, data = (target if source.is_file() else target / file.name), file.read_bytes()
             is_zip = data[:2] == b"PK"
             for kind in (kind for kind in MUTATIONS if is_zip or kind in CHECKED):
-                found, longest = Counter(), 0.0
+                outcomes, longest = Counter(), 0.0
                 for _ in range(mutants):
                     place.write_bytes(MUTATIONS[kind](data, random))
                     start = time.perf_counter()
-                    found[outcome(target, expected if is_zip else None, kind)] += 1
+                    outcomes[outcome(target, expected if is_zip else None, kind)] += 1
                     longest = max(longest, time.perf_counter() - start)
                 yield (
                     f"{source.name}/{file.name}" if source.is_dir() else source.name,
                     kind,
-                    found,
+                    outcomes,
                     longest,
                 )
             place.write_bytes(data)
@@ -214,12 +213,12 @@ def main():
         f" {'longest s':>10s}"
     )
     for source in arguments.checkpoints or DEFAULT:
-        for name, kind, found, longest in fuzz(source, arguments.mutants, random):
+        for name, kind, outcomes, longest in fuzz(source, arguments.mutants, random):
             before = before or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            total += found
-            other = sum(found.values()) - found["refused"] - found["read"]
+            total += outcomes
+            other = sum(outcomes.values()) - outcomes["refused"] - outcomes["read"]
             print(
-                f"{name:58s} {kind:28s} {found['refused']:8d} {found['read']:6d} {other:6d}"
+                f"{name:58s} {kind:28s} {outcomes['refused']:8d} {outcomes['read']:6d} {other:6d}"
                 f" {longest:10.3f}",
                 flush=True,
             )

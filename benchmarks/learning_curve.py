@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Test errors of a recipe against the number of training structures, at the same number of steps
-for all.
+"""Test errors of a recipe against the number of training structures, at equal numbers of steps.
 
 usage: learning_curve.py [RECIPE] [--counts 35 69 138] [--steps 6000] [--output runs/learning-curve]
+
 Writes one recipe and one calculator folder for each count (resumable: finished ones are skipped)
 and a table.
 """
@@ -21,10 +21,7 @@ from ase_pet.train import train
 
 
 def shortened(recipe, folder, count, steps):
-    """The recipe as a dict, with `count` structures and about `steps` steps.
-
-    Paths made absolute.
-    """
+    """The recipe as a dict, with `count` structures, about `steps` steps and absolute paths."""
     content = json.loads(json.dumps(recipe))
     content["data"]["files"] = [str((folder / name).resolve()) for name in content["data"]["files"]]
     content["data"]["limit"] = count
@@ -36,7 +33,7 @@ def shortened(recipe, folder, count, steps):
 
 
 def main():
-    """Train what is missing and print the table."""
+    """Train the missing models and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "recipe", nargs="?", type=Path, default=Path("benchmarks/data/silicon_first.toml")
@@ -59,12 +56,12 @@ def main():
         if not (folder / "metrics.json").exists():
             path.write_text(tomli_w.dumps(shortened(recipe, args.recipe.parent, count, args.steps)))
             train(path, folder, resume=(folder / "state.pt").exists())
-        found = json.loads((folder / "metrics.json").read_text())["test"]
+        errors = json.loads((folder / "metrics.json").read_text())["test"]
         table.add_row(
             str(count),
-            f"{1e3 * found['energy']['rmse']:.2f}",
-            f"{1e3 * found['forces']['rmse']:.1f}",
-            f"{160.21766208 * found['stress']['rmse']:.3f}",
+            f"{1e3 * errors['energy']['rmse']:.2f}",
+            f"{1e3 * errors['forces']['rmse']:.1f}",
+            f"{160.21766208 * errors['stress']['rmse']:.3f}",
         )
     Console().print(table)
 

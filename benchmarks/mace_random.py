@@ -1,14 +1,12 @@
-"""A small MACE with random weights as an ASE calculator, to check the checks on foreign code: pip
-install mace-torch.
+"""A small MACE with random weights as an ASE calculator, to test the checks on other codes.
 
-    python benchmarks/checks.py --names mace            (in an environment that has mace-torch and
-                                                        this package)
-    ase-pet check --calculator mace_random:calculator --species Si      (with benchmarks/ on
-                                                                        PYTHONPATH)
+Requires: pip install mace-torch.
+
+    python benchmarks/checks.py --names mace
+    PYTHONPATH=benchmarks ase-pet check --calculator mace_random:calculator --species Si
 
 Two interactions of 16x0e + 16x1o, spherical harmonics up to 2, correlation 2, cutoff 5 A, float64.
-Its crystal is no minimum and its energies mean nothing; that they are invariant, smooth and
-conservative does.
+Its energies have no physical meaning, but they are invariant, smooth and conservative.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What ECSE does to the accuracy of a model of strongly distorted methane: errors with and without
-it.
+"""Errors of a model of strongly distorted methane with and without ECSE.
 
 usage: methane_accuracy.py FOLDER OUTPUT [--epochs 300] [--augmentation rotations frames]
+
 FOLDER: methane_train.extxyz, methane_val.extxyz and methane_test.extxyz of the example of the
-original PET. OUTPUT: folder for the runs, which are resumed if they are there. Units and level of
+original PET. OUTPUT: folder for the runs, which are resumed if they exist. Units and level of
 theory are not stated in the data: taken as eV, A.
 """
 
@@ -71,12 +71,12 @@ def main():
         if not (run / "calculator.toml").exists():
             train(recipe, run, resume=True)
         for name in ("none", "ecse") if augmentation == "rotations" else ("ecse",):
-            found = compare(PETCalculator(run, symmetrise=name), frames)
+            errors = compare(PETCalculator(run, symmetrise=name), frames)
             print(
                 f"trained in {augmentation:9} symmetrise {name:5}",
                 "; ".join(
                     f"{key} RMSE {row['rmse']:.4g} MAE {row['mae']:.4g} {row['unit']}"
-                    for key, row in found.items()
+                    for key, row in errors.items()
                 ),
                 flush=True,
             )

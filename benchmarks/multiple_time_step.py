@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Multiple time steps with forces that are nobody's gradient: is the energy conserved, and with
-which order?
+"""Multiple time steps with non-conservative forces: energy conservation and its order.
 
-usage: multiple_time_step.py [CALC] [--time 1] [--temperature 300] [--multiple 4] Eight atoms of
-silicon in NVE from one state. The cheap forces are those of the calculator, 3 % too large, plus
-0.05 eV/A^2 times the displacement of each atom turned by 90 degrees about z: an error of the size
-that direct heads have, with a curl. (The shipped calculators have no direct heads, so cost is not
-measured here, only what the correction does.) For runs with the cheap forces alone, with multiple
-time steps, and with velocity Verlet of the same outer step: drift of the energy of the calculator,
-its standard error, and rms about the straight line, in meV/atom/ps and meV/atom.
+usage: multiple_time_step.py [CALC] [--time 1] [--temperature 300] [--multiple 4]
+
+Eight atoms of silicon in NVE from one state. The cheap forces are those of the calculator, 3 % too
+large, plus 0.05 eV/A^2 times the displacement of each atom rotated by 90 degrees about z: an error
+of the size that direct heads have, with a curl. (The shipped calculators have no direct heads, so
+that only the correction is measured, not the cost.) For runs with the cheap forces alone, with
+multiple time steps, and with velocity Verlet of the same outer step: drift of the energy of the
+calculator, its standard error, and rms about the straight line, in meV/atom/ps and meV/atom.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SCALE, CURL = 1.03, 0.05  # eV/A^2
 
 
 class Direct(Calculator):
-    """Energy of a calculator, and forces that are not quite its gradient."""
+    """Energy of a calculator, and forces that deviate from its gradient."""
 
     implemented_properties = ["energy", "free_energy", "forces"]
 
@@ -40,11 +40,11 @@ class Direct(Calculator):
             self.exact.get_property(name, self.atoms) for name in ("energy", "forces")
         )
         moved = self.atoms.positions - self.sites
-        turned = np.cross([0, 0, 1], moved - moved.mean(axis=0))
+        rotated = np.cross([0, 0, 1], moved - moved.mean(axis=0))
         self.results = {
             "energy": energy,
             "free_energy": energy,
-            "forces": SCALE * forces + CURL * turned,
+            "forces": SCALE * forces + CURL * rotated,
         }
 
 
@@ -54,7 +54,7 @@ def crystal():
 
 
 def start(calc, temperature):
-    """Crystal after 0.3 ps."""
+    """Crystal after 0.3 ps of equilibration."""
     atoms = crystal()
     atoms.calc = PETCalculator(calc, dtype="float64")
     with tempfile.TemporaryDirectory() as folder:
@@ -63,24 +63,24 @@ def start(calc, temperature):
 
 
 def measure(name, atoms, **values):
-    """Print what a run from these atoms found; its rms."""
+    """Print the results of a run from these atoms; returns the rms of its energy."""
     with tempfile.TemporaryDirectory() as folder:
-        found = md.run(
+        summary = md.run(
             atoms, Path(folder), momenta="keep", thermo_interval=1, max_temperature=1e6, **values
         ).summary()
     drift, error, rms = (
-        found[key] for key in ("drift_meV_per_atom_per_ps", "error_drift", "rms_meV_per_atom")
+        summary[key] for key in ("drift_meV_per_atom_per_ps", "error_drift", "rms_meV_per_atom")
     )
     print(
         f"{name:58} drift {drift:10.4f} ± {error:.4f}   rms {rms:.5f}  "
-        f" {found['mean_temperature_K']:.0f} K",
+        f" {summary['mean_temperature_K']:.0f} K",
         flush=True,
     )
     return rms
 
 
 def main():
-    """Run all, print."""
+    """Run all cases and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calc", nargs="?", default="silicon")
     parser.add_argument("--time", type=float, default=1.0, help="ps")

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Energy conservation of a calculator in NVE: drift, and whether the error falls with the square of
-the time step.
+"""Energy conservation of a calculator in NVE: drift and order in the time step.
 
 usage: nve.py [CALC] [--repeat 3] [--time 5] [--timesteps 1 0.5] [--dtype float64] [--output FOLDER]
+
 Silicon cubic cells repeated (216 atoms for 3), thermalised to 300 K without net momentum from a
 seed, equilibrated for 0.5 ps, then velocity Verlet from the same state with each time step.
 E_tot(t) / N = a + b t is fitted: drift b with its standard error in meV/atom/ps, rms about the line
 in meV/atom. The rms of a smooth, conservative potential falls by 4 when the step is halved; the
 drift of a rough one does not fall. One line of JSON per run is added to FOLDER/nve.jsonl, and the
-energies of each run are kept; runs that are there are skipped.
+energies of each run are kept; completed runs are skipped.
 """
 
 import argparse
@@ -31,10 +31,7 @@ BLOCKS = 10  # of the residuals, for the standard error
 
 
 def start(model, repeat, temperature, seed):
-    """Thermal cell after equilibration in float32.
-
-    The state that all time steps and dtypes share.
-    """
+    """Thermal cell after equilibration in float32, the start of all time steps and dtypes."""
     atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(repeat)
     atoms.calc = PETCalculator(model, dtype="float32")
     thermalize_momenta(
@@ -49,10 +46,7 @@ def start(model, repeat, temperature, seed):
 
 
 def run(atoms, timestep, picoseconds, minutes):
-    """(samples, 2) time in ps and total energy per atom in meV.
-
-    Ends early after that many minutes.
-    """
+    """Total energies (samples, 2) in ps and meV/atom; stops early after `minutes`."""
     every, rows = max(1, round(SAMPLE / timestep)), []
     dynamics = VelocityVerlet(atoms, timestep * units.fs)
     dynamics.attach(
@@ -71,8 +65,7 @@ def run(atoms, timestep, picoseconds, minutes):
 def fit(rows):
     """Drift and its standard error (meV/atom/ps) and rms about the line (meV/atom).
 
-    The error of the slope is that of slopes over blocks, since neighbouring residuals are
-    correlated.
+    The error of the slope is estimated from blocks, as neighbouring residuals are correlated.
     """
     t, energy = rows.T
     slope, offset = np.polyfit(t, energy, 1)
@@ -100,7 +93,7 @@ def plot(folder, names):
 
 
 def main():
-    """Run what is missing, print and plot."""
+    """Run the missing cases, print and plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calc", nargs="?", default="silicon")
     parser.add_argument("--repeat", type=int, default=3)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How far symmetry splits frequencies that a crystal has twice or three times, in a cell turned at
-random.
+"""Splitting of degenerate phonon frequencies by broken symmetry, in randomly rotated cells.
 
-usage: phonon_degeneracies.py [CALC] [--symmetrise none ecse] [--orientations 3] Diamond silicon, 16
-atoms, force constants from second derivatives of the energy (no displacements, no projection onto
-any symmetry), float64; Gamma, X and L of that cell are exact. For each point the largest difference
-between frequencies that are one by symmetry: the three optical ones at Gamma, three pairs at X, two
-pairs at L.
+usage: phonon_degeneracies.py [CALC] [--symmetrise none ecse] [--orientations 3]
+
+Diamond silicon, 16 atoms, force constants from second derivatives of the energy (no displacements,
+no projection onto any symmetry), float64; Gamma, X and L of that cell are exact. For each point the
+largest difference between frequencies that are equal by symmetry: the three optical ones at Gamma,
+three pairs at X, two pairs at L.
 """
 
 import argparse
@@ -27,10 +27,10 @@ POINTS = {
 }
 
 
-def crystal(turn):
-    """Primitive cell of diamond silicon, turned."""
+def crystal(matrix):
+    """Primitive cell of diamond silicon after the rotation (3, 3)."""
     atoms = bulk("Si", a=5.47)
-    atoms.set_cell(atoms.cell @ turn.T, scale_atoms=True)
+    atoms.set_cell(atoms.cell @ matrix.T, scale_atoms=True)
     return atoms
 
 
@@ -48,8 +48,10 @@ def frequencies(model, atoms):
     structure = graph.from_atoms(
         type(atoms)(large.symbols, cell=large.cell, positions=large.positions, pbc=True)
     )
-    found = evaluation.hessian(model, graph.build([structure], model.cutoff))
-    phonons.force_constants = found.view(len(large), 3, len(large), 3).transpose(1, 2).numpy()
+    hessian_matrix = evaluation.hessian(model, graph.build([structure], model.cutoff))
+    phonons.force_constants = (
+        hessian_matrix.view(len(large), 3, len(large), 3).transpose(1, 2).numpy()
+    )
     at_points = phonons.run_qpoints([point for point, _ in POINTS.values()])
     return dict(zip(POINTS, at_points.frequencies, strict=True))
 
@@ -61,7 +63,7 @@ def main():
     parser.add_argument("--symmetrise", nargs="+", default=["none", "ecse"])
     parser.add_argument("--orientations", type=int, default=3)
     arguments = parser.parse_args()
-    turns = rotations.random_orthogonal(
+    matrices = rotations.random_orthogonal(
         arguments.orientations, torch.Generator().manual_seed(0)
     ).numpy()
     for name in arguments.symmetrise:
@@ -69,16 +71,16 @@ def main():
             PETCalculator(arguments.calculator, dtype="float64", symmetrise=name).model,
             time.process_time(),
         )
-        found = [frequencies(model, crystal(turn)) for turn in turns]
+        bands = [frequencies(model, crystal(matrix)) for matrix in matrices]
         for point, (_, groups) in POINTS.items():
-            values = np.array([one[point] for one in found])
+            values = np.array([one[point] for one in bands])
             split = max(np.ptp(values[:, list(group)], axis=1).max() for group in groups)
             print(
                 f"{name:12} {point:6} largest splitting {split:.1e} THz, change with the"
                 f" orientation {np.ptp(values, axis=0).max():.1e} THz; {values[0].round(3)}"
             )
         print(
-            f"{name:12} {time.process_time() - start:.0f} CPU-s for {len(turns)} orientations",
+            f"{name:12} {time.process_time() - start:.0f} CPU-s for {len(matrices)} orientations",
             flush=True,
         )
 

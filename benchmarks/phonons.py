@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Phonons of silicon by several roads, and what each costs.
+"""Phonons of silicon by several methods, and the cost of each.
 
-usage: phonons.py [CALC] [--repeats 3] [--sizes 1 2 3] [--threads 1] Frequencies in the 64-atom
-cubic cell, in float64: `ase_pet.phonons` by displacements in batches and by second derivatives
-(these in float32 as well), phonopy's own finite differences of the same calculator called once per
-supercell, and PBE (density-functional perturbation theory; settings of the training data). Elastic
-constants and equation of state beside PBE. Then the cost of force constants where symmetry does not
-help: n^3 cubic cells of 8 silicon atoms displaced at random, six displaced supercells for each
-atom; CPU seconds and wall time, median of the repeats (one for the largest size), each road timed
-on a part of the displacements and scaled to all of them.
+usage: phonons.py [CALC] [--repeats 3] [--sizes 1 2 3] [--threads 1]
+
+Frequencies in the 64-atom cubic cell, in float64: `ase_pet.phonons` by displacements in batches and
+by second derivatives (these in float32 as well), phonopy's own finite differences of the same
+calculator called once per supercell, and PBE (density-functional perturbation theory; settings of
+the training data). Elastic constants and equation of state are compared with PBE. Then the cost of
+force constants without symmetry: n^3 cubic cells of 8 silicon atoms displaced at random, six
+displaced supercells for each atom; CPU seconds and wall time, median of the repeats (one for the
+largest size), each method timed on a part of the displacements and scaled to all of them.
 """
 
 import argparse
@@ -30,8 +31,8 @@ SAMPLE = 24
 
 
 def one_by_one(calc, atoms):
-    """Phonopy of the crystal by its own displacements, the calculator called once for each."""
-    found = Phonopy(
+    """Phonopy object of the crystal, with one calculator call per displacement."""
+    phonon = Phonopy(
         PhonopyAtoms(
             symbols=atoms.get_chemical_symbols(),
             cell=atoms.cell,
@@ -41,17 +42,17 @@ def one_by_one(calc, atoms):
         CUBIC,
         primitive_matrix="P",
     )
-    found.generate_displacements(distance=0.01)
+    phonon.generate_displacements(distance=0.01)
     sets = []
-    for cell in (found.supercell, *found.supercells_with_displacements):
+    for cell in (phonon.supercell, *phonon.supercells_with_displacements):
         displaced = Atoms(
             cell.symbols, cell=cell.cell, positions=cell.positions, pbc=True, calculator=calc
         )
         sets.append(displaced.get_forces())
-    found.forces = np.array(sets[1:]) - sets[0]
-    found.produce_force_constants()
-    found.symmetrize_force_constants(use_symfc_projector=True)
-    return found
+    phonon.forces = np.array(sets[1:]) - sets[0]
+    phonon.produce_force_constants()
+    phonon.symmetrize_force_constants(use_symfc_projector=True)
+    return phonon
 
 
 def frequencies(calculated):
@@ -59,9 +60,9 @@ def frequencies(calculated):
     return np.sort(calculated.run_qpoints(list(POINTS.values())).frequencies, axis=1)
 
 
-def named(found):
+def named(values):
     """{quantity: THz} with the names of the references."""
-    at = dict(zip(POINTS, found, strict=True))
+    at = dict(zip(POINTS, values, strict=True))
     return {"Gamma optical (THz)": at["Gamma"][3:].mean()} | {
         f"{point} {name} (THz)": at[point][list(modes)].mean()
         for point, branches in BRANCHES.items()
@@ -70,7 +71,7 @@ def named(found):
 
 
 def accuracy(calc):
-    """Print frequencies of the roads and elastic constants."""
+    """Print frequencies of all methods and elastic constants."""
     start = bulk("Si", a=5.46)
     start.calc = calc
     atoms = phonons.relax(start).atoms
@@ -85,7 +86,7 @@ def accuracy(calc):
         phonons.run(atoms, CUBIC, method="hessian", relaxed=False, mesh=(8, 8, 8)).phonopy
     )
     atoms.calc = calc
-    columns = [named(found) for found in (batch, single, exact, coarse)]
+    columns = [named(values) for values in (batch, single, exact, coarse)]
     print(f"{'':22} {'batches':>9} {'one by one':>11} {'hessian':>9} {'float32':>9} {'PBE':>7}")
     for key in columns[0]:
         print(
@@ -109,8 +110,8 @@ def accuracy(calc):
             f"{method}: {len(road.imaginary())} imaginary modes",
             *(
                 f"{when} the projection: "
-                + ", ".join(f"{name} {value:.1e}" for name, value in found.items())
-                for when, found in road.residuals.items()
+                + ", ".join(f"{name} {value:.1e}" for name, value in values.items())
+                for when, values in road.residuals.items()
             ),
             sep="; ",
         )
@@ -118,9 +119,9 @@ def accuracy(calc):
 
 
 def elasticity(atoms):
-    """Print elastic constants and equation of state beside PBE."""
-    found, state = phonons.elastic(atoms), phonons.equation_of_state(atoms)
-    c = found.constants
+    """Print elastic constants and equation of state next to PBE."""
+    elastic, state = phonons.elastic(atoms), phonons.equation_of_state(atoms)
+    c = elastic.constants
     values = {
         "a0 (A)": (4 * state.volume) ** (1 / 3),
         "B (GPa)": state.bulk_modulus,
@@ -134,25 +135,23 @@ def elasticity(atoms):
             f" {100 * (value / REFERENCES[name] - 1):+.2f} %"
         )
     print(
-        f"bulk modulus of the elastic constants {found.moduli()['bulk_hill']:.2f} GPa; asymmetry"
-        f" {found.asymmetry:.1e} GPa"
+        f"bulk modulus of the elastic constants {elastic.moduli()['bulk_hill']:.2f} GPa; asymmetry"
+        f" {elastic.asymmetry:.1e} GPa"
     )
 
 
 def seconds(function, repeats):
     """Median CPU and wall seconds."""
-    found = []
+    times = []
     for _ in range(repeats):
         cpu, wall = time.process_time(), time.perf_counter()
         function()
-        found.append((time.process_time() - cpu, time.perf_counter() - wall))
-    return [statistics.median(column) for column in zip(*found, strict=True)]
+        times.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
 def cost(calc, n, repeats):
-    """Print what force constants without symmetry cost in a cubic supercell of n^3 cells of 8
-    atoms.
-    """
+    """Print the cost of force constants without symmetry for n^3 cubic cells of 8 atoms."""
     atoms = bulk("Si", a=5.467, cubic=True) * (n, n, n)
     atoms.rattle(0.02, seed=1)
     crystal = phonons.Crystal(atoms, (1, 1, 1), symmetry=False)

@@ -1,13 +1,12 @@
-"""PONITA: what rotation still changes by grid of orientations, cost of a step, and the figure of
-docs/theory/ponita.md.
+"""PONITA: rotation error by grid of orientations, cost of a step, figure of docs/theory/ponita.md.
 
     python benchmarks/ponita.py [--output docs/theory] [--skip-times]
 
 Weights are random (as at the start of training, two seeds), numbers are in float64 for ethanol.
 `energy`: standard deviation of the energy over 20 random elements of O(3), over that over 20
-conformers with 0.05 A of noise, so that 1 means that orientation matters as much as the places of
-atoms do. `forces`: rms change of forces turned back over rms force. What training makes of these
-numbers is not known from here.
+conformers with 0.05 A of noise, so that 1 means that orientation matters as much as the positions
+of atoms. `forces`: rms change of forces rotated back over rms force. Trained models are in
+ponita_trained.py.
 """
 
 import argparse
@@ -64,19 +63,19 @@ def batch(structures, cutoff, dtype=torch.float64):
     return graph.build([graph.from_atoms(atoms) for atoms in structures], cutoff, dtype=dtype)
 
 
-def residual(network, turns, ethanol, conformers):
-    """(energy, forces) as the head of this file says."""
+def residual(network, matrices, ethanol, conformers):
+    """Residuals (energy, forces), defined at the top of this file."""
     copies = []
-    for turn in turns:
+    for matrix in matrices:
         copies.append(ethanol.copy())
-        copies[-1].positions = ethanol.positions @ turn.numpy().T
-    turned, moved, plain = (
-        Evaluation(network, batch(found, network.cutoff))
-        for found in (copies, conformers, [ethanol])
+        copies[-1].positions = ethanol.positions @ matrix.numpy().T
+    rotated, moved, plain = (
+        Evaluation(network, batch(structures, network.cutoff))
+        for structures in (copies, conformers, [ethanol])
     )
-    back = turned.forces.view(len(turns), -1, 3) @ turns
+    back = rotated.forces.view(len(matrices), -1, 3) @ matrices
     error = (back - plain.forces).square().mean().sqrt() / plain.forces.square().mean().sqrt()
-    return float(turned.energy.std() / moved.energy.std()), float(error)
+    return float(rotated.energy.std() / moved.energy.std()), float(error)
 
 
 def residuals():
@@ -87,8 +86,8 @@ def residuals():
         for _ in range(20)
     ]
     ethanol.positions += 0.05 * random.normal(size=(9, 3))
-    turns = rotations.random_orthogonal(20, torch.Generator().manual_seed(0))
-    found = {}
+    matrices = rotations.random_orthogonal(20, torch.Generator().manual_seed(0))
+    results = {}
     for kind, (settings, grids) in KINDS.items():
         networks = [model(seed, **settings) for seed in (0, 1)]
         print(
@@ -97,16 +96,16 @@ def residuals():
         )
         for grid in grids:
             pairs = [
-                residual(one.with_orientations(grid), turns, ethanol, conformers)
+                residual(one.with_orientations(grid), matrices, ethanol, conformers)
                 for one in networks
             ]
-            found.setdefault(kind, {})[grid] = pairs
+            results.setdefault(kind, {})[grid] = pairs
             print(
                 f"{grid:16} {pairs[0][0]:8.3f} {pairs[1][0]:8.3f}   {pairs[0][1]:8.3f}"
                 f" {pairs[1][1]:8.3f}",
                 flush=True,
             )
-    return found
+    return results
 
 
 def water(count=64):
@@ -124,7 +123,7 @@ def water(count=64):
 def times(repeats=2):
     """CPU time of energy and forces of 192 atoms of water in float32.
 
-    With and without the help of opposite axes.
+    With and without the use of opposite axes.
     """
     atoms = water()
     print(
@@ -150,7 +149,7 @@ def times(repeats=2):
             )
 
 
-def figure(found, path):
+def figure(results, path):
     """The invariants of an edge and an axis, and the residual by number of axes."""
     drawing, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4))
     edge, axis, a = np.array([2.0, 1.3]), np.array([1.0, 0.0]), 2.0
@@ -172,14 +171,14 @@ def figure(found, path):
     left.axis("off")
     for marker, kind in zip("o^s", ("fibonacci", "repulsion", "antipodal"), strict=True):
         names = [name for name in GRIDS if name.startswith(kind)]
-        values = [np.mean([energy for energy, _ in found["default"][name]]) for name in names]
+        values = [np.mean([energy for energy, _ in results["default"][name]]) for name in names]
         right.loglog(
             [int(name.partition(":")[2]) for name in names], values, marker + "-", label=kind, ms=4
         )
     solids = {"octahedral": 6, "icosahedral": 12, "dodecahedral": 20, "compound": 32}
     right.loglog(
         solids.values(),
-        [np.mean([energy for energy, _ in found["default"][name]]) for name in solids],
+        [np.mean([energy for energy, _ in results["default"][name]]) for name in solids],
         "kD",
         label="solids",
         ms=5,
@@ -191,7 +190,7 @@ def figure(found, path):
 
 
 def main():
-    """Run everything."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("docs/theory"))
     parser.add_argument("--skip-times", action="store_true")

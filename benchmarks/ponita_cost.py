@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What PONITA costs beside PET, and how much of ECSE of a PONITA turning the atoms takes.
+"""Cost of PONITA relative to PET, and the share of rotating atoms in ECSE of a PONITA.
 
-usage: ponita_cost.py [--repeats 3] [--systems "silicon 64" "water 192" ...] Models have the sizes
-of benchmarks/ponita_ethanol.py and random weights. Each row in a process of its own: CPU time of
-energy and forces in float32 (median, one thread), products of matrices in them
+usage: ponita_cost.py [--repeats 3] [--systems "silicon 64" "water 192" ...]
+
+Models have the sizes of benchmarks/ponita_ethanol.py and random weights. Each row in a process of
+its own: CPU time of energy and forces in float32 (median, one thread), products of matrices in them
 (torch.utils.flop_counter, 2 for each multiplication and addition; elementwise functions do not
-count), and the peak of memory less what the process had before.
+count), and the peak of memory less that before the evaluation.
 
-With symmetriser ecse models have one layer, and the last column is what could be saved at most if
-axes were turned into frames and not the atoms: the time of all that is done with vectors of atoms
-in frames (weights of frames, turned vectors, environments, their derivatives), measured with a
-network that reads one number of each edge and does nothing else.
+With symmetriser ecse models have one layer. The last column is an upper bound of the saving if axes
+instead of atoms were rotated into frames: the time of frame weights, rotated vectors, environments
+and their derivatives, measured with a trivial network (one number of each edge).
 """
 
 import argparse
@@ -43,7 +43,7 @@ PLAIN = ("silicon 64", "water 192")
 
 
 def model_of(name, species, layers):
-    """The model of that name with random weights; layers: None for its own number."""
+    """The model of that name with random weights; layers: None for its default."""
     torch.manual_seed(0)
     kind, settings = MODELS[name]
     settings = tomllib.loads(settings)
@@ -61,25 +61,25 @@ def one(system, name, symmetrise, network, repeats):
         name, tuple(sorted(set(atoms.numbers.tolist()))), None if symmetrise == "none" else 1
     )
     model = model if network == "model" else Reader(model.settings)
-    first = atoms[:2]  # loads what the first evaluation loads
+    first = atoms[:2]  # excludes memory that the first evaluation allocates
     PETCalculator(model, device="cpu", symmetrise=symmetrise, dtype="float32").calculate(
         Atoms(first.numbers, first.positions), ("energy", "forces"), ["positions"]
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     calculator = PETCalculator(model, device="cpu", dtype="float32", symmetrise=symmetrise)
-    found = {"ms": milliseconds(calculator, atoms, repeats)}
-    found["peak"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    record = {"ms": milliseconds(calculator, atoms, repeats)}
+    record["peak"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     counter = FlopCounterMode(display=False)
     double = PETCalculator(
         model, device="cpu", dtype="float64", symmetrise=symmetrise
-    )  # oneDNN's products go uncounted
+    )  # products of oneDNN are not counted
     with counter:
         double.calculate(atoms, ("energy", "forces"), ["positions"])
-    print(json.dumps({**found, "gflop": counter.get_total_flops() / 1e9}))
+    print(json.dumps({**record, "gflop": counter.get_total_flops() / 1e9}))
 
 
 def measured(repeats, *what):
-    """What `one` prints in a process of its own."""
+    """Record that `one` prints in a new process."""
     command = [sys.executable, __file__, "--repeats", str(repeats), "--one", *what]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -104,21 +104,21 @@ def main():
     )
     for system in arguments.systems:
         for name in arguments.models:
-            found = measured(arguments.repeats, system, name, "none", "model")
+            cost = measured(arguments.repeats, system, name, "none", "model")
             print(
-                f"{system:11} {name:10} {'none':5} {found['ms']:8.2f} {found['gflop']:8.2f}"
-                f" {found['peak']:8.0f}",
+                f"{system:11} {name:10} {'none':5} {cost['ms']:8.2f} {cost['gflop']:8.2f}"
+                f" {cost['peak']:8.0f}",
                 flush=True,
             )
     for system in arguments.exact:
         for name in (name for name in arguments.models if name in EXACT):
-            found, reader = (
+            cost, reader = (
                 measured(arguments.repeats, system, name, "ecse", network)
                 for network in ("model", "reader")
             )
             print(
-                f"{system:11} {name:10} {'ecse':5} {found['ms']:8.2f} {found['gflop']:8.2f}"
-                f" {found['peak']:8.0f} {reader['ms'] / found['ms']:19.1%}",
+                f"{system:11} {name:10} {'ecse':5} {cost['ms']:8.2f} {cost['gflop']:8.2f}"
+                f" {cost['peak']:8.0f} {reader['ms'] / cost['ms']:19.1%}",
                 flush=True,
             )
 

@@ -1,21 +1,20 @@
-"""PET, PNITA and PONITA of ethanol: trained on the same data for the same CPU time, measured on the
-same structures.
+"""PET, PNITA and PONITA of ethanol, trained on the same data for the same CPU time.
 
     python benchmarks/ponita_ethanol.py [--seconds 600] [--rmd17 FILE] [--runs runs/ponita_ethanol]
     [--only NAME ...]
 
-Trains what is not trained yet, one after the other, and goes on where it was stopped; then
-measures. "PONITA 12 scaled", with invariants over the cutoff, by name only. Data: both files of
-calculators/ethanol. How many epochs fit into the seconds is found by timing steps before the first
-one, and stays in the recipe, so that the schedule of the learning rate ends in time. FILE of rMD17:
-as in ethanol_accuracy.py.
+Trains the missing models one after the other, resuming interrupted runs, then measures. "PONITA 12
+scaled", with invariants divided by the cutoff, runs only if it is named. Data: both files of
+calculators/ethanol. The number of epochs is chosen by timing steps before the first one, and is
+kept in the recipe, so that the learning rate schedule ends in time. FILE of rMD17: as in
+ethanol_accuracy.py.
 
 Columns: axes in inference (number, - without) and symmetriser; parameters; epochs and CPU time of
 the training in s; MAE of energies of molecules, less their mean error, in meV, and of force
-components in meV/A on the test structures by temperature, and on rMD17; what rotation changes,
-float64: standard deviation of the energy over 20 random elements of O(3) in meV, root mean square
-over 4 structures, and largest change of a force component turned back in meV/A; time of energy and
-forces of one molecule in float32 in ms/atom. One thread, CPU time.
+components in meV/A on the test structures by temperature, and on rMD17; rotation error, float64:
+standard deviation of the energy over 20 random elements of O(3) in meV, root mean square over 4
+structures, and largest change of a force component rotated back in meV/A; time of energy and forces
+of one molecule in float32 in ms/atom. One thread, CPU time.
 """
 
 import argparse
@@ -86,9 +85,9 @@ PROBED = 160  # structures, of which the training is timed
 
 @dataclass(frozen=True)
 class Run:
-    """A training, and how its result is used.
+    """A training and its rows of the table.
 
-    (symmetriser, orientations or None for its own) of each row.
+    Each row has a symmetriser and a number of orientations (None: that of the training).
     """
 
     model: str
@@ -136,27 +135,31 @@ def written(path, name, epochs):
 
 
 def fitting(path, name, seconds):
-    """Epochs that fit into seconds of CPU time, but for the last validations.
+    """Epochs that fit into seconds of CPU time, without the last validations.
 
-    Timed on a trainer that is thrown away.
+    Timed on a temporary trainer.
     """
     trainer = prepare(written(path, name, 1), path.parent, "cpu")
-    whole, trainer.splits["train"] = len(trainer.splits["train"]), trainer.splits["train"][:PROBED]
-    trainer._train_epoch()  # the first steps make what the others use
+    n_structures, trainer.splits["train"] = (
+        len(trainer.splits["train"]),
+        trainer.splits["train"][:PROBED],
+    )
+    trainer._train_epoch()  # the first steps include one-time costs
     start = time.process_time()
     trainer._train_epoch()
-    epoch = (time.process_time() - start) * whole / PROBED
+    epoch = (time.process_time() - start) * n_structures / PROBED
     print(
-        f"{name}: {1e3 * epoch / whole:.1f} ms for each structure, {epoch:.0f} s for each epoch",
+        f"{name}: {1e3 * epoch / n_structures:.1f} ms for each structure,"
+        f" {epoch:.0f} s for each epoch",
         flush=True,
     )
     return max(1, round(0.95 * seconds / epoch))
 
 
 def clocked(trainer, path):
-    """Let the trainer write the CPU time that it took, beside its state.
+    """Let the trainer write its CPU time next to its state.
 
-    As long as it was stopped counts no more.
+    Time during interruptions is not counted.
     """
     spent, start, save = (
         json.loads(path.read_text()) if path.exists() else 0.0,
@@ -172,10 +175,7 @@ def clocked(trainer, path):
 
 
 def trained(name, folder, seconds):
-    """Trainer of a run whose epochs are done, with the best weights.
-
-    And the CPU time in s that they took.
-    """
+    """Trainer of a completed run, with the best weights, and its CPU time in s."""
     folder.mkdir(parents=True, exist_ok=True)
     path, clock = folder / "recipe.toml", folder / "seconds.json"
     if not (folder / "state.pt").exists():
@@ -207,20 +207,22 @@ def structures(rmd17):
 
 
 def residuals(calculator, frames, orientations=20):
-    """What random elements of O(3) change: standard deviation of the energy (root mean square over
-    frames) in meV, and of
-    force components turned back the rms change and the largest one in meV/A.
+    """Rotation error under random elements of O(3).
+
+    Standard deviation of the energy (root mean square over frames) in meV; rms and largest change
+    of force components rotated back, in meV/A.
     """
-    turns = rotations.random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
+    matrices = rotations.random_orthogonal(orientations, torch.Generator().manual_seed(0)).numpy()
     spread, changes = [], []
     for atoms in frames:
-        copies = [atoms.copy() for _ in turns]
-        for one, turn in zip(copies, turns, strict=True):
-            one.positions = atoms.positions @ turn.T
-        first, *found = calculator.evaluate([atoms, *copies], ("energy", "forces"))
-        spread.append(np.var([one["energy"] for one in found]))
+        copies = [atoms.copy() for _ in matrices]
+        for one, matrix in zip(copies, matrices, strict=True):
+            one.positions = atoms.positions @ matrix.T
+        first, *results = calculator.evaluate([atoms, *copies], ("energy", "forces"))
+        spread.append(np.var([one["energy"] for one in results]))
         changes += [
-            one["forces"] @ turn - first["forces"] for one, turn in zip(found, turns, strict=True)
+            one["forces"] @ matrix - first["forces"]
+            for one, matrix in zip(results, matrices, strict=True)
         ]
     return (
         1e3 * np.sqrt(np.mean(spread)),
@@ -237,13 +239,13 @@ def line(name, use, trainer, spent, sets):
         PETCalculator(copy.deepcopy(model), device="cpu", dtype=dtype, symmetrise=symmetriser)
         for dtype in ("float32", "float64")
     )
-    found = [errors(fast, frames) for frames in sets.values()]
+    test_errors = [errors(fast, frames) for frames in sets.values()]
     left = residuals(exact, next(iter(sets.values()))[:4])
     one = next(iter(sets.values()))[0].copy()
     return (
         f"{name:16s} {len(getattr(model, 'axes', ())) or '-':>4} {symmetriser:7s} "
         f"{sum(p.numel() for p in model.parameters()):7d} {trainer.epoch:6d} {spent:5.0f} "
-        + " ".join(f"{values[0]:6.2f} {values[2]:6.1f}" for values in found)
+        + " ".join(f"{values[0]:6.2f} {values[2]:6.1f}" for values in test_errors)
         + f" {left[0]:8.1e} {left[2]:8.1e} {milliseconds(fast, one, 10):7.2f}"
     )
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""A trained PONITA of ethanol: what rotation changes by number of axes, and dynamics with and
-without exact symmetry.
+"""A trained PONITA of ethanol: rotation error by number of axes, dynamics with exact symmetry.
 
 usage: ponita_trained.py CALC [--part residual nve exact] [--output docs/theory/ponita_residual.png]
+
 CALC: name or folder of a calculator. Parts:
 residual: with 6, 12, 20, 32, 64 and 110 axes in inference: standard deviation of the energy over 20
 random elements of O(3) (root mean square over 8 test structures of calculators/ethanol), rms change
-of force components turned back, and MAE of forces on 40 test structures; float64; the figure.
+of force components rotated back, and MAE of forces on 40 test structures; float64; the figure.
 nve: 2 ps of ethanol at 300 K, as in ecse_nve.py: drift, rms of steps of 1 and 0.5 fs, change of the
 angular momentum.
-exact: the same for --picoseconds with ecse:force, exact at the cost of one run of the molecule for
-each frame of each atom.
+exact: the same for --picoseconds with ecse:force, exact at the cost of one evaluation of the
+molecule for each frame of each atom.
 """
 
 import argparse
@@ -46,11 +46,11 @@ def residual(name, path):
     for count in COUNTS:
         calculator = PETCalculator(name, orientations=count, dtype="float64")
         left = residuals(calculator, frames[:8])
-        found = calculator.evaluate(frames[::4][:40], ("forces",))
+        results = calculator.evaluate(frames[::4][:40], ("forces",))
         error = 1e3 * np.mean(
             [
                 np.abs(one["forces"] - atoms.get_forces()).mean()
-                for one, atoms in zip(found, frames[::4], strict=False)
+                for one, atoms in zip(results, frames[::4], strict=False)
             ]
         )
         rows.append((count, *left[:2], error))

@@ -1,32 +1,31 @@
 #!/usr/bin/env python3
-"""The same PET checkpoint through upet and through ase_pet: agreement, cost of the first step, size
-of installations.
+"""A PET checkpoint in upet and in ase_pet: agreement, cost of the first step, installation size.
 
-    python benchmarks/published_checkpoint.py CHECKPOINT [CHECKPOINT ...] --peer-python
-    peer/bin/python
+    python benchmarks/published_checkpoint.py CHECKPOINT [CHECKPOINT ...] \
+        --peer-python peer/bin/python
 
-Three ways take part: `ase_pet` and `upet` (UPETCalculator), which read CHECKPOINT, and `metatomic`
-(MetatomicCalculator), which reads the exported model beside it, of the same name with .pt, if there
-is one.
+Three programs are compared: `ase_pet` and `upet` (UPETCalculator), which read CHECKPOINT, and
+`metatomic` (MetatomicCalculator), which reads the exported model (same name with .pt) if it exists.
 
 Agreement: energy, forces and, for structures with three periodic directions, stress, in float64 and
 in float32; and how far each is in float32 from float64.
-Cost: fresh processes take turns, A B C A B C ..., after one round that does not count and warms the
-caches of the disk. Import, load, and steps that ask for energy and forces (to which the peers add
-the stress by themselves): wall and CPU time of the process, medians over the rounds, and the peak
-resident memory after the first step and after the last.
+Cost: new processes alternate, A B C A B C ..., after one warm-up round that fills the disk caches.
+Import, load, and steps with energy and forces (the other programs always add the stress): wall and
+CPU time of the process, medians over the rounds, and the peak resident memory after the first step
+and after the last.
 Installations: files below site-packages and number of distributions, both without pip. `--python`
-names the interpreter of an environment with ase_pet and nothing else; without it the one that runs
-the benchmark is measured, extras and all. Each environment is made alone, with the same wheel of
-torch first:
+names the interpreter of an environment with ase_pet only; the default is the interpreter that runs
+the benchmark, including extras. Each environment is created separately, with the same wheel of
+torch:
 
-    python3 -m venv ours && ours/bin/pip install torch==2.13.0 && ours/bin/pip install -c
-    constraints.txt . python3 -m venv peer && peer/bin/pip install torch==2.13.0 && peer/bin/pip
-    install upet
+    python3 -m venv ours && ours/bin/pip install torch==2.13.0
+    ours/bin/pip install -c constraints.txt .
+    python3 -m venv peer && peer/bin/pip install torch==2.13.0
+    peer/bin/pip install upet
 """
 
-# A worker of this file is what is timed: it imports the standard library only, and the rest where
-# it is needed. So does the parent, whose memory a child's ru_maxrss would start from.
+# The timed worker imports the standard library only, and other modules where they are needed.
+# So does the parent process, as ru_maxrss of a child starts from the memory of its parent.
 import argparse
 import json
 import os
@@ -56,7 +55,7 @@ VERSIONS = (
 
 
 def structures():
-    """Atoms by name.
+    """{name: atoms}.
 
     Rattled silicon crystal, water, ethanol, rattled silicon slab with two periodic directions.
     """
@@ -64,7 +63,7 @@ def structures():
     from ase import Atoms
     from ase.build import bulk, diamond100, molecule
 
-    found = {
+    examples = {
         "si64": bulk("Si", cubic=True).repeat(2),
         "water192": Atoms(cell=[12.416] * 3, pbc=True),
         "ethanol": molecule("CH3CH2OH"),
@@ -75,11 +74,11 @@ def structures():
         one = molecule("H2O")
         one.rotate(360 * rng.random(), rng.normal(size=3))
         one.positions += 3.104 * np.array(corner) + 1.0
-        found["water192"] += one
-    found["slab64"].pbc = (True, True, False)
-    for atoms in found.values():
+        examples["water192"] += one
+    examples["slab64"].pbc = (True, True, False)
+    for atoms in examples.values():
         atoms.rattle(0.05, rng=rng)
-    return found
+    return examples
 
 
 def calculator(way, checkpoint, dtype):
@@ -137,23 +136,20 @@ def work_cost(way, checkpoint, dtype):
 
 def work_values(way, checkpoint, dtype):
     """Energy in eV, forces in eV/A and stress in eV/A^3 of the structures, by name."""
-    calc, found = calculator(way, checkpoint, dtype)(), {}
+    calc, values = calculator(way, checkpoint, dtype)(), {}
     for name, atoms in structures().items():
         atoms.calc = calc
-        found[name] = {
+        values[name] = {
             "energy": [atoms.get_potential_energy()],
             "forces": atoms.get_forces().tolist(),
         }
         if atoms.pbc.all():
-            found[name]["stress"] = atoms.get_stress().tolist()
-    return found
+            values[name]["stress"] = atoms.get_stress().tolist()
+    return values
 
 
 def work_size():
-    """Bytes below site-packages and number of distributions, both without pip; bytes of torch.
-
-    Versions.
-    """
+    """Size in bytes and number of distributions (without pip), size of torch, versions."""
     import importlib.metadata
     import sysconfig
 
@@ -162,21 +158,21 @@ def work_size():
         if folder == root:
             folders[:] = [name for name in folders if name != "pip" and not name.startswith("pip-")]
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
-    found = {
+    packages = {
         one.metadata["Name"].lower(): one for one in importlib.metadata.distributions(path=[root])
     }
-    found.pop("pip", None)
+    packages.pop("pip", None)
     torch = sum(
         os.lstat(path).st_size
-        for path in map(found["torch"].locate_file, found["torch"].files)
+        for path in map(packages["torch"].locate_file, packages["torch"].files)
         if os.path.exists(path) and not os.path.isdir(path)
     )
     return {
         "bytes": total,
         "torch": torch,
-        "distributions": len(found),
+        "distributions": len(packages),
         "python": platform.python_version(),
-        "versions": {name: one.version for name, one in found.items() if name in VERSIONS},
+        "versions": {name: one.version for name, one in packages.items() if name in VERSIONS},
     }
 
 
@@ -215,11 +211,11 @@ def greatest(first, second):
 
 
 def agreement(checkpoint, ways, pythons, threads):
-    """Records of a structure and a pair of ways.
+    """Records of each structure and pair of programs.
 
-    Largest differences in eV/atom, eV/A and eV/A^3, and the rms force.
+    They hold the largest differences in eV/atom, eV/A and eV/A^3, and the rms force.
     """
-    found = {
+    values = {
         (way, dtype): work(pythons[WAYS[way]], "values", way, checkpoint, dtype, threads=threads)
         for dtype in DTYPES
         for way in ways
@@ -228,9 +224,9 @@ def agreement(checkpoint, ways, pythons, threads):
     pairs = [(("upet", dtype), ("ase_pet", dtype)) for dtype in DTYPES]
     pairs += [(("metatomic", "float32"), ("ase_pet", "float32"))] * ("metatomic" in ways)
     pairs += [((way, "float32"), ("upet", "float64")) for way in ("upet", "ase_pet")]
-    for name in found["upet", "float64"]:
+    for name in values["upet", "float64"]:
         for first, second in pairs:
-            a, b = found[first][name], found[second][name]
+            a, b = values[first][name], values[second][name]
             yield {
                 "structure": name,
                 "first": first,
@@ -245,7 +241,7 @@ def agreement(checkpoint, ways, pythons, threads):
 
 
 def costs(checkpoint, ways, pythons, threads, repeats, dtype="float32"):
-    """Runs of each way, which take turns; the first round does not count."""
+    """Runs of each program, alternating; the first round is a warm-up."""
     runs = {way: [] for way in ways}
     for count in range(repeats + 1):
         for way in ways:
@@ -255,23 +251,20 @@ def costs(checkpoint, ways, pythons, threads, repeats, dtype="float32"):
 
 
 def summary(runs):
-    """Medians by column.
-
-    Wall and CPU s of the phases and of import + load + first step, peak MB.
-    """
-    found = {}
+    """Medians by column: wall and CPU time in s of the phases and their sum, peak memory in MB."""
+    medians = {}
     for kind, position in (("wall", 0), ("CPU", 1)):
         of = [{phase: run["times"][phase][position] for phase in PHASES} for run in runs]
-        found |= {
+        medians |= {
             f"{phase} {kind}": statistics.median(one[phase] for one in of) for phase in PHASES
         }
         sums = [one["import"] + one["load"] + one["first"] for one in of]
-        found |= {f"sum {kind}": statistics.median(sums), f"least sum {kind}": min(sums)}
-    found |= {
+        medians |= {f"sum {kind}": statistics.median(sums), f"least sum {kind}": min(sums)}
+    medians |= {
         name: statistics.median(run[name] for run in runs)
         for name in ("first_megabytes", "last_megabytes")
     }
-    return found
+    return medians
 
 
 def show(title, columns, rows, texts=1):
@@ -322,10 +315,10 @@ def show_costs(medians, repeats):
         rows = [
             [
                 way,
-                *(f"{found[column]:.2f}" for column in columns),
-                f"{found[f'sum {kind}'] / medians['ase_pet'][f'sum {kind}']:.2f}",
+                *(f"{cost[column]:.2f}" for column in columns),
+                f"{cost[f'sum {kind}'] / medians['ase_pet'][f'sum {kind}']:.2f}",
             ]
-            for way, found in medians.items()
+            for way, cost in medians.items()
         ]
         show(
             f"{kind} time in s, {COST_ON}, float32, medians of {repeats} processes; sum: import +"
@@ -344,8 +337,8 @@ def show_costs(medians, repeats):
             rows,
         )
     rows = [
-        [way, f"{found['first_megabytes']:.0f}", f"{found['last_megabytes']:.0f}"]
-        for way, found in medians.items()
+        [way, f"{cost['first_megabytes']:.0f}", f"{cost['last_megabytes']:.0f}"]
+        for way, cost in medians.items()
     ]
     show(
         "Peak resident memory in MB, medians", ["way", "after first step", "after third step"], rows
@@ -422,7 +415,7 @@ def main():
         same = list(agreement(checkpoint, ways, pythons, args.threads))
         show_agreement(same)
         runs = costs(checkpoint, ways, pythons, args.threads, args.repeats)
-        show_costs({way: summary(found) for way, found in runs.items()}, args.repeats)
+        show_costs({way: summary(measured) for way, measured in runs.items()}, args.repeats)
         print(f"load at the end {os.getloadavg()[0]:.1f}")
         records[os.path.basename(checkpoint)] = {"agreement": same, "runs": runs}
     if args.json:

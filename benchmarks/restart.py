@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Is a run that was killed again and again, byte for byte, the run that nobody touched?
+"""Bit-exact restarts: compare a run that is killed repeatedly with an uninterrupted one.
 
 usage: restart.py [CALC] [--ensemble nvt] [--thermostat langevin] [--repeat 1] [--kills 20] [--steps
-1500] Silicon cubic cells repeated (8 atoms for 1). One process runs to the end. Then processes run
-the same into another folder, and each is killed by SIGKILL at a random moment, until so many were
-killed; a last one ends the run. Trajectory, its text form, table and final state of the two folders
-are compared byte by byte. Every fourth process is killed within `--wait` seconds after it was
-started, mostly while it loads; the others within `--wait` / 20 seconds after a random number of
-steps, of which there are so many that the last kill falls towards the end of the run.
+1500]
+
+Silicon cubic cells repeated (8 atoms for 1). One process runs to the end. Then processes run the
+same into another folder, and each is killed by SIGKILL at a random moment, until --kills were
+killed; a last one completes the run. Trajectory, its text form, table and final state of the two
+folders are compared byte by byte. Every fourth process is killed within `--wait` seconds after it
+was started, mostly while it loads; the others within `--wait` / 20 seconds after a random number of
+steps, chosen so that the last kill falls towards the end of the run.
 """
 
 import argparse
@@ -27,7 +29,7 @@ FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
 
 
 def arguments():
-    """What the command line says."""
+    """Parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calc", nargs="?", default="silicon")
     parser.add_argument("--ensemble", default="nve")
@@ -45,7 +47,7 @@ def arguments():
 
 
 def work(args):
-    """Run, or go on; says which steps it has made."""
+    """Run or resume; prints the completed steps."""
     atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(args.repeat)
     atoms.calc = PETCalculator(args.calc)
     md.run(
@@ -66,13 +68,13 @@ def work(args):
 
 
 def start(folder):
-    """Process that works into a folder."""
+    """Process that runs in a folder."""
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def kill(folder, chance, wait, most):
-    """Last step that a process said it had made before it was killed, None where it ended first.
+    """Last step that a process printed before it was killed; None if it ended first.
 
     most: largest number of steps before the kill; 0: it is killed soon after its start.
     """
@@ -92,9 +94,9 @@ def main():
         return
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as place:
-        whole, stopped = Path(place) / "whole", Path(place) / "stopped"
+        uninterrupted, stopped = Path(place) / "uninterrupted", Path(place) / "stopped"
         begin = time.time()
-        start(whole).communicate()
+        start(uninterrupted).communicate()
         seconds = time.time() - begin
         most = 2 * args.steps // args.kills
         steps = [
@@ -104,9 +106,10 @@ def main():
         reached = md.state.read(stopped)[0]
         start(stopped).communicate()
         same = {
-            name: (whole / name).read_bytes() == (stopped / name).read_bytes() for name in FILES
+            name: (uninterrupted / name).read_bytes() == (stopped / name).read_bytes()
+            for name in FILES
         }
-        size = (whole / FILES[0]).stat().st_size
+        size = (uninterrupted / FILES[0]).stat().st_size
     name = (
         args.ensemble
         + {"nve": "", "nvt": f", {args.thermostat}", "npt": f", {args.barostat}"}[args.ensemble]

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Errors of a calculator where two atoms are too near, on structures that were held back.
+"""Errors of a calculator at short interatomic distances, on held-out structures.
 
 usage: short_distances.py CALC HELD.extxyz
+
 HELD: structures of benchmarks/data/silicon_pairs.py or ethanol_pairs.py, none of which is trained
-on. Printed by the type of
-structure: distances, rms force, and the errors of energies and forces, all in eV and A, in float64.
+on. Printed by the type of structure: distances, rms force, and the errors of energies and forces,
+all in eV and A, in float64.
 """
 
 import argparse
@@ -30,11 +31,11 @@ def main():
     parser.add_argument("held")
     arguments = parser.parse_args()
     held = read(arguments.held, ":")
-    found = PETCalculator(arguments.calculator, dtype="float64").evaluate(
+    predicted = PETCalculator(arguments.calculator, dtype="float64").evaluate(
         held, ("energy", "forces")
     )
     kinds = defaultdict(list)
-    for atoms, results in zip(held, found, strict=True):
+    for atoms, results in zip(held, predicted, strict=True):
         kinds[atoms.info["config_type"].rstrip(".0123456789")].append((atoms, results))
     for kind, pairs in kinds.items():
         distances = [nearest(atoms) for atoms, _ in pairs]

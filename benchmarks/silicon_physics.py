@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What a calculator says of diamond silicon, beside PBE with the engine that made the training
-data.
+"""Properties of diamond silicon from a calculator, compared with PBE of the training data.
 
 usage: silicon_physics.py [CALC] [--data FILE] [--dtype float64] [--json FILE] [--symmetrise NAME]
+
 Lattice constant and bulk modulus from an equation of state, elastic constants from stresses with
 relaxed internal coordinates, phonons at Gamma, X and L from finite displacements in the 64-atom
 cell, errors on the test split.
@@ -106,12 +106,12 @@ def measure(calc):
     """{quantity: value} with the keys of REFERENCES."""
     a0, modulus = lattice(calc)
     frequencies = phonons(calc, a0)
-    found = dict(zip(REFERENCES, (a0, modulus, *elastic(calc, a0)), strict=False))
-    found["Gamma optical (THz)"] = frequencies["Gamma"][3:].mean()
+    values = dict(zip(REFERENCES, (a0, modulus, *elastic(calc, a0)), strict=False))
+    values["Gamma optical (THz)"] = frequencies["Gamma"][3:].mean()
     for point, branches in BRANCHES.items():
         for name, modes in branches.items():
-            found[f"{point} {name} (THz)"] = frequencies[point][list(modes)].mean()
-    return {key: float(value) for key, value in found.items()}
+            values[f"{point} {name} (THz)"] = frequencies[point][list(modes)].mean()
+    return {key: float(value) for key, value in values.items()}
 
 
 def passes(key, value):
@@ -128,14 +128,14 @@ def errors(calc, paths, split="test"):
     And the rms force.
     """
     frames = [atoms for path in paths for atoms in read(path, ":") if atoms.info["split"] == split]
-    found = calc.evaluate(frames, ("energy", "forces", "stress"))
+    predicted = calc.evaluate(frames, ("energy", "forces", "stress"))
     pairs = [
         (
             1e3 * (r["energy"] - a.get_potential_energy()) / len(a),
             1e3 * (r["forces"] - a.get_forces()),
             GPA * (r["stress"] - a.get_stress()),
         )
-        for a, r in zip(frames, found, strict=True)
+        for a, r in zip(frames, predicted, strict=True)
     ]
     rms = [
         float(np.sqrt(np.mean(np.concatenate([np.ravel(p[k]) for p in pairs]) ** 2)))
@@ -153,7 +153,7 @@ def errors(calc, paths, split="test"):
 
 
 def main():
-    """Print the table; write JSON where asked."""
+    """Print the table; write JSON with --json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calc", nargs="?", default="silicon")
     parser.add_argument(
@@ -164,7 +164,7 @@ def main():
     parser.add_argument("--json")
     args = parser.parse_args()
     calc = PETCalculator(args.calc, dtype=args.dtype, symmetrise=args.symmetrise)
-    found = measure(calc)
+    values = measure(calc)
     table = Table(
         "quantity",
         "model",
@@ -173,7 +173,7 @@ def main():
         "within limit",
         title=f"diamond silicon, {args.calc}",
     )
-    for key, value in found.items():
+    for key, value in values.items():
         difference = (
             f"{value - REFERENCES[key]:+.3f}"
             if "THz" in key
@@ -191,7 +191,7 @@ def main():
     data = args.data or sorted(
         (Path(__file__).parent.parent / "calculators" / "silicon").glob("*.extxyz.xz")
     )
-    result = {"physics": found, "errors": errors(calc, data)}
+    result = {"physics": values, "errors": errors(calc, data)}
     console.print(result["errors"])
     if args.json:
         Path(args.json).write_text(json.dumps(result, indent=1) + "\n")

@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Time of one single point: energy, forces and stress of silicon and water, in ms per step and per
-atom.
+"""Time of a single point (energy, forces, stress) of silicon and water, per step and per atom.
 
     python benchmarks/single_point.py --calculator silicon
     python benchmarks/single_point.py --peer MODEL.pt --ours MODEL.ckpt --json results.json
 
 Steps are as in molecular dynamics: atoms move by 0.01 A between them, so that neighbour lists are
-kept or searched again as in a run. `list` and `model` are the shares of the neighbour list and of
+reused or rebuilt as in a run. `list` and `model` are the shares of the neighbour list and of
 the model with its derivatives in the CPU time of a step of our calculators; the rest is ASE, checks
 and copies, and the scatter of the measurement.
 
-With --peer and --ours two calculators of the same weights take turns within one run, A B A B ...,
-and the ratio peer / ours is printed for medians and minima of wall and process CPU time: ratios
-survive a machine that does other work, absolute times do not. Agreement of energies and forces is
-printed first; without it a ratio means nothing.
+With --peer and --ours two calculators of the same weights alternate within one run, A B A B ...,
+and the ratio peer / ours is printed for medians and minima of wall and process CPU time: ratios are
+less sensitive to other load on the machine than absolute times. Agreement of energies and forces is
+printed first.
 
 The peer is metatomic-ase, in an environment of its own (install the CPU wheel of torch first):
 
@@ -63,10 +62,7 @@ def silicon(repeats):
 
 
 def water(count=4):
-    """Atoms of count^3 water molecules on a cubic grid.
-
-    At random orientations and the density of the liquid.
-    """
+    """count^3 water molecules on a cubic grid, randomly oriented, at the density of the liquid."""
     rng, box = np.random.default_rng(0), Atoms(cell=[count * SPACING] * 3, pbc=True)
     for corner in np.ndindex(count, count, count):
         one = molecule("H2O")
@@ -88,10 +84,7 @@ SYSTEMS = {
 
 
 def load(name, dtype):
-    """ASE calculator of a name or path of ours, of a metatomic model (.pt).
-
-    Or of MODULE:FACTORY.
-    """
+    """ASE calculator of a name or path, of a metatomic model (.pt) or of MODULE:FACTORY."""
     if name.endswith(".pt"):
         from metatomic_ase import MetatomicCalculator
 
@@ -149,25 +142,23 @@ def take_turns(calculators, atoms):
 
 
 def split(calculator, atoms, steps):
-    """Shares of the neighbour list and of the model with its derivatives in the CPU time of
-    steps of a run.
-    """
+    """Shares of neighbour list and model (with derivatives) in the CPU time of a run."""
     lists, motion, times = (
         VerletList(calculator.cutoff, calculator.parameters["skin"]),
         trajectory(atoms),
         [],
     )
-    lists(from_atoms(atoms))  # the first search of a run does not count, later ones do
+    lists(from_atoms(atoms))  # the first search of a run is excluded, later ones are included
     for _ in range(steps):
         structure = from_atoms(next(motion))
-        whole = single_point(calculator, atoms)[1]
+        total = single_point(calculator, atoms)[1]
         listing = clock(functools.partial(lists, structure))[1]
-        # the second search finds the list of the first, and does not count
+        # the second search reuses the list of the first, and is excluded
         batch = build([structure], [lists(structure)], dtype=calculator.dtype)
         network = clock(functools.partial(forces_and_energy, calculator.model, batch))[1]
-        times.append((whole, listing, network))
-    whole, listing, network = np.array(times).sum(0)
-    return listing / whole, network / whole
+        times.append((total, listing, network))
+    total, listing, network = np.array(times).sum(0)
+    return listing / total, network / total
 
 
 def agreement(first, second, atoms):
@@ -180,7 +171,7 @@ def agreement(first, second, atoms):
 
 
 def alone(name, systems, dtype):
-    """Records of one calculator on the systems that it knows."""
+    """Records of one calculator on the systems whose elements it supports."""
     calculator = load(name, dtype)
     for system, atoms in systems.items():
         if not set(atoms.numbers) <= set(getattr(calculator, "species", atoms.numbers)):
@@ -194,7 +185,7 @@ def alone(name, systems, dtype):
 
 
 def against(peer, ours, systems, dtype):
-    """Records of two calculators that take turns, and their ratios."""
+    """Records of two calculators that alternate, and their ratios."""
     pair = [load(peer, dtype), load(ours, dtype)]
     for system, atoms in systems.items():
         atoms = atoms.copy()
@@ -339,13 +330,13 @@ def main():
     systems = {name: SYSTEMS[name]() for name in args.systems}
     records = []
     for name in args.calculator:
-        found = list(alone(name, systems, args.dtype))
-        show_alone(os.path.basename(name), found)
-        records += found
+        measured = list(alone(name, systems, args.dtype))
+        show_alone(os.path.basename(name), measured)
+        records += measured
     if args.peer:
-        found = list(against(args.peer, args.ours, systems, args.dtype))
-        show_ratios(f"{os.path.basename(args.peer)} / {os.path.basename(args.ours)}", found)
-        records += found
+        measured = list(against(args.peer, args.ours, systems, args.dtype))
+        show_ratios(f"{os.path.basename(args.peer)} / {os.path.basename(args.ours)}", measured)
+        records += measured
     if args.json:
         with open(args.json, "w") as file:
             json.dump({"machine": machine(args.threads), "records": records}, file, indent=1)

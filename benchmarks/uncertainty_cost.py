@@ -1,11 +1,10 @@
-"""What uncertainties cost: a step with energy and forces alone, with a policy on, and with the
-spread of forces.
+"""Cost of uncertainties: a step alone, with a policy, and with force uncertainties.
 
     python benchmarks/uncertainty_cost.py CHECKPOINT [CHECKPOINT ...] [--members 128] [--repeats 9]
 
-The checkpoints need no uncertainties: a covariance and an ensemble are put on, as cost depends on
-shapes only. CPU time, one thread, float32, 64 atoms of displaced silicon that move a little at each
-step.
+The checkpoints need no uncertainties: a covariance and an ensemble are added, as the cost depends
+on shapes only. CPU time, one thread, float32, 64 atoms of displaced silicon that move a little at
+each step.
 """
 
 import argparse

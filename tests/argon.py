@@ -1,4 +1,4 @@
-"""A recipe and data of a second's worth of training: argon."""
+"""Recipe and data of argon whose training takes about a second."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ system = "Argon for a test."
 
 def structures(count=14):
     """Strained, rattled argon cells with Lennard-Jones labels and a composition energy of -7 eV."""
-    rng, found = np.random.default_rng(5), []
+    rng, frames = np.random.default_rng(5), []
     for k in range(count):
         atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
         atoms.set_cell(
@@ -54,14 +54,12 @@ def structures(count=14):
         }
         atoms.calc = SinglePointCalculator(atoms, **labels)
         atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
-        found.append(atoms)
-    return found
+        frames.append(atoms)
+    return frames
 
 
-def whole_and_stopped(recipe, folder):
-    """Folders of a run that went through and of one that was stopped after its first validation
-    and resumed.
-    """
+def uninterrupted_and_resumed(recipe, folder):
+    """Folders of an uninterrupted run and of one resumed after its first validation."""
 
     class Stop(Exception):
         pass
@@ -69,8 +67,8 @@ def whole_and_stopped(recipe, folder):
     def stop(record):
         raise Stop
 
-    train(recipe, folder / "whole")
+    train(recipe, folder / "uninterrupted")
     with pytest.raises(Stop):
         train(recipe, folder / "stopped", on_record=stop)
     train(recipe, folder / "stopped", resume=True)
-    return folder / "whole", folder / "stopped"
+    return folder / "uninterrupted", folder / "stopped"

@@ -12,7 +12,7 @@ from seeds import seed
 
 if os.environ.get("ASE_PET_TEST_ONEDNN") == "0":  # tests/kernels.py
     torch.backends.mkldnn.set_flags(False)
-SAME_FILES = {  # names of reference files that lie in tests/data under another name
+SAME_FILES = {  # names of reference files that have another name in tests/data
     "metatrain/tiny_modern_adaptive_grid.ckpt": "pet_direct_heads.ckpt",
     "original_pet/default_like": "original_pet",
 }
@@ -26,10 +26,10 @@ def generator():
 
 @pytest.fixture
 def reference_file():
-    """Function that gives the path of a reference file or folder, such as "ponita/windowed.npz".
+    """Function that returns the path of a reference file or folder, such as "ponita/windowed.npz".
 
     Of the repository (tests/data/oracles/README.md), or of the folder `shared` beside the checkout;
-    the test is skipped where neither has it.
+    the test is skipped if the file is in neither place.
     """
 
     def path(name):
@@ -37,10 +37,10 @@ def reference_file():
             return DATA / SAME_FILES[name]
         folders = (DATA / "oracles", ROOT.parent / "shared" / "oracles")
         places = [folder / name for folder in folders]
-        found = [place for place in places if place.exists()]
-        if not found:
+        existing = [place for place in places if place.exists()]
+        if not existing:
             pytest.skip(f"no {name} in tests/data/oracles or ../shared/oracles")
-        return found[0]
+        return existing[0]
 
     return path
 

@@ -1,11 +1,11 @@
-"""Golden values: what this package computed on one day, to be computed again after each change.
+"""Golden values: recorded results of this package, recomputed after each change.
 
-A file tests/data/golden/NAME.npz belongs to the shipped calculator NAME, or holds a small model
-with random weights itself. All arrays lie one after the other in its array `values`; `index` is
-JSON of their keys and shapes. Keys are:
+A file tests/data/golden/NAME.npz has the values of the shipped calculator NAME, or of a small model
+with random weights that the file contains. All arrays are concatenated in its array `values`;
+`index` is JSON of their keys and shapes. Keys are:
 
-STRUCTURE/{numbers,positions,cell,pbc}, and STRUCTURE/{charge,spin} where the model takes them;
-STRUCTURE/composition (n,): energies of the atoms alone in eV, which are part of the energies;
+STRUCTURE/{numbers,positions,cell,pbc}, and STRUCTURE/{charge,spin} if the model uses them;
+STRUCTURE/composition (n,): energies of isolated atoms in eV, which are included in the energies;
 STRUCTURE/OPTIONS/PROPERTY: values; OPTIONS are arguments of `PETCalculator` as in a web address,
     such as "symmetrise=ecse:so3&variant=other";
 model/{toml,names,weights}: of a small model, the text of calculator.toml, the names and shapes of
@@ -47,7 +47,7 @@ def read(path):
 
 
 def write(path, table):
-    """Write {key: array} to a file; the content of two runs is the same, byte for byte."""
+    """Write {key: array} to a file; the bytes are reproducible."""
     numbers = {key: value for key, value in table.items() if not key.startswith("model/")}
     others = {key: value for key, value in table.items() if key not in numbers}
     index = json.dumps({key: list(value.shape) for key, value in numbers.items()})
@@ -56,7 +56,7 @@ def write(path, table):
 
 
 def structure(values, name):
-    """Atoms of a file, with charge and spin in `info` where it has them."""
+    """Atoms of a file, with charge and spin in `info` if the file has them."""
     atoms = Atoms(
         values[f"{name}/numbers"].astype(int),
         values[f"{name}/positions"],
@@ -69,42 +69,42 @@ def structure(values, name):
 
 def cases(values):
     """List of (structure, options, properties) of a file."""
-    found = {}
+    table = {}
     for key in values:
         name, *rest = key.split("/")
         if len(rest) == 2:
-            found.setdefault((name, rest[0]), []).append(rest[1])
-    return [(*case, tuple(properties)) for case, properties in found.items()]
+            table.setdefault((name, rest[0]), []).append(rest[1])
+    return [(*case, tuple(properties)) for case, properties in table.items()]
 
 
 def calculator(model, options):
-    """PETCalculator in float64 of a model and options as they stand in a key."""
+    """PETCalculator in float64 of a model, with options in the form of a key."""
     return PETCalculator(model, dtype="float64", **dict(parse_qsl(options)))
 
 
 def compute(calculator, atoms, properties):
-    """{property: array}, those of ASE by `evaluate`, Hessians and displaced forces besides."""
+    """{property: array}: ASE properties by `evaluate`, Hessians and displaced forces."""
     special = {
         "hessian": lambda: calculator.hessian(atoms),
         "hessian_rows": lambda: calculator.hessian(atoms, of=ROWS),
         "displaced_forces": lambda: np.array(calculator.displaced_forces(atoms, DISPLACEMENTS)),
     }
     plain = [name for name in properties if name not in special]
-    found = calculator.evaluate([atoms], plain)[0]
-    found |= {name: special[name]() for name in properties if name in special}
-    return {name: np.asarray(value) for name, value in found.items()}
+    results = calculator.evaluate([atoms], plain)[0]
+    results |= {name: special[name]() for name in properties if name in special}
+    return {name: np.asarray(value) for name, value in results.items()}
 
 
 def packed(toml, state):
     """Entries of a file that hold a small model: text of calculator.toml, {name: weights}."""
     shapes = {name: list(tensor.shape) for name, tensor in state.items()}
     flat = torch.cat([tensor.flatten() for tensor in state.values()]).double().numpy() * UNIT
-    whole = np.rint(flat).astype(np.int16)
-    assert np.array_equal(whole, flat), "weights are not whole numbers of 1/UNIT"
+    units = np.rint(flat).astype(np.int16)
+    assert np.array_equal(units, flat), "weights are not whole numbers of 1/UNIT"
     return {
         "model/toml": np.array(toml),
         "model/names": np.array(json.dumps(shapes)),
-        "model/weights": whole,
+        "model/weights": units,
     }
 
 

@@ -27,7 +27,7 @@ def put(cache, file, content, commit=COMMIT, current=True):
 
 
 def put_incomplete(cache, file, content):
-    """A download that was broken off: part of a blob, and a link to where the blob would be."""
+    """An interrupted download: part of a blob, and a link to the missing blob."""
     link = put(cache, file, content)
     blob = link.resolve()
     blob.write_bytes(content[: len(content) // 2])

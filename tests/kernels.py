@@ -1,12 +1,12 @@
-"""Runs tests with other kernels, numbers of threads and seeds, and prints what passed.
+"""Run tests with other kernels, numbers of threads and seeds, and print the outcome.
 
     python tests/kernels.py [--quick] [TEST FILE ...]
 
 Processors differ in the kernels that torch, MKL and oneDNN choose, and kernels in the order of
-sums. Each setting below makes this processor use kernels that others would; a test that fails in
-one of them fails on somebody's machine. Exit status 1 if any test failed. Kernels that this
-processor does not have are left out. `--quick` runs fewer tests in fewer settings, in about a
-minute; without names of files the tests are those that compare numbers most closely.
+sums. Each setting below makes this processor use kernels of other processors; a test that fails in
+one of them fails on other machines. Exit status 1 if any test failed. Kernels that this processor
+does not have are skipped. `--quick` runs fewer tests in fewer settings, in about a minute; without
+names of files the tests are those that compare numbers most closely.
 """
 
 import argparse
@@ -67,7 +67,7 @@ RANKS = ("DEFAULT", "AVX2", "AVX512")  # of torch.backends.cpu.get_cpu_capabilit
 
 
 def possible(environment):
-    """Whether this processor has the kernels of torch that are asked for."""
+    """Whether this processor has the requested kernels of torch."""
     asked = environment.get("ATEN_CPU_CAPABILITY", "default").upper()
     here = torch.backends.cpu.get_cpu_capability()
     return here in RANKS and RANKS.index(asked) <= RANKS.index(here)

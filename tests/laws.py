@@ -56,7 +56,7 @@ def crystal():
 
 
 def cluster():
-    """Five argon atoms without a cell, no three of them in line."""
+    """Five argon atoms without a cell, no three of them collinear."""
     return Atoms("Ar5", [[0, 0, 0], [3.8, 0, 0], [1.8, 3.3, 0], [1.9, 1.2, 3.1], [-1.6, 2.2, 2.9]])
 
 

@@ -83,11 +83,11 @@ def evaluate(model, *structures, dtype=torch.float64):
     return Evaluation(model, batch(structures, model.cutoff, dtype))
 
 
-def turned(atoms, turn):
+def rotated(atoms, matrix):
     """The structure after the rotation (3, 3)."""
     atoms = atoms.copy()
-    atoms.set_cell(atoms.cell.array @ turn.T)
-    atoms.positions = atoms.positions @ turn.T
+    atoms.set_cell(atoms.cell.array @ matrix.T)
+    atoms.positions = atoms.positions @ matrix.T
     return atoms
 
 
@@ -114,8 +114,8 @@ def around(atoms, moving, width):
 
 
 WATER = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-PATHS = {  # what happens on the way: structure, atom that moves, where from and where to
-    "a neighbour leaves": line(WATER, 2, [-0.7, 2.9, 0], [-0.9, 4.0, 0.1]),
+PATHS = {  # event on the path: structure, atom that moves, where from and where to
+    "a neighbour crosses the cutoff": line(WATER, 2, [-0.7, 2.9, 0], [-0.9, 4.0, 0.1]),
     "an atom joins a dimer": line(
         Atoms("NNH", [[0, 0, 0], [1.1, 0, 0], [0, 0, 0]]), 2, [0.3, 4.2, 0], [0.2, 2.4, 0]
     ),
@@ -141,14 +141,14 @@ def scan(model, points, at):
 
 
 def mover(at):
-    """Number of the atom that moves."""
+    """Index of the atom that moves."""
     return np.abs(at(1.0).positions - at(0.0).positions).sum(1).argmax()
 
 
 def work_is_missing(model, path, pieces):
     """Whether the change of the energy on each piece is not the work of the force, (n,) bool.
 
-    To 1e-10 eV, on pieces (n, 2) of a path, with 6 Gauss-Legendre points in each.
+    The tolerance is 1e-10 eV, on pieces (n, 2) of a path with 6 Gauss-Legendre points in each.
     """
     at, way = path
     nodes, weights = np.polynomial.legendre.leggauss(6)
@@ -164,10 +164,9 @@ def work_is_missing(model, path, pieces):
 
 
 def pieces_that_fail(test, model, path, most=1000, shortest=1e-6):
-    """Number of pieces of a path that fail a test, however short: a jump would be in one of them.
+    """Number of pieces of a path that fail a test at any length, as one with a jump would.
 
-    Pieces that fail for too few points are divided by four, until none is left, or there are too
-    many, or they are too short.
+    Failing pieces are divided by four until none fails, there are too many, or they are too short.
     """
     ends = np.linspace(0, 1, 17)
     pieces = np.stack([ends[:-1], ends[1:]], 1)

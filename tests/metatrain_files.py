@@ -57,7 +57,7 @@ TABLE = r"(embedding|node_embedding|gnn_layers\.\d+\.(node|neighbor)_embedder)\.
 
 
 class Named:
-    """An object of a class of metatrain, as far as a pickle knows."""
+    """An object that a pickle stores as one of a class of metatrain."""
 
     __module__ = "metatrain"
 
@@ -66,7 +66,7 @@ class Named:
 
 
 def checkpoint(model, version=16, large_scale=False):
-    """Table that a checkpoint of this version holds for a model."""
+    """Content of a checkpoint of this version for a model."""
     state = state_dict(model, version, large_scale)
     hypers = {
         name: value
@@ -88,7 +88,7 @@ def checkpoint(model, version=16, large_scale=False):
 
 
 def wrapper(model, version=4):
-    """Table of an LLPR wrapper of a version around a model, with random uncertainties."""
+    """Content of an LLPR checkpoint of a version around a model, with random covariances."""
     generator = torch.Generator().manual_seed(3)
     tensors = {}
     for head, layer in model.uncertainties.items():
@@ -115,12 +115,12 @@ def wrapper(model, version=4):
             if version > 2
             else {f"{head}_ensemble_weights": layer.ensemble.T.contiguous()}
         )
-    found = {
+    content = {
         "architecture_name": "llpr",
         "model_ckpt_version": version,
         "wrapped_model_checkpoint": checkpoint(model),
     }
-    return found | (
+    return content | (
         {"state_dict": tensors}
         if version < 3
         else {"model_state_dict": tensors, "best_model_state_dict": None}
@@ -128,7 +128,7 @@ def wrapper(model, version=4):
 
 
 def state_dict(model, version, large_scale):
-    """Tensors of a model by their names in a version; rows of species are in the model's order."""
+    """{name: tensor} of a model in a version; rows of species are in the model's order."""
     renames = CURRENT | (LARGE_SCALE if large_scale else LEGACY if version < 8 else {})
     state = {}
     for name, tensor in model.state_dict().items():
@@ -164,7 +164,7 @@ def state_dict(model, version, large_scale):
 
 
 def table(label, labels, values):
-    """uint8 tensor of a table of one column."""
+    """Lookup table with one column as a uint8 tensor."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in (

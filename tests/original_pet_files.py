@@ -90,7 +90,7 @@ def tiny(name="base", dtype=torch.float64, seed=0, **changes):
 
 
 def hypers(model):
-    """Groups of hyper-parameters as the program writes them."""
+    """Groups of hyper-parameters as the original code writes them."""
     architecture = {
         name.upper(): value
         for name, value in asdict(model.settings).items()
@@ -119,7 +119,7 @@ def hypers(model):
 
 
 def state_dict(model, prefix="model.pet_model.", old=False):
-    """Tensors by their names in the program, with padding rows, templates and second names."""
+    """{name: tensor} as in the original code, with padding rows, templates and duplicate names."""
     renames = CURRENT | (OLD if old else {})
     if model.settings.r_embedding_activation:
         renames[r"\.r_embedding\."] = ".r_embedding.0."

@@ -1,7 +1,4 @@
-"""Morse's pair potential for many elements as a model.
-
-A simple crystal and molecule maker for tests of what uses forces.
-"""
+"""Morse pair potential for many elements as a model, which binds crystals and molecules."""
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
@@ -16,7 +13,7 @@ ELEMENTS = ("H", "C", "N", "O", "Al", "Si", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 class Morse(AtomisticModel):
     """Half of D (exp(-2 a (r - r0)) - 2 exp(-a (r - r0))) for each edge.
 
-    R0 the sum of the covalent radii.
+    r0 is the sum of the covalent radii.
     """
 
     head_sizes = {"energy": 1}
@@ -39,5 +36,5 @@ class Morse(AtomisticModel):
 
 
 def morse(*_, **__):
-    """A PETCalculator of it, whatever arguments another calculator would have taken."""
+    """A PETCalculator of the Morse potential; arguments are accepted and ignored."""
     return PETCalculator(Morse(), dtype="float64", device="cpu")

@@ -1,4 +1,4 @@
-"""Files as the authors of PONITA write them, from a model of this package."""
+"""Checkpoints in the format of the PONITA authors, written from a model of this package."""
 
 import torch
 
@@ -7,7 +7,7 @@ from ase_pet.formats._state import renamed
 
 
 def state_dict(model):
-    """State dict under the names of the authors' program."""
+    """State dict with the names of the authors' code."""
     own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     state = {
         renamed(name, ponita.IN_FILE): tensor

@@ -1,4 +1,4 @@
-"""Small PONITA models with random weights: what the tests of PONITA run on."""
+"""Small PONITA models with random weights for the tests of PONITA."""
 
 from dataclasses import replace
 
@@ -40,9 +40,9 @@ COMPOSITION = {1: -0.3, 6: 1.7, 7: 0.9, 8: -2.1, 14: 0.4}  # eV
 
 
 def tiny_ponita(name="base", dtype=torch.float64, seed=0, **changes):
-    """PONITA of some hundred weights, all of them random.
+    """PONITA of some hundred random weights.
 
-    So that energies change by about 1 eV as atoms move.
+    They are scaled so that energies change by about 1 eV as atoms move.
     """
     model = ponita.Model(replace(BASE, **{**SETTINGS[name], **changes})).to(dtype)
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""How easily the package reads, in numbers: `python tests/reading.py [FOLDER] [--list]`.
+"""Readability of the package in numbers: `python tests/reading.py [FOLDER] [--list]`.
 
 nodes per line     syntax-tree nodes of a function over its lines of code, of functions of 100 nodes
                    or more
@@ -6,7 +6,7 @@ commented          share of those functions with a comment
 long lines         lines of code above 100 characters
 tuple assignments  `a, b = x, y`, where both sides are tuples, over all simple statements
 documented, typed  parameters of public functions that a docstring names, and that are annotated
-asking             `getattr` and `hasattr` with the name of an attribute, outside `models/base.py`
+asking             `getattr` and `hasattr` with a fixed attribute name, outside `models/base.py`
 """
 
 import argparse
@@ -59,17 +59,17 @@ def measured(path):
     with path.open(encoding="utf-8") as file:
         tokens = tokenize.generate_tokens(file.readline)
         comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
-    found = File(lines=len(rows))
+    counts = File(lines=len(rows))
     for number, row in enumerate(rows, 1):
         if row.strip() and number not in docstrings and not row.strip().startswith("#"):
-            found.code += 1
+            counts.code += 1
             if len(row.rstrip()) > LONGEST:
-                found.long.append(f"{path}:{number}")
+                counts.long.append(f"{path}:{number}")
     for node in ast.walk(tree):
-        count_statement(found, node, path)
+        count_statement(counts, node, path)
     public = path.stem == "__init__" or not path.stem.startswith("_")
-    visit(found, tree, path, comments, rows, public, "")
-    return found
+    visit(counts, tree, path, comments, rows, public, "")
+    return counts
 
 
 def docstring_lines(tree):
@@ -82,16 +82,16 @@ def docstring_lines(tree):
     return lines
 
 
-def count_statement(found, node, path):
+def count_statement(counts, node, path):
     """Add a node to the counts of statements, tuple assignments and questions."""
     if isinstance(node, ast.stmt) and not isinstance(node, COMPOUND):
-        found.statements += 1
+        counts.statements += 1
         if (
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Tuple)
             and isinstance(node.value, ast.Tuple)
         ):
-            found.tuples.append(f"{path}:{node.lineno}")
+            counts.tuples.append(f"{path}:{node.lineno}")
     if (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
@@ -100,25 +100,25 @@ def count_statement(found, node, path):
         and isinstance(node.args[1], ast.Constant)
         and path.name != "base.py"
     ):
-        found.asking.append(f"{path}:{node.lineno} {node.args[1].value}")
+        counts.asking.append(f"{path}:{node.lineno} {node.args[1].value}")
 
 
-def visit(found, node, path, comments, rows, public, owner):
+def visit(counts, node, path, comments, rows, public, owner):
     """Add the functions below a node; owner: docstring of the class around them."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             inside = public and not child.name.startswith("_")
-            visit(found, child, path, comments, rows, inside, ast.get_docstring(child) or "")
+            visit(counts, child, path, comments, rows, inside, ast.get_docstring(child) or "")
         elif isinstance(child, ast.FunctionDef):
             if public and (not child.name.startswith("_") or child.name == "__init__"):
-                count_parameters(found, child, path, owner)
-            count_function(found, child, path, comments, rows)
-            visit(found, child, path, comments, rows, False, owner)
+                count_parameters(counts, child, path, owner)
+            count_function(counts, child, path, comments, rows)
+            visit(counts, child, path, comments, rows, False, owner)
         elif not isinstance(child, ast.expr):
-            visit(found, child, path, comments, rows, public, owner)
+            visit(counts, child, path, comments, rows, public, owner)
 
 
-def count_parameters(found, function, path, owner):
+def count_parameters(counts, function, path, owner):
     """Add the parameters of a public function."""
     text = f"{ast.get_docstring(function) or ''}\n{owner}"
     arguments = function.args
@@ -126,34 +126,34 @@ def count_parameters(found, function, path, owner):
         if argument.arg in ("self", "cls"):
             continue
         place = f"{path}:{function.lineno} {function.name}({argument.arg})"
-        found.parameters += 1
+        counts.parameters += 1
         if argument.annotation is None:
-            found.untyped.append(place)
+            counts.untyped.append(place)
         if not re.search(rf"\b{re.escape(argument.arg)}\b", text):
-            found.undocumented.append(place)
+            counts.undocumented.append(place)
 
 
-def count_function(found, function, path, comments, rows):
+def count_function(counts, function, path, comments, rows):
     """Add the size, density and comments of a function."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
     if not body:
-        found.functions.append(0)
+        counts.functions.append(0)
         return
     numbers = range(body[0].lineno, body[-1].end_lineno + 1)
-    found.functions.append(len(numbers))
+    counts.functions.append(len(numbers))
     nodes = sum(1 for statement in body for _ in ast.walk(statement))
     if nodes < LARGE:
         return
     shown = [rows[number - 1].strip() for number in numbers]
     code = [row for row in shown if row and not row.startswith("#")]
     place = f"{path}:{function.lineno} {function.name}"
-    found.density[place] = nodes / len(code)
+    counts.density[place] = nodes / len(code)
     if not comments & set(numbers):
-        found.uncommented.append(place)
+        counts.uncommented.append(place)
 
 
 def percentile(values, percent):
-    """The value below which so many percent of the values lie, 0 of none."""
+    """Percentile of the values, 0 if there are none."""
     values = sorted(values)
     return values[int(percent / 100 * (len(values) - 1))] if values else 0
 
@@ -185,7 +185,7 @@ def table(files):
 
 
 def places(files):
-    """Lines of text: every place that lowers a number of the table."""
+    """Lines of text: every place that worsens a number of the table."""
     for file in files:
         dense = {place: value for place, value in file.density.items() if value > 15}
         yield from (f"dense {value:.1f}: {place}" for place, value in dense.items())

@@ -1,8 +1,8 @@
-"""Seeds of random numbers in tests: others with the environment variable ASE_PET_TEST_SEED.
+"""Seeds of random numbers in tests, changed by the environment variable ASE_PET_TEST_SEED.
 
-0, the default, gives the seeds that stand in the tests. The fixture `generator` uses them, which is
-where most tests take their rotations from. Weights and structures of the small models stay as they
-are: paths and limits of some tests are made for them.
+0, the default, selects the seeds written in the tests. The fixture `generator`, which most tests
+use for rotations, depends on it. Weights and structures of the small models do not: paths and
+limits of some tests are chosen for them.
 """
 
 import os

@@ -30,7 +30,7 @@ class Springs:
         displacements = atoms.positions - self.rest
         stretch = displacements[:, None] - displacements[None]  # (n, n, 3)
         square = (stretch**2).sum(axis=2)
-        # Each pair is there twice.
+        # Each pair is counted twice.
         energy = (STIFFNESS * square / 2 + QUARTIC * square**2 / 4).sum() / 2
         tension = STIFFNESS + QUARTIC * square
         forces = -(tension[..., None] * stretch).sum(axis=1)

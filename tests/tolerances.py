@@ -1,6 +1,6 @@
-"""How well numbers must agree.
+"""Tolerances of numbers for each precision.
 
-One table for each precision, relative to the largest number compared unless said.
+They are relative to the largest compared number unless stated otherwise.
 """
 
 import numpy as np
@@ -9,10 +9,10 @@ import torch
 TOLERANCES = {
     torch.float64: {
         "same": 1e-12,  # the same sum in another order
-        "derived": 1e-10,  # the same number by another route: a supercell, a folded product
+        "derived": 1e-10,  # the same number by another method: a supercell, a folded product
         "derivative": 1e-6,  # against central finite differences
-        "smooth_energy": 1e-12,  # eV, an edge that leaves
-        "smooth_force": 1e-8,  # eV/A, an edge that leaves
+        "smooth_energy": 1e-12,  # eV, an edge that crosses the cutoff
+        "smooth_force": 1e-8,  # eV/A, an edge that crosses the cutoff
     },
     torch.float32: {
         "same": 2e-5,
@@ -39,20 +39,22 @@ GOLDEN = {
 }
 
 
-def worst(found, expected):
+def worst(actual, expected):
     """Largest difference of two arrays relative to the largest expected number."""
-    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
-    assert found.shape == expected.shape
-    return np.abs(found - expected).max(initial=0.0) / max(np.abs(expected).max(initial=0.0), 1e-30)
+    actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
+    assert actual.shape == expected.shape
+    return np.abs(actual - expected).max(initial=0.0) / max(
+        np.abs(expected).max(initial=0.0), 1e-30
+    )
 
 
 def rounding(terms, before=10):
-    """How far a sum of n terms, in whatever order, may be from another one by rounding.
+    """Bound of the rounding difference between two sums of n terms in any order.
 
     (n + before) eps sum |terms|, with the eps of their dtype: each of two sums is n eps/2 sum
     |terms| at most from the exact one (Higham, Accuracy and Stability of Numerical Algorithms,
-    section 4.2), and terms that `before` operations made carry the rounding of these. The terms of
-    a scalar product are its products. A test that asks for less than this passes or fails with the
+    section 4.2), and terms that result from `before` operations have the rounding of these. The
+    terms of a scalar product are its products. A test with a smaller tolerance depends on the
     processor, whose kernels choose the order of the sum.
 
     terms: array or tensor of any shape.

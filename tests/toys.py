@@ -1,4 +1,4 @@
-"""Small models with random weights and small structures: what the tests of the core run on."""
+"""Small models with random weights and small structures for the tests."""
 
 from dataclasses import replace
 

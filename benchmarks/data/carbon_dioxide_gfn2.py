@@ -1,4 +1,4 @@
-"""Carbon dioxide, GFN2-xTB: molecules that bend through a line, to train a model that knows lines.
+"""Carbon dioxide, GFN2-xTB: bent to straight molecules, to train a model on collinear atoms.
 
     pip install tblite ase
     python benchmarks/data/carbon_dioxide_gfn2.py benchmarks/data/carbon_dioxide_gfn2.extxyz
@@ -21,7 +21,7 @@ SEED, COUNT = 20261126, 800
 
 def main():
     """Command line."""
-    random, found = np.random.default_rng(SEED), []
+    random, structures = np.random.default_rng(SEED), []
     for k in range(COUNT):
         angle = np.deg2rad(180 - 70 * random.random() ** 1.5)
         first, second = random.uniform(1.06, 1.32, 2)
@@ -33,8 +33,8 @@ def main():
         results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
         atoms.calc = SinglePointCalculator(atoms, **results)
         atoms.info.update(config_id=k, split={3: "val", 7: "test"}.get(k % 10, "train"))
-        found.append(atoms)
-    write(sys.argv[1], found, format="extxyz")
+        structures.append(atoms)
+    write(sys.argv[1], structures, format="extxyz")
 
 
 if __name__ == "__main__":

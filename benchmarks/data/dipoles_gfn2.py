@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Energies, forces and dipoles of small molecules by GFN2-xTB, to train a model of dipoles.
 
-usage: dipoles_gfn2.py OUT.extxyz [--seed S] | dipoles_gfn2.py --check Needs tblite (pip install
-tblite), in an environment of its own. Molecules of ASE's g2 set: H, C, N, O, neutral, closed
-shells, 2 to 9 atoms. Of each, RUNS Langevin runs at 300 to 600 K from a random orientation,
-SNAPSHOTS of each. Runs, not snapshots, are split: neighbours in time look alike. The molecules in
-UNSEEN go to OUT_unseen.extxyz and into no split that is trained on. Molecules that are in the files
-are skipped, so that a killed run may be started again; each molecule has a seed of its own.
+usage: dipoles_gfn2.py OUT.extxyz [--seed S] | dipoles_gfn2.py --check
+
+Needs tblite (pip install tblite), in an environment of its own. Molecules of ASE's g2 set: H, C, N,
+O, neutral, closed shells, 2 to 9 atoms. For each: RUNS Langevin runs at 300 to 600 K from a random
+orientation, SNAPSHOTS of each. A run is in one split only, as neighbouring snapshots are
+correlated. The molecules in UNSEEN are written to OUT_unseen.extxyz and are not used in training.
+Molecules that are in the files are skipped, so that an interrupted run can be resumed; each
+molecule has its own seed.
 
 --check: dipole against the derivative of the energy with respect to a uniform field, d = -dE/dF,
 and its direction in molecules where it is known.
@@ -38,8 +40,8 @@ EQUILIBRATION, INTERVAL = 100, 30  # steps of 0.5 fs
 
 
 def names():
-    """Names in g2 of the molecules, sorted."""
-    found = []
+    """Sorted names of the molecules in ASE's g2 set."""
+    selected = []
     for name in g2.names:
         atoms = molecule(name)
         closed = atoms.numbers.sum() % 2 == 0 and not atoms.get_initial_magnetic_moments().any()
@@ -49,8 +51,8 @@ def names():
             and set(atoms.symbols) <= set("HCNO")
             and name not in LEFT_OUT
         ):
-            found.append(name)
-    return sorted(found)
+            selected.append(name)
+    return sorted(selected)
 
 
 def calculator():
@@ -63,9 +65,9 @@ def calculator():
 
 def snapshots(name, rng, split):
     """Labelled structures of one Langevin run."""
-    atoms, temperature, found = molecule(name), rng.uniform(300, 600), []
-    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    atoms.positions = atoms.positions @ turn.T
+    atoms, temperature, frames = molecule(name), rng.uniform(300, 600), []
+    matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    atoms.positions = atoms.positions @ matrix.T
     atoms.calc = calculator()
     atoms.set_momenta(
         rng.normal(size=(len(atoms), 3))
@@ -91,12 +93,12 @@ def snapshots(name, rng, split):
             dipole=results["dipole"].copy(),
         )
         copy.info.update(config_type=name, split=split, temperature=round(temperature))
-        found.append(copy)
-    return found
+        frames.append(copy)
+    return frames
 
 
 def generate(out, seed):
-    """Append what the files lack, one molecule after the other."""
+    """Append the missing molecules to the files."""
     out = Path(out)
     unseen = out.with_name(f"{out.stem}_unseen{out.suffix}")
     done = {
@@ -110,9 +112,9 @@ def generate(out, seed):
             continue
         rng = np.random.default_rng([seed, number])
         splits = ("test",) * 3 if name in UNSEEN else RUNS
-        found = [atoms for split in splits for atoms in snapshots(name, rng, split)]
-        write(unseen if name in UNSEEN else out, found, format="extxyz", append=True)
-        print(name, len(found), flush=True)
+        frames = [atoms for split in splits for atoms in snapshots(name, rng, split)]
+        write(unseen if name in UNSEEN else out, frames, format="extxyz", append=True)
+        print(name, len(frames), flush=True)
 
 
 def energy(atoms, field):
@@ -151,7 +153,7 @@ def check(step=1e-3):
 
 
 def main():
-    """Generate or check."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", nargs="?")
     parser.add_argument("--seed", type=int, default=11)

@@ -1,14 +1,14 @@
-"""Ethanol: few expensive labels and many cheap ones, made into many nearly expensive ones by the
-difference of both.
+"""Ethanol: PBE labels estimated as GFN2-xTB labels plus a learned difference (delta learning).
 
-    python benchmarks/data/ethanol_difference.py difference --cheap GFN2 ... --expensive PBE ...
-    --out OUT ase-pet train benchmarks/data/ethanol_difference.toml --output runs/ethanol-difference
+    python benchmarks/data/ethanol_difference.py difference --cheap GFN2 ... --expensive PBE ... \
+        --out OUT
+    ase-pet train benchmarks/data/ethanol_difference.toml --output runs/ethanol-difference
     python benchmarks/data/ethanol_difference.py sum --cheap GFN2 ... --expensive PBE ... --out OUT
 
-difference: energies and forces of PBE minus those of GFN2-xTB, for the structures that have both,
-with their splits. A model learns it from few structures, as it is smaller and smoother than either.
-sum: GFN2-xTB plus what the model says, for the structures for training that PBE has not labelled;
-`info["labels"]` says that it is no calculation. All are files of extended XYZ.
+difference: energies and forces of PBE minus those of GFN2-xTB, for structures that have both,
+with their splits. The difference is smaller and smoother, so that few structures suffice.
+sum: GFN2-xTB plus the predicted difference, for training structures without PBE labels;
+`info["labels"]` marks them as estimated. All files are extended XYZ.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main():
         for names in (arguments.cheap, arguments.expensive)
     )
     if arguments.what == "difference":
-        found = [
+        relabelled = [
             labelled(
                 atoms,
                 atoms.get_potential_energy() - cheap[k].get_potential_energy(),
@@ -63,7 +63,7 @@ def main():
             PETCalculator(name).evaluate(rest, ("energy", "forces"))
             for name in arguments.calculator
         ]
-        found = [
+        relabelled = [
             labelled(
                 atoms,
                 *(
@@ -77,8 +77,8 @@ def main():
             )
             for atoms, *several in zip(rest, *models, strict=True)
         ]
-    write(arguments.out, found, format="extxyz")
-    print(f"{len(found)} structures written to {arguments.out}")
+    write(arguments.out, relabelled, format="extxyz")
+    print(f"{len(relabelled)} structures written to {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""Ethanol as a calculator of ours moves it: structures for labels where GFN2-xTB dynamics does not
-go.
+"""Ethanol structures from dynamics with a trained calculator, where GFN2-xTB does not sample.
 
     python benchmarks/data/ethanol_dynamics.py OUT.extxyz [--calculator ethanol] [--temperature 500]
         [--count 400] [--first 60000] (pip install tblite ase)
 
 Bonds of PBE are softer and longer than those of GFN2-xTB (C-O by 0.03 A), so that dynamics of
-GFN2-xTB samples the wrong lengths. Here one Langevin trajectory of the calculator, every 30 fs,
-whose forces are of one frame of each atom, drawn anew at each step: their scatter is small beside
-the random force of the thermostat, and ECSE would take twenty times as long. Energies and forces in
-the file are those of GFN2-xTB, as in the files of ethanol_gfn2.py, for ethanol_difference.py;
-ethanol_pbe.py labels them anew. Every tenth structure is for validation.
+GFN2-xTB samples the wrong lengths. This script writes one Langevin trajectory of the calculator,
+every 30 fs. Forces are evaluated in one randomly drawn frame of each atom at each step: their
+scatter is small compared with the random force of the thermostat, and full ECSE would take 20 times
+as long. Energies and forces in the file are those of GFN2-xTB, as in the files of ethanol_gfn2.py,
+for ethanol_difference.py; ethanol_pbe.py labels them anew. Every tenth structure is for validation.
 
 calculators/ethanol/training_own.extxyz.xz: --first 60000 (with steps of 0.5 fs, every 40 fs), 62000
-and 64000 at 500 K and 70000 at 750 K, moved by the calculator of 2026-11-24, as many of each as
-were labelled (--level 2 --in-order) in two hours. The others of these, and 80000 and 90000 at 750 K
-(940 and 994 structures, moved by the calculator of 2026-11-26, midday), are in
-training_sum.extxyz.xz.
+and 64000 at 500 K and 70000 at 750 K, with the calculator of 2026-11-24, as many of each as were
+labelled (--level 2 --in-order) in two hours. The remaining ones, and 80000 and 90000 at 750 K (940
+and 994 structures, with the calculator of 2026-11-26, midday), are in training_sum.extxyz.xz.
 """
 
 import argparse

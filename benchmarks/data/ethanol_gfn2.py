@@ -1,15 +1,15 @@
-"""Ethanol in the gas phase, GFN2-xTB: trajectories at 300, 500 and 800 K with energies and forces,
-2701 structures.
+"""Ethanol, GFN2-xTB: 2701 structures of trajectories at 300, 500 and 800 K, energies and forces.
 
-    python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz       (pip install
-                                                                                     tblite ase)
+    pip install tblite ase
+    python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_gfn2.extxyz
     python benchmarks/data/ethanol_gfn2.py benchmarks/data/ethanol_hot.extxyz --hot
 
 The minimum; one Langevin trajectory at 500 K, every 12.5 fs, 1800 structures for `train` and 200
 for `val`; independent ones at 500 K (300), 300 K (200) and 800 K (200), every 25 fs, for `test`.
-Time step 0.5 fs. Labels are made afresh for each structure, so that they do not depend on the run.
-`info`: config_id, config_type, split. Some minutes on one core. --hot: two further trajectories at
-800 K for `train`, every 12.5 fs, 700 structures each (every tenth of them is for `val`).
+Time step 0.5 fs. Labels are computed separately for each structure, so that they do not depend on
+the run. `info`: config_id, config_type, split. Some minutes on one core. --hot: two further
+trajectories at 800 K for `train`, every 12.5 fs, 700 structures each (every tenth of them is for
+`val`).
 """
 
 import sys
@@ -39,7 +39,7 @@ HOT = [
 
 
 def record(path, atoms, kind, split, number):
-    """Append a structure with labels of its own."""
+    """Append a structure with its labels."""
     copy = atoms.copy()
     copy.positions -= copy.get_center_of_mass()
     copy.calc = TBLite(**OPTIONS)

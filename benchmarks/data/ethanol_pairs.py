@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Two atoms of H, C, O alone, from 0.5 to 6 A, and ethanol in which two atoms come as near: what
-keeps atoms from fusing.
+"""Short-distance data for ethanol: isolated pairs of H, C, O and molecules with a close pair.
 
 usage: ethanol_pairs.py GEOMETRIES.extxyz OUT.extxyz HELD.extxyz --folder FOLDER [--part curves
 pressed write]
-GEOMETRIES: ethanol, any labels. FOLDER keeps what is computed, and each part goes on where it
-stopped: the curves of the six pairs (PBE/def2-SVP, pyscf, pairs.py; half an hour) and ethanol with
-two atoms pressed together (the same, as ethanol_pbe.py labels it with a grid of level 2; 5 CPU-s
-each). What OUT holds then (all of it to train on): the atoms; pairs; ethanol with two atoms pressed
-together, and each two times more, pressed further, down to 0.5 A (pairs.py). HELD: the same of a
-tenth of the structures, held back for tests.
+
+GEOMETRIES: ethanol, any labels. FOLDER keeps the results, so that each part can be resumed: the
+curves of the six pairs (PBE/def2-SVP, pyscf, pairs.py; half an hour) and ethanol with two atoms
+pressed together (the same, as ethanol_pbe.py labels it with a grid of level 2; 5 CPU-s each). OUT
+(training data): isolated atoms; pairs from 0.5 to 6 A; ethanol with two atoms pressed together,
+each also pressed further twice, down to 0.5 A (pairs.py). HELD: the same for a tenth of the
+structures, held back for tests.
 """
 
 import argparse
@@ -76,23 +76,23 @@ def close(geometries):
 
 
 def label_pressed(geometries, path):
-    """Label what is missing in the file of structures with two atoms pressed together."""
+    """Label the missing structures with two atoms pressed together."""
     from ethanol_pbe import label
 
     done = len(read(path, ":")) if path.exists() else 0
     for k, atoms in zip(range(PRESSED), close(geometries), strict=False):
         if k < done:
             continue
-        found = label(atoms, 2)
-        atoms.info["converged"] = found is not None
-        energy, forces = found or (0.0, np.zeros((len(atoms), 3)))
+        labels = label(atoms, 2)
+        atoms.info["converged"] = labels is not None
+        energy, forces = labels or (0.0, np.zeros((len(atoms), 3)))
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
         write(path, atoms, format="extxyz", append=True)
 
 
 def gather(arguments, curves, alone):
-    """Write what is to be learned, and what is held back."""
-    found = [
+    """Write the training data and the held-out data."""
+    converged = [
         atoms for atoms in read(arguments.folder / "pressed.extxyz", ":") if atoms.info["converged"]
     ]
     learned = [
@@ -105,7 +105,7 @@ def gather(arguments, curves, alone):
             symbols, pair, distances, sum(alone[s] for s in symbols), FIRST + len(learned)
         )
     rng, held = np.random.default_rng(SEED), []
-    for number, atoms in enumerate(found):
+    for number, atoms in enumerate(converged):
         pair = curves[tuple(sorted(atoms.symbols[atoms.info["pair"]]))]
         nearer = [
             (atoms.copy(), atoms.get_potential_energy(), atoms.get_forces()),

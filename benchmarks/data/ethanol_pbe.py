@@ -1,16 +1,15 @@
-"""Ethanol, PBE/def2-SVP: energies and forces of structures of benchmarks/data/ethanol_gfn2.py, with
-PySCF.
+"""Ethanol, PBE/def2-SVP with PySCF: energies and forces of the structures of ethanol_gfn2.py.
 
     python benchmarks/data/ethanol_pbe.py GEOMETRIES.extxyz OUT.extxyz [--worker 0/2] [--minutes 60]
         [--level 4] [--in-order]  (pip install pyscf ase)
 
 RKS, density fitting, grid level 4, 1e-9 Hartree, grid response in the gradient: the level of theory
-of the revised MD17 set. Restartable: what OUT holds is skipped, and each worker owns every N-th of
+of the revised MD17 set. Restartable: structures in OUT are skipped. Each worker takes every N-th of
 the list, which interleaves 950 structures for training, 50 for validation and tests at 500 K (200),
 300 K (60) and 800 K (60), so that every prefix of it holds all of them in proportion. 12
 CPU-seconds for each. --level 2: 5 CPU-seconds; on four structures forces changed by 0.4 meV/A (mean
 of the components, at most 2.3) and energies by 0.04 meV, which is enough to train on, not to test.
---in-order: all of GEOMETRIES, as they stand there.
+--in-order: all structures of GEOMETRIES in the order of the file.
 """
 
 import argparse
@@ -52,8 +51,8 @@ def schedule(structures):
         pools.setdefault(kind, []).append(atoms)
     random, queue = np.random.default_rng(SEED), []
     for kind, count in SHARES.items():
-        found = pools.get(kind, [])
-        picked = [found[k] for k in random.permutation(len(found))[:count]]
+        pool = pools.get(kind, [])
+        picked = [pool[k] for k in random.permutation(len(pool))[:count]]
         queue += [((k + 0.5) / count, kind, atoms) for k, atoms in enumerate(picked)]
     return [atoms for _, _, atoms in sorted(queue, key=lambda entry: entry[:2])]
 
@@ -82,13 +81,13 @@ def main():
             break
         if k % workers != worker or atoms.info["config_id"] in done:
             continue
-        found = label(atoms, arguments.level)
-        if found is None:
+        labels = label(atoms, arguments.level)
+        if labels is None:
             print("not converged", atoms.info["config_id"], flush=True)
             continue
         labelled = atoms.copy()
         labelled.info.update({"grid_level": arguments.level} if arguments.level != 4 else {})
-        labelled.calc = SinglePointCalculator(labelled, energy=found[0], forces=found[1])
+        labelled.calc = SinglePointCalculator(labelled, energy=labels[0], forces=labels[1])
         write(arguments.out, labelled, format="extxyz", append=True)
 
 

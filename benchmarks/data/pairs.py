@@ -1,10 +1,9 @@
-"""Two atoms alone, from 0.5 A to the end of their interaction, and structures in which two atoms
-come as near.
+"""Pair curves from 0.5 A to the end of the interaction, and structures with a close pair.
 
-What keeps atoms from fusing: pair curves of PBE (pyscf, all electrons, unrestricted), continued
-below the nearest distance by the repulsion of nuclei of `zbl = true`, shifted to meet it there; a
-potential need not be exact where it must only repel. Used by silicon_pairs.py and ethanol_pairs.py.
-Needs pyscf.
+Training data for the repulsion at short distances: PBE pair curves (pyscf, all electrons,
+unrestricted), continued below the shortest distance by the ZBL repulsion of `zbl = true`, shifted
+so that the curve is continuous. The potential must be repulsive at these distances, not exact. Used
+by silicon_pairs.py and ethanol_pairs.py. Needs pyscf.
 """
 
 from pathlib import Path
@@ -24,19 +23,19 @@ UNPAIRED = {"H": 1, "C": 2, "O": 2, "Si": 2}  # electrons of one atom
 
 
 def energy(symbols, distance, unpaired, basis, density=None):
-    """Energy in eV of one or two atoms at a distance in A, infinite without convergence.
+    """Energy (eV) and density matrix of one or two atoms at a distance in A.
 
-    And the density matrix.
+    The energy is infinite if the calculation does not converge.
     """
     from pyscf import dft
 
     field = dft.UKS(_molecule(symbols, distance, basis, unpaired), xc="pbe")
     field.grids.level, field.max_cycle, field.conv_tol = 3, 30, 1e-7
-    found = field.kernel() if density is None else field.kernel(density)
+    total = field.kernel() if density is None else field.kernel(density)
     if not field.converged:
         density, field = field.make_rdm1(), field.newton()
-        found = field.kernel(density)
-    return (found * units.Hartree if field.converged else np.inf), field.make_rdm1()
+        total = field.kernel(density)
+    return (total * units.Hartree if field.converged else np.inf), field.make_rdm1()
 
 
 def _molecule(symbols, distance, basis, unpaired):
@@ -53,7 +52,7 @@ def _molecule(symbols, distance, basis, unpaired):
 def opposite_spins(symbols, distance, basis):
     """Density matrix of two atoms with opposite spins.
 
-    A guess for as few unpaired electrons as there can be.
+    It is the initial guess for the state with the fewest unpaired electrons.
     """
     from pyscf import dft
 
@@ -70,12 +69,12 @@ def curve(symbols, grid, basis, atom, path=None):
     eV by symbol).
 
     The lower of two states: atoms of opposite spins, and parallel ones or as many unpaired
-    electrons as bind. path: where the result is kept; what stands there is read.
+    electrons as bind. path: file of the result, which is read if it exists.
     """
     if path is not None and Path(path).exists():
         return np.load(path)
     few = abs(UNPAIRED[symbols[0]] - UNPAIRED[symbols[1]])
-    apart, found, density = sum(atom[symbol] for symbol in symbols), [], {}
+    apart, energies, density = sum(atom[symbol] for symbol in symbols), [], {}
     for distance in grid[::-1]:
         values = {}
         for unpaired in (few, few + 2) if distance < FARTHEST_TRIPLET else (few,):
@@ -85,11 +84,11 @@ def curve(symbols, grid, basis, atom, path=None):
                 for start in (guess, density.get(unpaired))[: 1 + bool(density)]
             ]
             values[unpaired], density[unpaired] = min(tried, key=lambda pair: pair[0])
-        found.append(min(values.values()) - apart)
-        print(f"{''.join(symbols)} {distance:.2f} A  {found[-1]:9.4f} eV", flush=True)
+        energies.append(min(values.values()) - apart)
+        print(f"{''.join(symbols)} {distance:.2f} A  {energies[-1]:9.4f} eV", flush=True)
     if path is not None:
-        np.save(path, found[::-1])
-    return np.array(found[::-1])
+        np.save(path, energies[::-1])
+    return np.array(energies[::-1])
 
 
 class Pair:
@@ -107,12 +106,12 @@ class Pair:
     def energy(self, distance):
         """(n,) of one or n distances."""
         distance = np.atleast_1d(distance)
-        near = (
+        short_range = (
             self.spline(self.nearest)
             + self.repulsion(distance)
             - self.repulsion(np.array([self.nearest]))
         )
-        return np.where(distance < self.nearest, near, self.spline(distance))
+        return np.where(distance < self.nearest, short_range, self.spline(distance))
 
     def force(self, distance):
         """(n,) of one or n distances."""
@@ -149,10 +148,10 @@ def alone(symbols, pair, distances, apart, first):
 
 
 def pressed(atoms, pair, rng, count, nearest=0.5):
-    """(structure, energy, forces) of `count` copies whose atoms `info["pair"]` come nearer still,
-    to `nearest` (A) at least.
+    """(structure, energy, forces) of `count` copies with a shortened pair.
 
-    Energy and force between the two change as those of two atoms alone do; all other forces stay.
+    The atoms `info["pair"]` are moved closer, to `nearest` (A) at least.
+    Energy and pair force change by those of an isolated pair; all other forces are kept.
     """
     ends = [int(k) for k in atoms.info["pair"]]
     vector = atoms.get_distance(*ends, mic=True, vector=True)

@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Two silicon atoms alone, from 0.5 to 5.6 A, and crystals in which two atoms come as near: what
-keeps silicon from fusing.
+"""Short-distance data for silicon: isolated pairs from 0.5 to 5.6 A, crystals with a close pair.
 
 usage: silicon_pairs.py OUT.extxyz HELD.extxyz [--far FAR.extxyz] --vacuum VACUUM.extxyz --close
-CLOSE.extxyz --curve CURVE.npy The first two inputs are those of silicon_pbe.py (--vacuum, --close);
-the third is written, by pyscf, where it is not there: ten minutes. What OUT holds then (all of it
-to train on):
-Si2: the energy of two atoms by all-electron PBE and, below 1.1 A, the repulsion of nuclei
-(pairs.py); plus twice the energy of the atom of the plane-wave calculations, so that it fits to the
-crystals.
+CLOSE.extxyz --curve CURVE.npy
+
+The first two inputs are those of silicon_pbe.py (--vacuum, --close); the third is computed with
+pyscf if it is missing (ten minutes). OUT contains (all of it to train on):
+Si2: pairs by all-electron PBE and, below 1.1 A, the ZBL repulsion (pairs.py); twice the plane-wave
+energy of the atom is added, so that energies are consistent with those of the crystals.
 Si1: the atom.
 Si8: the cells of CLOSE as they are, and each three times more with its short bond pressed further,
-down to 0.5 A (pairs.py); no stress. Pseudopotentials do not hold there. HELD: the same of the cells
-that are held back for tests. FAR: once more the atom and the pairs beyond 4.5 A, so that a recipe
-can give them weight: a curve must end where the atoms alone begin.
+down to 0.5 A (pairs.py); no stress. Pseudopotentials are not valid at these distances.
+HELD: the same of the cells that are held back for tests. FAR: the atom and the pairs beyond 4.5 A
+again, so that a recipe can weight them: the curve must end at the energy of isolated atoms.
 """
 
 import argparse
@@ -37,13 +36,13 @@ SEED = 20261127
 
 
 def main():
-    """Write what is to be learned, and what is held back."""
+    """Write the training data and the held-out data."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", help="what is to be learned")
+    parser.add_argument("out", help="training data")
     parser.add_argument(
-        "held", help="what is held back: cells of the split test, and these pressed further"
+        "held", help="held-out data: cells of the split test, and the same pressed further"
     )
     parser.add_argument("--far")
     parser.add_argument("--vacuum", required=True)
@@ -79,9 +78,14 @@ def main():
         (held, arguments.held, FIRST_HELD),
     ):
         rng = np.random.default_rng(SEED)
-        nearer = [found for cell in chosen for found in pairs.pressed(cell, pair, rng, AGAIN)]
         nearer = [
-            pairs.labelled(*found, "Si8_pressed", first + k) for k, found in enumerate(nearer)
+            labelled_copy
+            for cell in chosen
+            for labelled_copy in pairs.pressed(cell, pair, rng, AGAIN)
+        ]
+        nearer = [
+            pairs.labelled(*labelled_copy, "Si8_pressed", first + k)
+            for k, labelled_copy in enumerate(nearer)
         ]
         for cell in chosen:
             cell.info = {key: cell.info[key] for key in ("config_id", "config_type")} | {

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""PBE reference data of diamond silicon with Quantum ESPRESSO: what `calculators/silicon` was
-trained on.
+"""PBE data of diamond silicon with Quantum ESPRESSO, the training data of `calculators/silicon`.
 
 usage: silicon_pbe.py OUT.extxyz --worker 0/2 --minutes 60 [--eos | --big N | --chains N | --close N
-| --vacuum] Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and
-matscipy. Restartable: configurations that are in OUT (by info["config_id"]) are skipped; worker k
-of N owns the ids with id % N == k, and the list of configurations depends on the seed in this file
-only, so that it can be prolonged. Merge the files of several workers by config_id. Splits are part
+| --vacuum]
+
+Needs pw.x (Debian: quantum-espresso, quantum-espresso-data, mpi-default-bin) and matscipy.
+Restartable: configurations that are in OUT (by info["config_id"]) are skipped; worker k of N
+computes the ids with id % N == k, and the list of configurations depends on the seed in this file
+only, so that it can be extended. Merge the files of several workers by config_id. Splits are part
 of the data: id % 10 == 7 test, 3 val, else train.
 """
 
@@ -78,20 +79,20 @@ def folded_kpoints(cell):
     not closed under the cubic group: on distorted cells it gives a spurious shear stress of about
     0.15 GPa.
     """
-    found = {}
+    folded = {}
     for n in itertools.product((-3, -1, 1, 3), repeat=3):
         for g in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
             k = cell @ (np.array(n) / 8 + g)
             k, minus = k - np.floor(k + 1e-9), -k - np.floor(-k + 1e-9)
             key = min(tuple(np.round(point * 16).astype(int) % 16) for point in (k, minus))
-            found.setdefault(key, [k, 0])[1] += 1
-    return np.array([[*k, weight / 256] for k, weight in found.values()])
+            folded.setdefault(key, [k, 0])[1] += 1
+    return np.array([[*k, weight / 256] for k, weight in folded.values()])
 
 
 def kpoints(atoms):
     """k-points of a cell, all equivalent to one cubic mesh.
 
-    So that energies per atom are comparable between cells.
+    Energies per atom are then comparable between cells.
     """
     if len(atoms) == 2:
         return folded_kpoints(PRIMITIVE)
@@ -284,7 +285,7 @@ def jobs(args, worker, workers):
 
 
 def split_of(config_id):
-    """Split of a config_id, fixed for ever.
+    """Split of a config_id; it never changes.
 
     Undistorted and 64-atom cells, and atoms in vacuum, are for training.
     """
@@ -294,7 +295,7 @@ def split_of(config_id):
 
 
 def main():
-    """Compute what is missing until the time is up."""
+    """Compute the missing configurations until the time limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out")
     parser.add_argument("--worker", default="0/1")

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Stillinger-Weber configurations of diamond silicon, to start a PET before it sees any PBE.
+"""Stillinger-Weber configurations of diamond silicon, to pretrain a PET before PBE data.
 
-usage: silicon_sw.py OUT.extxyz [--count N] [--seed S] Labels are those of the empirical potential
-(matscipy), with lengths scaled to the PBE lattice constant; they teach a model rotations and
-bonding at no cost. Cells of 2, 8, 16 and 64 atoms: strained and rattled, or Langevin snapshots.
+usage: silicon_sw.py OUT.extxyz [--count N] [--seed S]
+
+Labels are those of the empirical potential (matscipy), with lengths scaled to the PBE lattice
+constant; they teach a model rotations and bonding at no cost. Cells of 2, 8, 16 and 64 atoms:
+strained and rattled, or Langevin snapshots.
 """
 
 import argparse
@@ -53,7 +55,7 @@ def rattled(size, rng):
 
 def thermal(size, rng, calculator):
     """Langevin snapshots at 150 to 1500 K."""
-    atoms, temperature, found = cell(size, rng), rng.uniform(150, 1500), []
+    atoms, temperature, snapshots = cell(size, rng), rng.uniform(150, 1500), []
     atoms.calc = calculator
     atoms.set_momenta(
         rng.normal(size=(size, 3))
@@ -69,8 +71,8 @@ def thermal(size, rng, calculator):
     )
     for _ in range(SNAPSHOTS):
         run.run(SNAPSHOT)
-        found.append(atoms.copy())
-    return found
+        snapshots.append(atoms.copy())
+    return snapshots
 
 
 def labelled(atoms, calculator):
@@ -99,23 +101,23 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # matscipy is older than this numpy
-    rng, calculator, found = (
+    rng, calculator, structures = (
         np.random.default_rng(args.seed),
         Manybody(**StillingerWeber(PARAMETERS)),
         [],
     )
-    while len(found) < args.count:
+    while len(structures) < args.count:
         size = int(rng.choice(list(SHARES), p=list(SHARES.values())))
         fresh = (
             rattled(size, rng)
             if size == 2 or rng.random() < 0.2
             else thermal(size, rng, calculator)
         )
-        found += [labelled(atoms, calculator) for atoms in fresh]
-    found = found[: args.count]
-    for index, atoms in enumerate(found):
+        structures += [labelled(atoms, calculator) for atoms in fresh]
+    structures = structures[: args.count]
+    for index, atoms in enumerate(structures):
         atoms.info["split"] = "val" if index % 20 == 3 else "train"
-    write(args.out, found, format="extxyz")
+    write(args.out, structures, format="extxyz")
 
 
 if __name__ == "__main__":

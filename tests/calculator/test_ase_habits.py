@@ -1,7 +1,7 @@
-"""PETCalculator where ASE's own tests and matscipy's numerical ones look at a calculator.
+"""PETCalculator in ASE's own tests and in matscipy's numerical derivatives.
 
-Tests of ASE that are written for EMT are run as they stand, on a PETCalculator of a pair potential
-that holds crystals together; benchmarks/ase_tests.py runs many more of them.
+Tests of ASE that are written for EMT run unmodified on a PETCalculator of a pair potential that
+binds crystals; benchmarks/ase_tests.py runs many more of them.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from pair_potential import morse
 from tolerances import TOLERANCES, worst
 from toys import ethanol, sheared, silicon, slab, tiny_pet
 
-# matscipy hands its numerical derivatives on to ASE, by a name that ASE has given up.
+# matscipy calls ASE's numerical derivatives by a name that ASE has removed.
 old_name = pytest.mark.filterwarnings("ignore:Please use `ase.calculators.fd")
 LIMIT = TOLERANCES[torch.float64]["derivative"]
 STRUCTURES = {"crystal": silicon, "sheared": sheared, "slab": slab, "molecule": ethanol}
@@ -74,7 +74,7 @@ def test_of_ase(module, name, arguments, monkeypatch):
 def test_numerical_derivatives_of_matscipy(make, symmetrise):
     atoms = make()
     atoms.calc = PETCalculator(tiny_pet("local"), symmetrise=symmetrise)
-    del atoms[2:6]  # six derivatives of each atom are enough to look at
+    del atoms[2:6]  # six derivatives are enough
     assert worst(atoms.get_forces(), numerical.numerical_forces(atoms, 1e-4)) < LIMIT
 
 
@@ -110,7 +110,7 @@ def test_finite_difference_calculator_around_it():
 
 @pytest.mark.parametrize("kind", [FrechetCellFilter, UnitCellFilter])
 def test_gradients_of_filters(kind, capsys):
-    """A cell that turns must not change the energy: a plain PET does not pass."""
+    """Needs an energy that does not change when the cell is rotated: a plain PET does not pass."""
     atoms = displaced_copper()
     atoms.calc = morse()
     some = range(4, 7)  # the rows of the cell
@@ -166,7 +166,7 @@ def test_checkpoint_calculator(tmp_path):
     np.testing.assert_allclose(again.get_forces(), forces, atol=1e-12)
 
 
-# Asking whether, and who asks
+# Queries of state
 
 
 def test_what_is_known_need_not_be_calculated():

@@ -1,7 +1,4 @@
-"""Bad input: always an error that names the culprit, before any compute.
-
-Never a hang, never a number.
-"""
+"""Bad input gives a clear error before any evaluation."""
 
 import re
 import time
@@ -153,7 +150,7 @@ def test_bad_structure(calculator, name, entry):
         "hessian": calculator.hessian,
         "evaluate": lambda bad: calculator.evaluate([silicon(), bad, silicon()]),
     }[entry]
-    start = time.process_time()  # of this process: what else the machine does is not counted
+    start = time.process_time()  # of this process only
     with pytest.raises(InvalidStructure, match=message):
         call(atoms)
     assert time.process_time() - start < 5
@@ -284,7 +281,7 @@ def test_bad_argument(name):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_cuda_asked_for_and_absent():
+def test_cuda_requested_but_absent():
     with pytest.raises(
         ValueError,
         match="`device` is 'cuda', but this torch sees no CUDA devices: use 'cpu' or 'auto'",
@@ -293,7 +290,7 @@ def test_cuda_asked_for_and_absent():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
-def test_cuda_device_that_is_not_there():
+def test_missing_cuda_device():
     with pytest.raises(
         ValueError, match=r"`device` is 'cuda:99', but this torch sees \d+ CUDA devices"
     ):
@@ -317,10 +314,10 @@ def dimer(distance, symbols="Si2"):
 
 
 def caught(call):
-    with warnings.catch_warnings(record=True) as found:
+    with warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter("always")
         call()
-    return [str(warning.message) for warning in found]
+    return [str(warning.message) for warning in recorded]
 
 
 def test_distances_below_training_warn_once(tmp_path):
@@ -346,9 +343,9 @@ def test_every_system_gets_its_own_warning(tmp_path):
 
 
 def test_evaluate_warns_of_close_atoms(tmp_path):
-    found = caught(lambda: guarded(tmp_path).evaluate([dimer(2.3), dimer(2.0)]))
-    assert len(found) == 1
-    assert found[0].startswith("structure 1: atoms closer than in training: Si-Si 2.000 A")
+    messages = caught(lambda: guarded(tmp_path).evaluate([dimer(2.3), dimer(2.0)]))
+    assert len(messages) == 1
+    assert messages[0].startswith("structure 1: atoms closer than in training: Si-Si 2.000 A")
 
 
 @pytest.mark.parametrize(

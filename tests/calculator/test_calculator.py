@@ -1,7 +1,4 @@
-"""PETCalculator as ASE knows it.
-
-Results, caching, copies, files, optimisers, dynamics, batches, memory.
-"""
+"""PETCalculator in ASE: results, caching, copies, files, optimisers, dynamics, batches, memory."""
 
 import copy
 import json
@@ -36,10 +33,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 class Springs(nn.Module):
-    """Energies of springs to all neighbours.
-
-    A model in the sense of the contract that is not a PET.
-    """
+    """Energies of springs to all neighbours: a minimal model that is not a PET."""
 
     cutoff, species, local = 3.0, (1, 6, 8, 14), True
 
@@ -95,10 +89,7 @@ def test_energies_add_up(dtype):
 
 
 def test_stress_is_in_the_order_and_sign_of_ase():
-    """Each component is a numerical derivative.
-
-    The pressure has the sign of the energy of a wider crystal.
-    """
+    """Components are numerical derivatives; the pressure has the sign of an expanded crystal."""
     atoms = silicon()
     atoms.set_cell(atoms.cell @ [[1, 0.05, 0], [0, 1.02, 0.03], [0.01, 0, 0.97]], scale_atoms=True)
     atoms.calc = PETCalculator(Springs())
@@ -174,7 +165,7 @@ class Variants(Springs):
         return super().forward(batch) * (1 + (self.energy_head == "energy/b")) + charge
 
 
-def test_a_module_of_another_program_is_asked_for_what_it_has():
+def test_modules_of_other_programs_may_lack_methods():
     atoms, springs = silicon(), PETCalculator(Springs(), dtype="float64")
     energy = springs.evaluate([atoms], ("energy",))[0]["energy"]
     calc = PETCalculator(Variants(), dtype="float64")
@@ -235,7 +226,7 @@ def test_nothing_is_computed_twice():
     assert np.abs(atoms.get_forces()).max() > 0
 
 
-def test_only_what_is_asked_for_is_computed():
+def test_only_requested_properties_are_computed():
     calc, _ = counting()
     calc.get_potential_energy(silicon())
     assert set(calc.results) == {"energy", "free_energy", "energies"}
@@ -508,9 +499,9 @@ def many():
 @pytest.mark.parametrize("batch_atoms", [1, 8, 10, 17, None])
 def test_evaluate_keeps_the_order(batch_atoms):
     calc = PETCalculator(tiny_pet("conditioning"), batch_atoms=batch_atoms)
-    found = calc.evaluate(iter(many()), ("energy", "energies", "forces"))
-    assert len(found) == 7
-    for atoms, values in zip(many(), found, strict=True):
+    results = calc.evaluate(iter(many()), ("energy", "energies", "forces"))
+    assert len(results) == 7
+    for atoms, values in zip(many(), results, strict=True):
         single = PETCalculator(tiny_pet("conditioning"))
         assert type(values["energy"]) is float
         assert worst(values["energy"], single.get_potential_energy(atoms)) < EXACT["same"]
@@ -572,7 +563,7 @@ OUT_OF_MEMORY = [
 
 
 def limited(monkeypatch, error, most):
-    """A calculator whose model runs out of memory beyond `most` atoms, and the sizes it saw."""
+    """A calculator whose model runs out of memory beyond `most` atoms, and its batch sizes."""
     calc, sizes = PETCalculator(Springs()), []
     forward = Springs.forward
 
@@ -590,11 +581,11 @@ def limited(monkeypatch, error, most):
 def test_smaller_chunks_where_memory_runs_out(monkeypatch, error):
     expected = PETCalculator(Springs()).evaluate(many())
     calc, sizes = limited(monkeypatch, error, 12)
-    found = calc.evaluate(many())
+    results = calc.evaluate(many())
     sizes = np.array(sizes)
     assert sizes[0] == 36
     assert sizes[sizes <= 12].sum() == 36
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(results, expected, strict=True):
         np.testing.assert_allclose(one["forces"], other["forces"], atol=1e-12)
 
 
@@ -662,7 +653,7 @@ def test_hessian_does_not_disturb_the_state():
 # Precision
 
 
-def test_dtype_is_that_of_the_card_unless_told(tmp_path):
+def test_default_dtype_is_that_of_the_card(tmp_path):
     store.save(tmp_path / "single", tiny_pet(), store.Card("single", dtype="float32"))
     assert PETCalculator(tmp_path / "single").dtype == torch.float32
     assert PETCalculator(tmp_path / "single", dtype="float64").dtype == torch.float64
@@ -685,14 +676,14 @@ def test_calculators_of_both_precisions_side_by_side():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 @every_dtype
 def test_cuda_calculator(dtype):
-    here, there = (
+    expected, actual = (
         PETCalculator(tiny_pet(dtype=dtype), device=device) for device in ("cpu", "cuda")
     )
-    there.calculate(silicon(), CRYSTAL)
-    here.calculate(silicon(), CRYSTAL)
+    actual.calculate(silicon(), CRYSTAL)
+    expected.calculate(silicon(), CRYSTAL)
     for key in CRYSTAL:
-        assert worst(there.results[key], here.results[key]) < 10 * TOLERANCES[dtype]["derived"]
+        assert worst(actual.results[key], expected.results[key]) < 10 * TOLERANCES[dtype]["derived"]
     assert (
-        worst(pickle.loads(pickle.dumps(there)).get_forces(slab()), here.get_forces(slab()))
+        worst(pickle.loads(pickle.dumps(actual)).get_forces(slab()), expected.get_forces(slab()))
         < 10 * TOLERANCES[dtype]["derived"]
     )

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "name", "count"),
+    ("axes", "name", "count"),
     [
         (14, "antipodal:14", 14),
         (7, "repulsion:7", 7),
@@ -33,8 +33,8 @@ def folder(tmp_path):
         ("fibonacci:9", "fibonacci:9", 9),
     ],
 )
-def test_axes_are_replaced_and_all_else_is_kept(folder, given, name, count):
-    plain, calculator = PETCalculator(folder), PETCalculator(folder, orientations=given)
+def test_axes_are_replaced_and_all_else_is_kept(folder, axes, name, count):
+    plain, calculator = PETCalculator(folder), PETCalculator(folder, orientations=axes)
     assert calculator.card == plain.card
     assert calculator.model.settings.orientations == name
     assert len(calculator.model.axes) == count
@@ -62,7 +62,7 @@ def test_axes_go_through_a_dictionary_and_symmetrisers(folder):
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("axes", "text"),
     [
         (0, "expected a number of points"),
         (10**6, "expected a number of points"),
@@ -71,9 +71,9 @@ def test_axes_go_through_a_dictionary_and_symmetrisers(folder):
         ("cubic", "valid choices are octahedral"),
     ],
 )
-def test_bad_axes_are_refused(given, text):
+def test_bad_axes_are_refused(axes, text):
     with pytest.raises(ValueError, match=f"`orientations` is .*{text}"):
-        PETCalculator(tiny_ponita(), orientations=given)
+        PETCalculator(tiny_ponita(), orientations=axes)
 
 
 def test_models_without_axes_are_refused():
@@ -92,12 +92,12 @@ def test_grids_have_a_number_of_points(number):
 def test_command_line_takes_axes(folder, tmp_path):
     atoms = STRUCTURES["ethanol"]()
     atoms.write(tmp_path / "atoms.xyz")
-    found = []
-    for given in ("20", "antipodal:20"):
+    energies = []
+    for axes in ("20", "antipodal:20"):
         answer = CliRunner().invoke(
             app,
-            ["info", str(folder), str(tmp_path / "atoms.xyz"), "--orientations", given, "--json"],
+            ["info", str(folder), str(tmp_path / "atoms.xyz"), "--orientations", axes, "--json"],
         )
         assert answer.exit_code == 0, answer.output
-        found.append(json.loads(answer.stdout)["structure"]["energy"])
-    assert found[0] == found[1] != PETCalculator(folder).get_potential_energy(atoms)
+        energies.append(json.loads(answer.stdout)["structure"]["energy"])
+    assert energies[0] == energies[1] != PETCalculator(folder).get_potential_energy(atoms)

@@ -1,7 +1,4 @@
-"""The shipped calculator of ethanol.
-
-Exact symmetry in both dtypes, what its card says, what it refuses.
-"""
+"""The shipped ethanol calculator: exact symmetry, errors of its card, refused input."""
 
 import ase.io
 import numpy as np
@@ -16,7 +13,7 @@ from ase_pet import PETCalculator, rotations
 from ase_pet.store import shipped_folder
 
 FOLDER = shipped_folder() / "ethanol"
-TURNS = rotations.random_orthogonal(50, torch.Generator().manual_seed(0)).numpy()
+MATRICES = rotations.random_orthogonal(50, torch.Generator().manual_seed(0)).numpy()
 
 
 @pytest.fixture(scope="module", params=["float64", "float32"])
@@ -32,15 +29,15 @@ def hot():
     return atoms
 
 
-def test_energy_and_forces_turn_and_reflect_with_the_molecule(calculator, hot):
-    copies = [hot.copy() for _ in TURNS]
-    for copy, turn in zip(copies, TURNS, strict=True):
-        copy.positions = copy.positions @ turn.T
-    still, *found = calculator.evaluate([hot, *copies], ("energy", "forces"))
-    energy = max(abs(one["energy"] - still["energy"]) for one in found)
+def test_energy_and_forces_rotate_and_reflect_with_the_molecule(calculator, hot):
+    copies = [hot.copy() for _ in MATRICES]
+    for copy, matrix in zip(copies, MATRICES, strict=True):
+        copy.positions = copy.positions @ matrix.T
+    still, *results = calculator.evaluate([hot, *copies], ("energy", "forces"))
+    energy = max(abs(one["energy"] - still["energy"]) for one in results)
     forces = max(
-        np.abs(one["forces"] @ turn - still["forces"]).max()
-        for one, turn in zip(found, TURNS, strict=True)
+        np.abs(one["forces"] @ matrix - still["forces"]).max()
+        for one, matrix in zip(results, MATRICES, strict=True)
     )
     double = calculator.dtype == torch.float64
     assert energy < (1e-12 * abs(still["energy"]) if double else 1e-6 * len(hot))
@@ -69,25 +66,25 @@ def test_errors_are_those_of_the_card():
         if atoms.info["split"] == "test"
     ]
     calculator = PETCalculator("ethanol")
-    found = calculator.evaluate(frames, ("energy", "forces"))
+    results = calculator.evaluate(frames, ("energy", "forces"))
     expected = calculator.card.provenance["errors"]["test"]
     energy = np.mean(
         [
             abs(one["energy"] - atoms.get_potential_energy()) / len(atoms)
-            for one, atoms in zip(found, frames, strict=True)
+            for one, atoms in zip(results, frames, strict=True)
         ]
     )
     forces = np.mean(
         [
             np.abs(one["forces"] - atoms.get_forces()).mean()
-            for one, atoms in zip(found, frames, strict=True)
+            for one, atoms in zip(results, frames, strict=True)
         ]
     )
     assert energy == pytest.approx(expected["energy"]["mae"], rel=1e-2)
     assert forces == pytest.approx(expected["forces"]["mae"], rel=1e-3)
 
 
-def test_it_means_nothing_without_its_frames():
+def test_plain_model_without_frames_is_inaccurate():
     with pytest.raises(
         ValueError, match="`ethanol` was trained in the frames of 'ecse' and means nothing outside"
     ):

@@ -1,4 +1,4 @@
-"""The shipped silicon: what it says of atoms that are too near."""
+"""The shipped silicon calculator at short interatomic distances."""
 
 import numpy as np
 import pytest
@@ -13,27 +13,27 @@ FOLDER = ROOT / "calculators/silicon"
 
 @pytest.mark.parametrize("check", ["repulsion", "diatomics", "cutoff_pair"])
 def test_two_atoms_alone_pass_the_checks(check):
-    found = checks.run(PETCalculator("silicon"), only=[check])
-    assert {result.status for result in found} <= {"pass", "info"}
+    results = checks.run(PETCalculator("silicon"), only=[check])
+    assert {result.status for result in results} <= {"pass", "info"}
 
 
 def test_two_atoms_bind_as_pbe_has_them():
-    """3.53 eV at 2.3 A and 0.14 eV at 1.7 A (benchmarks/data/silicon_pairs.py).
+    """Binding energies: 3.53 eV at 2.3 A and 0.14 eV at 1.7 A (benchmarks/data/silicon_pairs.py).
 
-    One atom alone is where the curve ends.
+    They are relative to two isolated atoms.
     """
     calculator = PETCalculator("silicon", dtype="float64")
     pairs = [Atoms("Si2", [[0, 0, 0], [0, 0, distance]]) for distance in (2.3, 1.7, 5.6)]
     atom, *energies = (
-        found["energy"] for found in calculator.evaluate([Atoms("Si"), *pairs], ("energy",))
+        results["energy"] for results in calculator.evaluate([Atoms("Si"), *pairs], ("energy",))
     )
     assert np.array(energies) - 2 * atom == pytest.approx([-3.53, -0.14, 0.0], abs=0.1)
 
 
 def test_pressed_bonds_that_were_held_back():
     held = structures(FOLDER / "held_close.extxyz.xz")
-    found = PETCalculator("silicon").evaluate(held, ("energy", "forces"))
-    for atoms, results in zip(held, found, strict=True):
+    predicted = PETCalculator("silicon").evaluate(held, ("energy", "forces"))
+    for atoms, results in zip(held, predicted, strict=True):
         assert np.abs(results["forces"] - atoms.get_forces()).mean() < 0.03 * np.sqrt(
             np.mean(atoms.get_forces() ** 2)
         )

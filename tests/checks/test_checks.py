@@ -194,7 +194,7 @@ def test_a_plain_model_fails_where_ecse_passes(symmetrise, expected):
         (["H", "C", "N", "O"], ["CH3CONH2"]),
     ],
 )
-def test_default_structures_hold_known_species_only(species, names):
+def test_default_structures_have_supported_species_only(species, names):
     built = checks.defaults(species)
     assert list(built) == names
     known = Atoms(species).symbols
@@ -230,7 +230,7 @@ def test_bad_input_is_named(arguments, message):
         checks.run(laws.lennard_jones(), **arguments)
 
 
-def test_species_that_the_calculator_does_not_know_are_named():
+def test_unsupported_species_are_named():
     calculator = laws.lennard_jones()
     calculator.species = (10,)
     with pytest.raises(ValueError, match="atomic numbers 18: the calculator knows 10"):
@@ -322,7 +322,7 @@ def test_report_is_one_file(tmp_path):
     assert "http" not in text
 
 
-def test_report_says_what_a_failure_means(tmp_path):
+def test_report_explains_a_failure(tmp_path):
     command(
         "--calculator",
         "laws:windy",
@@ -341,7 +341,7 @@ def test_report_says_what_a_failure_means(tmp_path):
 
 
 @pytest.mark.parametrize("name", checks.names())
-def test_check_says_its_law_in_one_line(name):
+def test_check_states_its_law_in_one_line(name):
     first, blank = module(name).__doc__.splitlines()[:2]
     title, _, law = first.partition(": ")
     assert title
@@ -350,7 +350,7 @@ def test_check_says_its_law_in_one_line(name):
 
 
 @pytest.mark.parametrize("name", checks.names())
-def test_check_says_what_a_failure_means(name):
+def test_check_explains_a_failure(name):
     assert module(name).__doc__.strip().split("\n\n")[-1].startswith("Where it fails, ")
 
 
@@ -381,7 +381,7 @@ def test_command_writes_the_result_into_the_card(tmp_path):
     assert text.endswith("## Limits\n\nIt knows nothing.\n")
 
 
-def test_card_of_what_has_none_is_refused_before_the_checks(tmp_path):
+def test_missing_card_is_refused_before_the_checks(tmp_path):
     done = command("--calculator", "laws:windy", "--species", "Ar", "--card")
     assert "`--card` is for calculator folders" in str(done.exception)
     with pytest.raises(ValueError, match="is no calculator folder and has no card"):

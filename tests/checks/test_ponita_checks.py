@@ -1,7 +1,4 @@
-"""The checks of this package on PONITA with settings for dynamics.
-
-What passes, and what only symmetrisers make pass.
-"""
+"""Checks of PONITA with settings for dynamics, with and without symmetrisers."""
 
 import pytest
 
@@ -26,13 +23,13 @@ SYMMETRIES = ["inversion", "net_torque", "rotation"]
 
 
 def failed(model, structures, names, **options):
-    """Names of the checks that something fails on, of those that must measure something."""
+    """Names of the failed checks; asserts that all requested checks were measured."""
     atoms = {name: STRUCTURES[name]() for name in structures}
-    found = checks.run(
+    results = checks.run(
         PETCalculator(model, dtype="float64", **options), atoms, only=names, dtype="float64"
     )
-    assert {result.check for result in found if result.status in ("pass", "fail")} == set(names)
-    return {result.check for result in found if result.status == "fail"}
+    assert {result.check for result in results if result.status in ("pass", "fail")} == set(names)
+    return {result.check for result in results if result.status == "fail"}
 
 
 @pytest.mark.parametrize("name", ["base", "bump", "PNITA"])
@@ -41,7 +38,7 @@ def test_laws_that_hold_without_symmetrisers(name):
 
 
 def test_symmetries_that_a_grid_lacks():
-    """Inversion is one of the grid; rotations are not, and so angular momentum changes."""
+    """Inversion is a symmetry of the grid; rotations are not, so that angular momentum changes."""
     assert failed(tiny_ponita(), ["ethanol"], SYMMETRIES) == {"net_torque", "rotation"}
 
 

@@ -30,7 +30,7 @@ def command(*arguments):
 
 def test_times_speed_and_memory(tiny, tmp_path):
     bulk("Si").write(tmp_path / "si.extxyz")
-    found = json.loads(
+    report = json.loads(
         command(
             tiny,
             tmp_path / "si.extxyz",
@@ -45,24 +45,24 @@ def test_times_speed_and_memory(tiny, tmp_path):
             "cpu",
         ).stdout
     )
-    assert (found["formula"], found["atoms"], found["dtype"], found["device"]) == (
+    assert (report["formula"], report["atoms"], report["dtype"], report["device"]) == (
         "Si4",
         4,
         "float64",
         "cpu",
     )
-    assert list(found["times"]) == ["energy", "energy, forces", "energy, forces, stress", STEP]
-    for row in found["times"].values():
+    assert list(report["times"]) == ["energy", "energy, forces", "energy, forces, stress", STEP]
+    for row in report["times"].values():
         low, high = row["quartiles_ms"]
         assert 0 < low <= row["median_ms"] <= high
         assert row["ms_per_atom"] == pytest.approx(row["median_ms"] / 4)
         assert row["cpu_ms"] > 0
-    # Forces take about three times as long as energies; of few steps, times scatter.
-    assert found["times"]["energy, forces"]["cpu_ms"] > 0.5 * found["times"]["energy"]["cpu_ms"]
-    assert found["ns_per_day"] == pytest.approx(
-        86400 * 2e-6 / (found["times"][STEP]["median_ms"] / 1000)
+    # Forces take about three times as long as energies; times of few steps scatter.
+    assert report["times"]["energy, forces"]["cpu_ms"] > 0.5 * report["times"]["energy"]["cpu_ms"]
+    assert report["ns_per_day"] == pytest.approx(
+        86400 * 2e-6 / (report["times"][STEP]["median_ms"] / 1000)
     )
-    assert 50 < found["peak_memory_MB"] < 20000
+    assert 50 < report["peak_memory_MB"] < 20000
 
 
 def test_evaluations_are_new_ones(tiny):
@@ -77,11 +77,11 @@ def test_evaluations_are_new_ones(tiny):
     assert seen.count("Model") == 1 + 3 * 3 + 1 + 3
 
 
-def test_symmetrised_models_say_what_they_cost(tiny):
-    found = json.loads(
+def test_cost_of_symmetrised_models_is_printed(tiny):
+    report = json.loads(
         command(tiny, "--symmetrise", "group:O", "--repeat", "1,1,1", "--steps", 1, "--json").stdout
     )
-    assert found["evaluations_per_atom"] == found["ratio"] == 48
+    assert report["evaluations_per_atom"] == report["ratio"] == 48
 
 
 def test_molecule_of_a_foreign_calculator(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line as a whole: help, what it imports, and texts that are printed as they are."""
+"""The command line: help, imports, and escaping of printed texts."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def imported(code):
 
 
 def shown(*arguments):
-    """What a command prints, words separated by single spaces, without the boxes around them."""
+    """Output of a command, words separated by single spaces, without box characters."""
     done = CliRunner().invoke(cli.app, [*arguments], catch_exceptions=False)
     return " ".join(re.sub("[│╭╮╰╯─]", " ", done.output).split())
 
@@ -57,7 +57,7 @@ def test_help_imports_no_large_package(name):
     assert imported(code).isdisjoint(set(SLOW) - {"pydantic"})
 
 
-def test_the_package_imports_what_is_used():
+def test_the_package_imports_lazily():
     assert imported("import ase_pet").isdisjoint(SLOW)
     assert "pydantic" not in imported("from ase_pet import PETCalculator")
 
@@ -107,7 +107,7 @@ def test_help_lists_the_checks():
     assert set(re.findall(r"\w+", re.search(r"slow checks \((.*?)\)", text)[1])) == set(slow)
 
 
-def test_help_says_the_default_threshold():
+def test_help_shows_the_default_threshold():
     assert f"default: {THRESHOLD}." in shown("md", "--help")
 
 
@@ -126,7 +126,7 @@ def test_errors_show_brackets():
 
 
 def test_tables_show_brackets(tmp_path):
-    """Names of files are no styles."""
+    """Brackets in file names are not read as markup."""
     path = tmp_path / "[red]x[train].xyz"
     bulk("Cu").write(path, format="extxyz")
     arguments = ("check", "--calculator", "ase.calculators.emt:EMT", "--structure", str(path))
@@ -172,5 +172,5 @@ def test_bad_options_are_refused_before_a_download(arguments, message, tmp_path,
     assert message in str(CliRunner().invoke(cli.app, arguments).exception)
 
 
-def test_a_calculator_of_another_package_is_asked_what_it_computes():
+def test_calculators_of_other_packages_may_lack_properties():
     assert isinstance(options.load_calculator(None, "ase.calculators.emt:EMT"), StatesProperties)

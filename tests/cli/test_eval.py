@@ -1,4 +1,4 @@
-"""`ase-pet eval`: what is compared with what."""
+"""`ase-pet eval`: errors of predictions against labels."""
 
 import json
 
@@ -21,31 +21,28 @@ def calculator():
 
 
 def labelled(calculator, energy=0.0, dipole=0.0):
-    """Two molecules with the calculator's own values as labels.
-
-    But for these shifts per atom and component.
-    """
+    """Two molecules labelled by the calculator, with these shifts per atom and component."""
     frames = []
     for seed in (1, 2):
         atoms = toys.ethanol()
         atoms.rattle(0.05, seed=seed)
-        (found,) = calculator.evaluate([atoms], ("energy", "forces", "dipole"))
+        (results,) = calculator.evaluate([atoms], ("energy", "forces", "dipole"))
         atoms.calc = SinglePointCalculator(
             atoms,
-            energy=found["energy"] - energy * len(atoms),
-            forces=found["forces"],
-            dipole=found["dipole"] - dipole,
+            energy=results["energy"] - energy * len(atoms),
+            forces=results["forces"],
+            dipole=results["dipole"] - dipole,
         )
         frames.append(atoms)
     return frames
 
 
 def test_errors_are_differences_from_the_labels(calculator):
-    found = compare(calculator, labelled(calculator, energy=0.25, dipole=0.5))
-    assert found["energy"]["mae"] == pytest.approx(250.0)
-    assert found["dipole"]["mae"] == found["dipole"]["rmse"] == pytest.approx(0.5)
-    assert found["dipole"]["unit"] == "e A"
-    assert found["forces"]["rmse"] == pytest.approx(0.0, abs=1e-9)
+    errors = compare(calculator, labelled(calculator, energy=0.25, dipole=0.5))
+    assert errors["energy"]["mae"] == pytest.approx(250.0)
+    assert errors["dipole"]["mae"] == errors["dipole"]["rmse"] == pytest.approx(0.5)
+    assert errors["dipole"]["unit"] == "e A"
+    assert errors["forces"]["rmse"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_constant_shift_is_taken_out(calculator):

@@ -1,11 +1,11 @@
-"""Writes golden/NAME.npz: values of this package itself, see tests/golden.py for their keys.
+"""Write golden/NAME.npz: values of this package itself, see tests/golden.py for their keys.
 
     python tests/data/make_golden.py [--force] [NAME ...]
 
-Every value is computed in float64 on a CPU with one thread. The files say what the code gave when
-they were written; they say nothing about whether that is right, which tests against other programs
-and against physics do. A file that is there is left alone without --force: values that changed are
-a change of the models, which has to be meant, and said in CHANGELOG.md.
+Every value is computed in float64 on a CPU with one thread. The files record the
+values when they were written, not whether these are right: tests against other programs and against
+physics do that. Existing files are kept without --force: changed values are a change of the models,
+which must be intended and listed in CHANGELOG.md.
 """
 
 import argparse
@@ -46,12 +46,12 @@ def rattled(atoms, seed, width=0.1):
 
 def bent(species, first, second, angle):
     """Three atoms, the first in the middle: two distances in A, an angle in degrees."""
-    turn = np.deg2rad(angle)
-    ends = [[first, 0, 0], [second * np.cos(turn), second * np.sin(turn), 0]]
+    radians = np.deg2rad(angle)
+    ends = [[first, 0, 0], [second * np.cos(radians), second * np.sin(radians), 0]]
     return Atoms(species, [[0, 0, 0], *ends])
 
 
-# Atoms alone, pairs and lines have no frames of ECSE, and bent lines some of little weight.
+# Isolated atoms, pairs and lines have no ECSE frames, and bent lines have some of small weight.
 SILICON = {
     "si8": rattled(bulk("Si", cubic=True), 1),
     "si2_sheared": toys.sheared(),
@@ -155,13 +155,13 @@ def small(name, model):
 
 
 def properties(calculator, atoms):
-    """Names of what is stored of a structure."""
+    """Names of the stored properties of a structure."""
     name = calculator.parameters["model"]
-    found = ["energy", "energies", "forces"]
+    names = ["energy", "energies", "forces"]
     if atoms.cell.rank == 3:
-        found.append("stress")
+        names.append("stress")
     if "dipole" in calculator.implemented_properties and not atoms.pbc.any():
-        found.append("dipole")
+        names.append("dipole")
     plain = calculator.parameters["non_conservative"] is False
     if (
         plain
@@ -169,10 +169,10 @@ def properties(calculator, atoms):
         and getattr(calculator.model, "exact_second_derivatives", True)
     ):
         few = len(atoms) <= (3 if atoms.pbc.any() or name not in SHIPPED else 9)
-        found.append("hessian" if few else "hessian_rows")
+        names.append("hessian" if few else "hessian_rows")
         if len(atoms) >= 6:
-            found.append("displaced_forces")
-    return found
+            names.append("displaced_forces")
+    return names
 
 
 def values(model, structures, options, more):
@@ -188,8 +188,8 @@ def values(model, structures, options, more):
             calculator = golden.calculator(model, text)
             alone = calculator.model.composition
             table[f"{name}/composition"] = np.array([alone.get(z, 0.0) for z in atoms.numbers])
-            found = golden.compute(calculator, atoms, properties(calculator, atoms))
-            table |= {f"{name}/{text}/{key}": value for key, value in found.items()}
+            computed = golden.compute(calculator, atoms, properties(calculator, atoms))
+            table |= {f"{name}/{text}/{key}": value for key, value in computed.items()}
     return table
 
 
@@ -207,7 +207,7 @@ def content(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="files to write; default: all")
-    parser.add_argument("--force", action="store_true", help="overwrite files that are there")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     names = arguments.names or [*SHIPPED, *MODELS]

@@ -1,16 +1,16 @@
-"""Writes pet_llpr.ckpt and pet_llpr.npz: a PET model with LLPR uncertainties and random weights,
-and its values.
+"""Write pet_llpr.ckpt and pet_llpr.npz: a random PET model with LLPR uncertainties, and its values.
 
 Both come from metatrain and upet, not from this project:
 
-    python -m venv peer && peer/bin/pip install torch==2.13.0 metatrain==2026.4.1 upet==0.3.1
-    metatomic-ase==0.1.4 peer/bin/python tests/data/make_pet_llpr.py
+    python -m venv peer
+    peer/bin/pip install torch==2.13.0 metatrain==2026.4.1 upet==0.3.1 metatomic-ase==0.1.4
+    peer/bin/python tests/data/make_pet_llpr.py
 
 The files of the repository were made with these and metatomic-torch 0.1.19, metatensor-torch
 0.10.8, ase 3.29.0, on a CPU. The checkpoint is a wrapper of version 4 around a PET model of version
 16, with weights in float32. Its covariances are random and well conditioned, its multipliers are
-not 1, and the residual featuriser gives two readouts, so that the order of the last-layer features
-counts. The values are those of the same file in float64, through UPETCalculator.
+not 1, and the residual featuriser has two readouts, so that the order of the last-layer features
+matters. The values are those of the same file in float64, through UPETCalculator.
 
 Keys of the npz: STRUCTURE/FIELD. `energy`, `energies`, `forces`, `stress_voigt` (eV, A; Voigt order
 of ASE), `energy_uncertainty` and `energies_uncertainty` (structure and atoms), `energy_ensemble`
@@ -57,35 +57,32 @@ SUFFIXES = {None: "", "pbe": "_pbe"}
 
 
 def structures():
-    """Atoms by name.
-
-    Crystal, dense mixture in a skewed cell, molecule, slab, atom, and a pair beyond the cutoff.
-    """
+    """{name: atoms}: crystal, skewed mixture, molecule, slab, atom, pair beyond the cutoff."""
     rng = np.random.default_rng(5)
-    found = {
+    examples = {
         "si8": bulk("Si", cubic=True),
         "ethanol": molecule("CH3CH2OH"),
         "slab": diamond100("Si", (2, 2, 4), vacuum=6.0),
     }
-    found["mixture"] = Atoms(
+    examples["mixture"] = Atoms(
         "Si2O4C2H4",
         cell=[[6.0, 0, 0], [1.0, 5.5, 0], [-0.5, 0.7, 5.8]],
         pbc=True,
         scaled_positions=(np.indices((3, 2, 2)).reshape(3, -1).T + 0.5) / (3, 2, 2),
     )
-    found["slab"].pbc = [True, True, False]
-    for atoms in found.values():
+    examples["slab"].pbc = [True, True, False]
+    for atoms in examples.values():
         atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
-    found["si_atom"] = Atoms("Si", positions=[[0.3, -0.2, 0.1]])
-    found["dimer_beyond"] = Atoms("O2", positions=[[0, 0, 0], [0, 0, 5.5]])
-    return found
+    examples["si_atom"] = Atoms("Si", positions=[[0.3, -0.2, 0.1]])
+    examples["dimer_beyond"] = Atoms("O2", positions=[[0, 0, 0], [0, 0, 5.5]])
+    return examples
 
 
 def fill(table, values):
     """Bytes of a TensorMap of one block with other values."""
-    found = mts.load_buffer(table)
-    found.block().values[:] = values
-    return mts.save_buffer(found)
+    filled = mts.load_buffer(table)
+    filled.block().values[:] = values
+    return mts.save_buffer(filled)
 
 
 def pet():
@@ -119,25 +116,25 @@ def pet():
 def wrapped():
     """LLPR model around PET with random covariances of last-layer features.
 
-    Metatrain factorises them and samples.
+    Metatrain factorises the covariances and draws the ensemble.
     """
     model = pet()
-    found = LLPRUncertaintyModel({"num_ensemble_members": MEMBERS}, model.dataset_info)
-    found.set_wrapped_model(model)
+    llpr = LLPRUncertaintyModel({"num_ensemble_members": MEMBERS}, model.dataset_info)
+    llpr.set_wrapped_model(model)
     size = model.last_layer_feature_size
     for name, output in NAMES.items():
         features = torch.randn(4 * size, size) * (1 + torch.rand(size))
-        getattr(found, f"covariance_{output}")[:] = features.T @ features / 4
-        getattr(found, f"multiplier_{output}")[:] = MULTIPLIERS[name]
-    found.compute_cholesky_decomposition()
-    found.generate_ensemble()
-    return found
+        getattr(llpr, f"covariance_{output}")[:] = features.T @ features / 4
+        getattr(llpr, f"multiplier_{output}")[:] = MULTIPLIERS[name]
+    llpr.compute_cholesky_decomposition()
+    llpr.generate_ensemble()
+    return llpr
 
 
 def uncertainties(calculator, atoms):
     """Values of UPETCalculator by field; arrays keep the axis of the atoms even for one atom."""
     n = len(atoms)
-    found = {
+    results = {
         "energy_uncertainty": calculator.get_energy_uncertainty(atoms),
         "energies_uncertainty": calculator.get_energy_uncertainty(atoms, per_atom=True).reshape(n),
         "energy_ensemble": calculator.get_energy_ensemble(atoms),
@@ -146,23 +143,23 @@ def uncertainties(calculator, atoms):
         "forces_uncertainty": calculator.get_forces_uncertainty(atoms),
     }
     if atoms.pbc.all():
-        found |= {
+        results |= {
             "stress_ensemble": calculator.get_stress_ensemble(atoms),
             "stress_uncertainty": calculator.get_stress_uncertainty(atoms),
         }
-    return found
+    return results
 
 
 def values(calculator, atoms):
     """All values of a structure by field, in eV and A."""
-    found = {
+    results = {
         "energy": atoms.get_potential_energy(),
         "energies": atoms.get_potential_energies(),
         "forces": atoms.get_forces(),
     }
     if atoms.pbc.all():
-        found["stress_voigt"] = atoms.get_stress()
-    return found | uncertainties(calculator, atoms)
+        results["stress_voigt"] = atoms.get_stress()
+    return results | uncertainties(calculator, atoms)
 
 
 def main():

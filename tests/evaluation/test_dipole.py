@@ -1,4 +1,4 @@
-"""Dipoles: what is exact, what is refused, one run of the model for all, training on labels."""
+"""Dipoles: exact properties, refused input, one model evaluation, training on labels."""
 
 import ase.io
 import numpy as np
@@ -41,12 +41,12 @@ def shifted(atoms, by):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dipole_is_the_sum_of_the_vectors_of_the_atoms(dtype):
     model = tiny_pet(heads=HEADS)
-    found = dipole(ethanol(), dtype=str(dtype).removeprefix("torch."))
+    dipoles = dipole(ethanol(), dtype=str(dtype).removeprefix("torch."))
     expected = model.predict(local_toys.batch([ethanol()], model.cutoff), ("dipole",))[
         "dipole"
     ].sum(0)
-    assert (found.shape, found.dtype) == ((3,), np.float64)
-    assert worst(found, expected.detach()) < TOLERANCES[dtype]["same"]
+    assert (dipoles.shape, dipoles.dtype) == ((3,), np.float64)
+    assert worst(dipoles, expected.detach()) < TOLERANCES[dtype]["same"]
 
 
 def test_dipole_does_not_change_when_the_molecule_is_moved():
@@ -124,7 +124,7 @@ def test_models_without_the_head_have_no_dipole(heads):
 @pytest.mark.parametrize(
     "names", [("energy", "dipole"), ("dipole",), ("forces", "dipole"), ("dipole", "forces")]
 )
-def test_one_run_gives_everything(names, monkeypatch):
+def test_one_run_returns_all_properties(names, monkeypatch):
     calc = PETCalculator(tiny_pet(heads=HEADS))
     calls, predict = [], calc.model.predict
     monkeypatch.setattr(
@@ -169,20 +169,20 @@ def test_dipole_survives_the_calculator_folder(tmp_path):
 
 # Symmetrised models
 
-TURNS = rotations.random_orthogonal(4, torch.Generator().manual_seed(2))
+MATRICES = rotations.random_orthogonal(4, torch.Generator().manual_seed(2))
 CUBE = rotations.with_inversion(rotations.octahedral())[[5, 17, 33]]
 
 
 @pytest.mark.parametrize("name", ["ethanol", "chiral", "water", "CO2 165"])
 @pytest.mark.parametrize(
-    ("symmetrise", "turns"), [("ecse", TURNS), ("group:O", CUBE), ("none", TURNS)]
+    ("symmetrise", "matrices"), [("ecse", MATRICES), ("group:O", CUBE), ("none", MATRICES)]
 )
-def test_dipoles_of_symmetrised_models_turn_with_the_molecule(name, symmetrise, turns):
+def test_dipoles_of_symmetrised_models_rotate_with_the_molecule(name, symmetrise, matrices):
     calc = PETCalculator(local_toys.local_pet(heads=HEADS), symmetrise=symmetrise)
     atoms = local_toys.STRUCTURES[name]()
-    frames = [atoms, *(local_toys.turned(atoms, turn) for turn in turns.numpy())]
+    frames = [atoms, *(local_toys.rotated(atoms, matrix) for matrix in matrices.numpy())]
     first, *others = [row["dipole"] for row in calc.evaluate(frames, ("dipole",))]
-    expected = [turn @ first for turn in turns.numpy()]
+    expected = [matrix @ first for matrix in matrices.numpy()]
     assert (worst(others, expected) < 1e-11) == (symmetrise != "none")
 
 
@@ -203,11 +203,11 @@ def test_dipoles_of_straight_molecules_lie_on_their_axis():
     )
     atoms.rotate(50, (1, 2, 3))
     axis = atoms.positions[2] - atoms.positions[0]
-    found = calc.get_property("dipole", atoms)
-    assert np.linalg.norm(np.cross(found, axis)) < 1e-12 * np.linalg.norm(found) * np.linalg.norm(
+    actual = calc.get_property("dipole", atoms)
+    assert np.linalg.norm(np.cross(actual, axis)) < 1e-12 * np.linalg.norm(actual) * np.linalg.norm(
         axis
     )
-    assert np.linalg.norm(found) > 0.1
+    assert np.linalg.norm(actual) > 0.1
 
 
 # Training
@@ -244,7 +244,7 @@ CHARGES = {1: 0.35, 8: -0.7}  # e
 
 def waters(count=20):
     """Distorted water molecules with the energies of springs and the dipoles of fixed charges."""
-    generator, found = np.random.default_rng(3), []
+    generator, frames = np.random.default_rng(3), []
     for k in range(count):
         atoms = molecule("H2O")
         atoms.positions += generator.normal(0, 0.1, (3, 3))
@@ -252,8 +252,8 @@ def waters(count=20):
         energy = sum((atoms.get_distance(0, hydrogen) - 1) ** 2 for hydrogen in (1, 2))
         atoms.calc = SinglePointCalculator(atoms, energy=energy, dipole=vector)
         atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
-        found.append(atoms)
-    return found
+        frames.append(atoms)
+    return frames
 
 
 @pytest.fixture
@@ -270,10 +270,7 @@ def recipe(tmp_path):
 
 
 class Charges(AtomisticModel):
-    """Covariant model.
-
-    Energies of springs and dipoles of fixed charges, shared between the atoms of a bond.
-    """
+    """Covariant model: energies of springs, dipoles of charges shared between bonded atoms."""
 
     def __init__(self):
         super().__init__(None, 4.0, (1, 8))
@@ -296,12 +293,12 @@ class Charges(AtomisticModel):
         }
 
 
-def test_labels_turn_with_the_molecule():
+def test_labels_rotate_with_the_molecule():
     samples = [data.sample(atoms, (1, 8), 4.0, "", dipole=True) for atoms in waters()]
     generator = torch.Generator().manual_seed(0)
-    plain, turned = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
-    assert worst(turned.dipole, plain.dipole) > 0.1
-    for batch in (plain, turned):
+    plain, rotated = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
+    assert worst(rotated.dipole, plain.dipole) > 0.1
+    for batch in (plain, rotated):
         assert (
             worst(Evaluation(Charges(), batch.graph).heads.dipole, batch.dipole) < EXACT["derived"]
         )
@@ -322,9 +319,9 @@ def test_training_lowers_the_errors_of_dipoles(recipe, tmp_path):
         row["dipole"] - atoms.get_dipole_moment()
         for row, atoms in zip(calc.evaluate(frames, ("dipole",)), frames, strict=True)
     ]
-    found = metrics["test"]["dipole"]  # of labels with 8 digits
-    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(found["rmse"], rel=1e-5)
-    assert np.mean(np.abs(errors)) == pytest.approx(found["mae"], rel=1e-5)
+    reported = metrics["test"]["dipole"]  # of labels with 8 digits
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(reported["rmse"], rel=1e-5)
+    assert np.mean(np.abs(errors)) == pytest.approx(reported["mae"], rel=1e-5)
     assert (
         "dipole components RMSE / MAE (e A) | (D)" in (tmp_path / "run" / "README.md").read_text()
     )

@@ -1,7 +1,4 @@
-"""Hessians.
-
-Second derivatives of every kind of model, against differences of forces, and by both ways to them.
-"""
+"""Hessians of every kind of model against differences of forces, by both methods."""
 
 import numpy as np
 import pytest
@@ -41,18 +38,20 @@ def differences(calculator, atoms, step=1e-5):
     ends = [atoms.copy() for _ in range(6 * len(atoms))]
     for k, copy in enumerate(ends):
         copy.positions[k // 6, k // 2 % 3] += step * (1 - 2 * (k % 2))
-    forces = np.array([found["forces"].ravel() for found in calculator.evaluate(ends, ("forces",))])
+    forces = np.array(
+        [results["forces"].ravel() for results in calculator.evaluate(ends, ("forces",))]
+    )
     return (forces[1::2] - forces[::2]) / (2 * step)
 
 
 def check(calculator, atoms):
-    """Differences of forces, symmetry, acoustic sum rule."""
-    found = calculator.hessian(atoms)
-    assert worst(found, differences(calculator, atoms)) < 10 * EXACT["derivative"]
-    assert worst(found, found.T) < EXACT["derived"]
+    """Check against differences of forces, symmetry, and the acoustic sum rule."""
+    hessian_matrix = calculator.hessian(atoms)
+    assert worst(hessian_matrix, differences(calculator, atoms)) < 10 * EXACT["derivative"]
+    assert worst(hessian_matrix, hessian_matrix.T) < EXACT["derived"]
     assert (
-        np.abs(found.reshape(-1, len(atoms), 3).sum(1)).max()
-        < EXACT["derived"] * np.abs(found).max()
+        np.abs(hessian_matrix.reshape(-1, len(atoms), 3).sum(1)).max()
+        < EXACT["derived"] * np.abs(hessian_matrix).max()
     )
 
 
@@ -69,7 +68,7 @@ def test_hessian_of_a_symmetrised_model_is_the_derivative_of_forces(name):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("name", LOCAL)
-def test_passes_over_neighbours_give_what_passes_over_atoms_give(name, structure):
+def test_passes_over_neighbours_equal_passes_over_atoms(name, structure):
     model, atoms = MODELS[name](), STRUCTURES[structure]()
     graph = batch(model, atoms)
     rows = torch.cat([evaluation.hessian(model, graph, [k]) for k in range(len(atoms))])
@@ -91,9 +90,9 @@ def test_passes_of_a_local_model_are_those_of_its_neighbours(monkeypatch):
 @pytest.mark.parametrize("name", ["PET", "local PET"])
 def test_rows_of_some_atoms(name):
     calculator, atoms = PETCalculator(MODELS[name]()), slab()
-    whole = calculator.hessian(atoms).reshape(6, 3, 18)
+    full = calculator.hessian(atoms).reshape(6, 3, 18)
     assert (
-        worst(calculator.hessian(atoms, of=[4, 1]), whole[[4, 1]].reshape(6, 18)) < EXACT["derived"]
+        worst(calculator.hessian(atoms, of=[4, 1]), full[[4, 1]].reshape(6, 18)) < EXACT["derived"]
     )
 
 
@@ -120,8 +119,8 @@ def test_the_solver_is_refused_as_its_second_derivatives_are_wrong():
             "__call__": lambda self, graph: model(graph),
         },
     )()
-    found = evaluation.hessian(wrong, batch(model, sheared())).numpy()
-    assert worst(found, differences(PETCalculator(model, skin=0), sheared())) > 1e-4
+    hessian_matrix = evaluation.hessian(wrong, batch(model, sheared())).numpy()
+    assert worst(hessian_matrix, differences(PETCalculator(model, skin=0), sheared())) > 1e-4
 
 
 def moves(atoms, length, count=9):
@@ -142,7 +141,7 @@ def moves(atoms, length, count=9):
 @pytest.mark.parametrize("length", [1e-3, 0.4])
 @pytest.mark.parametrize("name", [*LOCAL, "PET"])
 def test_forces_of_displaced_copies_are_those_of_whole_structures(name, length, batch_atoms):
-    model, atoms = MODELS[name](), silicon() * (2, 2, 1)  # 0.4 A: pairs enter and leave
+    model, atoms = MODELS[name](), silicon() * (2, 2, 1)  # 0.4 A: pairs cross the cutoff
     calculator, displacements = PETCalculator(model, batch_atoms=batch_atoms), moves(atoms, length)
     expected = calculator._one_by_one(atoms, *zip(*displacements, strict=True))
     assert worst(calculator.displaced_forces(atoms, displacements), expected) < EXACT["same"] * 10
@@ -161,11 +160,11 @@ def test_only_environments_that_hold_the_displaced_atom_are_evaluated(monkeypatc
     ]  # at rest; an atom and its four neighbours; one that stands for all neighbours
 
 
-def test_symmetrised_models_and_small_cells_give_the_same_forces_another_way():
+def test_fallback_for_symmetrised_models_and_small_cells_is_exact():
     calculator, atoms = PETCalculator(local_pet(), symmetrise="ecse"), silicon()
     displacements = moves(atoms, 0.1, 2)
-    whole = calculator._one_by_one(atoms, *zip(*displacements, strict=True))
-    assert worst(calculator.displaced_forces(atoms, displacements), whole) == 0
+    full = calculator._one_by_one(atoms, *zip(*displacements, strict=True))
+    assert worst(calculator.displaced_forces(atoms, displacements), full) == 0
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def slab(symbol):
 
 
 def agree(calculator, atoms):
-    """Forces agree with differences of the energy for three components, and add up to nothing."""
+    """Forces agree with differences of the energy for three components, and add up to zero."""
     forces = calculator.get_forces(atoms)
     assert np.isfinite(forces).all()
     assert np.abs(forces.sum(axis=0)).max() < 1e-10
@@ -143,7 +143,7 @@ def test_two_thousand_atoms(name, request):
     path = DATA / name if name in OWN else find(name)
     calculator = PETCalculator(path, dtype="float32")
     atoms = rattled(bulk(element(calculator), "diamond", a=5.5, cubic=True) * (5, 5, 10))
-    found = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]
-    assert found["forces"].shape == (2000, 3)
-    assert np.isfinite(found["forces"]).all()
-    assert np.isfinite(found["stress"]).all()
+    results = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]
+    assert results["forces"].shape == (2000, 3)
+    assert np.isfinite(results["forces"]).all()
+    assert np.isfinite(results["stress"]).all()

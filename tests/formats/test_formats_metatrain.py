@@ -88,11 +88,11 @@ class Oracle:
         return Atoms(**fields, info=info)
 
 
-def deviations(found, expected):
+def deviations(actual, expected):
     """Largest difference of each structure relative to max(1, largest expected number)."""
     return [
         float(np.abs(np.asarray(a) - b).max() / max(1.0, np.abs(b).max()))
-        for a, b in zip(found, expected, strict=True)
+        for a, b in zip(actual, expected, strict=True)
     ]
 
 
@@ -100,8 +100,8 @@ def check(calculator, oracle, names, fields, limit):
     """fields {property: field of the oracle} of the named structures agree."""
     results = calculator.evaluate(oracle.atoms(names), tuple(fields))
     for name, field in fields.items():
-        found = deviations([result[name] for result in results], oracle.all(field, names))
-        assert max(found) <= limit, dict(zip(names, found, strict=True))
+        errors = deviations([result[name] for result in results], oracle.all(field, names))
+        assert max(errors) <= limit, dict(zip(names, errors, strict=True))
 
 
 CONSERVATIVE = {"energy": "energy", "energies": "energies", "forces": "forces"}
@@ -167,7 +167,7 @@ def test_unknown_choice_of_direct_heads():
         PETCalculator(f"{DIRECT}.ckpt", non_conservative="energy")
 
 
-def test_a_model_with_variants_only_asks_for_one():
+def test_a_model_with_variants_only_requires_one():
     model = tiny_pet(heads={"energy/a": 1, "energy/b": 1})
     with pytest.raises(ValueError, match="`variant` is needed.*: valid choices are 'a', 'b'"):
         PETCalculator(model)
@@ -217,9 +217,13 @@ def test_files_of_old_versions(name, dtype, limit, reference_file):
     expected = entries[name]
     atoms = Atoms(expected["numbers"], expected["positions"], cell=expected["cell"], pbc=True)
     calculator = PETCalculator(folder / f"{name.replace('/', '_')}.ckpt", dtype=dtype)
-    found = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]
+    results = calculator.evaluate([atoms], ("energy", "forces", "stress"))[0]
     assert (
-        max(deviations([found[key] for key in found], [np.array(expected[key]) for key in found]))
+        max(
+            deviations(
+                [results[key] for key in results], [np.array(expected[key]) for key in results]
+            )
+        )
         < limit
     )
 
@@ -268,9 +272,9 @@ def test_layout_of_each_version(version, changes, large_scale, tmp_path):
     content = metatrain_files.checkpoint(model, version, large_scale)
     read = metatrain.read(metatrain_files.save(tmp_path / "model.ckpt", content))
     assert read.settings == model.settings
-    expected, found = (PETCalculator(each).evaluate([silicon()])[0] for each in (model, read))
-    assert abs(found["energy"] - expected["energy"]) < SAME
-    assert worst(found["forces"], expected["forces"]) < SAME
+    expected, results = (PETCalculator(each).evaluate([silicon()])[0] for each in (model, read))
+    assert abs(results["energy"] - expected["energy"]) < SAME
+    assert worst(results["forces"], expected["forces"]) < SAME
 
 
 def test_species_follow_the_rows_of_the_file(tmp_path):
@@ -307,7 +311,7 @@ def test_other_targets_are_left_out(tmp_path):
     assert read.settings.heads == {"energy": 1, "energy/other": 1}
 
 
-def test_reading_leaves_the_random_numbers_alone():
+def test_reading_does_not_change_the_random_state():
     before = torch.get_rng_state()
     metatrain.read(f"{DIRECT}.ckpt")
     assert torch.equal(torch.get_rng_state(), before)

@@ -31,7 +31,7 @@ def good(tmp_path_factory):
 
 
 def outcome(path):
-    """What became of a file: "read" or "refused"; any other exception is an error of the reader."""
+    """Outcome of reading a file, "read" or "refused"; other exceptions are errors of the reader."""
     try:
         metatrain.read(path)
     except ValueError as error:
@@ -41,11 +41,11 @@ def outcome(path):
 
 
 def outcomes(path, mutants):
-    found = []
+    results = []
     for mutant in mutants:
         path.write_bytes(mutant)
-        found.append(outcome(path))
-    return found
+        results.append(outcome(path))
+    return results
 
 
 def flipped(data, random):
@@ -65,14 +65,14 @@ def test_truncated_files(good, tmp_path):
 def test_flipped_bits(good, tmp_path):
     data = good.read_bytes()
     random = np.random.default_rng(1)
-    found = outcomes(tmp_path / "model.ckpt", [flipped(data, random) for _ in range(N_MUTANTS)])
-    assert found.count("refused") > N_MUTANTS / 2
+    results = outcomes(tmp_path / "model.ckpt", [flipped(data, random) for _ in range(N_MUTANTS)])
+    assert results.count("refused") > N_MUTANTS / 2
 
 
 @pytest.mark.parametrize("record", ["data.pkl", "data/"])
 def test_flipped_bits_under_a_valid_checksum(record, good, tmp_path):
     random = np.random.default_rng(2)
-    found = []
+    results = []
     for _ in range(N_MUTANTS):
         mutant = metatrain_files.rewrite(
             good,
@@ -81,8 +81,8 @@ def test_flipped_bits_under_a_valid_checksum(record, good, tmp_path):
                 flipped(data, random) if name.partition("/")[2].startswith(record) else data
             ),
         )
-        found.append(outcome(mutant))
-    assert found.count("refused") > 10
+        results.append(outcome(mutant))
+    assert results.count("refused") > 10
 
 
 class Command:
@@ -221,7 +221,7 @@ def test_claimed_shapes_are_not_allocated(shape, tmp_path):
 
 
 def test_claimed_storages_are_not_allocated(good, tmp_path):
-    """A storage that claims 2^31 values of which the record has 32."""
+    """A storage claims 2^31 values, and its record has 32."""
     path = metatrain_files.rewrite(
         good,
         tmp_path / "model.ckpt",
@@ -242,7 +242,7 @@ def test_tensors_that_share_a_record(tmp_path):
 
 
 def edited(tmp_path, keys, value):
-    """Checkpoint file with one entry, found by its keys, changed."""
+    """Checkpoint file in which the entry at these keys is changed."""
     content = metatrain_files.checkpoint(tiny_pet())
     table = content
     for key in keys[:-1]:

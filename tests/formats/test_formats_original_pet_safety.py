@@ -58,11 +58,11 @@ def refused(path, message):
 
 def outcomes(folder, name, mutants):
     """Outcomes of a folder with each mutant in place of a file."""
-    found = []
+    results = []
     for mutant in mutants:
         (folder / name).write_bytes(mutant)
-        found.append(outcome(folder))
-    return found
+        results.append(outcome(folder))
+    return results
 
 
 def flipped(data, random):
@@ -81,10 +81,10 @@ def test_truncated_files(name, folder):
 
 
 def test_truncated_settings(folder):
-    """What is cut off has its default, and where that does not fit the weights, the shapes tell."""
+    """Missing settings have their defaults; if these do not fit the weights, shapes differ."""
     data = (folder / HYPERS).read_bytes()
-    found = outcomes(folder, HYPERS, [data[:cut] for cut in range(0, len(data), 20)])
-    assert found.count("refused") > len(found) / 2
+    results = outcomes(folder, HYPERS, [data[:cut] for cut in range(0, len(data), 20)])
+    assert results.count("refused") > len(results) / 2
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ def test_truncated_settings(folder):
 def test_flipped_bits(name, least, folder):
     data = (folder / name).read_bytes()
     random = np.random.default_rng(1)
-    found = outcomes(folder, name, [flipped(data, random) for _ in range(N_MUTANTS)])
-    assert found.count("refused") >= least
+    results = outcomes(folder, name, [flipped(data, random) for _ in range(N_MUTANTS)])
+    assert results.count("refused") >= least
 
 
 @pytest.mark.parametrize(
     ("record", "least"), [("data.pkl", 20), ("data/", 0)]
-)  # most bits make another number
+)  # most flipped bits change a number
 def test_flipped_bits_under_a_valid_checksum(record, least, folder, tmp_path):
     random = np.random.default_rng(2)
     source = tmp_path / "source"
-    found = []
+    results = []
     (folder / WEIGHTS).rename(source)
     for _ in range(N_MUTANTS):
         rewrite(
@@ -114,8 +114,8 @@ def test_flipped_bits_under_a_valid_checksum(record, least, folder, tmp_path):
                 flipped(data, random) if name.partition("/")[2].startswith(record) else data
             ),
         )
-        found.append(outcome(folder))
-    assert found.count("refused") >= least
+        results.append(outcome(folder))
+    assert results.count("refused") >= least
 
 
 def rewrite(source, target, change):
@@ -435,8 +435,8 @@ def test_tensors_that_are_refused_by_name(name, tensor, message, folder):
     refused(folder, message)
 
 
-def test_rows_for_padding_are_never_looked_at(folder):
-    """They act on nothing, whatever is in them."""
+def test_rows_for_padding_are_ignored(folder):
+    """Their values do not change the results."""
     state = files.state_dict(tiny())
     state[PREFIX + "embedding.weight"][-1] = np.nan
     torch.save(state, folder / WEIGHTS)
@@ -493,7 +493,7 @@ def test_energies_of_single_atoms_that_make_no_sense(energies, folder):
     )
 
 
-def test_without_pyyaml_the_message_says_what_to_install(folder, monkeypatch):
+def test_message_without_pyyaml_names_the_package(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     refused(folder, r"PyYAML is not installed: pip install '\.\[original_pet\]' in a clone")
 

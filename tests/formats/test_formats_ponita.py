@@ -1,4 +1,4 @@
-"""Checkpoints of PONITA: what is read, which arguments are required, what is refused."""
+"""Checkpoints of PONITA: values read, required arguments, refused files."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def grid_of(model):
 
 
 def read(path, *arguments, **options):
-    """A model with frozen weights: products with trainable ones may round in another way."""
+    """A model with frozen weights, as products with trainable ones may round differently."""
     return ponita.read(path, *arguments, **options).requires_grad_(False)
 
 
@@ -51,8 +51,8 @@ def saved(tmp_path):
 def test_a_state_dict_gives_the_same_energies(kind, saved):
     model = toy(kind)
     graph = batch([ethanol()], 100.0 if kind == "no window" else 4.0)
-    found = read(saved(state_dict(model)), grid_of(model), SPECIES)
-    assert torch.equal(found(graph), model(graph))
+    converted = read(saved(state_dict(model)), grid_of(model), SPECIES)
+    assert torch.equal(converted(graph), model(graph))
     for name in (
         "degree",
         "widening",
@@ -63,7 +63,10 @@ def test_a_state_dict_gives_the_same_energies(kind, saved):
         "cutoff_power",
         "width",
     ):
-        assert getattr(found.settings, name) == getattr(model.settings, name) or kind == "one layer"
+        assert (
+            getattr(converted.settings, name) == getattr(model.settings, name)
+            or kind == "one layer"
+        )
 
 
 def test_lightning_and_averaged_weights(saved):
@@ -73,11 +76,11 @@ def test_lightning_and_averaged_weights(saved):
     plain = read(saved(lightning(state_dict(model)), "last.ckpt"), GRID, SPECIES)
     assert torch.equal(plain(graph), model(graph))
     assert plain.metadata["weights"] == "last"
-    found = read(
+    converted = read(
         saved(lightning(state_dict(model), state_dict(averaged)), "ema.ckpt"), GRID, SPECIES
     )
-    assert torch.equal(found(graph), averaged(graph))
-    assert found.metadata["weights"] == "averaged (EMA)"
+    assert torch.equal(converted(graph), averaged(graph))
+    assert converted.metadata["weights"] == "averaged (EMA)"
 
 
 def test_scale_shift_and_inputs(saved):
@@ -85,11 +88,11 @@ def test_scale_shift_and_inputs(saved):
     model = toy()
     graph = batch([ethanol(), ethanol()[:4]], 4.0)
     path = saved(state_dict(model))
-    found = read(path, "icosahedral", SPECIES, scale=2.5, shift=-4000.25)
+    converted = read(path, "icosahedral", SPECIES, scale=2.5, shift=-4000.25)
     expected = torch.zeros(2).double().index_add(0, graph.structure, model(graph).double())
-    total = torch.zeros(2).double().index_add(0, graph.structure, found(graph).double())
+    total = torch.zeros(2).double().index_add(0, graph.structure, converted(graph).double())
     assert (total - (2.5 * expected - 4000.25)).abs().max() < 1e-4
-    assert found.settings.orientations == "icosahedral"
+    assert converted.settings.orientations == "icosahedral"
     swapped = read(
         path,
         GRID,
@@ -105,9 +108,9 @@ def test_vector_heads(saved):
     path = saved(state_dict(model))
     graph = batch([ethanol()], 4.0)
     vectors = torch.linspace(-1, 1, 54).view(9, 2, 3)
-    found = read(path, GRID, SPECIES, vector_inputs=2, vector_outputs=2)
+    converted = read(path, GRID, SPECIES, vector_inputs=2, vector_outputs=2)
     for name, values in model.predict(graph, tuple(model.settings.heads), vectors).items():
-        assert torch.equal(found.predict(graph, (name,), vectors)[name], values)
+        assert torch.equal(converted.predict(graph, (name,), vectors)[name], values)
     with pytest.raises(
         ValueError,
         match=r"it has 3 outputs, 1 of them vectors \(`vector_outputs`\): expected one number",
@@ -115,8 +118,8 @@ def test_vector_heads(saved):
         ponita.read(path, GRID, SPECIES, vector_outputs=1)
 
 
-def test_what_the_file_lacks_is_asked_for(saved):
-    """Also where the calculator is given the path alone, whatever the suffix."""
+def test_missing_arguments_are_requested(saved):
+    """Also if the calculator gets only the path, with any suffix."""
     for path in (saved(state_dict(toy())), saved(lightning(state_dict(toy())), "last.ckpt")):
         with pytest.raises(
             ValueError, match=r"`grid` and `species` must be given.*ase_pet.formats.ponita.read"
@@ -199,14 +202,14 @@ def with_(**changes):
         (lambda state: [1, 2], "does not hold a table of tensors"),
     ],
 )
-def test_files_that_are_not_what_they_seem(saved, change, message):
+def test_files_of_other_formats_are_refused(saved, change, message):
     path = saved(change(state_dict(toy())))
     with pytest.raises(ValueError, match=message) as error:
         ponita.read(path, GRID, SPECIES)
     assert str(path) in str(error.value)
 
 
-def test_nothing_in_a_file_runs(saved, tmp_path):
+def test_files_are_not_executed(saved, tmp_path):
     class Hostile:
         def __reduce__(self):
             return open, (str(tmp_path / "made"), "w")
@@ -218,7 +221,7 @@ def test_nothing_in_a_file_runs(saved, tmp_path):
 
 
 def test_damaged_files_are_refused_or_read(saved):
-    """Cut off, or with one to three bits flipped: never another exception."""
+    """Truncated files and files with one to three flipped bits raise no other exception."""
     path = saved(lightning(state_dict(toy()), state_dict(toy(seed=1))))
     random = np.random.default_rng(0)
     data = path.read_bytes()

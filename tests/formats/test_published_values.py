@@ -38,8 +38,8 @@ def predictions(file, reference_file):
 
 @pytest.mark.parametrize(("name", "file", "direct"), CASES)
 def test_predictions_of_the_authors(name, file, direct, calculator, predictions):
-    found = calculator.evaluate(predictions, ("energy", "forces"))
-    for atoms, result in zip(predictions, found, strict=True):
+    results = calculator.evaluate(predictions, ("energy", "forces"))
+    for atoms, result in zip(predictions, results, strict=True):
         expected = atoms.calc.results
         assert abs(result["energy"] - expected["energy"]) / len(atoms) < ENERGY
         assert np.abs(result["forces"] - expected["forces"]).max() < FORCES
@@ -48,8 +48,8 @@ def test_predictions_of_the_authors(name, file, direct, calculator, predictions)
 @pytest.mark.parametrize(("name", "file", "direct"), CASES)
 def test_stress_of_the_authors(name, file, direct, calculator, predictions):
     crystals = [atoms for atoms in predictions if atoms.pbc.all()]
-    found = calculator.evaluate(crystals, ("stress",))
-    for atoms, result in zip(crystals, found, strict=True):
+    results = calculator.evaluate(crystals, ("stress",))
+    for atoms, result in zip(crystals, results, strict=True):
         assert np.abs(result["stress"] - atoms.get_stress()).max() < STRESS
 
 

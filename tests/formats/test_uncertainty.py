@@ -1,7 +1,4 @@
-"""Uncertainties of checkpoints with the covariance of their last layer.
-
-Values, policies of a run, what is refused.
-"""
+"""Last-layer uncertainties of checkpoints: values, policies of a run, refused input."""
 
 import copy
 import json
@@ -66,10 +63,10 @@ def test_values(variant, end, dtype, limits, oracle):
     calculator = PETCalculator(f"{LLPR}.ckpt", dtype=dtype, variant=variant)
     results = calculator.evaluate(oracle.atoms(oracle.names), tuple(limits))
     for name, limit in limits.items():
-        found = deviations(
+        errors = deviations(
             [result[name] for result in results], oracle.all(name + end, oracle.names)
         )
-        assert max(found) < limit, name
+        assert max(errors) < limit, name
 
 
 @pytest.mark.parametrize(("variant", "end"), [(None, ""), ("pbe", "_pbe")])
@@ -93,14 +90,14 @@ def test_values_of_old_versions(name, reference_file):
     expected = entries[name]
     atoms = Atoms(expected["numbers"], expected["positions"], cell=expected["cell"], pbc=True)
     calculator = PETCalculator(folder / f"{name.replace('/', '_')}.ckpt", dtype="float64")
-    found = calculator.evaluate(
+    results = calculator.evaluate(
         [atoms], ("energy_uncertainty", "energies_uncertainty", "energy_ensemble")
     )[0]
     fields = ("energy_uncertainty", "energy_uncertainty_atom", "energy_ensemble")
     assert (
         max(
             deviations(
-                [np.ravel(value) for value in found.values()],
+                [np.ravel(value) for value in results.values()],
                 [np.ravel(expected[field]) for field in fields],
             )
         )
@@ -124,16 +121,16 @@ def test_ensemble_of_forces_is_the_derivative_of_that_of_energies(oracle, calcul
     up, down = (
         row["energy_ensemble"] for row in calculator.evaluate(shifted, ("energy_ensemble",))
     )
-    found = calculator.evaluate([atoms], ("forces_ensemble",))[0]["forces_ensemble"]
-    assert worst(found[2, 1], (down - up) / (2 * step)) < 1e-6
+    results = calculator.evaluate([atoms], ("forces_ensemble",))[0]["forces_ensemble"]
+    assert worst(results[2, 1], (down - up) / (2 * step)) < 1e-6
 
 
 def test_ensembles_are_centred_on_the_model(oracle, calculator):
-    found = calculator.evaluate(
+    results = calculator.evaluate(
         [uncertain(oracle)], ("energy", "forces", "energy_ensemble", "forces_ensemble")
     )[0]
-    assert abs(found["energy_ensemble"].mean() - found["energy"]) < SAME
-    assert worst(found["forces_ensemble"].mean(2), found["forces"]) < SAME
+    assert abs(results["energy_ensemble"].mean() - results["energy"]) < SAME
+    assert worst(results["forces_ensemble"].mean(2), results["forces"]) < SAME
 
 
 def test_the_network_runs_once(oracle, calculator, monkeypatch):
@@ -176,7 +173,7 @@ def test_stress_of_a_molecule_is_refused(oracle, calculator):
 
 
 @pytest.mark.parametrize("name", NEW)
-def test_models_without_uncertainties_say_so(name):
+def test_models_without_uncertainties_raise(name):
     calculator = PETCalculator(tiny_pet())
     assert name not in calculator.implemented_properties
     with pytest.raises(
@@ -331,11 +328,11 @@ def test_layout_of_each_version(version, tmp_path):
     read_back = metatrain.read(
         metatrain_files.save(tmp_path / "model.ckpt", metatrain_files.wrapper(model, version))
     )
-    expected, found = (
+    expected, results = (
         PETCalculator(each, dtype="float64").evaluate([silicon()], tuple(NEW))[0]
         for each in (model, read_back)
     )
-    assert all(worst(found[name], expected[name]) < 1e-9 for name in NEW)
+    assert all(worst(results[name], expected[name]) < 1e-9 for name in NEW)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The greedy splitter against its definition, and the table of memory budgets."""
+"""Greedy splitting against its definition, and the table of memory budgets."""
 
 import numpy as np
 import pytest

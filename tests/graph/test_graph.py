@@ -170,9 +170,9 @@ def test_molecule_across_the_boundary_of_a_large_periodic_cell(length, place):
     atoms.positions += place * atoms.cell.sum(0) - 0.6
     atoms.positions[1] += atoms.cell[1]
     expected = half(Atoms("Si3", [[0, 0, 0], [1, 0.5, 0.3], [0, 2, 2]]), 4.0)
-    found = half(atoms, 4.0)
+    actual = half(atoms, 4.0)
     limit = 1e-7 + rounding(float(length))
-    np.testing.assert_allclose(both_ways(found), both_ways(expected), atol=limit)
+    np.testing.assert_allclose(both_ways(actual), both_ways(expected), atol=limit)
 
 
 def test_long_cell_filled_with_atoms_keeps_its_periodicity():
@@ -208,12 +208,12 @@ def test_vectors_are_made_in_float64():
     """A shift by 1e5 A does not change a float32 model: differences are taken before the cast."""
     atoms = silicon()
     atoms.positions = np.round(atoms.positions * 1024) / 1024  # exact also after the shift
-    here = build(atoms, dtype=torch.float32).pair_vectors
+    expected = build(atoms, dtype=torch.float32).pair_vectors
     atoms.positions += 2.0**17
     assert half(atoms, 4.0).vectors.dtype == np.float64
-    assert here.dtype == torch.float32
-    there = build(atoms, dtype=torch.float32).pair_vectors
-    assert worst(sorted(there.norm(dim=1).tolist()), sorted(here.norm(dim=1).tolist())) < 1e-7
+    assert expected.dtype == torch.float32
+    actual = build(atoms, dtype=torch.float32).pair_vectors
+    assert worst(sorted(actual.norm(dim=1).tolist()), sorted(expected.norm(dim=1).tolist())) < 1e-7
 
 
 def test_batch_offsets_atoms_of_later_structures():
@@ -283,10 +283,10 @@ def nothing(atoms):
     [lambda: bulk("Si", cubic=True), lambda: sheared() * (3, 1, 2)],
     ids=["cubic", "sheared"],
 )
-def test_reused_lists_give_what_new_lists_give(make):
+def test_reused_lists_equal_new_lists(make):
     """300 steps of a random walk against new lists.
 
-    Atoms are wrapped, moved by lattice vectors, exchanged, removed and added on the way.
+    Atoms are also wrapped, moved by lattice vectors, exchanged, removed and added.
     """
     atoms = make()
     generator = np.random.default_rng(0)
@@ -311,7 +311,7 @@ def test_reused_lists_give_what_new_lists_give(make):
 
 @pytest.mark.parametrize("make", [silicon, sheared, slab])
 def test_lattice_vectors_need_no_search(make):
-    """Wrapping, and moving atoms by periods of the cell, leaves list and vectors as they were."""
+    """Wrapping atoms and moving them by lattice vectors does not change list and vectors."""
     atoms = make()
     verlet = graph.VerletList(4.0, 1.0)
     expected = both_ways(verlet(graph.from_atoms(atoms)))
@@ -348,7 +348,7 @@ def test_search_once_an_atom_has_moved_by_half_the_skin(skin, distance, searches
     ],
 )
 def test_another_system_is_searched_anew(change):
-    """However little its atoms have moved."""
+    """Even if its atoms are at nearly the same positions."""
     atoms = silicon()
     verlet = graph.VerletList(4.0, 1.0)
     verlet(graph.from_atoms(atoms))

@@ -47,7 +47,7 @@ def argon(make=laws.cluster):
 def test_a_molecule_starts_without_net_momentum_and_rotation(name):
     atoms = molecule(name)
     md.thermalise(atoms, 300, np.random.default_rng(0))
-    # Sums over atoms of what was left after rounding of the velocities that were taken off.
+    # Rounding of the removed centre-of-mass velocity, summed over atoms.
     momenta, arms = atoms.get_momenta(), np.abs(atoms.positions).max()
     assert np.abs(momenta.sum(axis=0)).max() < rounding(momenta)
     assert np.abs(atoms.get_angular_momentum()).max() < 2 * arms * rounding(momenta)
@@ -90,7 +90,7 @@ def test_degrees_of_freedom_of_constraints_and_thermostats():
 def test_nve_conserves_energy_to_second_order(tmp_path):
     errors = []
     for timestep in (8.0, 4.0):
-        found = run(
+        summary = run(
             springs.cube(),
             tmp_path / str(timestep),
             timestep=timestep,
@@ -98,7 +98,7 @@ def test_nve_conserves_energy_to_second_order(tmp_path):
             thermo_interval=1,
             max_temperature=1e4,
         )
-        errors.append(found.thermo()["conserved_eV"].std())
+        errors.append(summary.thermo()["conserved_eV"].std())
     assert 3.4 < errors[0] / errors[1] < 4.6
 
 
@@ -117,7 +117,7 @@ WIDTHS = {"langevin": 24, "bussi": 21, "nose-hoover": 50}
 
 @pytest.mark.parametrize("thermostat", ["langevin", "bussi", "nose-hoover"])
 def test_nvt_has_the_kinetic_energy_of_its_temperature(thermostat, tmp_path):
-    found = run(
+    outcome = run(
         springs.cube(),
         tmp_path,
         ensemble="nvt",
@@ -129,13 +129,13 @@ def test_nvt_has_the_kinetic_energy_of_its_temperature(thermostat, tmp_path):
         thermostat_time=100,
         interval=1500,
     )
-    summary = found.summary()
+    summary = outcome.summary()
     assert summary["error_temperature_K"] < 40
     assert summary["mean_temperature_K"] == pytest.approx(
         300, abs=4 * summary["error_temperature_K"]
     )
     wide = WIDTHS[thermostat] * (units.kB * 300) ** 2 / 2
-    assert 0.5 < found.thermo()["kinetic_eV"][150:].var() / wide < 1.7
+    assert 0.5 < outcome.thermo()["kinetic_eV"][150:].var() / wide < 1.7
 
 
 @pytest.mark.parametrize("thermostat", ["bussi", "nose-hoover"])
@@ -156,15 +156,15 @@ def test_chains_of_a_calculator_without_free_energy_have_no_conserved_energy(tmp
 
 
 def test_langevin_has_no_conserved_energy(tmp_path):
-    found = run(springs.cube(), tmp_path, ensemble="nvt", time=0.1)
-    assert "conserved_eV" not in found.thermo()
-    assert found.summary() == {}
+    summary = run(springs.cube(), tmp_path, ensemble="nvt", time=0.1)
+    assert "conserved_eV" not in summary.thermo()
+    assert summary.summary() == {}
 
 
 @pytest.mark.parametrize("barostat", ["isotropic", "full"])
 @pytest.mark.parametrize(("pressure", "sign"), [(4, -1), (-4, 1)])
 def test_npt_moves_towards_its_pressure_and_conserves_energy(barostat, pressure, sign, tmp_path):
-    found = run(
+    summary = run(
         copper(),
         tmp_path,
         ensemble="npt",
@@ -175,7 +175,7 @@ def test_npt_moves_towards_its_pressure_and_conserves_energy(barostat, pressure,
         timestep=2.0,
         thermo_interval=1,
     )
-    table = found.thermo()
+    table = summary.thermo()
     assert np.sign(table["volume_A3"][-1] - table["volume_A3"][0]) == sign
     far = np.abs(table["pressure_GPa"] - pressure)
     assert far[75:].mean() < 0.8 * far[0]
@@ -186,8 +186,8 @@ def test_momenta_may_be_kept(tmp_path):
     atoms = springs.cube()
     md.thermalise(atoms, 100, np.random.default_rng(5))
     before = atoms.get_momenta()
-    found = run(atoms, tmp_path, momenta="keep", time=0.01)
-    assert np.array_equal(found.frames()[0].get_momenta(), before)
+    summary = run(atoms, tmp_path, momenta="keep", time=0.01)
+    assert np.array_equal(summary.frames()[0].get_momenta(), before)
 
 
 def test_momenta_may_be_drawn_at_another_temperature(tmp_path):
@@ -208,11 +208,11 @@ def dynamics(multiple, timestep, kind=springs.Whirl):
 
 
 def energies(integrator, steps):
-    found = []
+    values = []
     for _ in range(steps):
         integrator.run(1)
-        found.append(integrator.atoms.get_total_energy())
-    return np.array(found)
+        values.append(integrator.atoms.get_total_energy())
+    return np.array(values)
 
 
 def test_one_time_step_is_velocity_verlet():
@@ -281,7 +281,7 @@ def test_multiple_time_steps_take_no_constraints():
 
 
 def test_a_run_of_multiple_time_steps(tmp_path):
-    found = run(
+    summary = run(
         springs.cube(),
         tmp_path,
         fast=springs.cube(springs.Whirl).calc,
@@ -289,8 +289,8 @@ def test_a_run_of_multiple_time_steps(tmp_path):
         time=1.0,
         timestep=2.0,
     )
-    assert found.steps == 100
-    assert found.thermo()["time_ps"][-1] == pytest.approx(1.0)
+    assert summary.steps == 100
+    assert summary.thermo()["time_ps"][-1] == pytest.approx(1.0)
     assert (
         tomllib.loads((tmp_path / "settings.toml").read_text())["fast"]["class"] == "springs.Held"
     )
@@ -300,11 +300,11 @@ def test_a_run_of_multiple_time_steps(tmp_path):
 
 
 def test_frames_and_rows(tmp_path):
-    found = run(
+    summary = run(
         copper(), tmp_path, time=0.1, timestep=2.0, interval=20, thermo_interval=25, extxyz=True
     )
-    frames = found.frames()
-    table = found.thermo()
+    frames = summary.frames()
+    table = summary.thermo()
     text = ase.io.read(tmp_path / "trajectory.extxyz", ":")
     assert [frame.info["step"] for frame in frames] == [0, 20, 40]
     assert frames[1].info["time_ps"] == pytest.approx(0.04)
@@ -322,7 +322,7 @@ def test_frames_and_rows(tmp_path):
     ]
 
 
-def test_settings_say_what_the_run_was(tmp_path):
+def test_settings_describe_the_run(tmp_path):
     run(copper(), tmp_path, time=0.01, seed=7)
     content = tomllib.loads((tmp_path / "settings.toml").read_text())
     assert content["settings"]["seed"] == 7
@@ -331,9 +331,9 @@ def test_settings_say_what_the_run_was(tmp_path):
 
 
 def test_a_molecule_has_no_pressure(tmp_path):
-    found = run(argon(), tmp_path, time=0.05, temperature=5)
-    assert not {"pressure_GPa", "volume_A3"} & found.thermo().keys()
-    assert found.plot().exists()
+    summary = run(argon(), tmp_path, time=0.05, temperature=5)
+    assert not {"pressure_GPa", "volume_A3"} & summary.thermo().keys()
+    assert summary.plot().exists()
 
 
 class NoStress(EMT):
@@ -352,8 +352,8 @@ class NoStress(EMT):
 def test_a_calculator_without_stress_has_no_pressure(tmp_path):
     atoms = copper()
     atoms.calc = NoStress(PropertyNotImplementedError("stress property not implemented"))
-    found = run(atoms, tmp_path, time=0.01)
-    assert not {"pressure_GPa", "volume_A3"} & found.thermo().keys()
+    summary = run(atoms, tmp_path, time=0.01)
+    assert not {"pressure_GPa", "volume_A3"} & summary.thermo().keys()
 
 
 @pytest.mark.parametrize("kind", [NotImplementedError, RuntimeError])
@@ -365,10 +365,10 @@ def test_other_errors_of_the_stress_are_raised(kind, tmp_path):
 
 
 def test_picture_and_summary(tmp_path):
-    found = run(copper(), tmp_path, time=0.5, thermo_interval=4)
-    assert found.plot() == tmp_path / "thermo.png"
-    assert found.plot().stat().st_size > 10000
-    assert set(found.summary()) == {
+    summary = run(copper(), tmp_path, time=0.5, thermo_interval=4)
+    assert summary.plot() == tmp_path / "thermo.png"
+    assert summary.plot().stat().st_size > 10000
+    assert set(summary.summary()) == {
         "mean_temperature_K",
         "error_temperature_K",
         "mean_pressure_GPa",
@@ -379,16 +379,16 @@ def test_picture_and_summary(tmp_path):
         "error_drift",
         "rms_meV_per_atom",
     }
-    assert found.ns_per_day > 0
+    assert summary.ns_per_day > 0
 
 
 def test_picture_without_matplotlib(tmp_path, monkeypatch):
-    found = run(copper(), tmp_path, time=0.01)
+    summary = run(copper(), tmp_path, time=0.01)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(
         ValueError, match=r"the plot needs matplotlib.*pip install '\.\[train\]' in a clone"
     ):
-        found.plot()
+        summary.plot()
 
 
 def test_steps_are_reported(tmp_path):
@@ -412,12 +412,12 @@ class Fails(springs.Springs):
 
     def __call__(self, atoms):
         self.calls += 1
-        found = super().__call__(atoms)
-        return found if self.calls < 7 else self.failure(found)
+        actual = super().__call__(atoms)
+        return actual if self.calls < 7 else self.failure(actual)
 
 
 def raising(error):
-    def fail(found):
+    def fail(actual):
         raise error
 
     return fail
@@ -431,11 +431,11 @@ def failing(failure):
     ("failure", "message"),
     [
         (
-            lambda found: found | {"forces": np.full((8, 3), 80.0)},
+            lambda results: results | {"forces": np.full((8, 3), 80.0)},
             r"force of 138.564 eV/A, above the limit 100",
         ),
-        (lambda found: found | {"forces": np.full((8, 3), np.nan)}, r"nan.*above the limit"),
-        (lambda found: found | {"energy": np.nan}, r"step \d: the energy is nan"),
+        (lambda results: results | {"forces": np.full((8, 3), np.nan)}, r"nan.*above the limit"),
+        (lambda results: results | {"energy": np.nan}, r"step \d: the energy is nan"),
         (
             raising(ValueError("atoms 3 and 5 are too close")),
             r"step \d: atoms 3 and 5 are too close",
@@ -566,7 +566,7 @@ def test_a_full_disk_is_found_before_the_run(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_space_is_about_what_a_run_takes(tmp_path):
+def test_estimated_disk_space_is_about_that_of_a_run(tmp_path):
     atoms = copper(2)
     values = {"time": 0.1, "interval": 1, "thermo_interval": 1, "extxyz": True}
     run(atoms, tmp_path, **values)

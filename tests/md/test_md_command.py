@@ -42,7 +42,7 @@ RUN = (
 
 
 class Mortal(EMT):
-    """EMT that ends its process at the call that the environment says."""
+    """EMT that kills its process at the call set in the environment."""
 
     calls = 0
 
@@ -62,7 +62,7 @@ class Cheap(EMT):
 
 
 class Interrupted(EMT):
-    """EMT during which somebody presses Ctrl-C."""
+    """EMT that raises KeyboardInterrupt, as Ctrl-C does."""
 
     calls = 0
 
@@ -89,7 +89,7 @@ def emt(structure, folder, *arguments, calculator="ase.calculators.emt:EMT"):
 
 
 def last_words(arguments, monkeypatch, capsys):
-    """Exit status and what is on stderr, as the installed command gives them."""
+    """Exit status and stderr of the installed command."""
     monkeypatch.setattr(sys, "argv", ["ase-pet", "md", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -101,11 +101,11 @@ def test_every_setting_is_an_option():
     assert {field.name for field in dataclasses.fields(md.Settings)} <= shown
 
 
-def test_run_leaves_files_and_says_what_it_found(copper, tmp_path):
+def test_run_writes_files_and_prints_a_summary(copper, tmp_path):
     done = emt(copper, tmp_path / "run", "--extxyz", "--json")
     assert done.exit_code == 0
-    found = json.loads(done.stdout)
-    assert found["files"] == [
+    report = json.loads(done.stdout)
+    assert report["files"] == [
         "md.json",
         "settings.toml",
         "state.npz",
@@ -114,11 +114,11 @@ def test_run_leaves_files_and_says_what_it_found(copper, tmp_path):
         "trajectory.extxyz",
         "trajectory.traj",
     ]
-    assert (found["atoms"], found["steps"], found["settings"]["temperature"]) == (4, 100, 600)
-    assert found["ns_per_day"] > 0
-    assert 100 < found["means"]["mean_temperature_K"] < 600
-    assert found["means"]["error_drift"] > 0
-    assert json.loads((tmp_path / "run" / "md.json").read_text())["means"] == found["means"]
+    assert (report["atoms"], report["steps"], report["settings"]["temperature"]) == (4, 100, 600)
+    assert report["ns_per_day"] > 0
+    assert 100 < report["means"]["mean_temperature_K"] < 600
+    assert report["means"]["error_drift"] > 0
+    assert json.loads((tmp_path / "run" / "md.json").read_text())["means"] == report["means"]
     assert len(ase.io.read(tmp_path / "run" / "trajectory.extxyz", ":")) == 11
 
 
@@ -174,10 +174,12 @@ def test_summary_is_shown(copper, tmp_path):
     )
 
 
-def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+def test_a_killed_run_resumes_from_its_folder(copper, tmp_path):
+    uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
     arguments = ("--extxyz", "--ensemble", "nvt", "--start-temperature", "900")
-    assert emt(copper, whole, *arguments, calculator="test_md_command:Mortal").exit_code == 0
+    assert (
+        emt(copper, uninterrupted, *arguments, calculator="test_md_command:Mortal").exit_code == 0
+    )
     killed = subprocess.run(
         [
             sys.executable,
@@ -203,10 +205,12 @@ def test_a_killed_run_goes_on_from_its_folder_alone(copper, tmp_path):
     )
     assert killed.returncode == -signal.SIGKILL
     assert md.state.read(stopped)[0]["dynamics nsteps"] < 60
-    copper.unlink()  # the run remembers what it began with
+    copper.unlink()  # the run keeps its initial structure
     done = command("--restart", "--output", stopped, "--json")
     assert 40 < json.loads(done.stdout)["steps_now"] < 100
-    assert all((whole / name).read_bytes() == (stopped / name).read_bytes() for name in FILES)
+    assert all(
+        (uninterrupted / name).read_bytes() == (stopped / name).read_bytes() for name in FILES
+    )
 
 
 def test_restart_takes_a_longer_time_and_nothing_else(copper, tmp_path):
@@ -225,11 +229,11 @@ def test_restart_takes_a_longer_time_and_nothing_else(copper, tmp_path):
     )
 
 
-def test_restart_begins_what_is_not_there_yet(copper, tmp_path):
+def test_restart_without_a_run_starts_one(copper, tmp_path):
     assert emt(copper, tmp_path / "run", "--restart").exit_code == 0
 
 
-def test_restart_of_a_run_of_python_asks_for_the_calculator(tmp_path):
+def test_restart_of_a_run_from_python_requires_the_calculator(tmp_path):
     md.run(springs.cube(), tmp_path, time=0.01)
     refused = command("--restart", "--output", tmp_path)
     assert "was not begun by `ase-pet md`: give CALC STRUCTURE" in str(refused.exception)
@@ -290,10 +294,10 @@ def test_multiple_time_steps_with_direct_forces(tmp_path):
         "--json",
     )
     assert json.loads(done.stdout)["steps"] == 5
-    found = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
+    settings = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
     assert (
-        found["fast"]["parameters"]["non_conservative"],
-        found["calculator"]["parameters"]["non_conservative"],
+        settings["fast"]["parameters"]["non_conservative"],
+        settings["calculator"]["parameters"]["non_conservative"],
     ) == ("'forces'", "False")
 
 
@@ -330,7 +334,7 @@ def test_an_unstable_run_is_one_line_and_status_1(copper, tmp_path, monkeypatch,
     assert np.isfinite(ase.io.read(tmp_path / "run" / "last_good.traj").positions).all()
 
 
-def test_a_model_that_does_not_know_ends_the_run(tmp_path):
+def test_high_uncertainty_ends_the_run(tmp_path):
     atoms = silicon()
     checkpoint = TESTS / "data" / "pet_llpr.ckpt"
     atoms.numbers[:] = PETCalculator(checkpoint).species[0]
@@ -349,7 +353,7 @@ def test_a_model_that_does_not_know_ends_the_run(tmp_path):
     assert "is uncertain by more than 1e-09 eV" in done.stderr
 
 
-def test_ctrl_c_says_how_to_go_on(copper, tmp_path):
+def test_ctrl_c_prints_how_to_resume(copper, tmp_path):
     done = emt(copper, tmp_path / "run", calculator="test_md_command:Interrupted")
     assert done.exit_code == 130
     assert f"ase-pet md --restart --output {tmp_path}/run" in done.stderr
@@ -393,7 +397,7 @@ def test_bad_input_is_one_line(arguments, message, copper, tmp_path, monkeypatch
     assert not (tmp_path / "run").exists()
 
 
-def test_a_structure_is_asked_for(tmp_path):
+def test_a_structure_is_required(tmp_path):
     assert "give CALC STRUCTURE" in str(command("silicon", "--output", tmp_path).exception)
     assert "holds no run to be continued" in str(
         command("--restart", "--output", tmp_path).exception

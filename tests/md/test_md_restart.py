@@ -26,7 +26,7 @@ STEPS = 30
 
 
 class Kill(BaseException):
-    """Stands for the end of a process: nothing may catch it."""
+    """Simulated kill of the process, which no handler may catch."""
 
 
 def crystal():
@@ -102,15 +102,15 @@ def options(kind):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_run_that_is_killed_twice_is_the_same(kind, tmp_path):
     make = KINDS[kind][0]
-    whole = tmp_path / "whole"
+    uninterrupted = tmp_path / "uninterrupted"
     stopped = tmp_path / "stopped"
-    run(make, whole, **options(kind))
+    run(make, uninterrupted, **options(kind))
     for step in (5, 20):
         with pytest.raises(Kill):
             run(make, stopped, restart=True, on_step=killed_at(step), **options(kind))
-    found = run(make, stopped, restart=True, **options(kind))
-    assert (found.steps, found.steps_now) == (STEPS, STEPS - 14)
-    assert contents(stopped) == contents(whole)
+    summary = run(make, stopped, restart=True, **options(kind))
+    assert (summary.steps, summary.steps_now) == (STEPS, STEPS - 14)
+    assert contents(stopped) == contents(uninterrupted)
 
 
 def kill_before(monkeypatch, name, call):
@@ -130,26 +130,26 @@ def kill_before(monkeypatch, name, call):
 @pytest.mark.parametrize("call", range(1, 12))
 @pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_a_kill_while_a_state_is_written_loses_nothing(name, call, tmp_path, monkeypatch):
-    whole = tmp_path / "whole"
+    uninterrupted = tmp_path / "uninterrupted"
     stopped = tmp_path / "stopped"
-    run(springs.cube, whole, ensemble="nvt")
+    run(springs.cube, uninterrupted, ensemble="nvt")
     with monkeypatch.context() as patch:
         kill_before(patch, name, call)
         with contextlib.suppress(Kill):
             run(springs.cube, stopped, ensemble="nvt")
     run(springs.cube, stopped, ensemble="nvt", restart=True)
-    assert contents(stopped) == contents(whole)
+    assert contents(stopped) == contents(uninterrupted)
 
 
 def test_what_was_written_after_the_state_is_cut_off(tmp_path):
-    run(crystal, tmp_path / "whole")
+    run(crystal, tmp_path / "uninterrupted")
     with pytest.raises(Kill):
         run(crystal, tmp_path / "stopped", on_step=killed_at(20))
     for name in FILES[:3]:
         with open(tmp_path / "stopped" / name, "ab") as file:
             file.write(b"half a fra")
     run(crystal, tmp_path / "stopped", restart=True)
-    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "uninterrupted")
 
 
 @pytest.mark.parametrize("frames", [41, 42, 43, 44])
@@ -159,11 +159,11 @@ def test_a_trajectory_may_be_cut_where_its_table_of_frames_grows(frames, tmp_pat
         "checkpoint": frames - 1,
         "time": 0.25,
     }  # 42 frames fill the first table of the format
-    run(springs.cube, tmp_path / "whole", **values)
+    run(springs.cube, tmp_path / "uninterrupted", **values)
     with pytest.raises(Kill):
         run(springs.cube, tmp_path / "stopped", on_step=killed_at(frames + 4), **values)
     run(springs.cube, tmp_path / "stopped", restart=True, **values)
-    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "uninterrupted")
     assert len(ase.io.read(tmp_path / "stopped" / "trajectory.traj", ":")) == 51
 
 
@@ -178,7 +178,7 @@ tests.run(tests.crystal, tests.Path(sys.argv[1]), ensemble="nvt", restart=True, 
 
 
 def test_a_process_that_gets_sigkill_is_continued_by_another(tmp_path):
-    run(crystal, tmp_path / "whole", ensemble="nvt")
+    run(crystal, tmp_path / "uninterrupted", ensemble="nvt")
     for step in (4, 24):
         done = subprocess.run(
             [sys.executable, "-c", WORKER, str(tmp_path / "stopped"), str(step)],
@@ -187,17 +187,17 @@ def test_a_process_that_gets_sigkill_is_continued_by_another(tmp_path):
         )
         assert done.returncode == -signal.SIGKILL
     run(crystal, tmp_path / "stopped", ensemble="nvt", restart=True)
-    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "uninterrupted")
 
 
-def test_a_full_disk_in_the_run_leaves_what_can_be_continued(tmp_path, monkeypatch):
-    run(springs.cube, tmp_path / "whole")
+def test_a_run_on_a_full_disk_can_be_resumed(tmp_path, monkeypatch):
+    run(springs.cube, tmp_path / "uninterrupted")
     with monkeypatch.context() as patch:
         patch.setattr(md.run.__globals__["states"], "write", full_after(2))
         with pytest.raises(OSError, match="No space left on device"):
             run(springs.cube, tmp_path / "stopped")
     run(springs.cube, tmp_path / "stopped", restart=True)
-    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "uninterrupted")
 
 
 def full_after(calls):
@@ -213,7 +213,7 @@ def full_after(calls):
     return write
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
+def test_a_longer_run_continues_a_shorter_one(tmp_path):
     run(crystal, tmp_path / "long", ensemble="nvt", time=0.21)
     run(
         crystal, tmp_path / "short", ensemble="nvt", time=0.14
@@ -225,8 +225,8 @@ def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
 def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path):
     run(crystal, tmp_path)
     before = contents(tmp_path)
-    found = run(crystal, tmp_path, restart=True)
-    assert (found.steps, found.steps_now, found.ns_per_day) == (STEPS, 0, None)
+    summary = run(crystal, tmp_path, restart=True)
+    assert (summary.steps, summary.steps_now, summary.ns_per_day) == (STEPS, 0, None)
     assert contents(tmp_path) == before
 
 
@@ -247,12 +247,14 @@ def test_an_unstable_run_can_be_continued_to_the_same_error(tmp_path):
             run(springs.cube, tmp_path, restart=restart, **values)
         messages.append(str(raised.value))
         good.append((tmp_path / "last_good.traj").read_bytes())
-    assert md.state.read(tmp_path)[0]["dynamics nsteps"] >= 7  # it was continued from there
+    assert (
+        md.state.read(tmp_path)[0]["dynamics nsteps"] >= 7
+    )  # the run was continued from this state
     assert messages[0] == messages[1]
     assert good[0] == good[1]
 
 
-def test_pet_after_reset_gives_what_a_new_calculator_gives():
+def test_pet_after_reset_equals_a_new_calculator():
     used = pet()
     steps = np.random.default_rng(0)
     used.get_forces()
@@ -338,13 +340,13 @@ def test_a_run_that_lost_its_state_is_not_overwritten(tmp_path):
     assert (tmp_path / "thermo.csv").read_bytes() == before
 
 
-def test_a_folder_says_how_its_run_began(tmp_path):
+def test_a_folder_records_how_its_run_began(tmp_path):
     run(with_fixed_atoms, tmp_path, ensemble="nvt")
-    found = md.folders.beginning(tmp_path)
+    beginning = md.folders.beginning(tmp_path)
     begun = with_fixed_atoms()
-    assert (found.info, found.calc) == ({}, None)
-    assert np.array_equal(found.positions, begun.positions)
-    assert np.array_equal(found.constraints[0].index, [0, 5])
+    assert (beginning.info, beginning.calc) == ({}, None)
+    assert np.array_equal(beginning.positions, begun.positions)
+    assert np.array_equal(beginning.constraints[0].index, [0, 5])
     with pytest.raises(ValueError, match=r"holds no run to be continued \(state.npz is missing\)"):
         md.folders.beginning(tmp_path / "nowhere")
 

@@ -1,6 +1,6 @@
-"""Golden values: results of before, which a change of the code must not change.
+"""Golden values: recorded results that a change of the code must not change.
 
-tests/data/make_golden.py made them, tests/golden.py says what is in the files.
+tests/data/make_golden.py writes them, tests/golden.py describes the files.
 """
 
 import importlib.util
@@ -27,16 +27,16 @@ def opened(name, folder):
     return values, model
 
 
-def excess(key, found, expected, alone):
-    """Largest difference in units of what is allowed: above 1 the values differ.
+def excess(key, actual, expected, alone):
+    """Largest difference in units of the tolerance; above 1 the values differ.
 
-    GOLDEN of the largest number, of energies without those of the atoms alone (n,), and what the
-    rounding of sums gives.
+    The tolerance is GOLDEN times the largest number (energies without those of isolated atoms,
+    (n,)), plus the rounding of sums.
     """
     part = {"energy": alone.sum(), "energies": alone}.get(key, 0.0)
     sums = rounding(alone) if key in ("energy", "energies") else 0.0
     allowed = GOLDEN[key] * np.abs(expected - part).max() + GOLDEN["absolute"] + sums
-    return np.abs(found - expected).max() / allowed
+    return np.abs(actual - expected).max() / allowed
 
 
 def worst(values, model, shift=0.0):
@@ -50,11 +50,11 @@ def worst(values, model, shift=0.0):
         atoms.positions[0, 0] += shift
         calculator = calculators.get(options) or golden.calculator(model, options)
         calculators[options] = calculator
-        found = golden.compute(calculator, atoms, properties)
+        computed = golden.compute(calculator, atoms, properties)
         for key in properties:
             expected = values[f"{name}/{options}/{key}"]
-            assert found[key].shape == expected.shape
-            ratio = excess(key, found[key], expected, values[f"{name}/composition"])
+            assert computed[key].shape == expected.shape
+            ratio = excess(key, computed[key], expected, values[f"{name}/composition"])
             differences.append((ratio, name, options, key))
     return max(differences)
 
@@ -63,7 +63,7 @@ def test_values_are_those_of_before(file):
     assert worst(*file)[0] < 1
 
 
-def test_a_small_change_is_seen(tmp_path):
+def test_a_small_change_is_detected(tmp_path):
     assert worst(*opened("pnita", tmp_path), shift=1e-10)[0] > 10
 
 

@@ -1,4 +1,4 @@
-"""The original PET against values of its own program, plain equations and laws of physics.
+"""The original PET against values of its own code, plain equations and laws of physics.
 
 Values: github.com/spozdn/pet (MIT) at commit ff66e8f, and at 8a4525a (June 2023) for
 `original_pet_2023`.
@@ -56,10 +56,10 @@ class Oracle:
         return [name for name in self.names if f"{name}/{field}" in self.values]
 
 
-def check(found, expected, limit=EXACT["derived"]):
+def check(actual, expected, limit=EXACT["derived"]):
     """Numbers agree relative to max(1, largest expected one)."""
     expected = np.asarray(expected)
-    assert np.abs(np.asarray(found).reshape(expected.shape) - expected).max() <= limit * max(
+    assert np.abs(np.asarray(actual).reshape(expected.shape) - expected).max() <= limit * max(
         1, np.abs(expected).max()
     )
 
@@ -75,7 +75,7 @@ def check_values(calculator, oracle, fields):
 
 
 def check_oracle(folder):
-    """All that a folder of the current program has values of."""
+    """Check all values in a folder of the current original code."""
     oracle, calculator = Oracle(folder / "reference.npz"), PETCalculator(folder, dtype="float64")
     check_values(
         calculator, oracle, {"energy": "energy", "forces": "forces", "stress": "stress_voigt"}
@@ -115,9 +115,9 @@ def test_oracle_in_float32(name, reference_file):
     oracle, calculator = Oracle(folder / "reference.npz"), PETCalculator(folder)
     assert calculator.dtype == torch.float32
     for name in oracle.names:
-        found = calculator.evaluate([oracle.atoms(name)])[0]
-        check(found["energy"], oracle.values[f"{name}/energy"], ENERGY_IN_FLOAT32)
-        assert np.abs(found["forces"] - oracle.values[f"{name}/forces"]).max() < FORCES_IN_FLOAT32
+        results = calculator.evaluate([oracle.atoms(name)])[0]
+        check(results["energy"], oracle.values[f"{name}/energy"], ENERGY_IN_FLOAT32)
+        assert np.abs(results["forces"] - oracle.values[f"{name}/forces"]).max() < FORCES_IN_FLOAT32
 
 
 def test_values_of_2023():
@@ -237,14 +237,14 @@ def plain_readout(model, index, central, edges, f, lengths):
 def test_energies_are_those_of_the_plain_equations(name):
     model = tiny(name).requires_grad_(False)
     for atoms in (ethanol(), slab(), silicon() + Atoms("O", [(20, 20, 20)])):
-        found = model(built(atoms, model=model))
-        assert worst(found, plain_energies(model, atoms)) < EXACT["derived"]
+        actual = model(built(atoms, model=model))
+        assert worst(actual, plain_energies(model, atoms)) < EXACT["derived"]
 
 
 @pytest.mark.parametrize("structure", ["ethanol", "slab", "silicon"])
 @every_setting
 def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
-    """Energies and forces, with edges beyond the cutoff that pad the graph."""
+    """Energies and forces, with padding edges beyond the cutoff."""
     model, atoms = tiny(name), STRUCTURES[structure]()
     fast = evaluated(model, atoms)
     monkeypatch.setattr(MessageLayer, "fast", False)
@@ -284,15 +284,15 @@ def test_stress_is_the_derivative_of_the_energy(name):
 def test_second_derivatives(name):
     atoms, step = ethanol(), 1e-5
     calculator = PETCalculator(one_headed(name), skin=0)
-    found, columns = calculator.hessian(atoms), []
+    hessian_matrix, columns = calculator.hessian(atoms), []
     for k in range(6):
         moved = [atoms.copy(), atoms.copy()]
         for sign, other in zip((1, -1), moved, strict=True):
             other.positions.flat[k] += sign * step
         plus, minus = calculator.evaluate(moved, ("forces",))
         columns.append(-(plus["forces"] - minus["forces"]).flatten() / (2 * step))
-    assert worst(found[:6], np.array(columns)) < EXACT["derivative"]
-    assert worst(found, found.T) < EXACT["derived"]
+    assert worst(hessian_matrix[:6], np.array(columns)) < EXACT["derivative"]
+    assert worst(hessian_matrix, hessian_matrix.T) < EXACT["derived"]
 
 
 @pytest.mark.parametrize(
@@ -318,52 +318,52 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
         return loss(other).item()
 
     gradients = torch.autograd.grad(loss(model), tuple(model.parameters()), allow_unused=True)
-    found = sum(
+    actual = sum(
         (gradient * change).sum().item()
         for gradient, change in zip(gradients, along, strict=True)
         if gradient is not None
     )
-    assert worst(found, (moved(1) - moved(-1)) / (2 * step)) < EXACT["derivative"]
+    assert worst(actual, (moved(1) - moved(-1)) / (2 * step)) < EXACT["derivative"]
 
 
-# What holds for every model
+# Properties of every model
 
 
 @every_setting
-def test_a_batch_gives_what_its_structures_give_alone(name):
+def test_a_batch_equals_its_structures_alone(name):
     calculator = PETCalculator(one_headed(name))
     structures = [make() for make in STRUCTURES.values()] + [
         Atoms("O"),
         Atoms("CO", [(0, 0, 0), (0, 0, 9)]),
     ]
     together = calculator.evaluate(structures)
-    for atoms, found in zip(structures, together, strict=True):
+    for atoms, results in zip(structures, together, strict=True):
         alone = calculator.evaluate([atoms])[0]
-        assert abs(found["energy"] - alone["energy"]) < EXACT["derived"]
-        assert np.abs(found["forces"] - alone["forces"]).max() < EXACT["derived"]
+        assert abs(results["energy"] - alone["energy"]) < EXACT["derived"]
+        assert np.abs(results["forces"] - alone["forces"]).max() < EXACT["derived"]
 
 
 @every_setting
 def test_atoms_without_neighbours(name):
-    """Alone, beside an atom beyond the cutoff, or with a molecule: same energy, no forces."""
+    """Isolated, with an atom beyond the cutoff, or with a molecule: same energy, no forces."""
     calculator = PETCalculator(one_headed(name))
     lone, dimer, crowd = (
         Atoms("O"),
         Atoms("OO", [(0, 0, 0), (0, 0, 4.5)]),
         ethanol() + Atoms("O", [(30, 0, 0)]),
     )
-    found = calculator.evaluate([lone, dimer, crowd], ("energy", "energies", "forces"))
-    expected = found[0]["energy"]
+    results = calculator.evaluate([lone, dimer, crowd], ("energy", "energies", "forces"))
+    expected = results[0]["energy"]
     assert np.isfinite(expected)
-    assert np.abs(found[1]["energies"] - expected).max() < EXACT["derived"]
-    assert abs(found[2]["energies"][-1] - expected) < EXACT["derived"]
-    assert [not np.any(result["forces"][-1]) for result in found] == [True, True, True]
+    assert np.abs(results[1]["energies"] - expected).max() < EXACT["derived"]
+    assert abs(results[2]["energies"][-1] - expected) < EXACT["derived"]
+    assert [not np.any(result["forces"][-1]) for result in results] == [True, True, True]
 
 
 @pytest.mark.parametrize(
     "name", [name for name in SETTINGS if "mean" not in name and "2023" not in name]
 )
-def test_the_energy_is_continuous_where_the_last_neighbour_leaves(name):
+def test_the_energy_is_continuous_where_the_last_neighbour_crosses_the_cutoff(name):
     calculator = PETCalculator(one_headed(name))
     dimers = [Atoms("CO", [(0, 0, 0), (0, 0, distance)]) for distance in (3.99999, 4.00001)]
     inside, outside = calculator.evaluate(dimers, ("energy",))
@@ -383,23 +383,23 @@ def test_the_order_of_atoms_does_not_matter(name):
 def test_float32_is_close_to_float64(name):
     calculators = [PETCalculator(one_headed(name), dtype=dtype) for dtype in ("float32", "float64")]
     single, double = (calculator.evaluate([slab(), ethanol()]) for calculator in calculators)
-    for found, expected in zip(single, double, strict=True):
-        check(found["energy"], expected["energy"], TOLERANCES[torch.float32]["same"])
-        check(found["forces"], expected["forces"], 1e-4)
+    for actual, expected in zip(single, double, strict=True):
+        check(actual["energy"], expected["energy"], TOLERANCES[torch.float32]["same"])
+        check(actual["forces"], expected["forces"], 1e-4)
 
 
 def test_lengths_alone_make_an_invariant_energy():
     calculator, atoms = PETCalculator(tiny("only length")), ethanol()
-    turned = atoms.copy()
-    turned.rotate(37, (1, 2, 3))
-    turned.positions[:, 0] *= -1
-    first, second = calculator.evaluate([atoms, turned], ("energy",))
+    rotated = atoms.copy()
+    rotated.rotate(37, (1, 2, 3))
+    rotated.positions[:, 0] *= -1
+    first, second = calculator.evaluate([atoms, rotated], ("energy",))
     assert abs(first["energy"] - second["energy"]) < EXACT["derived"]
 
 
 @every_setting
 def test_local_models_need_only_their_own_edges(name):
-    """Environments as one-sided edges give the energies; a model that needs more says so."""
+    """One-sided edges of environments reproduce the energies, except in message-passing models."""
     model = tiny(name).requires_grad_(False)
     pairs = built(slab(), model=model)
     alone = replace(
@@ -413,7 +413,7 @@ def test_local_models_need_only_their_own_edges(name):
     assert model.is_local == (model.settings.n_gnn_layers == 1) == (difference < EXACT["derived"])
 
 
-def test_scales_multiply_what_heads_give():
+def test_scales_multiply_outputs_of_heads():
     model, pairs = tiny(), built(ethanol(), model=tiny())
     plain = model(pairs)
     model.scales = {"energy": {1: 2.0, 6: 2.0, 8: 2.0, 14: 3.0}}
@@ -445,7 +445,7 @@ def test_settings_that_make_no_model(changes, message):
         Settings(species=(14,), **changes)
 
 
-# The step, as it stands in the paper
+# The step function of the paper
 
 
 def test_step_is_the_function_of_the_paper():
@@ -487,11 +487,13 @@ def test_the_other_pet_takes_the_step_too():
 
 
 def same(first, second, structures=(silicon, ethanol)):
-    """Whether two calculators give the same bits."""
-    found = [calculator.evaluate([make() for make in structures]) for calculator in (first, second)]
+    """Whether two calculators have bit-identical results."""
+    results = [
+        calculator.evaluate([make() for make in structures]) for calculator in (first, second)
+    ]
     return all(
         one["energy"] == other["energy"] and np.array_equal(one["forces"], other["forces"])
-        for one, other in zip(*found, strict=True)
+        for one, other in zip(*results, strict=True)
     )
 
 
@@ -506,9 +508,9 @@ def test_a_folder_is_read_back(name, tmp_path):
     for key in removed:
         del content["ARCHITECTURAL_HYPERS"][key]
     folder = files.write(tmp_path / "run", model, content, state)
-    found = PETCalculator(folder, dtype="float64")
-    assert found.model.settings == model.settings
-    assert same(found, PETCalculator(model))
+    actual = PETCalculator(folder, dtype="float64")
+    assert actual.model.settings == model.settings
+    assert same(actual, PETCalculator(model))
 
 
 def test_targets_are_variants(tmp_path):
@@ -584,7 +586,7 @@ def test_without_energies_in_training_there_are_none_of_single_atoms(tmp_path):
 
 
 def test_old_names_of_heads_with_bonds_that_are_weighted(tmp_path):
-    """Between April and July 2024: the file says its DTYPE."""
+    """Names between April and July 2024; the file states its DTYPE."""
     model = tiny()
     folder = files.write(tmp_path / "run", model, state=files.state_dict(model, old=True))
     assert original_pet.read(folder).settings.weigh_bonds
@@ -641,7 +643,7 @@ def test_the_checkpoint_of_a_run_is_read_by_its_path(tmp_path):
         original_pet.read(folder)
 
 
-def test_metadata_say_where_the_weights_come_from(tmp_path):
+def test_metadata_state_the_origin_of_the_weights(tmp_path):
     folder = files.write(tmp_path / "my run", tiny())
     metadata = original_pet.read(folder).metadata
     assert json.loads(json.dumps(metadata)) == metadata
@@ -659,12 +661,12 @@ def test_a_calculator_folder_gives_the_same_bits(name, tmp_path):
     assert loaded.settings == model.settings
     loaded.energy_head = model.energy_head
     for atoms in (silicon(), ethanol()):
-        found, expected = (evaluated(each, atoms, dtype=torch.float32) for each in (loaded, model))
-        assert torch.equal(found.energies, expected.energies)
-        assert torch.equal(found.forces, expected.forces)
+        actual, expected = (evaluated(each, atoms, dtype=torch.float32) for each in (loaded, model))
+        assert torch.equal(actual.energies, expected.energies)
+        assert torch.equal(actual.forces, expected.forces)
 
 
-def test_reading_leaves_the_random_numbers_alone():
+def test_reading_does_not_change_the_random_state():
     before = torch.get_rng_state()
     original_pet.read(DATA / "original_pet")
     assert torch.equal(torch.get_rng_state(), before)
@@ -682,8 +684,8 @@ def test_recognises_folders_and_files_of_weights(tmp_path):
     assert not original_pet.recognises(folder / "absent")
 
 
-def test_frozen_weights_give_what_free_ones_give():
-    """Products of weights are made once where weights are frozen."""
+def test_frozen_weights_equal_trainable_weights():
+    """Products of frozen weights are computed once."""
     model = tiny("activation, blend")
     pairs = built(ethanol(), model=model)
     assert (

@@ -1,6 +1,6 @@
-"""PET: derivatives, symmetries that hold exactly, limits, and its fast forms against plain ones.
+"""PET: derivatives, exact symmetries, limits, and fast forms against plain ones.
 
-Parametrised over settings that switch every branch of the model; weights are random (`toys`).
+Tests run over settings that cover every branch of the model; weights are random (`toys`).
 """
 
 import copy
@@ -66,7 +66,7 @@ def test_stress_is_the_derivative_of_the_energy(name, structure):
 
 
 def loss(model, structures, dtype=torch.float64):
-    """A number that depends on energies, forces and stress in no special way."""
+    """A generic function of energies, forces and stress."""
     result = evaluated(model, *structures, training=True, dtype=dtype)
     weights = torch.linspace(-1, 1, result.forces.numel(), dtype=torch.float64).view_as(
         result.forces
@@ -129,7 +129,7 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
     ids=str,
 )
 def test_each_gradient_of_a_loss_is_the_same_in_float32(name, frozen):
-    """In float32 training runs on other kernels; some weights may be frozen, as in fine-tuning."""
+    """In float32, training uses other kernels; some weights may be frozen, as in fine-tuning."""
     gradients = {}
     for dtype in DTYPES:
         model = tiny_pet(name, dtype)
@@ -138,11 +138,13 @@ def test_each_gradient_of_a_loss_is_the_same_in_float32(name, frozen):
         free = {
             key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad
         }
-        found = torch.autograd.grad(
+        actual = torch.autograd.grad(
             loss(model, [silicon(), slab()], dtype), tuple(free.values()), allow_unused=True
         )
         gradients[dtype] = {
-            key: gradient for key, gradient in zip(free, found, strict=True) if gradient is not None
+            key: gradient
+            for key, gradient in zip(free, actual, strict=True)
+            if gradient is not None
         }
     single, double = (gradients[dtype] for dtype in (torch.float32, torch.float64))
     largest = max(gradient.abs().max().item() for gradient in double.values())
@@ -170,7 +172,7 @@ def test_hessian_is_the_derivative_of_the_forces(name):
     assert worst(calc.hessian(atoms), columns) < 10 * EXACT["derivative"]
 
 
-# What must not change the result
+# Invariances
 
 
 def results(atoms, calc, *properties):
@@ -189,11 +191,11 @@ def test_batch_is_single(name):
     ]
     calc = PETCalculator(tiny_pet(name), batch_atoms=10**6)
     together = calc.evaluate(structures, ["energy", "energies", "forces"])
-    for atoms, found in zip(structures, together, strict=True):
+    for atoms, actual in zip(structures, together, strict=True):
         expected = results(atoms, calc)
-        assert worst(found["energy"], expected["energy"]) < EXACT["same"]
-        assert worst(found["energies"], expected["energies"]) < EXACT["same"]
-        assert np.abs(found["forces"] - expected["forces"]).max() < EXACT["same"] * 100
+        assert worst(actual["energy"], expected["energy"]) < EXACT["same"]
+        assert worst(actual["energies"], expected["energies"]) < EXACT["same"]
+        assert np.abs(actual["forces"] - expected["forces"]).max() < EXACT["same"] * 100
 
 
 @pytest.mark.parametrize(
@@ -227,10 +229,10 @@ def test_supercell_is_several_cells(name, structure, repeat):
 def test_permutation_moves_results_along(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     order = np.random.default_rng(0).permutation(len(atoms))
-    here, there = results(atoms, calc), results(atoms[order], calc)
-    assert worst(there["energy"], here["energy"]) < EXACT["same"]
-    assert worst(there["energies"], here["energies"][order]) < EXACT["same"]
-    assert worst(there["forces"], here["forces"][order]) < 10 * EXACT["same"]
+    expected, actual = results(atoms, calc), results(atoms[order], calc)
+    assert worst(actual["energy"], expected["energy"]) < EXACT["same"]
+    assert worst(actual["energies"], expected["energies"][order]) < EXACT["same"]
+    assert worst(actual["forces"], expected["forces"][order]) < 10 * EXACT["same"]
 
 
 @pytest.mark.parametrize(
@@ -240,24 +242,24 @@ def test_permutation_moves_results_along(name, structure):
 @every_setting
 def test_translation_changes_nothing(name, structure, shift):
     atoms, calc = STRUCTURES[structure](), calculator(name)
-    here = results(atoms, calc)
+    expected = results(atoms, calc)
     atoms.translate(shift)
-    there = results(atoms, calc)
-    assert worst(there["energies"], here["energies"]) < EXACT["derived"]
-    assert worst(there["forces"], here["forces"]) < EXACT["derived"]
-    assert np.abs(here["forces"].sum(0)).max() < 1e-12 * np.abs(here["forces"]).max()
+    actual = results(atoms, calc)
+    assert worst(actual["energies"], expected["energies"]) < EXACT["derived"]
+    assert worst(actual["forces"], expected["forces"]) < EXACT["derived"]
+    assert np.abs(expected["forces"].sum(0)).max() < 1e-12 * np.abs(expected["forces"]).max()
 
 
 @pytest.mark.parametrize("structure", ["sheared", "slab"])
 @every_setting
 def test_lattice_vectors_and_choice_of_cell_change_nothing(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
-    here = results(atoms, calc)
+    expected = results(atoms, calc)
     atoms.positions[0] += 3 * atoms.cell[0] - 2 * atoms.cell[1]
     atoms.set_cell(np.array([[1, 0, 0], [2, 1, 0], [0, 0, 1]]) @ atoms.cell)
-    there = results(atoms, calc)
-    assert worst(there["energies"], here["energies"]) < EXACT["derived"]
-    assert worst(there["forces"], here["forces"]) < EXACT["derived"]
+    actual = results(atoms, calc)
+    assert worst(actual["energies"], expected["energies"]) < EXACT["derived"]
+    assert worst(actual["forces"], expected["forces"]) < EXACT["derived"]
 
 
 # Limits
@@ -310,15 +312,15 @@ def test_an_atom_that_crosses_the_cutoff_is_not_noticed(name, depth):
 
 @pytest.mark.parametrize("name", ["base", "local", "grid", "solver"])
 def test_energy_along_a_path_through_the_cutoff_is_the_work_of_the_forces(name):
-    """Whichever edges come and go on the way, at the fixed cutoff or at adaptive ones."""
+    """Edges cross the fixed cutoff or adaptive cutoffs along the path."""
     calc = calculator(name, cutoff_function="bump")
     heights = np.linspace(3.2, 4.1, 721)
-    found = calc.evaluate(
+    actual = calc.evaluate(
         [Atoms("SiOHC", [[0, 0, 0], [1.5, 0.2, 0], [0, 1.1, 0.3], [0, 0.1, -z]]) for z in heights]
     )
     energies, along = (
-        np.array([one["energy"] for one in found]),
-        np.array([-one["forces"][3, 2] for one in found]),
+        np.array([one["energy"] for one in actual]),
+        np.array([-one["forces"][3, 2] for one in actual]),
     )
     # Simpson's rule over pairs of intervals
     work = -(along[:-2:2] + 4 * along[1:-1:2] + along[2::2]) * (heights[1] - heights[0]) / 3
@@ -339,10 +341,10 @@ def test_local_models_do_not_see_atoms_beyond_the_cutoff(name):
     assert calc.model.is_local is bool(reach < 1e-12)
 
 
-# Work that is not done
+# Work that is avoided
 
 
-def test_inference_leaves_the_weights_alone():
+def test_inference_does_not_change_the_weights():
     model = tiny_pet()
     calc = PETCalculator(model)
     calc.get_forces(silicon())
@@ -489,7 +491,7 @@ def use_plain_equations(monkeypatch):
 @every_structure
 @every_setting
 def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
-    """Energies and forces, with edges beyond the cutoff that pad the graph."""
+    """Energies and forces, with padding edges beyond the cutoff."""
     model, atoms = tiny_pet(name), charged(STRUCTURES[structure]())
     fast = evaluated(model, atoms)
     use_plain_equations(monkeypatch)
@@ -498,8 +500,8 @@ def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
     assert worst(fast.forces, plain.forces) < EXACT["same"]
 
 
-def test_plain_equations_are_what_the_switch_chooses(monkeypatch):
-    """Otherwise the test above would compare a form with itself."""
+def test_the_switch_chooses_the_plain_equations(monkeypatch):
+    """Otherwise the test above would compare the fast form with itself."""
     called = []
     use_plain_equations(monkeypatch)
     for block in (pet.MessageLayer, pet.Combination):
@@ -541,10 +543,10 @@ def test_linear_is_that_of_torch(dtype, rows, bias, trained, strided):
         second = torch.autograd.grad(first[0].cos().sum(), wanted, allow_unused=True)
         return [value.detach().double() for value in (y, *first, *second) if value is not None]
 
-    found, expected = numbers(linear, dtype), numbers(functional.linear, torch.float64)
-    assert len(found) == len(expected)
+    actual, expected = numbers(linear, dtype), numbers(functional.linear, torch.float64)
+    assert len(actual) == len(expected)
     assert (
-        max(worst(a, b) for a, b in zip(found, expected, strict=True))
+        max(worst(a, b) for a, b in zip(actual, expected, strict=True))
         < TOLERANCES[dtype]["derived"]
     )
 
@@ -643,12 +645,12 @@ def test_ragged_attention_is_plain_attention(temperature):
     qkv = torch.randn(
         15, 3 * heads * width, generator=generator, dtype=torch.float64
     ).requires_grad_()
-    found = ragged.attention(
+    actual = ragged.attention(
         qkv, ragged.attention_layout(centre, n_atoms, factors, heads), temperature
     )
     layout = ragged.attention_layout(centre, n_atoms, factors, heads)
     padded = ragged.plain_attention(qkv, layout, temperature)
-    expected = torch.zeros_like(found)
+    expected = torch.zeros_like(actual)
     parts = qkv.view(15, 3, heads, width)
     for atom in range(n_atoms):
         tokens = torch.cat([torch.tensor([atom]), n_atoms + torch.nonzero(centre == atom)[:, 0]])
@@ -656,12 +658,12 @@ def test_ragged_attention_is_plain_attention(temperature):
         expected = expected.index_copy(
             0, tokens, plain_attention(*parts[tokens].unbind(1), weights, temperature)
         )
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(padded, expected, rtol=1e-12, atol=1e-12)
     for wanted in (qkv, factors):
         ours, plain = (
             torch.autograd.grad(value.sin().sum(), wanted, retain_graph=True)[0]
-            for value in (found, expected)
+            for value in (actual, expected)
         )
         torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
 
@@ -684,7 +686,7 @@ def test_derivatives_of_ragged_attention():
 def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
     """Outputs and first and second derivatives of other tokens are as without them.
 
-    With as many edges at each atom, and with different numbers.
+    Tested with equal and with different numbers of edges per atom.
     """
     generator = torch.Generator().manual_seed(0)
     centre, factors = (
@@ -708,14 +710,14 @@ def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
 
 
 def test_products_with_trainable_weights_have_all_derivatives():
-    """First, second and third derivatives in float32, by whatever library, against float64."""
+    """First, second and third derivatives in float32, by each library, against float64."""
 
     def derivatives(x, weight, bias):
-        loss, found = (linear(x, weight, bias) ** 3).sum(), []
+        loss, actual = (linear(x, weight, bias) ** 3).sum(), []
         for order in range(3):
-            found += torch.autograd.grad(loss, (x, weight, bias), create_graph=order < 2)
-            loss = sum(gradient.square().sum() for gradient in found[-3:])
-        return found
+            actual += torch.autograd.grad(loss, (x, weight, bias), create_graph=order < 2)
+            loss = sum(gradient.square().sum() for gradient in actual[-3:])
+        return actual
 
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(shape, generator=generator) for shape in ((9, 5), (7, 5), (7,))]
@@ -756,9 +758,9 @@ def test_grid_of_adaptive_cutoffs_is_the_dense_one(make, width, target):
     centre, neighbour = torch.from_numpy(pairs.centres), torch.from_numpy(pairs.neighbours)
     distances = torch.from_numpy(pairs.distances()).requires_grad_()
     arguments = (distances, centre, neighbour, len(make()), 5.0, target, width)
-    found, expected = adaptive.grid(*arguments), dense_grid(*arguments)
-    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
-    slopes = [torch.autograd.grad(value.sin().sum(), distances)[0] for value in (found, expected)]
+    actual, expected = adaptive.grid(*arguments), dense_grid(*arguments)
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
+    slopes = [torch.autograd.grad(value.sin().sum(), distances)[0] for value in (actual, expected)]
     torch.testing.assert_close(*slopes, rtol=1e-8, atol=1e-9)
 
 
@@ -830,10 +832,10 @@ def test_zbl_repels_and_ends_smoothly():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 @every_dtype
 @every_setting
-def test_cuda_gives_what_the_cpu_gives(name, dtype):
+def test_cuda_equals_cpu(name, dtype):
     model = tiny_pet(name, dtype)
-    here, there = PETCalculator(model, device="cpu"), PETCalculator(model, device="cuda")
+    expected, actual = PETCalculator(model, device="cpu"), PETCalculator(model, device="cuda")
     structures = [charged(silicon()), sheared(), Atoms("H"), slab()]
-    for one, other in zip(here.evaluate(structures), there.evaluate(structures), strict=True):
+    for one, other in zip(expected.evaluate(structures), actual.evaluate(structures), strict=True):
         assert worst(other["energy"], one["energy"]) < 10 * TOLERANCES[dtype]["derived"]
         assert np.abs(other["forces"] - one["forces"]).max() < 1e3 * TOLERANCES[dtype]["derived"]

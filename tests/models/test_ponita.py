@@ -1,7 +1,4 @@
-"""PONITA.
-
-Derivatives, symmetries that hold exactly, limits, and its fast forms against plain ones.
-"""
+"""PONITA: derivatives, exact symmetries, limits, and fast forms against plain ones."""
 
 import numpy as np
 import pytest
@@ -77,11 +74,11 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
     graph = batch([silicon(), slab()], model.cutoff)
 
     def loss():
-        found = Evaluation(model, graph, training=True)
+        actual = Evaluation(model, graph, training=True)
         return (
-            (found.forces - 1).square().mean()
-            + found.interaction.square().mean()
-            + found.stress.square().sum()
+            (actual.forces - 1).square().mean()
+            + actual.interaction.square().mean()
+            + actual.stress.square().sum()
         )
 
     slopes = torch.autograd.grad(loss(), tuple(model.parameters()), allow_unused=True)
@@ -94,7 +91,7 @@ def test_gradient_of_a_loss_on_forces_reaches_the_weights(name):
     assert worst(slope, (ends[0] - ends[1]) / (2 * step)) < 10 * EXACT["derivative"]
 
 
-# What must not change the result
+# Invariances
 
 
 @every_setting
@@ -108,12 +105,12 @@ def test_batch_is_single(name):
         Atoms("SiO", [[0, 0, 0], [9, 0, 0]]),
     ]
     calc = PETCalculator(tiny_ponita(name), batch_atoms=10**6)
-    for atoms, found in zip(
+    for atoms, actual in zip(
         structures, calc.evaluate(structures, ["energy", "energies", "forces"]), strict=True
     ):
         expected = results(atoms, calc)
-        assert worst(found["energies"], expected["energies"]) < EXACT["same"]
-        assert np.abs(found["forces"] - expected["forces"]).max() < EXACT["same"] * 100
+        assert worst(actual["energies"], expected["energies"]) < EXACT["same"]
+        assert np.abs(actual["forces"] - expected["forces"]).max() < EXACT["same"] * 100
 
 
 @pytest.mark.parametrize(
@@ -145,9 +142,9 @@ def test_supercell_is_several_cells(name, structure, repeat):
 def test_permutation_moves_results_along(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     order = np.random.default_rng(0).permutation(len(atoms))
-    here, there = results(atoms, calc), results(atoms[order], calc)
-    assert worst(there["energies"], here["energies"][order]) < EXACT["same"]
-    assert worst(there["forces"], here["forces"][order]) < 10 * EXACT["same"]
+    expected, actual = results(atoms, calc), results(atoms[order], calc)
+    assert worst(actual["energies"], expected["energies"][order]) < EXACT["same"]
+    assert worst(actual["forces"], expected["forces"][order]) < 10 * EXACT["same"]
 
 
 @pytest.mark.parametrize(
@@ -156,12 +153,12 @@ def test_permutation_moves_results_along(name, structure):
 @some_settings
 def test_translation_changes_nothing(name, structure, shift):
     atoms, calc = STRUCTURES[structure](), calculator(name)
-    here = results(atoms, calc)
+    expected = results(atoms, calc)
     atoms.translate(shift)
-    there = results(atoms, calc)
-    assert worst(there["energies"], here["energies"]) < EXACT["derived"]
-    assert worst(there["forces"], here["forces"]) < EXACT["derived"]
-    assert np.abs(here["forces"].sum(0)).max() < 1e-12 * np.abs(here["forces"]).max()
+    actual = results(atoms, calc)
+    assert worst(actual["energies"], expected["energies"]) < EXACT["derived"]
+    assert worst(actual["forces"], expected["forces"]) < EXACT["derived"]
+    assert np.abs(expected["forces"].sum(0)).max() < 1e-12 * np.abs(expected["forces"]).max()
 
 
 # Limits
@@ -184,10 +181,10 @@ def test_atoms_without_neighbours(name):
 
 @every_setting
 def test_dimer_on_an_axis_of_the_grid(name):
-    """Finite, and forces along the bond where the axes around it add up to the bond."""
-    found = results(Atoms("SiO", [[0, 0, 0], [0, 0, 1.6]]), calculator(name))
-    assert np.isfinite(found["forces"]).all()
-    assert np.abs(found["forces"]).max() > 1e-3
+    """Forces are finite, and along the bond if the axes around it are symmetric about it."""
+    actual = results(Atoms("SiO", [[0, 0, 0], [0, 0, 1.6]]), calculator(name))
+    assert np.isfinite(actual["forces"]).all()
+    assert np.abs(actual["forces"]).max() > 1e-3
 
 
 @pytest.mark.parametrize(("name", "depth"), [*((name, 1e-7) for name in SETTINGS), ("bump", 5e-3)])
@@ -204,9 +201,9 @@ def test_an_atom_that_crosses_the_cutoff_is_not_noticed(name, depth):
 
 
 def jump(model, angle):
-    """Largest change of a force component in eV/A as a bond goes across an axis of the grid.
+    """Largest change of a force component in eV/A as a bond crosses an axis of the grid.
 
-    `angle` on either side.
+    The bond is at `angle` on either side of the axis.
     """
     axis = model.axes[0].numpy()
     across = np.cross(axis, [0.3, 0.5, -0.8])
@@ -222,10 +219,7 @@ def jump(model, angle):
 
 
 def test_forces_do_not_jump_where_a_bond_lies_along_an_axis():
-    """The change vanishes with the angle, a hundred times less for a hundredth of it.
-
-    With the norm it stays.
-    """
+    """The change is linear in the angle; with the plain norm it would not vanish."""
     smooth, cusp = tiny_ponita(), tiny_ponita("norm")
     assert 0.005 < jump(smooth, 1e-5) / jump(smooth, 1e-3) < 0.02
     assert jump(cusp, 1e-5) / jump(cusp, 1e-3) > 0.5
@@ -257,31 +251,31 @@ def test_float32_is_close_to_float64(name):
 
 def test_polynomial_window():
     u = torch.linspace(0, 1.2, 121, dtype=torch.float64)
-    found, inside = cutoff.polynomial(3 * u, 3.0, 6), u < 1
+    actual, inside = cutoff.polynomial(3 * u, 3.0, 6), u < 1
     # Near u = 1 the terms of up to 48 cancel: what remains is rounding of these.
     plain = 1 - 28 * u**6 + 48 * u**7 - 21 * u**8
     limit = rounding(np.array([1.0, 28.0, 48.0, 21.0]))
-    assert (found[inside] - plain[inside]).abs().max() < limit
-    assert (found[~inside] == 0).all()
+    assert (actual[inside] - plain[inside]).abs().max() < limit
+    assert (actual[~inside] == 0).all()
 
 
 def test_invariants_at_the_origin_and_on_an_axis():
     """Their values and their slopes, all finite."""
     vectors = torch.tensor([[0, 0, 0], [0, 0, 1.5]], dtype=torch.float64, requires_grad=True)
     for softening in (0.0, 0.3):
-        found = position_orientation.invariants(
+        actual = position_orientation.invariants(
             vectors, torch.eye(3, dtype=torch.float64), softening
         )
-        (slope,) = torch.autograd.grad(found.sum(), vectors)
+        (slope,) = torch.autograd.grad(actual.sum(), vectors)
         assert slope.isfinite().all()
-        assert (found[0] == 0).all()
-        assert found[1, 2].tolist() == [1.5, 0.0]
+        assert (actual[0] == 0).all()
+        assert actual[1, 2].tolist() == [1.5, 0.0]
 
 
 def test_reverse_edges_by_opposite_axes_are_edges_of_their_own(monkeypatch):
     """A grid of opposite axes needs half of the kernels.
 
-    The same grid without that knowledge gives the same.
+    Without the use of opposite axes, the results are equal.
     """
     for name in ("base", "antipodal", "octahedral", "PNITA"):
         model, graph = tiny_ponita(name), batch([slab(), ethanol()], 4.0)
@@ -303,10 +297,10 @@ def test_reverse_edges_by_opposite_axes_are_edges_of_their_own(monkeypatch):
 
 
 @some_settings
-def test_edges_in_chunks_give_what_all_edges_give(name, monkeypatch):
+def test_edges_in_chunks_equal_all_edges_at_once(name, monkeypatch):
     model, graph = tiny_ponita(name), batch([slab(), ethanol()], 4.0)
-    whole, curvature = Evaluation(model, graph), hessian(model, batch([ethanol()], 4.0))
-    energies, forces = whole.energies, whole.forces
+    results, curvature = Evaluation(model, graph), hessian(model, batch([ethanol()], 4.0))
+    energies, forces = results.energies, results.forces
     monkeypatch.setitem(chunking.BUDGETS["kernel_values"], "cpu", 2000)
     parts = Evaluation(model, graph)
     assert worst(parts.energies, energies) < EXACT["same"]
@@ -357,16 +351,13 @@ def test_other_axes():
         tiny_ponita("PNITA").with_orientations("icosahedral")
 
 
-def test_a_model_whose_axes_were_not_given_says_so():
+def test_a_model_without_its_axes_raises():
     with pytest.raises(ValueError, match="has no axes yet"):
         tiny_ponita(orientations="given:5")(batch([ethanol()], 4.0))
 
 
 def test_vectors_that_are_read_back_are_a_third():
-    """On a grid whose axes add up to an isotropic tensor, mean of (v.o) o is v / 3.
-
-    Vector inputs and outputs agree.
-    """
+    """On an isotropic grid the mean of (v.o) o is v / 3, hence outputs are a third of inputs."""
     model = tiny_ponita("one layer", heads={"vector": 3}, vector_inputs=1)
     graph, vectors = (
         batch([ethanol()], 4.0),
@@ -445,29 +436,28 @@ def test_other_axes_are_saved_with_the_weights(tmp_path):
 
 
 def test_new_models_keep_the_spread_of_features():
-    """Without a scale of their own.
-
-    Convolutions of new weights would be below the eps of LayerNorm.
-    """
+    """Without their initial scale, convolutions would be below the eps of LayerNorm."""
     torch.manual_seed(0)
     model = ponita.Model(ponita.Settings(species=(1, 6, 8, 14))).requires_grad_(False)
-    found, originals = [], {}
+    actual, originals = [], {}
     for layer in model.layers:
         originals[layer] = layer.norm.forward
         layer.norm.forward = lambda x, layer=layer: (
-            found.append(float(x.std())) or originals[layer](x)
+            actual.append(float(x.std())) or originals[layer](x)
         )
     model(batch([silicon(), ethanol()], model.cutoff, torch.float32))
-    assert len(found) == 3
-    assert 0.1 < min(found) < max(found) < 30
+    assert len(actual) == 3
+    assert 0.1 < min(actual) < max(actual) < 30
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA on this machine")
 @every_setting
-def test_cuda_gives_what_the_cpu_gives(name):
-    here, there = (PETCalculator(tiny_ponita(name), device=device) for device in ("cpu", "cuda"))
+def test_cuda_equals_cpu(name):
+    expected, actual = (
+        PETCalculator(tiny_ponita(name), device=device) for device in ("cpu", "cuda")
+    )
     for one, other in zip(
-        here.evaluate([silicon(), slab()]), there.evaluate([silicon(), slab()]), strict=True
+        expected.evaluate([silicon(), slab()]), actual.evaluate([silicon(), slab()]), strict=True
     ):
         assert worst(other["energy"], one["energy"]) < EXACT["derived"]
         assert worst(other["forces"], one["forces"]) < EXACT["derived"]

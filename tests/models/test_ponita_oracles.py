@@ -1,7 +1,4 @@
-"""PONITA and PNITA against values of the authors' program.
-
-Energies, forces, vectors, in float64.
-"""
+"""PONITA and PNITA against float64 energies, forces and vectors of the authors' code."""
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ CHARGES = {1: [1.0], 9: [-1.0]}  # of the bodies of the N-body problem, as atoms
 
 @pytest.fixture
 def reference(reference_file):
-    """Function of a name that gives the model of that name and its reference values."""
+    """Function that returns the model of a name and its reference values."""
 
     def load(name, **options):
         values = np.load(reference_file(f"ponita/{name}.npz"))
@@ -51,8 +48,10 @@ def test_vectors_from_vectors(reference, structure):
     model, charges = model.double(), values[f"{structure}/x"][:, 0]
     bodies = Atoms(np.where(charges > 0, 1, 9), values[f"{structure}/positions"])
     graph = graphs.build([graphs.from_atoms(bodies)], model.cutoff)
-    found = model.predict(graph, ("vector",), torch.tensor(values[f"{structure}/vec"]))["vector"]
-    assert np.abs(found.detach().numpy() - values[f"{structure}/vector_output"][:, 0]).max() < 1e-10
+    actual = model.predict(graph, ("vector",), torch.tensor(values[f"{structure}/vec"]))["vector"]
+    assert (
+        np.abs(actual.detach().numpy() - values[f"{structure}/vector_output"][:, 0]).max() < 1e-10
+    )
 
 
 @pytest.mark.parametrize("name", ["rmd17_small", "windowed", "pnita_r3"])

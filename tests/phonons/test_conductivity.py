@@ -31,14 +31,16 @@ def phono3py():
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("phono3py")
 def test_conductivity_has_the_symmetry_of_the_crystal_and_falls_with_the_temperature():
-    found = phonons.conductivity(
+    results = phonons.conductivity(
         copper(), (3, 3, 3), mesh=(5, 5, 5), temperatures=(600, 1200), isotopes=False
     )
     np.testing.assert_allclose(
-        found.tensors[0], found.mean[0] * np.eye(3), atol=1e-6 * found.mean[0]
+        results.tensors[0], results.mean[0] * np.eye(3), atol=1e-6 * results.mean[0]
     )
-    assert abs(found.mean[0] / found.mean[1] - 2) < 0.03  # 1 / T well above the Debye temperature
-    assert 1 < found.mean[0] < 100
+    assert (
+        abs(results.mean[0] / results.mean[1] - 2) < 0.03
+    )  # 1 / T well above the Debye temperature
+    assert 1 < results.mean[0] < 100
 
 
 @pytest.mark.filterwarnings("default")

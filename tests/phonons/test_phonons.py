@@ -24,7 +24,7 @@ needs_silicon = pytest.mark.skipif(
 PHONOPY = "from phonopy.scripts.phonopy_load import run; run()"  # what its command does
 POINTS = [(0, 0, 0), (0.5, 0, 0.5), (0.5, 0.5, 0.5), (0.1, 0.2, 0.35)]
 SMALL = {"mesh": (4, 4, 4), "temperature_max": 2000}
-EIGHT = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]])  # the cubic cell of a primitive one of fcc
+EIGHT = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]])  # the cubic cell of a primitive fcc cell
 
 
 def copper(structure="fcc", **more):
@@ -84,7 +84,7 @@ def test_heat_capacity_approaches_that_of_dulong_and_petit(spectrum):
 
 
 def test_frequencies_do_not_depend_on_batches(spectrum):
-    """EMT has no `evaluate`: the same displacements with and without it."""
+    """The same displacements with `evaluate` and, as for EMT, without it."""
 
     class Batched(EMT):
         def evaluate(self, structures, properties):
@@ -121,9 +121,9 @@ def test_imaginary_modes_come_first(tmp_path):
     assert 0 < report["imaginary"]["fraction_of_mesh"] < 0.5
 
 
-def test_plot_says_imaginary_modes():
-    found = phonons.run(copper("bcc", a=2.87), (2, 2, 2), relaxed=False, **SMALL)
-    assert "IMAGINARY" in phonons.plot(found).get_suptitle()
+def test_plot_marks_imaginary_modes():
+    results = phonons.run(copper("bcc", a=2.87), (2, 2, 2), relaxed=False, **SMALL)
+    assert "IMAGINARY" in phonons.plot(results).get_suptitle()
 
 
 def test_plot_joins_the_names_where_the_path_jumps(spectrum):
@@ -158,8 +158,8 @@ def test_phonopy_gives_the_same_bands_from_the_folder(folder, spectrum):
         capture_output=True,
     )
     bands = yaml.safe_load((folder / "band.yaml").read_text())["phonon"]
-    found = [[mode["frequency"] for mode in point["band"]] for point in bands]
-    assert np.abs(np.array(found) - at_points(spectrum)).max() < 1e-6
+    frequencies = [[mode["frequency"] for mode in point["band"]] for point in bands]
+    assert np.abs(np.array(frequencies) - at_points(spectrum)).max() < 1e-6
 
 
 def test_files_are_listed(folder):
@@ -176,9 +176,9 @@ def test_files_are_listed(folder):
 
 @needs_silicon
 def test_silicon_by_displacements_and_by_second_derivatives():
-    found = phonons.run(silicon(), EIGHT, relaxed=False, **SMALL)
+    results = phonons.run(silicon(), EIGHT, relaxed=False, **SMALL)
     exact = phonons.run(silicon(), EIGHT, relaxed=False, method="hessian", **SMALL)
-    assert np.abs(at_points(found) - at_points(exact)).max() < 0.02
+    assert np.abs(at_points(results) - at_points(exact)).max() < 0.02
     assert exact.residuals["before"]["exchange"] < 1e-10  # derivatives commute
 
 
@@ -193,7 +193,7 @@ def test_second_derivatives_without_symmetry_agree_with_displacements():
     assert np.abs(at_points(shifts) - at_points(exact)).max() < 1e-3
 
 
-def test_the_full_hessian_gives_the_same_as_its_rows():
+def test_the_full_hessian_equals_its_rows():
     atoms = bulk("Si")
     atoms.calc = PETCalculator(tiny_pet("local", cutoff_function="bump", cutoff=3.0))
     crystals = [phonons.Crystal(atoms, (2, 2, 2)) for _ in range(2)]
@@ -262,8 +262,8 @@ def test_forces_ignore_constraints_of_the_unit_cell():
     free = copper()
     fixed = copper()
     fixed.set_constraint([FixAtoms([0])])
-    found = [phonons.run(atoms, (2, 2, 2), relaxed=False, **SMALL) for atoms in (free, fixed)]
-    np.testing.assert_array_equal(at_points(found[0]), at_points(found[1]))
+    results = [phonons.run(atoms, (2, 2, 2), relaxed=False, **SMALL) for atoms in (free, fixed)]
+    np.testing.assert_array_equal(at_points(results[0]), at_points(results[1]))
 
 
 BAD = {

@@ -21,7 +21,7 @@ CARD = ROOT / "calculators/silicon/README.md"
 
 
 class Biased(EMT):
-    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A, like a model that does."""
+    """EMT whose forces break the symmetry of a crystal by 0.01 eV/A."""
 
     def calculate(self, *args, **more):
         super().calculate(*args, **more)
@@ -48,35 +48,35 @@ def command(*arguments):
 
 def test_relaxation_finds_the_minimum_of_cell_and_atoms():
     start = copper(cubic=True)
-    found = phonons.relax(start)
-    assert (found.space_group, found.atoms.calc) == ("Fm-3m (225)", start.calc)
-    assert found.largest_force < 1e-4
-    assert found.largest_stress < 1e-2
-    assert found.energy_change < 0
+    relaxed = phonons.relax(start)
+    assert (relaxed.space_group, relaxed.atoms.calc) == ("Fm-3m (225)", start.calc)
+    assert relaxed.largest_force < 1e-4
+    assert relaxed.largest_stress < 1e-2
+    assert relaxed.energy_change < 0
     assert start.cell[0, 0] == 3.55  # a copy was relaxed
-    assert abs(found.atoms.cell[0, 0] - 3.5898) < 1e-3
+    assert abs(relaxed.atoms.cell[0, 0] - 3.5898) < 1e-3
 
 
 def test_relaxation_refines_the_structure_to_its_space_group():
     start = copper(cubic=True)
     start.rattle(1e-4, seed=1)
-    found = phonons.relax(start, cell=False)
-    halves = 2 * (found.atoms.get_scaled_positions() - found.atoms.get_scaled_positions()[0])
+    relaxed = phonons.relax(start, cell=False)
+    halves = 2 * (relaxed.atoms.get_scaled_positions() - relaxed.atoms.get_scaled_positions()[0])
     assert np.abs(halves - np.rint(halves)).max() < 1e-10
-    assert found.largest_stress is None
+    assert relaxed.largest_stress is None
 
 
-def test_largest_force_tells_of_a_calculator_that_breaks_the_symmetry():
-    found = phonons.relax(copper(cubic=True, calculator=Biased), cell=False)
-    assert abs(found.largest_force - 0.01) < 1e-6
+def test_largest_force_reveals_a_calculator_that_breaks_the_symmetry():
+    relaxed = phonons.relax(copper(cubic=True, calculator=Biased), cell=False)
+    assert abs(relaxed.largest_force - 0.01) < 1e-6
 
 
 def test_molecules_relax_without_cell_and_symmetry():
     start = molecule("N2")
     start.calc = EMT()
-    found = phonons.relax(start)
-    assert (found.space_group, found.largest_stress) == (None, None)
-    assert found.largest_force < 1e-4
+    relaxed = phonons.relax(start)
+    assert (relaxed.space_group, relaxed.largest_stress) == (None, None)
+    assert relaxed.largest_force < 1e-4
 
 
 @pytest.mark.parametrize("choice", ["cell", "symmetry"])
@@ -205,7 +205,7 @@ def test_command_relaxes(tmp_path):
     )
 
 
-def test_command_says_the_constants(tmp_path):
+def test_command_prints_the_constants(tmp_path):
     ase.io.write(tmp_path / "in.extxyz", bulk("Cu", a=3.59))
     done = command(
         "elastic",
@@ -220,6 +220,6 @@ def test_command_says_the_constants(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["relax", "phonons", "elastic"])
-def test_commands_ask_for_a_structure(name, tmp_path):
+def test_commands_require_a_structure(name, tmp_path):
     done = command(name, "silicon", "--output", tmp_path)
     assert "give CALC STRUCTURE, or --calculator module:factory STRUCTURE" in str(done.exception)

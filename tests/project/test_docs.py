@@ -1,4 +1,4 @@
-"""The python blocks of README and docs, and the examples, run as they stand."""
+"""The python blocks of README and docs and the examples run unmodified."""
 
 import dataclasses
 import re
@@ -82,10 +82,10 @@ needs_silicon = pytest.mark.skipif(
 
 
 def blocks(page, language):
-    """Code blocks of a page, each moved down to its line, so that errors name lines of the page."""
+    """Code blocks of a page, padded with empty lines so that errors name lines of the page."""
     text = page.read_text(encoding="utf-8")
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return ["\n" * text.count("\n", 0, match.start(1)) + match[1] for match in found]
+    matches = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return ["\n" * text.count("\n", 0, match.start(1)) + match[1] for match in matches]
 
 
 def name(page):
@@ -131,7 +131,7 @@ def test_every_key_of_a_recipe_is_explained():
 
 
 def links(page):
-    """Targets of the links and images of a page, without anchors, those in the web left out."""
+    """Targets of the local links and images of a page, without anchors."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
     targets = re.findall(r"\]\(([^)#\s]+)", text)
     return [target for target in targets if not target.startswith("https://")]
@@ -180,12 +180,12 @@ def test_every_page_is_in_the_navigation_of_the_site():
     assert [page for page in pages if f" {page}\n" not in navigation] == []
 
 
-def test_design_lists_every_room_in_the_order_of_imports():
+def test_design_lists_every_subpackage_in_the_order_of_imports():
     text = (DOCS / "developers" / "design.md").read_text(encoding="utf-8")
     cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
     names = [place.split("/")[0] for cell in cells for place in re.findall(r"`([^`]+)`", cell)]
     assert set(names) == set(LEVEL)
-    levels = [LEVEL[room] for room in names]
+    levels = [LEVEL[subpackage] for subpackage in names]
     assert levels == sorted(levels)
 
 

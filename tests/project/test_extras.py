@@ -1,4 +1,4 @@
-"""Optional dependencies: what users are told to install."""
+"""Optional dependencies: installation commands in texts."""
 
 import configparser
 import re
@@ -18,7 +18,7 @@ TEXTS = [
 
 
 def test_no_text_names_a_package_that_is_not_registered():
-    """Nobody owns the names ase-pet and ase_pet on PyPI: whoever took one would get our users."""
+    """The names ase-pet and ase_pet are not registered on PyPI: another package could take them."""
     unregistered = re.compile(r"pip install[^\n]{0,20}ase[-_]pet|ase[-_]pet\[")
     assert [str(path) for path in TEXTS if unregistered.search(path.read_text("utf-8"))] == []
 

@@ -1,4 +1,4 @@
-"""Layout of the code: direction of imports, budgets of reading, docstrings, plug-in contracts."""
+"""Layout of the code: direction of imports, readability limits, docstrings, plug-in contracts."""
 
 import ast
 import configparser
@@ -17,8 +17,8 @@ from paths import ROOT
 PACKAGE = ROOT / "ase_pet"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
 
-# A module imports from its own room and from rooms of earlier lines only.
-ROOMS = (
+# A module imports from its own subpackage and from subpackages of earlier lines only.
+SUBPACKAGES = (
     ("choices", "extras", "plugins", "rotations"),
     ("orientations",),
     ("graph",),
@@ -38,7 +38,9 @@ ROOMS = (
     ("cli",),
     ("__init__", "__main__"),
 )
-LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+LEVEL = {
+    subpackage: level for level, subpackages in enumerate(SUBPACKAGES) for subpackage in subpackages
+}
 ENGINE_FREE = (
     "plugins",
     "rotations",
@@ -67,20 +69,22 @@ LARGEST = {
 }
 LEAST = {"commented, %": 70, "documented, %": 100, "typed, %": 100}
 
-PLUGINS = {  # room -> names that each of its files must have
+PLUGINS = {  # subpackage -> names that each of its files must have
     "models": ("Settings", "Model"),
     "symmetrisers": ("parse", "wrap"),
     "formats": ("BY_CONTENT", "recognises", "read"),
     "checks": ("LEVEL", "STRUCTURES", "LIMITS", "measure", "broken"),
 }
-FOUND = [(room, name) for room in PLUGINS for name in plugins.names(f"ase_pet.{room}")]
+PLUGIN_FILES = [
+    (subpackage, name) for subpackage in PLUGINS for name in plugins.names(f"ase_pet.{subpackage}")
+]
 
 
 def tree(name):
     return ast.parse((ROOT / name).read_text(encoding="utf-8"))
 
 
-def room(name):
+def subpackage(name):
     return Path(name).relative_to("ase_pet").parts[0].removesuffix(".py")
 
 
@@ -120,36 +124,36 @@ def lines_of_code(function):
     return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
 
-def of_rooms(rooms):
-    return [name for name in FILES if room(name) in rooms]
+def of_subpackages(subpackages):
+    return [name for name in FILES if subpackage(name) in subpackages]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_imports_come_from_earlier_rooms(name):
-    own = room(name)
+def test_imports_come_from_earlier_subpackages(name):
+    own = subpackage(name)
     parts = [dotted.split(".") for dotted in outside_imports(name, "ase_pet")]
-    rooms = {part[1] if len(part) > 1 and part[1] in LEVEL else "__init__" for part in parts} - {
-        own
-    }
-    late = sorted(other for other in rooms if LEVEL[other] >= LEVEL[own])
+    subpackages = {
+        part[1] if len(part) > 1 and part[1] in LEVEL else "__init__" for part in parts
+    } - {own}
+    late = sorted(other for other in subpackages if LEVEL[other] >= LEVEL[own])
     assert not late, f"{name} ({own}) imports from {', '.join(late)}"
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if room(name) != "graph"])
+@pytest.mark.parametrize("name", [name for name in FILES if subpackage(name) != "graph"])
 def test_only_graph_searches_neighbours(name):
     assert outside_imports(name, "matscipy") == []
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if room(name) != "calculator"])
-def test_only_calculator_knows_the_interface_of_ase(name):
+@pytest.mark.parametrize("name", [name for name in FILES if subpackage(name) != "calculator"])
+def test_only_calculator_uses_the_interface_of_ase(name):
     error = "ase.calculators.calculator.PropertyNotImplementedError"  # what callers may catch
     assert set(outside_imports(name, "ase.calculators.calculator")) <= {error}
 
 
-@pytest.mark.parametrize("name", of_rooms(ENGINE_FREE))
-def test_models_know_no_engine(name):
+@pytest.mark.parametrize("name", of_subpackages(ENGINE_FREE))
+def test_models_do_not_import_engines(name):
     tables = {"graph": ["ase.data"], "layers": ["ase.data"], "outputs": ["ase.stress"]}
-    allowed = tables.get(room(name), [])
+    allowed = tables.get(subpackage(name), [])
     assert [
         dotted
         for dotted in outside_imports(name, "ase")
@@ -157,7 +161,7 @@ def test_models_know_no_engine(name):
     ] == []
 
 
-@pytest.mark.parametrize("name", of_rooms(NO_FILES))
+@pytest.mark.parametrize("name", of_subpackages(NO_FILES))
 def test_only_store_and_formats_touch_files(name):
     modules = ("pathlib", "os", "io", "shutil", "tempfile", "zipfile", "pickle", "safetensors")
     if name in ("ase_pet/calculator.py", "ase_pet/arguments.py"):
@@ -171,7 +175,9 @@ def test_only_store_and_formats_touch_files(name):
 @pytest.mark.parametrize("name", FILES)
 def test_file_is_short(name):
     lines = len((ROOT / name).read_text(encoding="utf-8").splitlines())
-    assert lines <= (MOST_LINES_OF_A_MODEL if room(name) == "models" else MOST_LINES_OF_A_FILE)
+    assert lines <= (
+        MOST_LINES_OF_A_MODEL if subpackage(name) == "models" else MOST_LINES_OF_A_FILE
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -205,13 +211,13 @@ def test_functions_of_many_steps_are_not_dense(name):
 @pytest.mark.parametrize("name", FILES)
 def test_constructors_take_few_arguments(name):
     classes = [node for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef)]
-    found = {
+    counts = {
         f"{node.name}": len(method.args.args) + len(method.args.kwonlyargs) - 1
         for node in classes
         for method in node.body
         if isinstance(method, ast.FunctionDef) and method.name == "__init__"
     }
-    large = {key for key, count in found.items() if count > MOST_ARGUMENTS}
+    large = {key for key, count in counts.items() if count > MOST_ARGUMENTS}
     assert large <= set(MANY_ARGUMENTS)
 
 
@@ -239,7 +245,7 @@ def test_no_bag_of_odds_and_ends(name):
     assert Path(name).stem not in ("utils", "helpers", "common", "misc")
 
 
-@pytest.mark.parametrize(("where", "name"), FOUND)
+@pytest.mark.parametrize(("where", "name"), PLUGIN_FILES)
 def test_plugin_honours_its_contract(where, name):
     module = plugins.load(f"ase_pet.{where}", name)
     assert [needed for needed in PLUGINS[where] if not hasattr(module, needed)] == []
@@ -267,7 +273,7 @@ def test_symmetriser_takes_a_model_and_an_argument(name):
 
 
 @pytest.mark.parametrize("name", plugins.names("ase_pet.checks"))
-def test_check_says_what_it_measures_and_on_what(name):
+def test_check_states_what_it_measures_and_on_what(name):
     module = plugins.load("ase_pet.checks", name)
     assert module.LEVEL in ("quick", "full")
     assert module.STRUCTURES in ("any", "periodic", "free", "pair")
@@ -277,8 +283,8 @@ def test_check_says_what_it_measures_and_on_what(name):
     )
 
 
-def test_every_room_of_the_package_is_known():
-    assert {room(name) for name in FILES} <= LEVEL.keys()
+def test_every_subpackage_is_listed():
+    assert {subpackage(name) for name in FILES} <= LEVEL.keys()
 
 
 def test_listed_packages_are_all_there_are():

@@ -1,10 +1,10 @@
-"""One number has one value everywhere: README and cards against the files of results.
+"""Measured numbers in README, docs and cards against the files of results.
 
 `QUOTES` names measured numbers of README and docs: the page, the text around the numbers with a
 `{}` for each, and the sources of the numbers. The tests render the text with the values of the
-sources and look for it in the page, so that a number fails that differs from its source. They also
-fail for a number of the README that no quote accounts for. The tables of the cards are compared
-with the same sources.
+sources and search it in the page, so that a number that differs from its source fails. A number of
+the README without a quote fails as well. The tables of the cards are compared with the same
+sources.
 """
 
 import json
@@ -21,7 +21,7 @@ CALCULATORS = ROOT / "calculators"
 
 OURS, UPET = "ase_pet", "upet"
 
-# Numbers of the README that are no measurements: versions, names, settings of examples.
+# Numbers of the README that are not measured: versions, names, settings of examples.
 NOT_MEASURED = (
     "Python 3.11+",
     "November 2026",  # of the comparison with other packages
@@ -340,11 +340,11 @@ def card(name, section):
 
 
 def errors_in_words(errors):
-    """Cells of the row of one split, as `ase-pet train` writes them."""
+    """Cells of the row of one split in the format of `ase-pet train`."""
     units = {"energy": 1e3, "forces": 1e3, "stress": 160.21766208}
     cells = {
-        name: f"{units[name] * found['rmse']:.3g} / {units[name] * found['mae']:.3g}"
-        for name, found in errors.items()
+        name: f"{units[name] * value['rmse']:.3g} / {units[name] * value['mae']:.3g}"
+        for name, value in errors.items()
         if name in units
     }
     percent = f"{100 * errors['forces']['rmse'] / errors['forces']['rms']:.2g} %"
@@ -370,8 +370,8 @@ def checked(calculator):
 def values_of_a_check(row):
     """Pairs (quantity, value) in the last cell of a row of a table of checks."""
     number = r"-?\d[\d.]*(?:e[+-]?\d+)?"
-    found = re.findall(rf"(?:^|; )(.+?) ({number})(?= \(| [a-zA-Z]|;|$)", row[2])
-    return [(quantity.replace("/F + dE/dr/", "|F + dE/dr|"), value) for quantity, value in found]
+    matches = re.findall(rf"(?:^|; )(.+?) ({number})(?= \(| [a-zA-Z]|;|$)", row[2])
+    return [(quantity.replace("/F + dE/dr/", "|F + dE/dr|"), value) for quantity, value in matches]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Wheel and sdist: what is in them, and that they work from elsewhere once installed."""
+"""Wheel and sdist: their content, and that the installed package works from another folder."""
 
 import json
 import os
@@ -46,10 +46,7 @@ print(atoms.get_potential_energy())
 
 
 def python(*arguments, folder, path=""):
-    """Lines that a fresh interpreter prints.
-
-    Run in a folder with nothing but `path` on PYTHONPATH.
-    """
+    """Lines that a new interpreter prints, run in a folder with only `path` on PYTHONPATH."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
@@ -70,7 +67,7 @@ def build(kind, source, folder):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A copy of the sources, so that building leaves nothing behind in the checkout."""
+    """A copy of the sources, so that building writes no files to the checkout."""
     folder = tmp_path_factory.mktemp("source") / "a copy"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_SOURCE))
     return folder
@@ -84,7 +81,7 @@ def archive(request, source, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(archive, tmp_path_factory):
-    """Folder into which the archive was installed, without its dependencies."""
+    """Installation folder of the archive, without its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
     python(
         "-m",
@@ -121,8 +118,8 @@ def test_archive_carries_the_calculators(archive):
 
 def test_training_data_are_in_the_sdist_only(archive):
     data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "calculators").glob("*/*.xz")}
-    found = {name for name in members(archive) if name.endswith(".xz") and "calculators/" in name}
-    assert found == {".whl": set(), ".gz": data}[archive.suffix]
+    names = {name for name in members(archive) if name.endswith(".xz") and "calculators/" in name}
+    assert names == {".whl": set(), ".gz": data}[archive.suffix]
 
 
 def test_archive_carries_the_code(archive):

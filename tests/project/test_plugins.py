@@ -1,4 +1,4 @@
-"""A plug-in is one file: a toy of each kind is added, and calculator, checks and commands know it.
+"""A plug-in is one file: a toy of each kind works in calculator, checks and commands.
 
 The toys (tests/plugins) are copied one at a time into a folder that is searched as the package is.
 """
@@ -38,7 +38,7 @@ CHECKS = {  # symmetriser -> checks; those of the second are slow
 
 @pytest.fixture
 def add(tmp_path, monkeypatch):
-    """Function that adds the toy of a kind to the package, alone, and returns its module."""
+    """Function that adds only the toy of a kind to the package and returns its module."""
     added = []
 
     def install(kind):
@@ -246,7 +246,7 @@ def test_toy_symmetriser_is_a_valid_choice(add):
 
 def test_toy_check_states_what_it_measures(add):
     add("checks")
-    test_house.test_check_says_what_it_measures_and_on_what("toy")
+    test_house.test_check_states_what_it_measures_and_on_what("toy")
     assert "toy" in checks.names("quick")
 
 
@@ -271,7 +271,7 @@ def test_toy_check_fails_on_its_broken_calculator(add, dtype):
     assert "nergies of formation" in checks.html(results)
 
 
-def test_reports_and_the_command_know_the_toy_check(add, tmp_path):
+def test_reports_and_the_command_include_the_toy_check(add, tmp_path):
     add("checks")
     structure = tmp_path / "cluster.xyz"
     ase.io.write(structure, Atoms("CuAu", [[0, 0, 0], [0, 0, 2.6]]))

@@ -69,7 +69,7 @@ def test_opposite(name):
     [(2, 0.5), (4, 3.674234614), (6, 9.985281374), (12, 49.165253058), (20, 150.881568334)],
 )
 def test_repulsion_finds_the_known_minima(n, energy):
-    """Energies of Thomson's problem as they are tabulated."""
+    """Tabulated energies of the Thomson problem."""
     assert float((1 / torch.pdist(orientations.grid(f"repulsion:{n}"))).sum()) == pytest.approx(
         energy, abs=1e-8
     )
@@ -113,7 +113,7 @@ def test_axes_must_be_unit_vectors(axes):
     "name", ["octahedral", "icosahedral", "compound", "antipodal:14", "fibonacci:9"]
 )
 def test_classes_are_rotations_that_produce_the_same_grid(name, generator):
-    """Against grids compared point by point."""
+    """Compare with a point-by-point search."""
     axes = orientations.grid(name)
     matrices = torch.cat(
         [

@@ -15,9 +15,9 @@ GROUPS = {
 }
 
 
-def element(found, group):
+def element(actual, group):
     """Index of the element of the group closest to each matrix, and the largest distance."""
-    distance = (found[:, None] - group[None]).abs().amax((2, 3)).min(1)
+    distance = (actual[:, None] - group[None]).abs().amax((2, 3)).min(1)
     return distance.indices, distance.values.max()
 
 
@@ -57,9 +57,9 @@ def test_groups_are_those_of_scipy(name, angle):
 
 
 def test_random_elements_are_orthogonal_and_half_improper(generator):
-    found = rotations.random_orthogonal(1000, generator)
-    assert (found @ found.mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-14
-    assert 400 < int((torch.linalg.det(found) > 0).sum()) < 600
+    actual = rotations.random_orthogonal(1000, generator)
+    assert (actual @ actual.mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-14
+    assert 400 < int((torch.linalg.det(actual) > 0).sum()) < 600
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])

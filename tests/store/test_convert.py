@@ -49,7 +49,7 @@ AWKWARD = {
 
 
 def structures(species):
-    """Structures that have nothing but some of the species."""
+    """Structures that contain only some of the species."""
     atoms = [charged(make()) for make in STRUCTURES.values()]
     for each in atoms:
         numbers = np.unique(each.numbers, return_inverse=True)[1]
@@ -87,14 +87,14 @@ def options_of(source):
 
 
 def check_same(source, folder, dtypes=("float32", "float64")):
-    """The folder gives what the source gives, bit for bit."""
+    """Results of the folder are bit-identical to those of the source."""
     assert options_of(folder) == options_of(source)
     for options in options_of(source):
         for dtype in dtypes:
-            found, expected = (results(each, dtype=dtype, **options) for each in (folder, source))
-            assert len(found) == len(expected) > 0
+            actual, expected = (results(each, dtype=dtype, **options) for each in (folder, source))
+            assert len(actual) == len(expected) > 0
             assert all(
-                np.array_equal(one, other) for one, other in zip(found, expected, strict=True)
+                np.array_equal(one, other) for one, other in zip(actual, expected, strict=True)
             )
     assert (
         PETCalculator(folder, **options_of(source)[0]).dtype
@@ -132,7 +132,7 @@ def test_conversion_of_toys(name, dtype, tmp_path):
     assert card.dtype == str(dtype).removeprefix("torch.")
 
 
-def test_files_and_what_they_say(tmp_path):
+def test_files_and_their_content(tmp_path):
     folder = store.convert(DIRECT, tmp_path / "made" / "for me", name="direct")
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
@@ -181,7 +181,7 @@ METADATA = {
 
 @pytest.fixture
 def described(monkeypatch):
-    """Checkpoints say METADATA of themselves."""
+    """Checkpoints contain METADATA."""
 
     def read(path):
         model = tiny_pet()
@@ -220,9 +220,9 @@ def run(*arguments):
     return result.stdout
 
 
-def test_info_shows_what_a_checkpoint_says_of_itself(described):
-    found = json.loads(run("info", DIRECT, "--json"))
-    assert found["provenance"] == json.loads(json.dumps(described))
+def test_info_shows_the_metadata_of_a_checkpoint(described):
+    report = json.loads(run("info", DIRECT, "--json"))
+    assert report["provenance"] == json.loads(json.dumps(described))
     text = run("info", DIRECT)
     for part in ("A. Bé", "architecture:", "DOI 3", "Toy [/bold]?[31m", "license: MIT"):
         assert part in text
@@ -237,8 +237,8 @@ def test_lines():
 
 def test_command(tmp_path):
     assert str(tmp_path / "one" / "weights.safetensors") in run("convert", DIRECT, tmp_path / "one")
-    found = json.loads(run("convert", DIRECT, tmp_path / "two", "--name", "second", "--json"))
-    assert found == {
+    report = json.loads(run("convert", DIRECT, tmp_path / "two", "--name", "second", "--json"))
+    assert report == {
         "folder": str(tmp_path / "two"),
         "files": ["README.md", "calculator.toml", "weights.safetensors"],
     }
@@ -249,7 +249,7 @@ def test_command(tmp_path):
     assert "sha256" in run("info", tmp_path / "two")
 
 
-def test_a_published_checkpoint_says_where_it_came_from(tmp_path, monkeypatch):
+def test_a_published_checkpoint_states_its_origin(tmp_path, monkeypatch):
     monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "hub")
     hub.put(tmp_path / "hub", "models/pet-mad-s-v1.5.0.ckpt", DIRECT.read_bytes())
     card = store.load(store.convert("pet-mad-s", tmp_path / "converted"))[1]
@@ -271,7 +271,7 @@ def test_a_folder_is_named_and_hashed_file_by_file(tmp_path):
     }
 
 
-def test_an_empty_folder_may_be_there(tmp_path):
+def test_an_existing_empty_folder_is_used(tmp_path):
     (tmp_path / "empty").mkdir()
     assert store.load(store.convert(DIRECT, tmp_path / "empty"))[1].name == "pet_direct_heads"
 
@@ -321,7 +321,7 @@ def test_refused(reason, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["save", "_compare", "cards.converted"])
-def test_a_conversion_that_fails_leaves_nothing(step, tmp_path, monkeypatch):
+def test_a_failed_conversion_leaves_no_files(step, tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError("no space left on device")
 
@@ -332,7 +332,7 @@ def test_a_conversion_that_fails_leaves_nothing(step, tmp_path, monkeypatch):
 
 
 def lossy(change):
-    """A model, as a reader returns it, with something that a calculator folder cannot hold."""
+    """A model returned by a reader, with something that a calculator folder cannot store."""
     model = tiny_pet()
     change(model)
     return model
@@ -369,7 +369,7 @@ def test_no_permission_is_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_converted_calculator_runs_by_itself(tmp_path):
-    """The checkpoint is not needed any more; the precision is that of its weights."""
+    """The checkpoint is no longer needed; the precision is that of its weights."""
     source = metatrain_files.save(
         tmp_path / "toy.ckpt", metatrain_files.checkpoint(tiny_pet(dtype=torch.float64))
     )
@@ -384,7 +384,7 @@ def test_a_converted_calculator_runs_by_itself(tmp_path):
 def test_info_predicts_the_cost_of_symmetrisation(symmetrise, tmp_path):
     silicon().write(tmp_path / "si8.xyz")
     arguments = ["info", "silicon", str(tmp_path / "si8.xyz"), "--symmetrise", symmetrise, "--json"]
-    found = json.loads(typer.testing.CliRunner().invoke(cli.app, arguments).stdout)["structure"]
-    assert found["atoms"] == 8
-    assert found["seconds"] > 0
-    assert ("ratio" in found) == (symmetrise == "ecse")
+    report = json.loads(typer.testing.CliRunner().invoke(cli.app, arguments).stdout)["structure"]
+    assert report["atoms"] == 8
+    assert report["seconds"] > 0
+    assert ("ratio" in report) == (symmetrise == "ecse")

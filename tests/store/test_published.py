@@ -72,12 +72,12 @@ def repository(cache, monkeypatch):
 
 
 def response(status):
-    """Answer of a server, as errors of huggingface_hub carry it."""
+    """Server response in the form of huggingface_hub errors."""
     return SimpleNamespace(status_code=status, headers={}, request=None)
 
 
 def failing(monkeypatch, error):
-    """Let every question to the repository fail."""
+    """Make every request to the repository fail."""
 
     def fail(*arguments, **options):
         raise error
@@ -173,7 +173,7 @@ def test_of_two_snapshots_the_current_one_is_taken(cache, no_network, current):
 
 
 def test_a_version_of_an_older_snapshot_is_found(cache, no_network):
-    """Each download makes the newest commit current, with links to what was asked for since."""
+    """Each download makes the newest commit current, with links to files requested since."""
     old = hub.put(cache, FILE.format("1.5.0"), CONTENT, hub.OLD_COMMIT)
     hub.put(cache, FILE.format("1.6.0"), CONTENT, hub.COMMIT)
     assert store.find("pet-mad-s-v1.5.0") == old
@@ -215,7 +215,7 @@ def test_a_shipped_calculator_and_a_path_come_before_a_published_name(
     assert store.find("pet-mad-s") == store.shipped_folder() / "pet-mad-s"
 
 
-def test_models_that_are_not_in_the_table_are_downloaded_when_asked_for(cache, repository):
+def test_models_outside_the_table_are_downloaded_on_request(cache, repository):
     repository.files["models/pet-new_2-xl-v0.1.0.ckpt"] = CONTENT
     with pytest.raises(
         FileNotFoundError, match="`pet-new_2-xl` is neither a path nor the name of a calculator"
@@ -277,14 +277,14 @@ def test_download_of_what_is_no_published_name(cache, name):
         ),
     ],
 )
-def test_a_name_that_is_not_there(repository, name, message):
+def test_missing_names(repository, name, message):
     repository.files |= {FILE.format(version): CONTENT for version in ("1.10.0", "1.9.0")}
     with pytest.raises(FileNotFoundError, match=message):
         PETCalculator(name)
 
 
 def caused(error, cause):
-    """The error with a cause, as `raise error from cause` leaves it."""
+    """The error with a cause, as after `raise error from cause`."""
     error.__cause__ = cause
     return error
 
@@ -402,9 +402,9 @@ def test_list_of_published_checkpoints(cache, repository):
     hub.put(cache, FILE.format("1.9.0"), CONTENT)
     hub.put(cache, "models/pet-other-s-v0.1.0.ckpt", CONTENT)
     repository.files |= {FILE.format(version): CONTENT for version in ("1.9.0", "1.10.0")}
-    found = json.loads(run("list", "--published", "--json"))
-    rows = {row.pop("name"): row for row in found["checkpoints"]}
-    assert (found["repository"], found["problem"]) == (hub.REPOSITORY, None)
+    report = json.loads(run("list", "--published", "--json"))
+    rows = {row.pop("name"): row for row in report["checkpoints"]}
+    assert (report["repository"], report["problem"]) == (hub.REPOSITORY, None)
     assert rows["pet-mad-s"] == {
         "cached": ["1.9.0"],
         "repository": ["1.9.0", "1.10.0"],
@@ -421,9 +421,9 @@ def test_list_of_published_checkpoints(cache, repository):
 def test_list_of_published_checkpoints_offline(cache, monkeypatch):
     hub.put(cache, FILE.format("1.9.0"), CONTENT)
     failing(monkeypatch, NO_ANSWER)
-    found = json.loads(run("list", "--published", "--json"))
-    rows = {row["name"]: row for row in found["checkpoints"]}
-    assert "ConnectionError: no route to host" in found["problem"]
+    report = json.loads(run("list", "--published", "--json"))
+    rows = {row["name"]: row for row in report["checkpoints"]}
+    assert "ConnectionError: no route to host" in report["problem"]
     assert rows["pet-mad-s"] == {
         "name": "pet-mad-s",
         "cached": ["1.9.0"],

@@ -1,4 +1,4 @@
-"""Calculator folders: written and read without loss, found by name, refused if damaged."""
+"""Calculator folders: lossless writing and reading, search by name, errors if damaged."""
 
 import hashlib
 import tomllib
@@ -90,7 +90,7 @@ def test_content_of_calculator_toml(folder):
     ]
 
 
-def test_info_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_info_that_cannot_be_written_leaves_no_files(tmp_path):
     with pytest.raises(TypeError):
         store.save(
             tmp_path / "bad",
@@ -323,12 +323,12 @@ def test_missing_weights(folder):
 
 
 def test_stored_precision_is_kept(folder):
-    """Weights of float64 are not rounded on the way, whatever a new model would have."""
+    """Float64 weights are not rounded, independent of the default precision."""
     expected = PETCalculator(tiny_pet()).get_forces(silicon())
     assert (PETCalculator(folder).get_forces(silicon()) == expected).all()
 
 
-def test_loading_leaves_the_random_numbers_alone(tmp_path):
+def test_loading_does_not_change_the_random_state(tmp_path):
     store.save(tmp_path / "tiny", tiny_pet(), store.CalculatorInfo(name="tiny"))
     before = torch.get_rng_state()
     store.load(tmp_path / "tiny")

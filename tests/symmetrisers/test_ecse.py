@@ -1,4 +1,4 @@
-"""ECSE: reference values, exact symmetry, and that everything downstream works on it unchanged."""
+"""ECSE: reference values, exact symmetry, and use in calculators, training and checks."""
 
 import functools
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ase_pet.graph import chunking
 from ase_pet.models import original_pet
 from ase_pet.symmetrisers import ecse, symmetrise
 from ase_pet.symmetrisers._equivariance import OutputSpec
-from local_toys import STRUCTURES, batch, chiral, co2, evaluate, local_pet, turned
+from local_toys import STRUCTURES, batch, chiral, co2, evaluate, local_pet, rotated
 from tolerances import worst
 
 NETWORK = local_pet()
@@ -57,16 +57,16 @@ REFERENCES = (
 @functools.cache
 def reference(folder):
     """Original PET of the reference values, and the values."""
-    found = reader.read(folder / "model")
-    model = original_pet.Model(replace(found.settings, cutoff_function="step")).double()
-    model.load_state_dict(found.state_dict())
-    model.compositions, model.scales = found.compositions, found.scales
+    network = reader.read(folder / "model")
+    model = original_pet.Model(replace(network.settings, cutoff_function="step")).double()
+    model.load_state_dict(network.state_dict())
+    model.compositions, model.scales = network.compositions, network.scales
     return model.requires_grad_(False), np.load(folder / "ecse_reference.npz")
 
 
-def largest(found, expected):
+def largest(actual, expected):
     """Largest difference."""
-    return float(np.abs(np.asarray(found) - np.asarray(expected)).max(initial=0.0))
+    return float(np.abs(np.asarray(actual) - np.asarray(expected)).max(initial=0.0))
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -74,8 +74,7 @@ def largest(found, expected):
 def test_reference_values(reference_file, name, settings):
     """Values of a plain evaluation of the equations with the published network.
 
-    Made for this project.
-    """
+    They were computed for this project."""
     network, values = reference(reference_file("ecse"))
     atoms = Atoms(
         *(values[f"{name}/{key}"] for key in ("numbers", "positions")),
@@ -102,16 +101,16 @@ def test_reference_values(reference_file, name, settings):
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_energies_and_forces_turn_with_the_structure(name, generator):
+def test_energies_and_forces_rotate_with_the_structure(name, generator):
     """50 elements of O(3), half of them improper, as one batch."""
     atoms = STRUCTURES[name]()
-    turns = rotations.random_orthogonal(50, generator)
+    matrices = rotations.random_orthogonal(50, generator)
     still = evaluate(MODELS["ecse"], atoms)
-    results = evaluate(MODELS["ecse"], *(turned(atoms, turn.numpy()) for turn in turns))
-    forces = results.forces.view(50, -1, 3) @ turns
+    results = evaluate(MODELS["ecse"], *(rotated(atoms, matrix.numpy()) for matrix in matrices))
+    forces = results.forces.view(50, -1, 3) @ matrices
     assert largest(results.energy, still.energy.expand(50)) < 1e-12 * len(atoms)
     assert largest(forces, still.forces.expand(50, -1, -1)) < 1e-10
-    assert largest(turns.mT @ results.virial @ turns, still.virial.expand(50, 3, 3)) < 1e-10
+    assert largest(matrices.mT @ results.virial @ matrices, still.virial.expand(50, 3, 3)) < 1e-10
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -124,10 +123,10 @@ def test_there_is_no_net_torque(name, model):
 
 @pytest.mark.parametrize("name", ["silicon", "ethanol", "water", "CO2 165"])
 def test_the_network_alone_is_not_symmetric(name, generator):
-    """What the tests above would show without a symmetriser."""
-    (turn,) = rotations.random_orthogonal(1, generator).numpy()
+    """Control: the tests above fail without a symmetriser."""
+    (matrix,) = rotations.random_orthogonal(1, generator).numpy()
     atoms = STRUCTURES[name]()
-    results = evaluate(NETWORK, atoms, turned(atoms, turn))
+    results = evaluate(NETWORK, atoms, rotated(atoms, matrix))
     moment = results.graph.pair_vectors.T @ results.pair_gradient
     assert largest(results.energy[0], results.energy[1]) > 1e-3
     assert largest(moment, moment.T) > 1e-3
@@ -136,9 +135,11 @@ def test_the_network_alone_is_not_symmetric(name, generator):
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_float32_is_symmetric_to_its_rounding(name, generator):
     atoms, model = STRUCTURES[name](), ecse.wrap(local_pet(torch.float32))
-    turns = rotations.random_orthogonal(10, generator)
-    results = evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns), dtype=torch.float32)
-    forces = results.forces.view(10, -1, 3) @ turns
+    matrices = rotations.random_orthogonal(10, generator)
+    results = evaluate(
+        model, *(rotated(atoms, matrix.numpy()) for matrix in matrices), dtype=torch.float32
+    )
+    forces = results.forces.view(10, -1, 3) @ matrices
     assert largest(results.energy, results.energy[:1].expand(10)) < 1e-6 * len(atoms)
     assert largest(forces, forces[:1].expand(10, -1, -1)) < 1e-4
     assert largest(results.energy[0], evaluate(MODELS["ecse"], atoms).energy[0]) < 1e-6 * len(atoms)
@@ -167,23 +168,23 @@ def test_forces_are_derivatives_of_the_energy(name):
 @pytest.mark.parametrize("name", ["ethanol", "CO2 160", "CO2 180", "chiral"])
 def test_hessian_is_the_derivative_of_forces(name):
     atoms, model, h = STRUCTURES[name](), MODELS["ecse"], 1e-6
-    found = hessian(model, batch([atoms], model.cutoff)).numpy()
+    hessian_matrix = hessian(model, batch([atoms], model.cutoff)).numpy()
     moved = [atoms.copy() for _ in range(6 * len(atoms))]
     for k, copy in enumerate(moved):
         copy.positions[k // 6, k // 2 % 3] += h * (2 * (k % 2) - 1)
     forces = evaluate(model, *moved).forces.numpy().reshape(-1, 2, 3 * len(atoms))
-    assert worst(found, found.T) < 1e-12
-    assert worst(found, (forces[:, 0] - forces[:, 1]) / (2 * h)) < 1e-6
+    assert worst(hessian_matrix, hessian_matrix.T) < 1e-12
+    assert worst(hessian_matrix, (forces[:, 0] - forces[:, 1]) / (2 * h)) < 1e-6
 
 
 @pytest.mark.parametrize("chunk_edges", [1, 50, 500])
 def test_size_of_chunks_changes_rounding_only(chunk_edges, monkeypatch):
     structures = [STRUCTURES[name]() for name in ("silicon", "CO2 160", "atom", "ethanol")]
-    whole = evaluate(MODELS["ecse"], *structures)
+    in_one_chunk = evaluate(MODELS["ecse"], *structures)
     monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": chunk_edges})
     pieces = evaluate(ecse.Model(NETWORK, chunk_edges=chunk_edges), *structures)
-    assert worst(pieces.energies, whole.energies) < 1e-13
-    assert worst(pieces.forces, whole.forces) < 1e-12
+    assert worst(pieces.energies, in_one_chunk.energies) < 1e-13
+    assert worst(pieces.forces, in_one_chunk.forces) < 1e-12
 
 
 def test_the_network_never_sees_more_than_a_chunk():
@@ -236,7 +237,7 @@ def test_supercell_has_the_same_atomic_energies_and_forces():
 
 
 def test_environments_in_the_given_axes_are_the_network_itself():
-    """Where all frames are the axes themselves, each term is the plain energy of an atom."""
+    """If all frames are the coordinate axes, each term is the plain energy of an atom."""
     graph = batch([STRUCTURES["silicon"](), STRUCTURES["CO2 160"]()], NETWORK.cutoff)
     ((frames, _, environments),) = MODELS["ecse:so3"]._survey(graph)
     kept = slice(0, len(frames.atom))
@@ -249,17 +250,14 @@ def test_environments_in_the_given_axes_are_the_network_itself():
         atom=environments.atom[kept],
         weights=torch.ones_like(frames.weights),
     )
-    found = environments.weighted_sums(NETWORK, OutputSpec(), 1000, False)[:, 0]
+    actual = environments.weighted_sums(NETWORK, OutputSpec(), 1000, False)[:, 0]
     assert (
-        worst(found, NETWORK(graph) * torch.bincount(frames.atom, minlength=graph.n_atoms)) < 1e-13
+        worst(actual, NETWORK(graph) * torch.bincount(frames.atom, minlength=graph.n_atoms)) < 1e-13
     )
 
 
 def test_repulsion_of_nuclei_is_left_as_it_is():
-    """Up to the rounding of its constants to float32.
-
-    Whose last digit depends on the order of the two nuclei.
-    """
+    """Up to the float32 rounding of its constants, which depends on the order of the two nuclei."""
     atoms = STRUCTURES["ethanol"]()
     models = [local_pet(zbl=zbl) for zbl in (False, True)]
     plain = [evaluate(model, atoms).energies for model in models]
@@ -269,9 +267,9 @@ def test_repulsion_of_nuclei_is_left_as_it_is():
 
 def test_charge_and_spin_reach_each_environment(generator):
     model = ecse.wrap(local_pet(system_conditioning=True))
-    (turn,) = rotations.random_orthogonal(1, generator).numpy()
+    (matrix,) = rotations.random_orthogonal(1, generator).numpy()
     neutral, ion = STRUCTURES["ethanol"](), toys.charged(STRUCTURES["ethanol"]())
-    energy = evaluate(model, neutral, ion, turned(ion, turn)).energy
+    energy = evaluate(model, neutral, ion, rotated(ion, matrix)).energy
     assert largest(energy[0], energy[1]) > 1e-3
     assert largest(energy[1], energy[2]) < 1e-12
 
@@ -294,7 +292,7 @@ def test_losses_on_forces_reach_the_weights():
 
 
 def test_calculator_takes_it_by_name():
-    """Forces and stress as ASE finds them from differences of energies."""
+    """Forces and stress against ASE's differences of energies."""
     atoms = STRUCTURES["silicon"]()
     atoms.calc = PETCalculator(local_pet(), symmetrise="ecse")
     assert type(atoms.calc.model) is ecse.Model
@@ -340,7 +338,7 @@ def test_a_wrapped_model_answers_as_the_model_does():
     assert model.is_local
 
 
-def test_residual_says_what_symmetry_lacks():
+def test_residual_measures_the_broken_symmetry():
     graph = batch([STRUCTURES["ethanol"](), STRUCTURES["chiral"]()], NETWORK.cutoff)
     assert MODELS["ecse"].residual(graph).max() < 1e-13
     assert MODELS["ecse:so3"].residual(graph)[1] > 1e-4

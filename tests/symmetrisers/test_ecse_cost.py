@@ -1,4 +1,4 @@
-"""What a symmetrised model says it will take, against what the network then sees."""
+"""Predicted cost of symmetrised models against the atoms and edges that the network evaluates."""
 
 import json
 
@@ -15,7 +15,7 @@ NAMES = ("ecse", "ecse:so3", "group:O", "group:I:proper", "quadrature:2")
 
 
 class Counted(type(local_pet())):
-    """A network that keeps the numbers of atoms and edges that it sees in each call."""
+    """A network that records the numbers of atoms and edges of each call."""
 
     seen: list
 
@@ -25,7 +25,7 @@ class Counted(type(local_pet())):
 
 
 def counted():
-    """A local PET without weights to speak of."""
+    """A very small local PET."""
     model = Counted(local_pet().settings).double().requires_grad_(False)
     model.seen = []
     return model
@@ -33,22 +33,22 @@ def counted():
 
 @pytest.mark.parametrize("chunk_edges", [None, 300])
 @pytest.mark.parametrize("name", NAMES)
-def test_cost_is_what_the_network_sees(name, chunk_edges):
+def test_cost_counts_the_environments_of_the_network(name, chunk_edges):
     network = counted()
     model, graph = (
         symmetrise(network, name),
         batch([STRUCTURES[key]() for key in ("silicon", "water")], 4.0),
     )
     model.chunk_edges = chunk_edges
-    found = model.cost(graph)
+    cost = model.cost(graph)
     assert network.seen == []
     model(graph)
     atoms, edges = (sum(values) for values in zip(*network.seen, strict=True))
-    assert found["environments"] == atoms
-    assert found["evaluations_per_atom"] == atoms / graph.n_atoms
-    assert found["edges"] == edges
-    assert found["peak_edges"] == max(edges for _, edges in network.seen)
-    assert found["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
+    assert cost["environments"] == atoms
+    assert cost["evaluations_per_atom"] == atoms / graph.n_atoms
+    assert cost["edges"] == edges
+    assert cost["peak_edges"] == max(edges for _, edges in network.seen)
+    assert cost["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
 
 
 @pytest.mark.parametrize(
@@ -63,21 +63,21 @@ def test_cost_is_what_the_network_sees(name, chunk_edges):
     ],
 )
 def test_cost_for_each_atom(name, evaluations):
-    """Of a straight molecule, whose atoms have no frames and two lines each."""
-    found = symmetrise(local_pet(), name).cost(batch([STRUCTURES["CO2 180"]()], 4.0))
-    assert found["evaluations_per_atom"] == evaluations
-    assert found["ratio"] == evaluations
+    """Cost of a straight molecule, whose atoms have no frames and two lines each."""
+    cost = symmetrise(local_pet(), name).cost(batch([STRUCTURES["CO2 180"]()], 4.0))
+    assert cost["evaluations_per_atom"] == evaluations
+    assert cost["ratio"] == evaluations
 
 
 def test_frames_of_atoms():
     graph = batch([STRUCTURES["fcc"]()], 4.0)
-    found, frames = (
+    cost, frames = (
         ecse.wrap(local_pet()).cost(graph),
         ecse.wrap(local_pet()).describe(graph)["frames"],
     )
-    assert found["frames_mean"] == frames.double().mean()
-    assert found["frames_max"] == frames.max()
-    assert found["evaluations_per_atom"] == 2 * found["frames_mean"]
+    assert cost["frames_mean"] == frames.double().mean()
+    assert cost["frames_max"] == frames.max()
+    assert cost["evaluations_per_atom"] == 2 * cost["frames_mean"]
 
 
 def test_cost_of_a_mean_within_frames_is_a_product():
@@ -117,11 +117,11 @@ def info(tmp_path):
 
 def test_info_predicts_before_it_runs(info):
     result = info(STRUCTURES["water"](), "ecse")
-    found = json.loads(result.stdout)["structure"]
+    report = json.loads(result.stdout)["structure"]
     assert (
         result.stderr
-        == f"predicted: {found['evaluations_per_atom']:.4g} evaluations for each atom, "
-        f"{found['ratio']:.4g} times the work of the plain model\n"
+        == f"predicted: {report['evaluations_per_atom']:.4g} evaluations for each atom, "
+        f"{report['ratio']:.4g} times the work of the plain model\n"
     )
 
 

@@ -1,7 +1,4 @@
-"""The gentle form of ECSE.
-
-Weights never vanish together, R_in stays inside the cutoff, forces change less.
-"""
+"""The gentle form of ECSE: total weight, inner cutoff, and smoother forces."""
 
 from dataclasses import replace
 
@@ -22,7 +19,7 @@ from local_toys import (
     line,
     local_pet,
     pieces_that_fail,
-    turned,
+    rotated,
     work_is_missing,
 )
 from tolerances import worst
@@ -41,7 +38,7 @@ ENDS = [-1.16, -0.1, 0], [-0.1, 1.16, 0]
 
 
 def environments(generator, count=3000):
-    """Edges of atoms with 2 to 7 neighbours at 0.8 to 4 A, which prefer to be on two lines."""
+    """Edges of atoms with 2 to 7 neighbours at 0.8 to 4 A, mostly close to two lines."""
     atom = torch.arange(count).repeat_interleave(torch.randint(2, 8, (count,), generator=generator))
     length = 0.8 + 3.2 * torch.rand(len(atom), generator=generator, dtype=torch.float64)
     way = torch.randn(len(atom), 3, generator=generator, dtype=torch.float64) * torch.tensor(
@@ -53,29 +50,26 @@ def environments(generator, count=3000):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_one_good_pair_is_enough_weight(form, generator):
-    """The proof in `frames.inner_cutoff`, for atoms with any number of them."""
+    """The bound proven in `frames.inner_cutoff`, for atoms with any number of good pairs."""
     edges, settings, cutoff = environments(generator), FORMS[form], 4.0
     outer = frames.outer_cutoff(cutoff, settings)
-    found = frames.pair_frames(edges, outer, settings)
-    near = torch.nonzero(edges.lengths < outer)[:, 0]
-    first, second = frames.pairs(near, edges.atom[near], edges.n_atoms)
+    result = frames.pair_frames(edges, outer, settings)
+    inner = torch.nonzero(edges.lengths < outer)[:, 0]
+    first, second = frames.pairs(inner, edges.atom[inner], edges.n_atoms)
     good = edges.atom[first][
         frames._squared_sine(edges, first, second) > settings.squared_sine
     ].unique()
     assert 100 < len(good) < edges.n_atoms
-    assert found.total[good].min() >= 2
+    assert result.total[good].min() >= 2
     assert (
-        found.inner_cutoff.max() <= cutoff + frames.SATURATED * settings.width
+        result.inner_cutoff.max() <= cutoff + frames.SATURATED * settings.width
     )  # up to where a step is exactly 0
-    assert found.total.min() == 0
+    assert result.total.min() == 0
 
 
 @pytest.mark.parametrize("form", ["gentle", "gentle, narrow", "gentle, wide"])
 def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
-    """Of many atoms, and of right angles between neighbours at the same distance r.
-
-    Whose v is above r.
-    """
+    """For random atoms, and for right angles between neighbours at distance r, where v > r."""
     settings, cutoff = FORMS[form], 4.0
     assert (
         frames.inner_cutoff(
@@ -96,16 +90,16 @@ def test_the_inner_cutoff_is_inside_the_cutoff(form, generator):
 @pytest.mark.parametrize(
     "name", ["silicon", "ethanol", "fcc", "chiral", "CO2 180", "CO2 175", "CO2 165", "N2", "atom"]
 )
-def test_energies_and_forces_turn_with_the_structure(name, generator):
-    atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(20, generator)
+def test_energies_and_forces_rotate_with_the_structure(name, generator):
+    atoms, matrices = STRUCTURES[name](), rotations.random_orthogonal(20, generator)
     still = evaluate(MODEL, atoms)
-    results = evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns))
+    results = evaluate(MODEL, *(rotated(atoms, matrix.numpy()) for matrix in matrices))
     assert worst(results.energy, still.energy.expand(20)) < 1e-12
-    assert (results.forces.view(20, -1, 3) @ turns - still.forces).abs().max() < 1e-10
+    assert (results.forces.view(20, -1, 3) @ matrices - still.forces).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("path", [*PATHS, "a watched line bends"])
-def test_nothing_jumps(path):
+def test_energies_and_forces_do_not_jump(path):
     paths = {**PATHS, "a watched line bends": line(WATCHED, 2, *ENDS)}
     assert pieces_that_fail(work_is_missing, ecse.wrap(NETWORK, "gentle:so3"), paths[path]) == 0
 
@@ -121,31 +115,31 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_forces_change_less(way):
-    """The carbon's two oxygens leave a line.
+    """The two oxygens of a carbon leave a line.
 
-    Watched, they are much nearer than what its frames were made of until then.
+    With further atoms present, they are much closer than the pairs of the previous frames.
     """
     at, expected = WAYS[way]
 
     def stiffest(model):
         def forces(structures):
-            found = evaluate(model, *structures).forces
-            return found.view(len(structures), -1, 3).numpy()
+            results = evaluate(model, *structures).forces
+            return results.view(len(structures), -1, 3).numpy()
 
         return stiffness(forces, at)[0]
 
-    found = [
+    results = [
         stiffest(model)
         for model in (NETWORK, ecse.wrap(NETWORK, "so3"), ecse.wrap(NETWORK, "gentle:so3"))
     ]
-    assert found == pytest.approx(expected, rel=0.1)
-    assert found[2] < 0.1 * found[1]
+    assert results == pytest.approx(expected, rel=0.1)
+    assert results[2] < 0.1 * results[1]
 
 
-def test_what_depends_on_the_first_turn_is_rounding(generator):
-    """Bent by up to 13 degrees, where environments about a line count.
+def test_what_depends_on_the_first_rotation_is_rounding(generator):
+    """Bent by up to 13 degrees, where environments about a line have weight.
 
-    Few turns do not hide how the line is turned.
+    With few azimuthal angles, the rotation about the line would be visible.
     """
 
     def change(n_azimuthal):
@@ -154,7 +148,9 @@ def test_what_depends_on_the_first_turn_is_rounding(generator):
             STRUCTURES["CO2 170"](),
             rotations.random_orthogonal(10, torch.Generator().manual_seed(5)),
         )
-        energies = evaluate(model, *(turned(atoms, element.numpy()) for element in elements)).energy
+        energies = evaluate(
+            model, *(rotated(atoms, element.numpy()) for element in elements)
+        ).energy
         assert 0 < model.describe(batch([atoms], model.cutoff))["collinear_total"][0] < 1
         return float(energies.max() - energies.min())
 
@@ -166,10 +162,7 @@ def test_what_depends_on_the_first_turn_is_rounding(generator):
 
 
 def test_an_environment_near_a_line_keeps_its_shape():
-    """A network that is invariant gives the same in any axes.
-
-    Near a line the mean is the network itself, not a straight one.
-    """
+    """With an invariant network, the mean close to a line is the energy of the bent environment."""
     atoms = STRUCTURES["CO2 175"]()
     invariant = ecse.Model(
         NETWORK, ecse.Settings(**{**ecse.GENTLE, "n_azimuthal": 64, "least_weight": 2.0})
@@ -202,11 +195,11 @@ def test_presets_may_be_combined():
 
 
 def test_models_that_pass_messages_may_be_gentle(generator):
-    model, turn = (
+    model, matrix = (
         ecse.wrap(toys.tiny_pet(species=(1, 6, 7, 8, 14)), "gentle"),
         rotations.random_orthogonal(1, generator)[0],
     )
     atoms = STRUCTURES["chiral"]()
-    energy = evaluate(model, atoms, turned(atoms, turn.numpy())).energy
+    energy = evaluate(model, atoms, rotated(atoms, matrix.numpy())).energy
     assert worst(energy[1], energy[0]) < 1e-12
     assert model(batch([atoms], model.cutoff)).isfinite().all()

@@ -1,4 +1,4 @@
-"""Other heads of symmetrised models: vectors and tensors turn with the structure."""
+"""Other heads of symmetrised models: vectors and tensors rotate with the structure."""
 
 import numpy as np
 import pytest
@@ -9,15 +9,15 @@ import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation
 from ase_pet.symmetrisers import ecse, symmetrise
-from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, turned
+from local_toys import PATHS, STRUCTURES, batch, evaluate, local_pet, rotated
 from tolerances import ROUNDING_3, worst
 
 DIRECT = {"non_conservative_forces": 3, "non_conservative_stress": 9}
 HEADS = {"energy": 1, "charge": 1, "dipole": 3, **DIRECT}
-TURNED = {
-    1: lambda values, turn: values,
-    3: lambda values, turn: values @ turn.T,
-    9: lambda values, turn: (turn @ values.view(-1, 3, 3) @ turn.T).flatten(1),
+ROTATED = {
+    1: lambda values, matrix: values,
+    3: lambda values, matrix: values @ matrix.T,
+    9: lambda values, matrix: (matrix @ values.view(-1, 3, 3) @ matrix.T).flatten(1),
 }  # by number of components
 NETWORK = local_pet(heads=HEADS)
 PASSING = toys.tiny_pet(heads=HEADS, species=(1, 6, 7, 8, 14)).requires_grad_(False)
@@ -39,9 +39,9 @@ def predicted(model, *structures, names=tuple(HEADS)):
     return model.predict(batch(structures, model.cutoff), names)
 
 
-def differences(found, expected):
+def differences(actual, expected):
     """{head: largest difference}."""
-    return {name: float((found[name] - expected[name]).abs().max()) for name in expected}
+    return {name: float((actual[name] - expected[name]).abs().max()) for name in expected}
 
 
 # Heads
@@ -49,38 +49,38 @@ def differences(found, expected):
 
 @pytest.mark.parametrize("name", STRUCTURES)
 @pytest.mark.parametrize("model", SYMMETRIC)
-def test_vectors_and_tensors_of_each_atom_turn_with_the_structure(model, name):
-    model, turns = SYMMETRIC[model]
+def test_vectors_and_tensors_of_each_atom_rotate_with_the_structure(model, name):
+    model, matrices = SYMMETRIC[model]
     atoms = STRUCTURES[name]()
-    still, found = (
+    still, results = (
         predicted(model, atoms),
-        predicted(model, *(turned(atoms, turn.numpy()) for turn in turns)),
+        predicted(model, *(rotated(atoms, matrix.numpy()) for matrix in matrices)),
     )
     expected = {
-        head: torch.cat([TURNED[HEADS[head]](values, turn) for turn in turns])
+        head: torch.cat([ROTATED[HEADS[head]](values, matrix) for matrix in matrices])
         for head, values in still.items()
     }
-    assert max(differences(found, expected).values()) < 1e-12
+    assert max(differences(results, expected).values()) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["silicon", "CO2 160", "ethanol"])
-def test_the_network_alone_does_not_turn_its_heads(name):
-    """What the test above would show without a symmetriser."""
-    atoms, turn = STRUCTURES[name](), ALL[1]
-    still, found = predicted(NETWORK, atoms), predicted(NETWORK, turned(atoms, turn.numpy()))
-    expected = {head: TURNED[HEADS[head]](values, turn) for head, values in still.items()}
-    assert min(differences(found, expected).values()) > 1e-3
+def test_the_network_alone_does_not_rotate_its_heads(name):
+    """Control: the test above fails without a symmetriser."""
+    atoms, matrix = STRUCTURES[name](), ALL[1]
+    still, results = predicted(NETWORK, atoms), predicted(NETWORK, rotated(atoms, matrix.numpy()))
+    expected = {head: ROTATED[HEADS[head]](values, matrix) for head, values in still.items()}
+    assert min(differences(results, expected).values()) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["silicon", "ethanol"])
 def test_heads_are_means_over_frames(name):
-    """The network runs on the structure turned into each frame, as a whole.
+    """Compare with the network on the full structure rotated into each frame.
 
-    No atom here needs a line.
+    No atom of this structure needs a line.
     """
     atoms, (model, _) = STRUCTURES[name](), SYMMETRIC["ecse:so3"]
     ((frames, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
-    runs = [predicted(NETWORK, turned(atoms, axes.T.numpy())) for axes in frames.axes]
+    runs = [predicted(NETWORK, rotated(atoms, axes.T.numpy())) for axes in frames.axes]
     expected = {
         head: torch.zeros(len(atoms), components, dtype=torch.float64)
         for head, components in HEADS.items()
@@ -89,18 +89,19 @@ def test_heads_are_means_over_frames(name):
         runs, frames.axes, frames.weights / frames.total[frames.atom], frames.atom, strict=True
     ):
         for head, values in run.items():
-            expected[head][atom] += weight * TURNED[HEADS[head]](values[atom : atom + 1], axes)[0]
+            expected[head][atom] += weight * ROTATED[HEADS[head]](values[atom : atom + 1], axes)[0]
     assert auxiliary.max() == 0
     assert max(differences(predicted(model, atoms), expected).values()) < 1e-12
 
 
 def test_heads_are_means_over_a_group():
-    atoms, (model, turns) = STRUCTURES["ethanol"](), SYMMETRIC["group:O"]
-    runs = [predicted(PASSING, turned(atoms, turn.numpy())) for turn in turns]
+    atoms, (model, matrices) = STRUCTURES["ethanol"](), SYMMETRIC["group:O"]
+    runs = [predicted(PASSING, rotated(atoms, matrix.numpy())) for matrix in matrices]
     expected = {
         head: (
             sum(
-                TURNED[components](run[head], turn.T) for run, turn in zip(runs, turns, strict=True)
+                ROTATED[components](run[head], matrix.T)
+                for run, matrix in zip(runs, matrices, strict=True)
             )
             / 48
         )
@@ -111,18 +112,18 @@ def test_heads_are_means_over_a_group():
 
 @pytest.mark.parametrize("model", SYMMETRIC)
 def test_heads_are_the_same_alone_and_together(model):
-    """Energies and forces do not change with what else is read."""
+    """Energies and forces do not depend on the other requested heads."""
     model, _ = SYMMETRIC[model]
     atoms = STRUCTURES["CO2 160"]()
-    plain, found = (
+    plain, results = (
         evaluate(model, atoms),
         Evaluation(model, batch([atoms], model.cutoff), heads=("dipole", "charge")),
     )
-    assert worst(found.forces, plain.forces) < 1e-12
-    assert worst(found.energies, plain.energies) < 1e-13
+    assert worst(results.forces, plain.forces) < 1e-12
+    assert worst(results.energies, plain.energies) < 1e-13
     assert (
         worst(
-            found.heads.total("dipole"),
+            results.heads.total("dipole"),
             predicted(model, atoms, names=("dipole",))["dipole"].sum(0)[None],
         )
         < 1e-12
@@ -134,14 +135,14 @@ def test_heads_are_the_same_alone_and_together(model):
     [
         "a line bends, an atom watches",
         "an atom joins a dimer",
-        "a neighbour leaves",
+        "a neighbour crosses the cutoff",
         "a dimer comes apart",
     ],
 )
 def test_derivatives_of_heads_are_central_differences(path):
-    """Of random sums of the components of dipoles and direct stresses.
+    """Random sums of the components of dipoles and direct stresses.
 
-    Along with where lines take over from frames.
+    The paths include the transition from frames to lines.
     """
     at, way = PATHS[path]
     model, names, h = SYMMETRIC["ecse:so3"][0], ("dipole", "non_conservative_stress"), 1e-5
@@ -164,10 +165,10 @@ def test_derivatives_of_heads_are_central_differences(path):
     sign = (graph.pair_neighbour == moving[graph.pair_neighbour]).double() - (
         graph.pair_centre == moving[graph.pair_centre]
     ).double()
-    found = torch.zeros(len(points), dtype=torch.float64).index_add(
+    actual = torch.zeros(len(points), dtype=torch.float64).index_add(
         0, graph.structure[graph.pair_centre], sign * (gradient @ torch.tensor(way))
     )
-    assert worst(found, slopes) < 1e-6
+    assert worst(actual, slopes) < 1e-6
 
 
 def test_straight_molecules_have_vectors_along_their_axis():
@@ -176,20 +177,20 @@ def test_straight_molecules_have_vectors_along_their_axis():
         SYMMETRIC["ecse"],
     )
     axis = torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64) / 3
-    found = predicted(model, atoms)
-    stress = found["non_conservative_stress"].view(-1, 3, 3)
-    across = found["dipole"] - (found["dipole"] @ axis)[:, None] * axis
-    # Vectors are rotated back from the frame, which leaves some roundings of their size.
-    assert across.abs().max() < 10 * ROUNDING_3 * found["dipole"].abs().max()
-    assert (found["dipole"] @ axis).abs().max() > 1e-3
+    results = predicted(model, atoms)
+    stress = results["non_conservative_stress"].view(-1, 3, 3)
+    across = results["dipole"] - (results["dipole"] @ axis)[:, None] * axis
+    # Vectors are rotated back from the frame, with rounding relative to their length.
+    assert across.abs().max() < 10 * ROUNDING_3 * results["dipole"].abs().max()
+    assert (results["dipole"] @ axis).abs().max() > 1e-3
     across = stress @ axis - (axis @ stress @ axis)[:, None] * axis
     assert across.abs().max() < 10 * ROUNDING_3 * stress.abs().max()
 
 
 def test_an_atom_alone_has_no_vectors():
-    found = predicted(SYMMETRIC["ecse"][0], Atoms("C"))
-    stress = found["non_conservative_stress"].view(3, 3)
-    assert found["dipole"].tolist() == [[0, 0, 0]]
+    results = predicted(SYMMETRIC["ecse"][0], Atoms("C"))
+    stress = results["non_conservative_stress"].view(3, 3)
+    assert results["dipole"].tolist() == [[0, 0, 0]]
     rest = stress - stress[0, 0] * torch.eye(3, dtype=torch.float64)
     assert rest.abs().max() <= 10 * ROUNDING_3 * stress.abs().max()
 
@@ -209,19 +210,19 @@ def test_heads_that_are_no_tensors_are_refused(model):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_calculators_give_dipoles_and_direct_forces_that_turn(dtype):
+def test_dipoles_and_direct_forces_of_calculators_rotate(dtype):
     limit = {"float64": 1e-12, "float32": 1e-6}[dtype]
     calculator = PETCalculator(NETWORK, symmetrise="ecse", non_conservative=True, dtype=dtype)
-    atoms, crystal, turn = STRUCTURES["ethanol"](), STRUCTURES["silicon"](), ALL[0].numpy()
-    first, second = calculator.evaluate([atoms, turned(atoms, turn)], ("forces", "dipole"))
-    assert np.abs(second["forces"] - first["forces"] @ turn.T).max() < limit
-    assert np.abs(second["dipole"] - turn @ first["dipole"]).max() < limit
+    atoms, crystal, matrix = STRUCTURES["ethanol"](), STRUCTURES["silicon"](), ALL[0].numpy()
+    first, second = calculator.evaluate([atoms, rotated(atoms, matrix)], ("forces", "dipole"))
+    assert np.abs(second["forces"] - first["forces"] @ matrix.T).max() < limit
+    assert np.abs(second["dipole"] - matrix @ first["dipole"]).max() < limit
     assert np.abs(first["dipole"]).max() > 1e-3
     first, second = (
-        np.array(found["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
-        for found in calculator.evaluate([crystal, turned(crystal, turn)], ("stress",))
+        np.array(results["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        for results in calculator.evaluate([crystal, rotated(crystal, matrix)], ("stress",))
     )
-    assert np.abs(second - turn @ first @ turn.T).max() < limit
+    assert np.abs(second - matrix @ first @ matrix.T).max() < limit
 
 
 def test_losses_on_dipoles_reach_the_weights():

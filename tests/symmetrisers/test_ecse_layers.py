@@ -1,7 +1,4 @@
-"""ECSE layer by layer.
-
-Exact symmetry of messages, smoothness, reach, and training in frames drawn for each layer.
-"""
+"""ECSE layer by layer: exact symmetry, smoothness, range, training in frames drawn per layer."""
 
 import numpy as np
 import pytest
@@ -26,8 +23,8 @@ from local_toys import (
     local_pet,
     mover,
     pieces_that_fail,
+    rotated,
     scan,
-    turned,
     work_is_missing,
 )
 from test_ecse_messages import chain, original
@@ -38,7 +35,7 @@ KINDS = ("residual", "base", "three message layers", "original")
 
 
 def passing(name="residual", dtype=torch.float64, **changes):
-    """PET whose energies are about 1 eV per atom, and change by 0.1 eV when a molecule turns."""
+    """PET with energies of about 1 eV per atom; rotation of a molecule changes them by 0.1 eV."""
     model = toys.tiny_pet(name, dtype, **{"species": SPECIES, "cutoff_function": "bump", **changes})
     model.scales = {"energy": 0.01}
     return model.requires_grad_(False)
@@ -53,35 +50,37 @@ MODEL = MODELS["residual"]
     "name", ["silicon", "ethanol", "chiral", "CO2 180", "CO2 160", "N2", "atom"]
 )
 def test_one_layer_is_ecse(name):
-    """With its vectors, which are read in each frame and turned back."""
+    """Also its vectors, which are evaluated in each frame and rotated back."""
     network, atoms = local_pet(heads={"energy": 1, "dipole": 3}), STRUCTURES[name]()
-    found, expected = (
+    layered, expected = (
         evaluate(symmetrise(network, kind), atoms) for kind in ("ecse_layers", "ecse")
     )
-    assert (found.forces - expected.forces).abs().max() < 1e-12
-    assert (found.energies - expected.energies).abs().max() < 1e-12
-    assert (found.heads.total("dipole") - expected.heads.total("dipole")).abs().max() < 1e-12
+    assert (layered.forces - expected.forces).abs().max() < 1e-12
+    assert (layered.energies - expected.energies).abs().max() < 1e-12
+    assert (layered.heads.total("dipole") - expected.heads.total("dipole")).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize(
     "name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_energies_and_forces_turn_with_the_structure(kind, name, generator):
+def test_energies_and_forces_rotate_with_the_structure(kind, name, generator):
     """20 elements of O(3), half of them improper, as one batch."""
-    atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(20, generator)
-    results = evaluate(MODELS[kind], atoms, *(turned(atoms, turn.numpy()) for turn in turns))
+    atoms, matrices = STRUCTURES[name](), rotations.random_orthogonal(20, generator)
+    results = evaluate(
+        MODELS[kind], atoms, *(rotated(atoms, matrix.numpy()) for matrix in matrices)
+    )
     forces = results.forces.view(21, -1, 3)
     assert worst(results.energy, results.energy[:1].expand(21)) < 1e-12
-    assert (forces[1:] @ turns - forces[0]).abs().max() < 1e-10
-    assert (turns.mT @ results.virial[1:] @ turns - results.virial[0]).abs().max() < 1e-10
+    assert (forces[1:] @ matrices - forces[0]).abs().max() < 1e-10
+    assert (matrices.mT @ results.virial[1:] @ matrices - results.virial[0]).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_network_alone_is_not_symmetric(kind, generator):
-    (turn,) = rotations.random_orthogonal(1, generator).numpy()
+    (matrix,) = rotations.random_orthogonal(1, generator).numpy()
     energy = evaluate(
-        NETWORKS[kind], STRUCTURES["ethanol"](), turned(STRUCTURES["ethanol"](), turn)
+        NETWORKS[kind], STRUCTURES["ethanol"](), rotated(STRUCTURES["ethanol"](), matrix)
     ).energy
     assert abs(energy[0] - energy[1]) > 1e-3
 
@@ -98,21 +97,23 @@ def test_proper_frames_tell_mirror_images_apart_and_parity_does_not():
 
 @pytest.mark.parametrize("word", ecse_layers.PRESETS)
 def test_settings_have_the_words_of_ecse(word, generator):
-    turn, atoms = rotations.random_orthogonal(1, generator)[0], STRUCTURES["ethanol"]()
-    turn, model = (
-        (turn * torch.linalg.det(turn)).numpy(),
+    matrix, atoms = rotations.random_orthogonal(1, generator)[0], STRUCTURES["ethanol"]()
+    matrix, model = (
+        (matrix * torch.linalg.det(matrix)).numpy(),
         symmetrise(NETWORKS["residual"], f"ecse_layers:{word}"),
     )
     assert model.options == symmetrise(NETWORKS["residual"], f"ecse:{word}").options
-    energy = evaluate(model, atoms, turned(atoms, turn)).energy
+    energy = evaluate(model, atoms, rotated(atoms, matrix)).energy
     assert abs(energy[0] - energy[1]) < 1e-12
 
 
 def test_float32_is_symmetric_to_its_rounding(generator):
-    atoms, turns = STRUCTURES["ethanol"](), rotations.random_orthogonal(5, generator)
+    atoms, matrices = STRUCTURES["ethanol"](), rotations.random_orthogonal(5, generator)
     model = ecse_layers.wrap(passing(dtype=torch.float32))
-    results = evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns), dtype=torch.float32)
-    forces = results.forces.view(5, -1, 3) @ turns
+    results = evaluate(
+        model, *(rotated(atoms, matrix.numpy()) for matrix in matrices), dtype=torch.float32
+    )
+    forces = results.forces.view(5, -1, 3) @ matrices
     assert (results.energy - results.energy[0]).abs().max() < 1e-6 * len(atoms)
     assert (forces - forces[0]).abs().max() < 1e-4
     assert (results.energy[0] - evaluate(MODEL, atoms).energy[0]).abs() < 1e-6 * len(atoms)
@@ -131,7 +132,7 @@ WAYS = {
     **{
         name: PATHS[name]
         for name in (
-            "a neighbour leaves",
+            "a neighbour crosses the cutoff",
             "an atom joins a dimer",
             "an atom joins at its end",
             "a dimer comes apart",
@@ -143,8 +144,8 @@ WAYS = {
 
 @pytest.mark.parametrize("path", WAYS)
 @pytest.mark.parametrize("kind", ["residual", "base"])
-def test_nothing_jumps(kind, path):
-    """Where CO2 bends, and where atoms cross R_in, R_out = 3.5 A and the cutoff, 4 A."""
+def test_energies_and_forces_do_not_jump(kind, path):
+    """Paths on which CO2 bends, and atoms cross R_in, R_out = 3.5 A and the cutoff, 4 A."""
     assert (
         pieces_that_fail(work_is_missing, ecse_layers.wrap(NETWORKS[kind], "so3"), WAYS[path]) == 0
     )
@@ -161,7 +162,7 @@ def test_forces_are_central_differences(path):
 
 
 def test_messages_of_lines_would_jump(monkeypatch):
-    """If they were not faded out with their edges.
+    """Messages of lines must be switched off with their edges.
 
     An atom beyond R_out of CO2 leaves its line at 45 degrees.
     """
@@ -184,10 +185,10 @@ def test_forces_and_stress_of_a_crystal_are_derivatives():
 
 @pytest.mark.parametrize("kind", ["residual", "base"])
 def test_hessian_is_the_derivative_of_forces(kind):
-    """In one chunk, and in several that are evaluated again for each derivative."""
+    """In one chunk, and in several that are re-evaluated for each derivative."""
     atoms, model, h = STRUCTURES["CO2 160"](), MODELS[kind], 1e-6
     assert model.exact_second_derivatives
-    found, pieces = (
+    matrix, pieces = (
         hessian(ecse_layers.Model(NETWORKS[kind], chunk_edges=size), batch([atoms], 4.0)).numpy()
         for size in (None, 20)
     )
@@ -195,13 +196,13 @@ def test_hessian_is_the_derivative_of_forces(kind):
     for k, copy in enumerate(moved):
         copy.positions[k // 6, k // 2 % 3] += h * (2 * (k % 2) - 1)
     forces = evaluate(model, *moved).forces.numpy().reshape(-1, 2, 9)
-    assert worst(found, found.T) < 1e-12
-    assert worst(found, (forces[:, 0] - forces[:, 1]) / (2 * h)) < 1e-6
-    assert worst(pieces, found) < 1e-12
+    assert worst(matrix, matrix.T) < 1e-12
+    assert worst(matrix, (forces[:, 0] - forces[:, 1]) / (2 * h)) < 1e-6
+    assert worst(pieces, matrix) < 1e-12
 
 
 class Spy(type(MODEL.model)):
-    """A network that keeps the number of atoms and edges of each layer that it runs."""
+    """A network that records the number of atoms and edges of each layer."""
 
     def layer(self, index, node, message, scene):
         self.seen.append(scene.graph.n_atoms + len(scene.graph.centre))
@@ -211,16 +212,16 @@ class Spy(type(MODEL.model)):
 @pytest.mark.parametrize("kind", KINDS)
 def test_size_of_chunks_changes_rounding_only(kind):
     structures = [STRUCTURES[name]() for name in ("silicon", "CO2 160", "atom", "ethanol")]
-    whole, pieces = (
+    in_one_chunk, pieces = (
         evaluate(ecse_layers.Model(NETWORKS[kind], chunk_edges=size), *structures)
         for size in (None, 50)
     )
-    assert worst(pieces.energies, whole.energies) < 1e-13
-    assert worst(pieces.forces, whole.forces) < 1e-12
+    assert worst(pieces.energies, in_one_chunk.energies) < 1e-13
+    assert worst(pieces.forces, in_one_chunk.forces) < 1e-12
 
 
-def test_chunks_bound_what_is_seen_and_kept():
-    """Of the tensors kept for derivatives, those of the network are of one chunk at a time."""
+def test_chunks_bound_edges_and_kept_tensors():
+    """Network tensors are kept for derivatives for one chunk at a time."""
     network = Spy(NETWORKS["residual"].settings).double().requires_grad_(False)
     network.seen, kept = [], {}
     for size in (None, 300):
@@ -265,11 +266,11 @@ def test_order_of_atoms_does_not_matter():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_energy_of_a_distant_molecule_is_added(kind):
-    near, far = toys.ethanol(), molecule("CH4")
-    far.positions += [40, 0, 0]
+    close, distant = toys.ethanol(), molecule("CH4")
+    distant.positions += [40, 0, 0]
     alone, both = (
-        [evaluate(MODELS[kind], atoms) for atoms in (near, far)],
-        evaluate(MODELS[kind], near + far),
+        [evaluate(MODELS[kind], atoms) for atoms in (close, distant)],
+        evaluate(MODELS[kind], close + distant),
     )
     assert abs(both.energy - alone[0].energy - alone[1].energy) < 1e-12
     assert (both.forces - torch.cat([one.forces for one in alone])).abs().max() < 1e-12
@@ -283,10 +284,7 @@ def test_supercell_has_the_same_energies():
 
 
 def test_energies_reach_as_far_as_the_layers():
-    """Atoms beyond the cutoff act on an energy through messages.
-
-    Those beyond two cutoffs do not.
-    """
+    """Atoms within two cutoffs act on an energy through messages; those further away do not."""
     model, atoms = ecse_layers.wrap(passing(cutoff=3.0, cutoff_width=0.5)), chain()
     graph = batch([atoms], 3.0)
     graph = graph.with_vectors(graph.pair_vectors.requires_grad_())
@@ -299,21 +297,19 @@ def test_energies_reach_as_far_as_the_layers():
     assert acts[(distance > 3.0) & (distance < 4.5)].max() > 1e-6
 
 
-def test_dipoles_turn_with_the_structure(generator):
+def test_dipoles_rotate_with_the_structure(generator):
     model = ecse_layers.wrap(passing(heads={"energy": 1, "dipole": 3}))
-    turn, atoms = rotations.random_orthogonal(1, generator)[0], STRUCTURES["chiral"]()
+    matrix, atoms = rotations.random_orthogonal(1, generator)[0], STRUCTURES["chiral"]()
     first, second = (
-        evaluate(model, one).heads.total("dipole") for one in (atoms, turned(atoms, turn.numpy()))
+        evaluate(model, one).heads.total("dipole")
+        for one in (atoms, rotated(atoms, matrix.numpy()))
     )
-    assert worst(second, first @ turn.T) < 1e-12
+    assert worst(second, first @ matrix.T) < 1e-12
     assert first.abs().max() > 1e-3
 
 
 def test_repulsion_of_nuclei_is_left_as_it_is():
-    """Up to the rounding of its constants to float32.
-
-    Whose last digit depends on the order of the two nuclei.
-    """
+    """Up to the float32 rounding of its constants, which depends on the order of the two nuclei."""
     atoms, models = STRUCTURES["ethanol"](), [passing(zbl=zbl) for zbl in (False, True)]
     plain, layered = (
         [evaluate(symmetrise(model, kind), atoms).energies for model in models]
@@ -324,15 +320,15 @@ def test_repulsion_of_nuclei_is_left_as_it_is():
 
 def test_charge_and_spin_reach_each_environment(generator):
     model = ecse_layers.wrap(passing(system_conditioning=True))
-    (turn,) = rotations.random_orthogonal(1, generator).numpy()
+    (matrix,) = rotations.random_orthogonal(1, generator).numpy()
     neutral, ion = STRUCTURES["ethanol"](), toys.charged(STRUCTURES["ethanol"]())
-    energy = evaluate(model, neutral, ion, turned(ion, turn)).energy
+    energy = evaluate(model, neutral, ion, rotated(ion, matrix)).energy
     assert abs(energy[0] - energy[1]) > 1e-3
     assert abs(energy[1] - energy[2]) < 1e-12
 
 
-def test_cost_is_what_each_layer_sees():
-    """That of `ecse` of a local model, whatever the number of layers."""
+def test_cost_counts_the_environments_of_each_layer():
+    """Equal to the cost of `ecse` of a local model, for any number of layers."""
     graph = batch([STRUCTURES["ethanol"](), STRUCTURES["CO2 160"]()], 4.0)
     assert MODELS["three message layers"].cost(graph) == ecse.wrap(local_pet()).cost(graph)
 
@@ -359,7 +355,7 @@ def test_cost_is_what_each_layer_sees():
         ),
     ],
 )
-def test_what_it_is_not_for_is_refused(model, message):
+def test_unsupported_uses_are_refused(model, message):
     with pytest.raises(ValueError, match=message):
         model()
 
@@ -374,13 +370,13 @@ def test_one_layer_in_drawn_frames_is_that_of_ecse():
 
 
 def test_each_layer_draws_frames_of_its_own():
-    """An oxygen atom with F frames has F energies with one layer, more with two.
+    """An oxygen atom with F frames has F energies with one layer, and more with two.
 
-    Its messages have as many values.
+    Its messages then also have F values.
     """
     atoms = Atoms(
         "OHH", [[0, 0, 0], [0.9, 0, 0], [-0.2, 1.0, 0]]
-    )  # planar: reflections do not count
+    )  # planar: reflections have no effect
     graph, counts = batch([atoms], 4.0), []
     frames = ecse.wrap(local_pet()).describe(graph)["frames"].tolist()
     for network in (local_pet(), passing()):
@@ -390,11 +386,11 @@ def test_each_layer_draws_frames_of_its_own():
     assert counts[1] > 3 * frames[0]
 
 
-def test_draws_turn_with_the_structure(generator):
-    atoms, turn = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
+def test_draws_rotate_with_the_structure(generator):
+    atoms, matrix = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
     energies = [
         sampled(passing(), "ecse_layers", torch.Generator().manual_seed(1))(batch([one], 4.0))
-        for one in (atoms, turned(atoms, turn))
+        for one in (atoms, rotated(atoms, matrix))
     ]
     assert worst(energies[1], energies[0]) < 1e-12
 
@@ -417,9 +413,9 @@ FRAMES = 'symmetrise = "ecse_layers"\naugmentation = "frames"\n'
 
 
 def test_losses_on_forces_reach_the_weights():
-    """Of the first layer, through messages.
+    """Weights of the first layer, through messages.
 
-    DL/dw by central differences, L = sum of squared forces and energies.
+    dL/dw by central differences, L = sum of squared forces and energies.
     """
     network = passing().requires_grad_(True)
     weight = network.gnn_layers[0].attention_layers[0].attention.input_linear.weight
@@ -444,8 +440,10 @@ def test_a_model_is_trained_and_read_back(recipe, tmp_path, generator):
     assert np.isfinite(metrics["test"]["forces"]["rmse"])
     calculator = PETCalculator(tmp_path / "run", dtype="float64")
     assert type(calculator.model) is ecse_layers.Model
-    atoms, turn = argon.structures()[0], rotations.random_orthogonal(1, generator)[0].numpy()
-    energies = [r["energy"] for r in calculator.evaluate([atoms, turned(atoms, turn)], ("energy",))]
+    atoms, matrix = argon.structures()[0], rotations.random_orthogonal(1, generator)[0].numpy()
+    energies = [
+        r["energy"] for r in calculator.evaluate([atoms, rotated(atoms, matrix)], ("energy",))
+    ]
     assert energies[0] == pytest.approx(energies[1], abs=1e-12)
 
 

@@ -1,7 +1,4 @@
-"""ECSE of models that pass messages.
-
-The field of each atom, exact symmetry, what it costs and when it is refused.
-"""
+"""ECSE of message-passing models: receptive field, exact symmetry, cost and its limit."""
 
 import numpy as np
 import pytest
@@ -26,7 +23,7 @@ from local_toys import (
     evaluate,
     line,
     pieces_that_fail,
-    turned,
+    rotated,
     work_is_missing,
 )
 from tolerances import worst
@@ -115,14 +112,14 @@ def test_energies_of_atoms_depend_on_their_clusters_only(name, structure):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_energies_of_atoms_depend_on_all_of_their_clusters(name):
-    """With a hop less, energies are wrong: the fields are not larger than they must be."""
+    """With one hop less, energies are wrong: the receptive fields are minimal."""
     model, hops = MODELS[name]
     graph = batch([chain()], model.cutoff)
     assert worst(read_from_clusters(model, graph, hops - 1)[0], model(graph)) > 1e-6
 
 
 def test_clusters_are_small():
-    """Of a chain much longer than they are."""
+    """Clusters of a chain that is much longer than their size."""
     model, hops = MODELS["two layers"]
     atoms = chain()
     atoms += Atoms(atoms.symbols, atoms.positions + [21.0, 0, 0])
@@ -133,62 +130,67 @@ def test_clusters_are_small():
 @pytest.mark.parametrize(
     "name", ["ethanol", "chiral", "CO2 180", "CO2 165", "CO2 155", "N2", "atom", "silicon"]
 )
-def test_energies_and_forces_turn_with_the_structure(name, generator):
+def test_energies_and_forces_rotate_with_the_structure(name, generator):
     """50 elements of O(3); two message-passing layers, one of which is read after an exchange."""
-    atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(50, generator)
+    atoms, matrices = STRUCTURES[name](), rotations.random_orthogonal(50, generator)
     count = {"silicon": 3}.get(name, 50)
     still = evaluate(MODEL, atoms)
-    results = evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns[:count]))
-    forces = results.forces.view(count, -1, 3) @ turns[:count]
+    results = evaluate(MODEL, *(rotated(atoms, matrix.numpy()) for matrix in matrices[:count]))
+    forces = results.forces.view(count, -1, 3) @ matrices[:count]
     assert worst(results.energies.view(count, -1), still.energies.expand(count, -1)) < 1e-12
     assert (forces - still.forces).abs().max() < 1e-10
-    assert (turns[:count].mT @ results.virial @ turns[:count] - still.virial).abs().max() < 1e-10
+    assert (
+        matrices[:count].mT @ results.virial @ matrices[:count] - still.virial
+    ).abs().max() < 1e-10
 
 
 def test_the_network_alone_is_not_symmetric(generator):
-    (turn,) = rotations.random_orthogonal(1, generator).numpy()
-    results = evaluate(NETWORK, toys.ethanol(), turned(toys.ethanol(), turn))
+    (matrix,) = rotations.random_orthogonal(1, generator).numpy()
+    results = evaluate(NETWORK, toys.ethanol(), rotated(toys.ethanol(), matrix))
     assert abs(results.energy[0] - results.energy[1]) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["two layers", "residual, three", "grid", "original"])
 def test_all_kinds_of_models_turn(name, generator):
     model = ecse.wrap(MODELS[name][0], "so3:force")
-    turns = rotations.random_orthogonal(5, generator)
-    turns = turns * torch.linalg.det(turns)[:, None, None]
+    matrices = rotations.random_orthogonal(5, generator)
+    matrices = matrices * torch.linalg.det(matrices)[:, None, None]
     results = evaluate(
         model,
         STRUCTURES["chiral"](),
-        *(turned(STRUCTURES["chiral"](), turn.numpy()) for turn in turns),
+        *(rotated(STRUCTURES["chiral"](), matrix.numpy()) for matrix in matrices),
     )
     forces = results.forces.view(6, -1, 3)
     assert worst(results.energy, results.energy[:1].expand(6)) < 1e-12
-    assert (forces[1:] @ turns - forces[0]).abs().max() < 1e-10
+    assert (forces[1:] @ matrices - forces[0]).abs().max() < 1e-10
 
 
 def test_energies_are_means_over_frames():
-    """The network runs on the structure turned into each frame, as a whole.
+    """Compare with the network on the full structure rotated into each frame.
 
-    No atom here needs a line.
+    No atom of this structure needs a line.
     """
     atoms, model = toys.ethanol(), ecse.wrap(NETWORK, "so3")
-    ((found, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
+    ((frames, auxiliary, _),) = model._survey(batch([atoms], model.cutoff))
     energies = NETWORK(
-        batch([turned(atoms, axes.T.numpy()) for axes in found.axes], model.cutoff)
+        batch([rotated(atoms, axes.T.numpy()) for axes in frames.axes], model.cutoff)
     ).view(-1, len(atoms))
-    own = energies[torch.arange(len(found.atom)), found.atom] * found.weights
+    own = energies[torch.arange(len(frames.atom)), frames.atom] * frames.weights
     expected = (
-        torch.zeros(len(atoms), dtype=torch.float64).index_add(0, found.atom, own) / found.total
+        torch.zeros(len(atoms), dtype=torch.float64).index_add(0, frames.atom, own) / frames.total
     )
     assert auxiliary.max() == 0
     assert worst(model(batch([atoms], model.cutoff)), expected) < 1e-12
 
 
 def test_energy_of_a_distant_molecule_is_added():
-    near, far = toys.ethanol(), molecule("CH4")
-    far.rattle(0.05, seed=8)
-    far.positions += [40, 0, 0]
-    alone, both = [evaluate(MODEL, atoms) for atoms in (near, far)], evaluate(MODEL, near + far)
+    close, distant = toys.ethanol(), molecule("CH4")
+    distant.rattle(0.05, seed=8)
+    distant.positions += [40, 0, 0]
+    alone, both = (
+        [evaluate(MODEL, atoms) for atoms in (close, distant)],
+        evaluate(MODEL, close + distant),
+    )
     assert abs(both.energy - alone[0].energy - alone[1].energy) < 1e-12
     assert (both.forces - torch.cat([one.forces for one in alone])).abs().max() < 1e-12
 
@@ -205,12 +207,12 @@ def test_many_structures_at_once_are_the_same_as_one_by_one():
 
 def test_size_of_chunks_changes_rounding_only(monkeypatch):
     structures = [STRUCTURES[name]() for name in ("chiral", "CO2 160", "N2")] + [toys.sheared()]
-    whole = evaluate(MODEL, *structures)
+    in_one_chunk = evaluate(MODEL, *structures)
     monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": 100})
     pieces = evaluate(ecse.Model(NETWORK, chunk_edges=70), *structures)
     assert len(GraphEdges.from_graph(pieces.graph, MODEL.cutoff).blocks(2)) > 5
-    assert worst(pieces.energies, whole.energies) < 1e-13
-    assert worst(pieces.forces, whole.forces) < 1e-12
+    assert worst(pieces.energies, in_one_chunk.energies) < 1e-13
+    assert worst(pieces.forces, in_one_chunk.forces) < 1e-12
 
 
 def test_supercell_has_the_same_energies():
@@ -229,9 +231,9 @@ def test_forces_and_stress_of_a_crystal_are_derivatives():
 
 @pytest.mark.parametrize("name", ["chiral", "CO2 180", "CO2 160"])
 def test_forces_and_hessian_are_differences(name):
-    """Of fourth order.
+    """Differences of fourth order.
 
-    Weights that change within a few degrees give CO2 at 160 third derivatives of 1e5 eV/A^3.
+    Weights that change within a few degrees cause third derivatives of 1e5 eV/A^3 in CO2 at 160.
     """
     atoms, model, h = STRUCTURES[name](), ecse.wrap(NETWORK, "so3"), 1e-5
     moved = [atoms.copy() for _ in range(24)]
@@ -243,10 +245,10 @@ def test_forces_and_hessian_are_differences(name):
         stencil @ results.energy.numpy().reshape(6, 4, 1),
         stencil @ results.forces.numpy().reshape(6, 4, -1),
     )
-    found = hessian(model, batch([atoms], model.cutoff)).numpy()
+    hessian_matrix = hessian(model, batch([atoms], model.cutoff)).numpy()
     assert worst(-slopes[0][:, 0], evaluate(model, atoms).forces[:2].flatten()) < 1e-8
-    assert worst(-slopes[1], found[:6]) < 1e-7
-    assert worst(found, found.T) < 1e-12
+    assert worst(-slopes[1], hessian_matrix[:6]) < 1e-7
+    assert worst(hessian_matrix, hessian_matrix.T) < 1e-12
 
 
 JOINS_AT_A_DISTANCE = Atoms("CNOH", [[0, 0, 0], [2.8, 0, 0], [5.7, 0.2, 0], [0, 0, 0]])
@@ -255,7 +257,7 @@ WAYS = {
     **{
         name: PATHS[name]
         for name in (
-            "a neighbour leaves",
+            "a neighbour crosses the cutoff",
             "an atom joins a dimer",
             "a line bends",
             "a line bends, an atom watches",
@@ -266,15 +268,12 @@ WAYS = {
 
 
 @pytest.mark.parametrize("path", WAYS)
-def test_nothing_jumps(path):
+def test_energies_and_forces_do_not_jump(path):
     assert pieces_that_fail(work_is_missing, ecse.wrap(NETWORK, "so3"), WAYS[path]) == 0
 
 
-def test_straight_molecules_are_seen_along_the_axis():
-    """All of HCCCCH, which is longer than an edge.
-
-    As seen by a network that it lies on the x axis of.
-    """
+def test_straight_molecules_are_evaluated_along_the_axis():
+    """HCCCCH, which is longer than an edge, against the network with the molecule on the x axis."""
     lengths = np.cumsum([0.0, 1.06, 1.2, 1.38, 1.2, 1.06])
     atoms = Atoms("HCCCCH", np.outer(lengths, [1.0, 0, 0]))
     reverse = Atoms("HCCCCH", np.outer(-lengths, [1.0, 0, 0]))
@@ -283,11 +282,11 @@ def test_straight_molecules_are_seen_along_the_axis():
     assert worst(evaluate(MODEL, atoms).energies[5], energies[1][5]) < 1e-12
 
 
-def test_dipoles_turn_and_features_are_means(generator):
+def test_dipoles_rotate_and_features_are_means(generator):
     network = passing(heads={"energy": 1, "dipole": 3}, uncertainties={"energy": 2})
-    model, turn = ecse.wrap(network, "so3"), rotations.random_orthogonal(1, generator)[0]
-    turn, atoms = turn * torch.linalg.det(turn), STRUCTURES["chiral"]()
-    first, second = (batch([one], model.cutoff) for one in (atoms, turned(atoms, turn.numpy())))
+    model, matrix = ecse.wrap(network, "so3"), rotations.random_orthogonal(1, generator)[0]
+    matrix, atoms = matrix * torch.linalg.det(matrix), STRUCTURES["chiral"]()
+    first, second = (batch([one], model.cutoff) for one in (atoms, rotated(atoms, matrix.numpy())))
     dipoles, features = (
         [read(graph) for graph in (first, second)]
         for read in (
@@ -295,43 +294,43 @@ def test_dipoles_turn_and_features_are_means(generator):
             lambda graph: model.last_layer(graph)[1],
         )
     )
-    assert worst(dipoles[1], dipoles[0] @ turn.T) < 1e-12
+    assert worst(dipoles[1], dipoles[0] @ matrix.T) < 1e-12
     assert worst(features[1], features[0]) < 1e-12
 
 
 class Counted(type(NETWORK)):
-    """A network that keeps the numbers of atoms and edges that it sees in each call."""
+    """A network that records the numbers of atoms and edges of each call."""
 
     def forward(self, graph):
         self.seen.append((graph.n_atoms, len(graph.centre)))
         return super().forward(graph)
 
 
-def test_cost_is_what_the_network_sees():
+def test_cost_counts_the_environments_of_the_network():
     network = Counted(NETWORK.settings).double().requires_grad_(False)
     network.seen = []
     model, graph = (
         ecse.Model(network, chunk_edges=500),
         batch([STRUCTURES["chiral"](), toys.sheared()], MODEL.cutoff),
     )
-    found = model.cost(graph)
+    cost = model.cost(graph)
     assert network.seen == []
     model(graph)
     atoms, edges = (sum(values) for values in zip(*network.seen, strict=True))
-    assert found["edges"] == edges
-    assert found["peak_edges"] == max(edges for _, edges in network.seen)
-    assert found["environments"] == int(model.describe(graph)["environments"].sum())
-    assert found["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
+    assert cost["edges"] == edges
+    assert cost["peak_edges"] == max(edges for _, edges in network.seen)
+    assert cost["environments"] == int(model.describe(graph)["environments"].sum())
+    assert cost["ratio"] == pytest.approx((atoms + edges) / (graph.n_atoms + len(graph.centre)))
 
 
 def test_what_costs_too_much_is_refused():
     atoms, options = STRUCTURES["chiral"](), ecse.Settings(limit=50.0)
     graph = batch([atoms], MODEL.cutoff)
-    found = MODEL.cost(graph)
+    cost = MODEL.cost(graph)
     with pytest.raises(
         ValueError,
         match=(
-            f"would take {found['ratio']:.0f} times the work of this model, and its limit is "
+            f"would take {cost['ratio']:.0f} times the work of this model, and its limit is "
             "50 times. .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
         ),
     ):
@@ -349,6 +348,6 @@ def test_large_crystals_are_refused_before_anything_runs():
     assert calculator.model.model.seen == []
 
 
-def test_models_that_do_not_say_how_far_messages_go_are_refused():
+def test_models_without_message_passing_depth_are_refused():
     with pytest.raises(ValueError, match="do not say how many message-passing layers it has"):
         ecse.wrap(AtomisticModel(None, 4.0, (14,)))

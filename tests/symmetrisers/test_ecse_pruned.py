@@ -1,7 +1,4 @@
-"""Pruning of frames.
-
-Fewer of them, weights that never vanish together, energies that stay smooth and symmetric.
-"""
+"""Pruning of frames: fewer frames, no vanishing weights, smooth and symmetric energies."""
 
 import pytest
 import torch
@@ -16,7 +13,7 @@ from local_toys import (
     evaluate,
     local_pet,
     pieces_that_fail,
-    turned,
+    rotated,
     work_is_missing,
 )
 from tolerances import rounding, worst
@@ -33,21 +30,21 @@ def weights(name, settings):
 
 
 @pytest.mark.parametrize("name", ["ethanol", "water", "silicon", "fcc", "chiral"])
-def test_frames_of_small_weight_leave(name):
-    """Those that stay have the published weights times a factor; the largest one is as it was."""
+def test_frames_of_small_weight_are_pruned(name):
+    """Kept frames have the published weights times a factor, which is 1 for the largest weight."""
     settings = ecse.Settings(pruning=0.5)
-    whole, kept = weights(name, ecse.Settings()), weights(name, settings)
-    assert len(kept.atom) < len(whole.atom) or name in ("silicon", "fcc")
-    n = len(whole.total)
+    unpruned, kept = weights(name, ecse.Settings()), weights(name, settings)
+    assert len(kept.atom) < len(unpruned.atom) or name in ("silicon", "fcc")
+    n = len(unpruned.total)
     largest, still = (
-        found.weights.new_zeros(n).scatter_reduce(0, found.atom, found.weights, "amax")
-        for found in (whole, kept)
+        case.weights.new_zeros(n).scatter_reduce(0, case.atom, case.weights, "amax")
+        for case in (unpruned, kept)
     )
     assert torch.equal(largest, still)
-    assert (kept.total[whole.total >= 2] >= 2).all()
-    # Sums of fewer terms, in another order: the bound of a whole sum for each.
-    assert (kept.total <= whole.total + rounding(whole.weights)).all()
-    assert torch.equal(kept.inner_cutoff, whole.inner_cutoff)
+    assert (kept.total[unpruned.total >= 2] >= 2).all()
+    # Sums of fewer terms, in another order: use the rounding bound of the full sum.
+    assert (kept.total <= unpruned.total + rounding(unpruned.weights)).all()
+    assert torch.equal(kept.inner_cutoff, unpruned.inner_cutoff)
 
 
 def test_it_is_off_by_default():
@@ -57,21 +54,26 @@ def test_it_is_off_by_default():
 
 
 @pytest.mark.parametrize("name", ["ethanol", "silicon", "CO2 180", "CO2 160", "N2", "atom"])
-def test_energies_and_forces_turn_with_the_structure(name, generator):
-    atoms, turns = STRUCTURES[name](), rotations.random_orthogonal(10, generator)
-    still, found = (
+def test_energies_and_forces_rotate_with_the_structure(name, generator):
+    atoms, matrices = STRUCTURES[name](), rotations.random_orthogonal(10, generator)
+    still, results = (
         evaluate(MODEL, atoms),
-        evaluate(MODEL, *(turned(atoms, turn.numpy()) for turn in turns)),
+        evaluate(MODEL, *(rotated(atoms, matrix.numpy()) for matrix in matrices)),
     )
-    assert worst(found.energies.view(10, -1), still.energies.expand(10, -1)) < 1e-12
-    assert (found.forces.view(10, -1, 3) @ turns - still.forces).abs().max() < 1e-10
+    assert worst(results.energies.view(10, -1), still.energies.expand(10, -1)) < 1e-12
+    assert (results.forces.view(10, -1, 3) @ matrices - still.forces).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize(
     "path",
-    ["a neighbour leaves", "an atom joins a dimer", "third atoms come and go", "a line bends"],
+    [
+        "a neighbour crosses the cutoff",
+        "an atom joins a dimer",
+        "third atoms come and go",
+        "a line bends",
+    ],
 )
-def test_nothing_jumps(path):
+def test_energies_and_forces_do_not_jump(path):
     assert (
         pieces_that_fail(work_is_missing, symmetrise(NETWORK, "ecse:so3:pruned"), PATHS[path]) == 0
     )
@@ -91,5 +93,5 @@ def test_an_atom_without_pairs_has_no_weight_to_prune():
     edges = frames.BlockEdges.from_vectors(
         torch.tensor([[1.0, 0, 0]], dtype=torch.float64), torch.tensor([0]), torch.tensor([1, 0])
     )
-    found = frames.pair_frames(edges, 3.5, ecse.Settings(pruning=0.5))
-    assert found.total.tolist() == [0, 0]
+    result = frames.pair_frames(edges, 3.5, ecse.Settings(pruning=0.5))
+    assert result.total.tolist() == [0, 0]

@@ -1,7 +1,4 @@
-"""ECSE.
-
-Energies and forces without jumps, sums over distant parts, and the defects of the published code.
-"""
+"""ECSE: smooth energies and forces, distant parts, and the defects of the published code."""
 
 import numpy as np
 import pytest
@@ -37,9 +34,9 @@ CUTOFF = NETWORK.cutoff
 
 
 def forces_are_uneven(model, path, pieces):
-    """Whether some force in the middle of pieces (n.
+    """Whether a force deviates from the mean of both ends by more than 1e-4 eV/A, (n,) bool.
 
-    2) is not the mean of those at the ends to 1e-4 eV/A.
+    It is evaluated in the middle of each of the pieces (n, 2).
     """
     at, _ = path
     points = np.stack([pieces[:, 0], pieces.mean(1), pieces[:, 1]], 1)
@@ -49,7 +46,7 @@ def forces_are_uneven(model, path, pieces):
 
 @pytest.mark.parametrize("test", [work_is_missing, forces_are_uneven])
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_jumps(path, test):
+def test_energies_and_forces_do_not_jump(path, test):
     assert pieces_that_fail(test, PROPER, PATHS[path]) == 0
 
 
@@ -77,29 +74,29 @@ def test_steps_have_finite_derivatives_everywhere(t):
 
 
 def test_steps_are_flat_at_their_ends_to_the_last_digit():
-    near = torch.tensor(
+    close = torch.tensor(
         [0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True
     )
-    value = frames.smooth_step(near)
+    value = frames.smooth_step(close)
     assert value.tolist() == [0, 0, 1, 1]
-    assert torch.autograd.grad(value.sum(), near)[0].tolist() == [0, 0, 0, 0]
+    assert torch.autograd.grad(value.sum(), close)[0].tolist() == [0, 0, 0, 0]
 
 
 def test_energy_of_a_distant_molecule_is_added():
-    """Defect B2 of the published code: frames of all atoms turned the structure as a whole."""
-    near, far = toys.ethanol(), molecule("CH4")
-    far.rattle(0.05, seed=8)
-    far.positions += [40, 0, 0]
-    alone = [evaluate(MODEL, atoms) for atoms in (near, far)]
-    both = evaluate(MODEL, near + far)
+    """Defect B2 of the published code: frames of all atoms rotated the full structure."""
+    close, distant = toys.ethanol(), molecule("CH4")
+    distant.rattle(0.05, seed=8)
+    distant.positions += [40, 0, 0]
+    alone = [evaluate(MODEL, atoms) for atoms in (close, distant)]
+    both = evaluate(MODEL, close + distant)
     assert abs(both.energy - alone[0].energy - alone[1].energy) < 1e-12
     assert (both.forces - torch.cat([one.forces for one in alone])).abs().max() < 1e-12
-    far.rotate(50, (1, 2, 3), center="COM")
-    assert abs(evaluate(MODEL, near + far).energy - both.energy) < 1e-12
+    distant.rotate(50, (1, 2, 3), center="COM")
+    assert abs(evaluate(MODEL, close + distant).energy - both.energy) < 1e-12
 
 
 def test_nothing_jumps_at_the_cutoff_of_the_network():
-    """Defect B1: a pair counted fully up to the cutoff, where it left."""
+    """Defect B1: a pair had its full weight up to the cutoff."""
     at, _ = line(WATER, 2, [0, CUTOFF - 1e-7, 0], [0, CUTOFF + 1e-7, 0])
     results = scan(PROPER, [0.0, 1.0], at)
     weights = MODEL.describe(results.graph)
@@ -109,10 +106,7 @@ def test_nothing_jumps_at_the_cutoff_of_the_network():
 
 
 def test_a_pair_within_r_out_always_counts_fully():
-    """The inner cutoff reaches at least D beyond some pair.
-
-    So the weights of an atom cannot all be small.
-    """
+    """The inner cutoff is at least D beyond some pair, so that some weight is not small."""
     at, _ = line(WATER, 2, [0, 0.9, 0], [0, CUTOFF - 0.5 - 0.49, 0])
     weights = MODEL.describe(scan(PROPER, np.linspace(0, 1, 200), at).graph)
     assert weights["total"].view(200, 3)[:, 0].min() > 2
@@ -131,14 +125,14 @@ def test_wide_switches_keep_forces_gentle():
 
 
 def test_energies_are_the_same_each_time():
-    """Defect B4: each frame was turned at random anew."""
+    """Defect B4: each frame was rotated randomly in each evaluation."""
     first, second = (evaluate(ecse.wrap(NETWORK), toys.ethanol()) for _ in range(2))
     assert torch.equal(first.energies, second.energies)
     assert torch.equal(first.forces, second.forces)
 
 
-def test_inversion_turns_forces_round():
-    """Defect B5: frames are right-handed, so that mirror images had other energies."""
+def test_inversion_reverses_forces():
+    """Defect B5: frames were right-handed, so that mirror images had other energies."""
     atoms = toys.ethanol()
     inverted = atoms.copy()
     inverted.positions *= -1
@@ -149,28 +143,25 @@ def test_inversion_turns_forces_round():
 
 @pytest.mark.parametrize("angle", [180, 170, 167, 166, 160])
 def test_molecules_without_frames_have_energies(angle):
-    """Defect B6: an error for straight molecules, and a jump at 167 degrees.
-
-    The straight one is seen as it lies.
-    """
+    """Defect B6: an error for straight molecules, and a jump at 167 degrees."""
     straight, bent = evaluate(MODEL, co2(180)), evaluate(MODEL, co2(angle))
     assert (bent.energies - straight.energies).abs().max() < 1.0
     assert bent.forces.isfinite().all()
 
 
-def test_straight_molecules_are_seen_along_the_axis():
-    """Each atom of CO2 by its neighbours on the x axis, both ways round where it has two axes."""
+def test_straight_molecules_are_evaluated_along_the_axis():
+    """Each atom of CO2 with its neighbours on the x axis, in both directions if it has two axes."""
     atoms = Atoms("COO", [[0, 0, 0], [1.16, 0, 0], [-1.16, 0, 0]])
-    turned = atoms.copy()
-    turned.positions *= -1
-    energies = [evaluate(NETWORK, structure).energies for structure in (atoms, turned)]
-    found = evaluate(MODEL, atoms).energies
-    assert abs(found[0] - (energies[0][0] + energies[1][0]) / 2) < 1e-13
-    assert abs(found[1] - energies[1][1]) < 1e-13
+    rotated = atoms.copy()
+    rotated.positions *= -1
+    energies = [evaluate(NETWORK, structure).energies for structure in (atoms, rotated)]
+    results = evaluate(MODEL, atoms).energies
+    assert abs(results[0] - (energies[0][0] + energies[1][0]) / 2) < 1e-13
+    assert abs(results[1] - energies[1][1]) < 1e-13
 
 
 def test_neighbours_off_the_axis_wait_at_the_cutoff():
-    """The one at exactly a right angle, too, where the sign of its cosine is 0."""
+    """Also the neighbour at exactly a right angle, where the sign of its cosine is 0."""
     vectors = torch.tensor(
         [[1.2, 0, 0], [-1.5, 0.3, 0], [0, 1.1, 0], [-0.5, -0.9, 0.1]], dtype=torch.float64
     )
@@ -179,33 +170,33 @@ def test_neighbours_off_the_axis_wait_at_the_cutoff():
     )
     lines = collinear.collinear_environments(edges, torch.tensor([True]), CUTOFF, ecse.Settings())
     straight, bent = (
-        collinear.projected(lines, torch.zeros(4, dtype=torch.int64), vectors, turns)
-        for turns in (None, 16)
+        collinear.projected(lines, torch.zeros(4, dtype=torch.int64), vectors, n_azimuthal)
+        for n_azimuthal in (None, 16)
     )
     assert straight[:, 0].tolist() == [1.2, -float(edges.lengths[1]), CUTOFF, -CUTOFF]
     assert straight[:, 1:].abs().max() == 0
-    assert torch.equal(bent[:2], vectors[:2])  # those near the axis stay where they are
+    assert torch.equal(bent[:2], vectors[:2])  # vectors close to the axis are unchanged
     assert torch.equal(bent[2:], straight[2:])
     assert abs(lines.weights.sum() - 1) < rounding(lines.weights)
 
 
 def test_an_atom_alone_has_the_energy_of_no_neighbours():
-    found = evaluate(MODEL, Atoms("C"), Atoms("C", cell=[9, 9, 9], pbc=True))
+    results = evaluate(MODEL, Atoms("C"), Atoms("C", cell=[9, 9, 9], pbc=True))
     alone = NETWORK(batch([Atoms("C")], CUTOFF)).expand(2).double()
-    assert worst(found.energies - toys.COMPOSITION[6], alone) < 1e-13
-    assert found.forces.abs().max() == 0
+    assert worst(results.energies - toys.COMPOSITION[6], alone) < 1e-13
+    assert results.forces.abs().max() == 0
 
 
 def test_no_weight_is_dropped_before_it_vanishes():
     """Defect B7: frames below 1e-10 were dropped."""
-    at, _ = PATHS["a neighbour leaves"]
+    at, _ = PATHS["a neighbour crosses the cutoff"]
     graph = scan(PROPER, np.linspace(0, 1, 500), at).graph
     kept = torch.cat([block.frames.weights for block in MODEL._survey(graph)])
     assert 0 < kept.min() < 1e-13
 
 
 def test_cost_is_linear_and_weights_are_made_once(monkeypatch):
-    """Defect B8: loops over pairs, for all frames again with each batch of them."""
+    """Defect B8: loops over pairs were repeated for each batch of frames."""
     calls, original = [], frames.pair_frames
     monkeypatch.setattr(
         ecse.model, "pair_frames", lambda *arguments: calls.append(1) or original(*arguments)
@@ -223,10 +214,10 @@ def test_cost_is_linear_and_weights_are_made_once(monkeypatch):
 
 @pytest.mark.parametrize("cutoff", [4.0, 9.0])
 def test_blocks_of_pairs_change_nothing(cutoff, monkeypatch):
-    """Pairs of far neighbours count in the inner cutoff; they are summed a few atoms at a time."""
+    """Pairs of distant neighbours enter the inner cutoff; they are summed a few atoms at a time."""
     model, atoms = ecse.wrap(local_pet(cutoff=cutoff)), STRUCTURES["water"]()
-    whole = evaluate(model, atoms)
+    in_one_chunk = evaluate(model, atoms)
     monkeypatch.setitem(chunking.BUDGETS, "pairs", {"cpu": 10})
     pieces = evaluate(model, atoms)
     assert len(GraphEdges.from_graph(pieces.graph, cutoff).blocks(0)) == len(atoms)
-    assert worst(pieces.forces, whole.forces) < 1e-12
+    assert worst(pieces.forces, in_one_chunk.forces) < 1e-12

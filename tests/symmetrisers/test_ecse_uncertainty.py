@@ -1,6 +1,6 @@
 """Uncertainties of symmetrised models.
 
-Features of the last layer are means over rotations or frames, as energies are.
+Last-layer features are means over rotations or frames, like energies.
 """
 
 import pytest
@@ -10,7 +10,7 @@ import toys
 from ase_pet import PETCalculator, TooUncertain, rotations
 from ase_pet.models import original_pet
 from ase_pet.symmetrisers import ecse, symmetrise
-from local_toys import STRUCTURES, batch, evaluate, local_pet, turned
+from local_toys import STRUCTURES, batch, evaluate, local_pet, rotated
 from tolerances import worst
 
 MEMBERS = 3
@@ -48,21 +48,21 @@ def features(model, *structures):
 @pytest.mark.parametrize("name", ["group:O", "quadrature:2:proper"])
 def test_features_are_means_over_rotations(name):
     atoms, model = toys.ethanol(), symmetrise(PASSING, name)
-    runs = [features(PASSING, turned(atoms, turn.numpy())) for turn in model.rotations]
-    for k, found in enumerate(features(model, atoms)):
+    runs = [features(PASSING, rotated(atoms, matrix.numpy())) for matrix in model.rotations]
+    for k, mean in enumerate(features(model, atoms)):
         expected = sum(weight * run[k] for weight, run in zip(model.weights, runs, strict=True))
-        assert worst(found, expected) < 1e-12
+        assert worst(mean, expected) < 1e-12
 
 
 @pytest.mark.parametrize("structure", ["silicon", "ethanol"])
 def test_features_are_means_over_frames(structure):
-    """The network runs on the structure turned into each frame, as a whole.
+    """Compare with the network on the full structure rotated into each frame.
 
-    No atom here needs a line.
+    No atom of this structure needs a line.
     """
     atoms, model = STRUCTURES[structure](), symmetrise(NETWORK, "ecse:so3")
     ((frames, _, _),) = model._survey(batch([atoms], model.cutoff))
-    runs = [features(NETWORK, turned(atoms, axes.T.numpy()))[1] for axes in frames.axes]
+    runs = [features(NETWORK, rotated(atoms, axes.T.numpy()))[1] for axes in frames.axes]
     expected = torch.zeros_like(runs[0])
     for run, weight, atom in zip(
         runs, frames.weights / frames.total[frames.atom], frames.atom, strict=True
@@ -79,10 +79,12 @@ def test_energies_with_features_are_those_without(name):
 
 
 def test_deviations_do_not_change_when_the_structure_turns(generator):
-    turns = rotations.random_orthogonal(10, generator)
+    matrices = rotations.random_orthogonal(10, generator)
     for name in ("silicon", "ethanol", "CO2 160", "N2"):
         atoms = STRUCTURES[name]()
-        results = evaluate(ecse.wrap(NETWORK), *(turned(atoms, turn.numpy()) for turn in turns))
+        results = evaluate(
+            ecse.wrap(NETWORK), *(rotated(atoms, matrix.numpy()) for matrix in matrices)
+        )
         deviations = results.uncertainties.deviations
         ensemble = results.uncertainties.ensemble
         assert (deviations - deviations[0]).abs().max() < 1e-12
@@ -91,11 +93,8 @@ def test_deviations_do_not_change_when_the_structure_turns(generator):
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)
-def test_calculators_give_them(name):
-    """Forces of the members by central differences of their energies.
-
-    And all in one batch as alone.
-    """
+def test_uncertainties_of_calculators(name):
+    """Forces of the members against central differences of their energies, in a batch and alone."""
     atoms, h = toys.ethanol(), 1e-4
     calculator = PETCalculator(SYMMETRIC[name], symmetrise=name)
     properties = (
@@ -106,16 +105,16 @@ def test_calculators_give_them(name):
         "forces_ensemble",
         "forces",
     )
-    found = calculator.evaluate([atoms, STRUCTURES["CO2 160"]()], properties)[0]
+    results = calculator.evaluate([atoms, STRUCTURES["CO2 160"]()], properties)[0]
     moved = [atoms.copy(), atoms.copy()]
     moved[0].positions[2, 1] += h
     moved[1].positions[2, 1] -= h
     up, down = (row["energy_ensemble"] for row in calculator.evaluate(moved, ("energy_ensemble",)))
-    assert worst(found["forces_ensemble"][2, 1], (down - up) / (2 * h)) < 1e-4
-    assert worst(found["forces_ensemble"].mean(2), found["forces"]) < 1e-10
-    assert abs(found["energy_ensemble"].mean() - found["energy"]) < 1e-10
+    assert worst(results["forces_ensemble"][2, 1], (down - up) / (2 * h)) < 1e-4
+    assert worst(results["forces_ensemble"].mean(2), results["forces"]) < 1e-10
+    assert abs(results["energy_ensemble"].mean() - results["energy"]) < 1e-10
     alone = calculator.evaluate([atoms], properties[:4])[0]
-    assert max(worst(alone[key], found[key]) for key in alone) < 1e-11
+    assert max(worst(alone[key], results[key]) for key in alone) < 1e-11
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)
@@ -139,10 +138,10 @@ def test_runs_warn_and_stop(name):
 
 def test_chunks_change_rounding_only():
     structures = [STRUCTURES[key]() for key in ("silicon", "CO2 160", "atom")]
-    whole, pieces = (
+    in_one_chunk, pieces = (
         features(ecse.Model(NETWORK, chunk_edges=size), *structures) for size in (None, 50)
     )
-    assert worst(pieces[1], whole[1]) < 1e-13
+    assert worst(pieces[1], in_one_chunk[1]) < 1e-13
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Means over groups and quadratures: symmetry, derivatives, chunks, any model."""
+"""Means over groups and quadratures: symmetry, derivatives, chunks, all models."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.symmetrisers import check, ecse, symmetrise
-from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, turned
+from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, rotated
 from tolerances import worst
 
 NAMES = (
@@ -43,7 +43,9 @@ NETWORK = passing()
 def test_mean_is_that_of_rotated_structures(name, size):
     atoms, model = toys.ethanol(), symmetrise(NETWORK, name)
     assert model.rotations.shape == (size, 3, 3)
-    energies = evaluate(NETWORK, *(turned(atoms, turn.numpy()) for turn in model.rotations)).energy
+    energies = evaluate(
+        NETWORK, *(rotated(atoms, matrix.numpy()) for matrix in model.rotations)
+    ).energy
     mean = model.weights @ energies
     assert worst(evaluate(model, atoms).energy, mean[None]) < 1e-12
     spread = (model.weights @ (energies - mean).square()).sqrt()
@@ -53,15 +55,15 @@ def test_mean_is_that_of_rotated_structures(name, size):
 @pytest.mark.parametrize("structure", ["silicon", "ethanol", "atom"])
 @pytest.mark.parametrize("name", ELEMENTS)
 def test_energies_and_forces_have_the_symmetry_of_the_group(name, structure):
-    atoms, turns = STRUCTURES[structure](), ELEMENTS[name][::5]
+    atoms, matrices = STRUCTURES[structure](), ELEMENTS[name][::5]
     model = symmetrise(NETWORK, name)
     still, results = (
         evaluate(model, atoms),
-        evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns)),
+        evaluate(model, *(rotated(atoms, matrix.numpy()) for matrix in matrices)),
     )
-    forces = results.forces.view(len(turns), -1, 3) @ turns
-    assert worst(results.energy, still.energy.expand(len(turns))) < 1e-13
-    assert worst(forces, still.forces.expand(len(turns), -1, -1)) < 1e-11
+    forces = results.forces.view(len(matrices), -1, 3) @ matrices
+    assert worst(results.energy, still.energy.expand(len(matrices))) < 1e-13
+    assert worst(forces, still.forces.expand(len(matrices), -1, -1)) < 1e-11
 
 
 def test_inversion_makes_inverted_structures_equal():
@@ -76,10 +78,7 @@ def test_inversion_makes_inverted_structures_equal():
 
 
 def test_residual_falls_with_the_number_of_rotations():
-    """Of a smooth network, whose weights are small.
-
-    Relative to that of a mean over an inversion only.
-    """
+    """For a smooth network with small weights, relative to the mean over the inversion only."""
     network = passing()
     for parameter in network.parameters():
         parameter.mul_(0.6)
@@ -93,7 +92,7 @@ def test_residual_falls_with_the_number_of_rotations():
 @pytest.mark.parametrize("structure", ["sheared", "ethanol"])
 def test_forces_and_hessian_are_derivatives(structure):
     atoms, model, h = toys.STRUCTURES[structure](), symmetrise(NETWORK, "group:O:proper"), 1e-5
-    found = hessian(model, batch([atoms], model.cutoff)).numpy()
+    hessian_matrix = hessian(model, batch([atoms], model.cutoff)).numpy()
     moved = [atoms.copy() for _ in range(12)]
     for k, copy in enumerate(moved):
         copy.positions[k // 6, k // 2 % 3] += h * (2 * (k % 2) - 1)
@@ -103,28 +102,25 @@ def test_forces_and_hessian_are_derivatives(structure):
         worst((energy[:, 0] - energy[:, 1]) / (2 * h), evaluate(model, atoms).forces[:2].flatten())
         < 1e-6
     )
-    assert worst((forces[:, 0] - forces[:, 1]) / (2 * h), found[:6]) < 1e-6
-    assert worst(found, found.T) < 1e-12
+    assert worst((forces[:, 0] - forces[:, 1]) / (2 * h), hessian_matrix[:6]) < 1e-6
+    assert worst(hessian_matrix, hessian_matrix.T) < 1e-12
 
 
 @pytest.mark.parametrize("chunk_edges", [1, 500, 10**6])
 def test_size_of_chunks_changes_rounding_only(chunk_edges):
     structures, model = (toys.silicon(), toys.ethanol()), symmetrise(NETWORK, "group:O:proper")
-    whole = evaluate(model, *structures)
+    in_one_chunk = evaluate(model, *structures)
     model.chunk_edges = chunk_edges
     pieces = evaluate(model, *structures)
-    assert worst(pieces.energies, whole.energies) < 1e-13
-    assert worst(pieces.forces, whole.forces) < 1e-12
+    assert worst(pieces.energies, in_one_chunk.energies) < 1e-13
+    assert worst(pieces.forces, in_one_chunk.forces) < 1e-12
     alone = [evaluate(model, atoms) for atoms in structures]
     assert worst(pieces.energy, torch.cat([one.energy for one in alone])) < 1e-13
     assert worst(pieces.virial, torch.cat([one.virial for one in alone])) < 1e-12
 
 
 def test_gradients_of_any_sum_of_atomic_energies_are_exact():
-    """With weights that differ between the atoms of a structure.
-
-    Which the sums of an Evaluation never have.
-    """
+    """With weights that differ between atoms, which an Evaluation does not use."""
     graph, model = (
         batch([toys.sheared(), toys.ethanol()], NETWORK.cutoff),
         symmetrise(NETWORK, "group:O:proper"),
@@ -134,7 +130,10 @@ def test_gradients_of_any_sum_of_atomic_energies_are_exact():
     for terms in (
         lambda graph: model(graph),
         lambda graph: torch.stack(
-            [NETWORK(graph.with_vectors(graph.pair_vectors @ turn.T)) for turn in model.rotations]
+            [
+                NETWORK(graph.with_vectors(graph.pair_vectors @ matrix.T))
+                for matrix in model.rotations
+            ]
         ).mean(0),
     ):
         vectors = graph.pair_vectors.clone().requires_grad_()
@@ -161,9 +160,9 @@ def test_losses_on_forces_reach_the_weights():
 @pytest.mark.parametrize("name", ["solver", "zbl", "conditioning", "original", "local"])
 def test_any_model_can_be_averaged(name):
     atoms, model = toys.charged(toys.ethanol()), symmetrise(passing(name), "group:O:proper")
-    turns = ELEMENTS["group:O:proper"][::7]
-    energies = evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns)).energy
-    assert worst(energies, evaluate(model, atoms).energy.expand(len(turns))) < 1e-12
+    matrices = ELEMENTS["group:O:proper"][::7]
+    energies = evaluate(model, *(rotated(atoms, matrix.numpy()) for matrix in matrices)).energy
+    assert worst(energies, evaluate(model, atoms).energy.expand(len(matrices))) < 1e-12
     assert model.is_local == (name == "local")
     assert model.exact_second_derivatives == (name != "solver")
 
@@ -172,17 +171,17 @@ def test_frames_of_ecse_can_hold_a_mean_over_a_group():
     """The network is nearly invariant before ECSE makes it exactly so."""
     inner = symmetrise(local_pet(), "group:O:proper")
     model, atoms = ecse.wrap(inner, "so3"), STRUCTURES["chiral"]()
-    turns = rotations.random_orthogonal(4, torch.Generator().manual_seed(1))
-    turns = turns * torch.linalg.det(turns)[:, None, None]
-    energies = evaluate(model, *(turned(atoms, turn.numpy()) for turn in turns)).energy
+    matrices = rotations.random_orthogonal(4, torch.Generator().manual_seed(1))
+    matrices = matrices * torch.linalg.det(matrices)[:, None, None]
+    energies = evaluate(model, *(rotated(atoms, matrix.numpy()) for matrix in matrices)).energy
     assert worst(energies, evaluate(model, atoms).energy.expand(4)) < 1e-12
 
 
 def test_float32_has_the_symmetry_of_the_group_to_its_rounding():
     network, atoms = passing(dtype=torch.float32), toys.silicon()
-    model, turns = symmetrise(network, "group:O"), ELEMENTS["group:O"][::9]
+    model, matrices = symmetrise(network, "group:O"), ELEMENTS["group:O"][::9]
     energies = evaluate(
-        model, *(turned(atoms, turn.numpy()) for turn in turns), dtype=torch.float32
+        model, *(rotated(atoms, matrix.numpy()) for matrix in matrices), dtype=torch.float32
     ).energy
     assert (energies - energies[0]).abs().max() < 1e-6 * len(atoms)
 

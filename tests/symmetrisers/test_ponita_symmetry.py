@@ -1,7 +1,4 @@
-"""PONITA under rotations.
-
-What is exact on a grid, what symmetrisers make exact, and what remains.
-"""
+"""PONITA under rotations: exact symmetries of the grid, symmetrisers, remaining error."""
 
 import numpy as np
 import pytest
@@ -10,7 +7,7 @@ import torch
 from ase_pet import rotations
 from ase_pet.evaluation import Evaluation
 from ase_pet.symmetrisers import symmetrise
-from local_toys import STRUCTURES, batch, evaluate, turned
+from local_toys import STRUCTURES, batch, evaluate, rotated
 from ponita_toys import tiny_ponita
 from tolerances import worst
 
@@ -18,14 +15,16 @@ ICOSAHEDRAL = ["icosahedral", "dodecahedral", "compound"]
 INVERSION = -np.eye(3)
 
 
-def changes(model, atoms, turns):
-    """Largest changes of energies (eV) and of forces turned back (eV/A) over turns (n, 3, 3)."""
-    here = evaluate(model, atoms)
-    found = [evaluate(model, turned(atoms, turn)) for turn in turns]
-    energies = max(float((one.energies - here.energies).detach().abs().max()) for one in found)
+def changes(model, atoms, matrices):
+    """Largest changes of energies (eV) and rotated-back forces (eV/A) over matrices (n, 3, 3)."""
+    expected = evaluate(model, atoms)
+    results = [evaluate(model, rotated(atoms, matrix)) for matrix in matrices]
+    energies = max(
+        float((one.energies - expected.energies).detach().abs().max()) for one in results
+    )
     forces = max(
-        float((one.forces @ torch.tensor(turn) - here.forces).abs().max())
-        for one, turn in zip(found, turns, strict=True)
+        float((one.forces @ torch.tensor(matrix) - expected.forces).abs().max())
+        for one, matrix in zip(results, matrices, strict=True)
     )
     return energies, forces
 
@@ -51,34 +50,33 @@ def test_octahedral_grid_is_exact_under_its_group():
 
 @pytest.mark.parametrize("name", ["base", "fibonacci"])
 def test_other_rotations_are_not(name, generator):
-    """So that the tests above compare something."""
-    turns = rotations.random_orthogonal(5, generator).numpy()
-    assert changes(tiny_ponita(name), STRUCTURES["ethanol"](), turns)[0] > 1e-3
+    """Control of the tests above."""
+    matrices = rotations.random_orthogonal(5, generator).numpy()
+    assert changes(tiny_ponita(name), STRUCTURES["ethanol"](), matrices)[0] > 1e-3
 
 
 def test_a_grid_without_opposites_is_not_exact_under_inversion():
     assert changes(tiny_ponita("fibonacci"), STRUCTURES["ethanol"](), [INVERSION])[0] > 1e-3
 
 
-def test_axes_that_turn_with_the_structure_change_nothing(generator):
-    """All that is not symmetric is the grid."""
+def test_axes_that_rotate_with_the_structure_change_nothing(generator):
+    """Only the grid breaks the symmetry."""
     model, atoms = tiny_ponita("fibonacci"), STRUCTURES["ethanol"]()
-    for turn in rotations.random_orthogonal(5, generator):
-        there = evaluate(model.with_orientations(model.axes @ turn.T), turned(atoms, turn.numpy()))
-        assert worst(there.energies, evaluate(model, atoms).energies) < 1e-13
-        assert worst(there.forces @ turn, evaluate(model, atoms).forces) < 1e-12
+    for matrix in rotations.random_orthogonal(5, generator):
+        actual = evaluate(
+            model.with_orientations(model.axes @ matrix.T), rotated(atoms, matrix.numpy())
+        )
+        assert worst(actual.energies, evaluate(model, atoms).energies) < 1e-13
+        assert worst(actual.forces @ matrix, evaluate(model, atoms).forces) < 1e-12
 
 
 def test_pnita_is_exact_and_blind_to_the_hand_of_a_molecule(generator):
-    turns = rotations.random_orthogonal(10, generator).numpy()
-    assert max(changes(tiny_ponita("PNITA"), STRUCTURES["chiral"](), turns)) < 1e-12
+    matrices = rotations.random_orthogonal(10, generator).numpy()
+    assert max(changes(tiny_ponita("PNITA"), STRUCTURES["chiral"](), matrices)) < 1e-12
 
 
-def test_more_axes_leave_less():
-    """Standard deviation of the energy over orientations, by number of axes.
-
-    Of the same weights.
-    """
+def test_more_axes_reduce_the_rotation_error():
+    """Standard deviation of the energy over orientations by number of axes, equal weights."""
     graph, model = batch([STRUCTURES["ethanol"]()], 4.0), tiny_ponita()
     left = [residual(model.with_orientations(f"fibonacci:{n}"), graph) for n in (6, 24, 96)]
     assert left[0] > 2 * left[1] > 4 * left[2]
@@ -86,16 +84,16 @@ def test_more_axes_leave_less():
 
 def residual(model, graph):
     """Standard deviation in eV of the energy over 8 random orientations."""
-    turns = rotations.random_orthogonal(8, torch.Generator().manual_seed(0))
+    matrices = rotations.random_orthogonal(8, torch.Generator().manual_seed(0))
     return float(
         torch.stack(
-            [model(graph.with_vectors(graph.pair_vectors @ turn.T)).sum() for turn in turns]
+            [model(graph.with_vectors(graph.pair_vectors @ matrix.T)).sum() for matrix in matrices]
         ).std()
     )
 
 
 @pytest.mark.parametrize(
-    ("setting", "name", "turns"),
+    ("setting", "name", "matrices"),
     [
         ("base", "group:O", rotations.octahedral()),
         ("fibonacci", "group:O", rotations.octahedral()),
@@ -103,16 +101,16 @@ def residual(model, graph):
         ("base", "quadrature:2", torch.eye(3)[None]),
     ],
 )
-def test_means_over_rotations(setting, name, turns):
-    """Exact under their group, and less remains."""
+def test_means_over_rotations(setting, name, matrices):
+    """Exact under their group, with a smaller error for other rotations."""
     model, atoms = tiny_ponita(setting), STRUCTURES["ethanol"]()
     averaged, graph = symmetrise(model, name), batch([atoms], 4.0)
-    assert max(changes(averaged, atoms, turns[:5].double().numpy())) < 1e-12
+    assert max(changes(averaged, atoms, matrices[:5].double().numpy())) < 1e-12
     assert residual(averaged, graph) < residual(model, graph)
 
 
 def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
-    """group:I asks an icosahedral model for the same energy 120 times."""
+    """group:I averages 120 equal energies of an icosahedral model."""
     model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
     assert worst(symmetrise(model, "group:I")(graph), model(graph)) < 1e-13
 
@@ -132,9 +130,9 @@ def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
     ],
 )
 def test_symmetries_of_the_grid_cost_no_evaluation(grid, group, evaluations):
-    """Elements of the group that turn the grid into the same are one evaluation.
+    """Group elements that rotate the grid to the same grid share one evaluation.
 
-    The octahedron has 5 places among them.
+    They rotate an octahedron to 5 different ones.
     """
     model, seen = tiny_ponita(orientations=grid), []
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].n_structures))
@@ -156,7 +154,7 @@ def test_120_elements_are_exact_whatever_is_spared(grid):
 def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
     """The tetrahedral rotations are common to both groups.
 
-    And a quarter turn makes the rest of those of the cube.
+    Together with a rotation by 90 degrees they generate the group of the cube.
     """
     model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
     quarter = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
@@ -165,9 +163,9 @@ def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
 
 
 def test_mirror_images_of_frames_are_spared_on_grids_that_have_them():
-    """Inversion and a half-turn are symmetries of an icosahedral grid.
+    """Inversion and rotations by 180 degrees are symmetries of an icosahedral grid.
 
-    So that a frame and its mirror image are one.
+    A frame and its mirror image therefore share one evaluation.
     """
     graph, environments = batch([STRUCTURES["ethanol"]()], 4.0), {}
     for name in ("base", "fibonacci"):
@@ -188,34 +186,34 @@ def test_deep_models_are_refused_with_what_they_would_cost():
 @pytest.mark.parametrize("structure", ["ethanol", "slab", "CO2 160", "N2", "atom"])
 @pytest.mark.parametrize("setting", ["octahedral", "fibonacci", "bump", "base"])
 def test_ecse_of_one_layer_is_exact(setting, structure, generator):
-    """Energies of atoms under ten random elements of O(3), forces turned along."""
+    """Invariant energies and equivariant forces under ten random elements of O(3)."""
     model = symmetrise(tiny_ponita(setting, num_layers=1), "ecse")
-    turns = rotations.random_orthogonal(10, generator).numpy()
-    energies, forces = changes(model, STRUCTURES[structure](), turns)
+    matrices = rotations.random_orthogonal(10, generator).numpy()
+    energies, forces = changes(model, STRUCTURES[structure](), matrices)
     assert energies < 1e-12
     assert forces < 1e-10
 
 
 def test_ecse_of_two_layers_is_exact_on_clusters(generator):
-    """Other than PET, an atom of PONITA is a neighbour of itself, which is no edge of the graph."""
+    """Unlike in PET, an atom of PONITA is its own neighbour, which is not an edge of the graph."""
     model = symmetrise(tiny_ponita("base", width=4, num_basis=4), "ecse:force")
     assert model.hops == 1
-    turns = rotations.random_orthogonal(2, generator).numpy()
+    matrices = rotations.random_orthogonal(2, generator).numpy()
     atoms = STRUCTURES["chiral"]()
-    energies, forces = changes(model, atoms, turns)
+    energies, forces = changes(model, atoms, matrices)
     assert energies < 1e-12
     assert forces < 1e-10
 
 
 def test_clusters_hold_all_that_an_atom_depends_on():
-    """The energies of a cluster's own atom are those in the whole structure.
+    """The energy of the central atom of a cluster is that in the full structure.
 
     One more hop changes nothing.
     """
     atoms, model = STRUCTURES["ethanol"](), symmetrise(tiny_ponita(), "ecse:force")
-    here = evaluate(model, atoms).energies
+    expected = evaluate(model, atoms).energies
     model.hops = 2
-    assert worst(evaluate(model, atoms).energies, here) < 1e-12
+    assert worst(evaluate(model, atoms).energies, expected) < 1e-12
 
 
 def test_forces_of_ecse_are_the_derivative_of_its_energy():
@@ -240,18 +238,18 @@ def test_models_of_whole_structures_have_no_environments():
         evaluate(shifted, STRUCTURES["ethanol"]()).energies  # noqa: B018
 
 
-def test_dipoles_turn_with_the_structure_on_the_grid_and_with_ecse(generator):
+def test_dipoles_rotate_with_the_structure_on_the_grid_and_with_ecse(generator):
     atoms = STRUCTURES["ethanol"]()
     model = tiny_ponita("dipole", num_layers=1)
     cases = (
         (model, rotations.icosahedral()[7:9]),
         (symmetrise(model, "ecse"), rotations.random_orthogonal(3, generator)),
     )
-    for case, turns in cases:
-        here = Evaluation(case, batch([atoms], 4.0)).heads.total("dipole")
-        assert here.abs().max() > 1e-3
-        for turn in turns:
-            there = Evaluation(case, batch([turned(atoms, turn.numpy())], 4.0)).heads.total(
+    for case, matrices in cases:
+        expected = Evaluation(case, batch([atoms], 4.0)).heads.total("dipole")
+        assert expected.abs().max() > 1e-3
+        for matrix in matrices:
+            actual = Evaluation(case, batch([rotated(atoms, matrix.numpy())], 4.0)).heads.total(
                 "dipole"
             )
-            assert worst(there.detach() @ turn, here.detach()) < 1e-12
+            assert worst(actual.detach() @ matrix, expected.detach()) < 1e-12

@@ -1,4 +1,4 @@
-"""Training in frames that are drawn: what is drawn, what is learned, and who may use it."""
+"""Training in randomly drawn frames: the draws, the result, and supported models."""
 
 import json
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from argon import structures, whole_and_stopped
+from argon import structures, uninterrupted_and_resumed
 from ase_pet import PETCalculator, evaluation, rotations
 from ase_pet.symmetrisers import ecse, sampled, symmetrise
 from ase_pet.train import train
-from local_toys import STRUCTURES, batch, local_pet, turned
+from local_toys import STRUCTURES, batch, local_pet, rotated
 from tolerances import worst
 
 FRAMES = 'symmetrise = "{}"\naugmentation = "frames"\n'
@@ -67,23 +67,20 @@ def test_more_draws_scatter_less():
 
 
 def test_energies_of_draws_scatter():
-    """So that the test above compares something; how much is the spread over the frames."""
+    """Control of the test above: draws differ by the variation over the frames."""
     assert drawn(batch([STRUCTURES["ethanol"]()], 4.0), "ecse", 20).std(0).min() > 1e-3
 
 
-def test_draws_turn_with_the_structure(generator):
-    """With the same seed the same frames are drawn.
-
-    Whose order does not change with the orientation.
-    """
-    atoms, turn = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
-    first, second = (drawn(batch([one], 4.0), "ecse", 3) for one in (atoms, turned(atoms, turn)))
+def test_draws_rotate_with_the_structure(generator):
+    """The same seed draws the same frames, whose order does not depend on the orientation."""
+    atoms, matrix = STRUCTURES["chiral"](), rotations.random_orthogonal(1, generator)[0].numpy()
+    first, second = (drawn(batch([one], 4.0), "ecse", 3) for one in (atoms, rotated(atoms, matrix)))
     assert worst(first, second) < 1e-12
 
 
 @pytest.mark.parametrize("draws", [1, 3])
 def test_forces_of_a_draw_are_the_derivative_of_its_energy(draws):
-    """Frames turn with the atoms, and their weights change: this is part of the derivative."""
+    """Frames rotate with the atoms and their weights change, which is part of the derivative."""
     atoms, h = STRUCTURES["ethanol"](), 1e-5
     graph = batch([atoms], 4.0)
     model = sampled(local_pet(), "ecse", torch.Generator().manual_seed(7), draws)
@@ -98,7 +95,7 @@ def test_forces_of_a_draw_are_the_derivative_of_its_energy(draws):
 
 
 def test_reflections_are_drawn_with_parity_only():
-    """A chiral environment is seen in as many energies as there are frames, or twice as many."""
+    """A chiral environment has as many energies as frames, or twice as many with reflections."""
     graph = batch([STRUCTURES["chiral"]()], 4.0)
     counts = [
         len(drawn(graph, name, 300)[:, 0].mul(1e9).round().unique())
@@ -114,15 +111,15 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
         json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     ]
     chosen = min(history, key=lambda record: record["score"])["val"]
-    for label in ("energy", "forces"):  # weights are chosen by the errors that they have in use
+    for label in ("energy", "forces"):  # weights are chosen by the errors of the symmetrised model
         assert chosen[label]["rmse"] == pytest.approx(metrics["val"][label]["rmse"], rel=1e-5)
     frames = [atoms for atoms in structures() if atoms.info["split"] == "test"]
     calculator = PETCalculator(tmp_path / "run")
     assert isinstance(calculator.model, ecse.Model)
     assert "symmetriser `ecse`" in (tmp_path / "run/README.md").read_text()
-    found = calculator.evaluate(frames, ("energy", "forces"))
+    results = calculator.evaluate(frames, ("energy", "forces"))
     errors = np.concatenate(
-        [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)]
+        [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, results, strict=True)]
     )
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
     assert (
@@ -135,19 +132,20 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
             match=f"`symmetrise` is '{name}', but `argon` was trained in the frames of 'ecse'",
         ):
             PETCalculator(tmp_path / "run", symmetrise=name)
-    turn = rotations.random_orthogonal(1, generator)[0].numpy()
+    matrix = rotations.random_orthogonal(1, generator)[0].numpy()
     energies = [
-        r["energy"] for r in calculator.evaluate([frames[0], turned(frames[0], turn)], ("energy",))
+        r["energy"]
+        for r in calculator.evaluate([frames[0], rotated(frames[0], matrix)], ("energy",))
     ]
     assert energies[0] == pytest.approx(energies[1], abs=1e-5)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(framed, tmp_path):
-    whole, stopped = (
+def test_a_resumed_run_reaches_the_same_weights(framed, tmp_path):
+    uninterrupted, stopped = (
         (folder / "weights.safetensors").read_bytes()
-        for folder in whole_and_stopped(framed(3), tmp_path)
+        for folder in uninterrupted_and_resumed(framed(3), tmp_path)
     )
-    assert whole == stopped
+    assert uninterrupted == stopped
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A PONITA from a recipe."""
+"""Training of a PONITA from a recipe."""
 
 import re
 
@@ -29,15 +29,15 @@ def ponita_recipe(recipe):
     return path
 
 
-def test_training_lowers_the_error_and_the_folder_gives_it_again(ponita_recipe, tmp_path):
+def test_training_lowers_the_error_and_the_folder_reproduces_it(ponita_recipe, tmp_path):
     records = []
     metrics = train(ponita_recipe, tmp_path / "run", on_record=records.append)
     assert records[-1]["val"]["forces"]["rmse"] < 0.8 * records[-1]["val"]["forces"]["rms"]
     model, card = store.load(tmp_path / "run")
     assert (model.settings.orientations, card.name) == ("octahedral", "argon")
     test = [atoms for atoms in structures() if atoms.info["split"] == "test"]
-    found = PETCalculator(tmp_path / "run").evaluate(test)
+    results = PETCalculator(tmp_path / "run").evaluate(test)
     error = np.concatenate(
-        [one["forces"] - atoms.get_forces() for one, atoms in zip(found, test, strict=True)]
+        [one["forces"] - atoms.get_forces() for one, atoms in zip(results, test, strict=True)]
     )
     assert np.sqrt((error**2).mean()) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-3)

@@ -1,4 +1,4 @@
-"""Training: recipes, the data behind them, bit-exact resumption, and what is written."""
+"""Training: recipes, data, bit-exact resumption, and written files."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from argon import structures, whole_and_stopped
+from argon import structures, uninterrupted_and_resumed
 from ase_pet import PETCalculator, plugins, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.models.base import AtomisticModel
@@ -53,23 +53,23 @@ def test_what_is_written(recipe, tmp_path):
     assert "Argon for a test." in (folder / "README.md").read_text()
     calculator = PETCalculator(folder)
     frames = [atoms for atoms in structures() if atoms.info["split"] == "test"]
-    found = calculator.evaluate(frames, ("energy", "forces"))
+    results = calculator.evaluate(frames, ("energy", "forces"))
     errors = np.concatenate(
-        [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, found, strict=True)]
+        [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, results, strict=True)]
     )
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["test"]["forces"]["rmse"], rel=1e-4)
     energy = [
-        (r["energy"] - a.get_potential_energy()) / 4 for a, r in zip(frames, found, strict=True)
+        (r["energy"] - a.get_potential_energy()) / 4 for a, r in zip(frames, results, strict=True)
     ]
     assert np.sqrt(np.mean(np.square(energy))) == pytest.approx(
         metrics["test"]["energy"]["rmse"], rel=1e-3
     )
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
-    folders = whole_and_stopped(recipe(4), tmp_path)
-    whole, stopped = ((folder / "weights.safetensors").read_bytes() for folder in folders)
-    assert whole == stopped
+def test_a_resumed_run_reaches_the_same_weights(recipe, tmp_path):
+    folders = uninterrupted_and_resumed(recipe(4), tmp_path)
+    uninterrupted, stopped = ((folder / "weights.safetensors").read_bytes() for folder in folders)
+    assert uninterrupted == stopped
     histories = [
         [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
         for folder in folders
@@ -83,7 +83,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path):
 
 def test_a_killed_process_resumes_to_the_same_weights(recipe, tmp_path):
     path = recipe(6)
-    train(path, tmp_path / "whole")
+    train(path, tmp_path / "uninterrupted")
     code = (
         "import os, sys; from ase_pet.train import train\ntrain(sys.argv[1], sys.argv[2],"
         " on_record=lambda r: r['epoch'] == 3 and os.kill(os.getpid(), 9))"
@@ -91,7 +91,7 @@ def test_a_killed_process_resumes_to_the_same_weights(recipe, tmp_path):
     killed = subprocess.run([sys.executable, "-c", code, path, tmp_path / "killed"], timeout=600)
     assert killed.returncode == -9
     train(path, tmp_path / "killed", resume=True)
-    assert (tmp_path / "whole/weights.safetensors").read_bytes() == (
+    assert (tmp_path / "uninterrupted/weights.safetensors").read_bytes() == (
         tmp_path / "killed/weights.safetensors"
     ).read_bytes()
 
@@ -131,7 +131,7 @@ def test_start_from_another_calculator(recipe, tmp_path):
 
 
 def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
-    """Settings that hold no weights may differ."""
+    """Settings without weights may differ."""
     train(recipe(), tmp_path / "first")
     second = tmp_path / "second.toml"
     second.write_text(
@@ -146,10 +146,7 @@ def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
 
 
 def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
-    """Labels that are the repulsion and 3 eV an atom leave a composition energy of 3 eV.
-
-    And nothing else.
-    """
+    """Labels of the repulsion plus 3 eV per atom leave only a composition energy of 3 eV."""
     path = tmp_path / "repelled.toml"
     path.write_text(recipe().read_text().replace("d_head = 8", "d_head = 8\nzbl = true"))
     trainer = run.prepare(read(path), tmp_path, "cpu")
@@ -176,7 +173,7 @@ def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
     assert max(np.abs(sample.forces).max() for sample in left) < 1e-9
 
 
-def test_targets_turn_with_the_structure():
+def test_targets_rotate_with_the_structure():
     """A rotated batch of a rotation-invariant model has the same errors as the batch that was
     not rotated.
     """
@@ -188,10 +185,10 @@ def test_targets_turn_with_the_structure():
 
     samples = [data.sample(atoms, (18,), 5.0, "") for atoms in structures(3)]
     generator = torch.Generator().manual_seed(0)
-    plain, turned = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
-    assert not torch.allclose(plain.graph.pair_vectors, turned.graph.pair_vectors)
+    plain, rotated = (data.collate(samples, torch.float64, "cpu", g) for g in (None, generator))
+    assert not torch.allclose(plain.graph.pair_vectors, rotated.graph.pair_vectors)
     errors = []
-    for batch in (plain, turned):
+    for batch in (plain, rotated):
         results = Evaluation(Springs(None, 5.0, (18,)), batch.graph)
         errors.append(
             [
@@ -215,8 +212,8 @@ def test_structures_without_forces_or_stress_are_used_for_their_energies(recipe,
 def test_composition_energies_by_least_squares():
     numbers = [np.array([1, 1, 8]), np.array([8, 8]), np.array([1, 6, 6, 8])]
     energies = [-2 * 3.0 - 5.0, -10.0, -3.0 - 14.0 - 5.0]
-    found = data.fit_composition(numbers, energies, (1, 6, 8))
-    assert found == pytest.approx({1: -3.0, 6: -7.0, 8: -5.0})
+    actual = data.fit_composition(numbers, energies, (1, 6, 8))
+    assert actual == pytest.approx({1: -3.0, 6: -7.0, 8: -5.0})
 
 
 @pytest.mark.parametrize(
@@ -387,8 +384,8 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
         text=True,
         timeout=600,
     )
-    found = json.loads(done.stdout)
-    assert found["forces"]["rmse"] == pytest.approx(
+    report = json.loads(done.stdout)
+    assert report["forces"]["rmse"] == pytest.approx(
         1e3 * metrics["test"]["forces"]["rmse"], rel=1e-4
     )
     shutil.rmtree(tmp_path / "run")
@@ -404,10 +401,7 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path):
 
 
 def test_a_compressed_file_is_decompressed_once(tmp_path, monkeypatch):
-    """ASE goes back in a file for each structure.
-
-    In a compressed one that would start from its beginning.
-    """
+    """ASE seeks backwards for each structure, which restarts decompression of a compressed file."""
     frames = [Atoms("Ar", positions=[[k, 0, 0]]) for k in range(3)]
     ase.io.write(tmp_path / "plain.xyz", frames, format="extxyz")
     path = tmp_path / "packed.xyz.xz"
