@@ -19,7 +19,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own subpackage and from subpackages of earlier lines only.
 SUBPACKAGES = (
-    ("choices", "extras", "plugins", "rotations"),
+    ("choices", "constraints", "extras", "plugins", "rotations"),
     ("orientations",),
     ("graph",),
     ("layers",),
@@ -33,7 +33,9 @@ SUBPACKAGES = (
     ("arguments", "memory"),
     ("graph_inputs",),
     ("calculator",),
+    ("statistics",),
     ("checks", "md", "phonons"),
+    ("analysis", "vibrations"),
     ("train",),
     ("cli",),
     ("__init__", "__main__"),

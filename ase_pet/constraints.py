@@ -1,0 +1,55 @@
+"""What the constraints of a structure mean for labels, strain, dynamics and error messages."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+import numpy as np
+from ase import Atoms
+
+
+def describe(atoms: Atoms) -> str:
+    """Kinds of constraints of a structure and their number, such as "FixAtoms, 2 FixBondLengths".
+
+    Parameters
+    ----------
+    atoms:
+        Structure; the text is empty if it has no constraints.
+    """
+    kinds = Counter(type(constraint).__name__ for constraint in atoms.constraints)
+    texts = [kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items()]
+    return ", ".join(texts)
+
+
+def without(atoms: Atoms, task: str | None = None) -> Atoms:
+    """Copy of a structure without constraints, with the same calculator.
+
+    Parameters
+    ----------
+    atoms:
+        Structure; it stays as it is.
+    task:
+        What is computed, such as "elastic constants", for a warning that the constraints are
+        ignored; None for no warning.
+    """
+    if atoms.constraints and task is not None:
+        warnings.warn(
+            f"constraints of the structure ({describe(atoms)}) are ignored for {task}",
+            stacklevel=3,
+        )
+    free = atoms.copy()
+    free.set_constraint()
+    free.calc = atoms.calc
+    return free
+
+
+def true_forces(atoms: Atoms) -> np.ndarray:
+    """(n, 3) forces in eV/A of the calculator, whatever the constraints.
+
+    Parameters
+    ----------
+    atoms:
+        Structure of n atoms with its calculator.
+    """
+    return np.asarray(atoms.get_forces(apply_constraint=False))
