@@ -160,7 +160,7 @@ def check_positive(**numbers: float) -> None:
             raise ValueError(f"`--{option}` is {value!r}: expected a number above 0")
 
 
-def read_structures(path: str, index: int | str) -> Any:
+def read_structures(path: str, index: int | str, format: str | None = None) -> Any:
     """List of ase.Atoms in a file, or one ase.Atoms where index is a number.
 
     Parameters
@@ -169,25 +169,19 @@ def read_structures(path: str, index: int | str) -> Any:
         Path of the file.
     index:
         ":" for all structures, -1 for the last one.
+    format:
+        Name of the format in ASE; None for what name and content say.
 
     Raises
     ------
     ValueError
-        ASE cannot read the file.
+        ASE cannot read the file, or a structure in it is bad.
     OSError
         There is no such file, or it may not be read.
     """
     from ..train.files import structures
 
-    try:
-        return structures(path, index)
-    except Exception as error:  # readers of some hundred formats, each with errors of its own
-        # an OSError of the system says all: no such file, no permission
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise ValueError(
-            f"`{path}` cannot be read as structures: {type(error).__name__}: {error}"
-        ) from None
+    return structures(path, index, format)
 
 
 def load_calculator(calc: str | None, calculator: str | None, **options: Any) -> Any:

@@ -1,33 +1,98 @@
-"""Structures with labels from files of any format that ASE reads."""
+"""Structures from files of any format that ASE reads: the one reader of all commands."""
 
 from __future__ import annotations
 
-import io
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
+from ase import Atoms
 from ase.io.formats import filetype, open_with_compression
+
+from . import file_checks
 
 COMPRESSED = (".bz2", ".gz", ".xz")
 
 
-def structures(path: Path | str, index: int | str = ":") -> Any:
+def structures(path: Path | str, index: int | str = ":", format: str | None = None) -> Any:
     """List of ase.Atoms in a file, or one ase.Atoms where index is a number.
 
-    A compressed file is decompressed once into memory: ASE seeks in a file for each structure, and
-    would decompress it from its start each time.
+    The path is taken as it is: ASE would read `name@3` as structure 3 of `name`. A compressed file
+    is decompressed once: ASE would start again for each structure, and cannot read binary formats.
 
     Parameters
     ----------
     path:
-        Path of the file, whose suffixes say its format and its compression.
+        Path of the file, whose suffixes say its compression and, unless given, its format.
     index:
         Which structures, as for ase.io.read: ":" all, -1 the last one.
+    format:
+        Name of the format in ASE, such as "lammps-data"; None for what name and content say.
+
+    Raises
+    ------
+    ValueError
+        The file is empty, damaged or of an unknown format, or a structure in it has positions or a
+        cell that are not finite, or sites that are occupied in part.
+    OSError
+        There is no such file, or it may not be read.
     """
     path = Path(path)
-    if path.suffix not in COMPRESSED:
-        return ase.io.read(path, index)
-    with open_with_compression(str(path)) as file:
-        content = io.StringIO(file.read())
-    return ase.io.read(content, index, format=filetype(path.stem, read=False))
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f"`{path}` is empty: expected structures")
+    try:
+        if path.suffix in COMPRESSED:
+            frames = _decompressed(path, index, format)
+        else:
+            frames = _read(path, index, format)
+    except file_checks.Refused:
+        raise
+    except Exception as error:  # readers of some hundred formats, each with errors of its own
+        # an OSError of the system says all: no such file, no permission
+        if isinstance(error, OSError) and error.errno:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise ValueError(
+            f"`{path}` cannot be read as structures: {reason} (is it complete, and of the format"
+            " that its name says?)"
+        ) from None
+
+    if isinstance(frames, Atoms):
+        _check(frames, f"`{path}`, structure {index}")
+    else:
+        for number, atoms in enumerate(frames):
+            _check(atoms, f"`{path}`, structure {number}")
+    return frames
+
+
+def _decompressed(path: Path, index: int | str, format: str | None) -> Any:
+    """Structures of a compressed file."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        with open_with_compression(str(path), "rb") as packed, plain.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        return _read(plain, index, format, name=path.name)
+
+
+def _read(path: Path, index: int | str, format: str | None, name: str | None = None) -> Any:
+    """Structures of a plain file, which notes call `name`."""
+    path.stat()  # some readers of ASE take any text for the address of a database
+    kind = format or filetype(str(path))
+    frames = ase.io.read(path, index, format=kind, do_not_split_by_at_sign=True)
+    file_checks.check(path, kind, index, name or path.name)
+    last = frames if isinstance(frames, Atoms) else frames[-1:]
+    file_checks.check_elements(path, kind, last, name or path.name)
+    return frames
+
+
+def _check(atoms: Atoms, where: str) -> None:
+    """Refuse numbers that are not finite, partial occupancy, and misspelt keys."""
+    values = {"cell": np.asarray(atoms.cell), **atoms.arrays}
+    for name in ("cell", "positions", "momenta", "masses"):
+        if name in values and not np.isfinite(values[name]).all():
+            raise ValueError(f"{where}: `{name}` is not finite")
+    file_checks.check_occupancy(atoms, where)
+    file_checks.check_keys(atoms, where)
