@@ -1,64 +1,38 @@
 """The `ase-pet` command.
 
-Exit status: 0, 1 where a check failed or a run became unstable, 2 for bad input, which is one line.
+Exit status: 0, 1 where a check failed or a run became unstable, 2 for bad input and for errors of a
+library or of a foreign calculator, 130 for Ctrl-C. An error is one line on stderr; its traceback is
+shown with -v, or with ASE_PET_DEBUG=1 in the environment.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from .lazy import COMMANDS, LazyGroup, placeholder
-
-app = typer.Typer(
-    cls=LazyGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Trained PET models as ASE calculators.",
-)
+INTERRUPTED = 130  # exit status of shells for Ctrl-C
+BROKEN_PIPE = 141  # and of a program whose reader has gone, as in `ase-pet list | head -1`
 
 
-def _print_version(value: bool) -> None:
-    """Print the version and exit, where --version is given."""
-    if value:
-        # the package itself is the last room: nothing imports from it
-        print(f"ase-pet {importlib.import_module('ase_pet').__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version",
-        is_eager=True,
-        callback=_print_version,
-        metavar="",  # a flag has no type
-        help="Print the version and exit.",
-    ),
-]
-
-
-@app.callback()
-def _options(version: Version = False) -> None:
-    """Take the options of `ase-pet` itself."""
-
-
-for name, summary in COMMANDS.items():
-    app.command(name, help=summary)(placeholder)
+def __getattr__(name: str) -> Any:
+    """Typer application `app`, which is imported when it is used: Ctrl-C may come before that."""
+    if name == "app":
+        return importlib.import_module("._application", __name__).app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on stderr and exit status 2."""
-    # as `python -m ase_pet` does: a factory may be in a file of the present folder
-    sys.path.append(os.getcwd())
+    """Run the command line and exit; each error ends in one line on stderr."""
     try:
-        app()
-    except (ValueError, OSError, NotImplementedError, MemoryError) as error:
-        print(f"ase-pet: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = importlib.import_module("._process", __name__).run()
+    except KeyboardInterrupt:  # while the command line itself was imported
+        print("ase-pet: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        # Python ends with a signal instead if Ctrl-C came inside of an `exec`, as some imports do
+        atexit._run_exitfuncs()
+        os._exit(status)
+    sys.exit(status)

@@ -29,7 +29,7 @@ class StatesSpecies(Protocol):
     species: Sequence[int]
 
 
-@options.with_options(options.calculator_options())
+@options.with_options(options.structure_options(), options.calculator_options())
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
@@ -68,7 +68,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -82,7 +82,8 @@ def command(
         raise ValueError("give CALC, or --calculator module:factory STRUCTURE")
     options.check_positive(steps=steps, timestep=timestep, temperature=temperature)
     repeats = None if repeat is None else options.integers("repeat", repeat, (3,))
-    atoms = None if structure is None else options.read_structures(structure, -1)
+    format = chosen.pop("format")
+    atoms = None if structure is None else options.read_structures(structure, -1, format)
     begin = time.perf_counter()
     loaded = options.load_calculator(calc, calculator, **chosen)
     seconds = time.perf_counter() - begin
@@ -91,6 +92,7 @@ def command(
     elif repeats is not None:
         atoms = atoms.repeat(repeats)
     atoms.calc = loaded
+    options.announce(calc or calculator, loaded, [atoms])
     content = {
         "calculator": calc or calculator,
         "formula": str(atoms.symbols),
@@ -242,7 +244,7 @@ def _show(content: dict[str, Any]) -> None:
             f"{row['ms_per_atom']:.3g}",
         )
     screen.console().print(table)
-    print(
+    screen.say(
         f"{content['ns_per_day']:.3g} ns/day with a step of {content['timestep_fs']:g} fs; loaded"
         f" in {content['load_s']:.2f} s, first evaluation {content['first_s']:.2f} s"
     )
@@ -251,16 +253,16 @@ def _show(content: dict[str, Any]) -> None:
     # a GPU works while its process waits: CPU time says nothing there
     if content.get("device", "cpu") == "cpu" and step["median_ms"] > BUSY * step["cpu_ms"]:
         slowdown = step["median_ms"] / step["cpu_ms"]
-        print(
+        screen.say(
             "the machine was busy with something else: a step took"
             f" {slowdown:.1f} times its CPU time"
         )
     if "ratio" in content:
-        print(
+        screen.say(
             f"symmetrised: {content['evaluations_per_atom']:.4g} evaluations for each atom,"
             f" {content['ratio']:.4g} times the work of the plain model"
         )
     memory = f"peak memory {content['peak_memory_MB']:.0f} MB"
     if content.get("peak_gpu_memory_MB"):
         memory += f", on the GPU {content['peak_gpu_memory_MB']:.0f} MB"
-    print(memory)
+    screen.say(memory)

@@ -32,4 +32,4 @@ def command(
     if json:
         screen.print_json({"folder": str(written), "files": files})
     else:
-        print(f"written: {', '.join(str(written / file) for file in files)}")
+        screen.say(f"written: {', '.join(str(written / file) for file in files)}")

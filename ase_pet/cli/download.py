@@ -24,4 +24,4 @@ def command(name: str, *, json: options.Json = False) -> None:
     if json:
         screen.print_json({"name": path.stem, "path": str(path)})
     else:
-        print(path)
+        screen.say(path)

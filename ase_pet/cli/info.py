@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from typing import Any
 
@@ -19,7 +18,7 @@ EVALUATION = {"energy": "eV", "largest_force": "eV/A"}
 HASH = re.compile("[0-9a-f]{64}")
 
 
-@options.with_options(options.calculator_options())
+@options.with_options(options.structure_options(), options.calculator_options())
 def command(
     calc: str,
     structure: options.Structure = None,
@@ -40,14 +39,15 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
     """
     from .. import cards, store, symmetrisers
 
     # cheap arguments are checked before a model is loaded or downloaded
     if chosen["symmetrise"] is not None:
         symmetrisers.check(chosen["symmetrise"])
-    atoms = None if structure is None else options.read_structures(structure, -1)
+    format = chosen.pop("format")
+    atoms = None if structure is None else options.read_structures(structure, -1, format)
     model, config = store.load(calc)
     content = {
         "name": config.name,
@@ -110,10 +110,9 @@ def _evaluated(atoms: Any, calculator: Any) -> dict[str, Any]:
 
     cost = calculator.cost(atoms)
     if cost:
-        print(
+        screen.note(
             f"predicted: {cost['evaluations_per_atom']:.4g} evaluations for each atom,"
             f" {cost['ratio']:.4g} times the work of the plain model",
-            file=sys.stderr,
         )
     start = time.perf_counter()
     atoms.calc = calculator

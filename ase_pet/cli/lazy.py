@@ -7,15 +7,19 @@ is computed, from the option itself), and the text at the end from the section "
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from . import INTERRUPTED, screen
 
 COMMANDS = {  # name: first line of its help
     "list": "List the shipped calculators, or the published checkpoints.",
@@ -34,38 +38,96 @@ COMMANDS = {  # name: first line of its help
 }
 
 
-class HelpWithoutType(TyperCommand):
-    """Command whose option --help is shown without a type."""
+HELP = {"help_option_names": ["--help", "-h"]}
+PANEL = "General"  # heading of the options of all commands
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Option --help.
+
+def _print_version(value: bool) -> None:
+    """Print the version and exit, where --version is given."""
+    if value:
+        # the package itself is the last room: nothing imports from it
+        screen.say(f"ase-pet {importlib.import_module('ase_pet').__version__}")
+        raise typer.Exit
+
+
+def _set_verbose(value: bool) -> None:
+    """Remember that -v was given."""
+    if value:
+        screen.verbosity.verbose = True
+
+
+def _set_quiet(value: bool) -> None:
+    """Remember that -q was given."""
+    if value:
+        screen.verbosity.quiet = True
+
+
+def _flag(*names: str, callback: Callable[[bool], None], meaning: str, hidden: bool = False) -> Any:
+    """Option without a value, which calls a function."""
+    return typer.Option(
+        *names,
+        is_eager=True,
+        callback=callback,
+        metavar="",  # a flag has no type
+        help=meaning,
+        hidden=hidden,
+        rich_help_panel=PANEL,
+    )
+
+
+VERSION = "Print the version and exit."
+Version = Annotated[bool, _flag("--version", callback=_print_version, meaning=VERSION)]
+Verbose = Annotated[
+    bool,
+    _flag(
+        "--verbose",
+        "-v",
+        callback=_set_verbose,
+        meaning="Show tracebacks of errors and the origin of notes.",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    _flag(
+        "--quiet",
+        "-q",
+        callback=_set_quiet,
+        meaning="Show no start line and no progress; results, notes and errors remain.",
+    ),
+]
+# the help of each command is short: one line for --version is enough, in that of `ase-pet`
+HiddenVersion = Annotated[
+    bool, _flag("--version", callback=_print_version, meaning=VERSION, hidden=True)
+]
+GENERAL = {"verbose": Verbose, "quiet": Quiet, "version": HiddenVersion}
+
+
+class Command(TyperCommand):
+    """Command whose flags are shown without a type."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Arguments and options, with those of all commands last.
 
         Parameters
         ----------
         ctx:
             Context of the command.
         """
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.metavar = ""
-        return option
+        return [_arranged(parameter) for parameter in super().get_params(ctx)]
 
 
 class LazyGroup(TyperGroup):
     """Group whose help lists placeholders, and that imports a command when it is called."""
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Option --help.
+    def get_params(self, ctx: Any) -> Any:
+        """Options of the group.
 
         Parameters
         ----------
         ctx:
             Context of the group.
         """
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.metavar = ""
-        return option
+        return [_arranged(parameter) for parameter in super().get_params(ctx)]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Name, command and remaining arguments of a command line.
@@ -79,6 +141,66 @@ class LazyGroup(TyperGroup):
         """
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """Command of a name: a placeholder, or the command itself to complete its options.
+
+        Parameters
+        ----------
+        ctx:
+            Context of the group.
+        name:
+            Key of COMMANDS.
+        """
+        known = name in COMMANDS and ctx.resilient_parsing
+        return load(name) if known else super().get_command(ctx, name)
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Context of a command line, which starts with the verbosity of the environment.
+
+        Parameters
+        ----------
+        arguments:
+            As for typer.
+        more:
+            As for typer.
+        """
+        screen.verbosity.reset()
+        with _guarded():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Result of a command.
+
+        Parameters
+        ----------
+        ctx:
+            Context of the group.
+        """
+        with _guarded():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    """Treat Ctrl-C and a closed pipe before typer, which would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        screen.complain("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError as error:
+        raise screen.BrokenPipe(str(error)) from error
+
+
+def _arranged(parameter: Any) -> Any:
+    """A parameter; a flag without a type, and --help with the options of all commands."""
+    if isinstance(parameter, TyperOption):
+        if parameter.is_flag or parameter.opts[0].endswith("-completion"):
+            parameter.metavar = ""
+        if parameter.name in ("help", "install_completion", "show_completion"):
+            parameter.rich_help_panel = PANEL
+    return parameter
 
 
 def placeholder() -> None:
@@ -96,7 +218,7 @@ def load(name: str) -> Any:
     function: Callable[..., None] = importlib.import_module(f"{__package__}.{name}").command
     # the mode is named, as versions of typer differ in their default
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name, cls=HelpWithoutType)(function)
+    app.command(name, cls=Command, context_settings=HELP)(_with_general_options(function))
     command: Any = typer.main.get_command(app)
 
     # rich would read `[train]` as a style and print nothing: brackets are escaped
@@ -109,9 +231,25 @@ def load(name: str) -> Any:
         # a text in the docstring comes before one that is computed, such as a list of names
         texts = [meanings.get(parameter.name), parameter.help]
         parameter.help = escape(" ".join(text for text in texts if text))
-        # a flag takes no value: typer would show it with the type <bool>
-        if isinstance(parameter, TyperOption) and parameter.is_flag:
-            parameter.metavar = ""
+    return command
+
+
+def _with_general_options(function: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options that all of them have."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **more: Any) -> None:
+        # their callbacks have done all
+        function(*arguments, **{name: more[name] for name in more if name not in GENERAL})
+
+    signature = inspect.signature(function, eval_str=True)
+    parameters = list(signature.parameters.values())
+    for name, annotation in GENERAL.items():
+        parameter = inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+        )
+        parameters.append(parameter)
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command
 
 

@@ -46,7 +46,7 @@ def command(
         shown = {**row, "species": " ".join(row["species"]), "cutoff": f"{row['cutoff']:g}"}
         table.add_row(*(shown[key] for key in COLUMNS))
     screen.console().print(table)
-    print("published checkpoints: ase-pet list --published")
+    screen.say("published checkpoints: ase-pet list --published")
 
 
 def summary(model: Any, config: Any) -> dict[str, Any]:
@@ -107,9 +107,9 @@ def _list_published(json: bool) -> None:
         table.add_row(row["name"], _marked(row["cached"], newest), stored)
     screen.console().print(table)
     if problem is None:
-        print("* newest of those listed")
+        screen.say("* newest of those listed")
     else:
-        print(f"* newest of those in the cache; {problem}")
+        screen.say(f"* newest of those in the cache; {problem}")
 
 
 def _marked(versions: list[str], newest: str | None) -> str:

@@ -6,13 +6,16 @@ a command is quick.
 
 from __future__ import annotations
 
-import importlib
+import difflib
 import inspect
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from . import screen
+from ._factory import made
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -22,6 +25,8 @@ Structure = Annotated[str | None, typer.Argument(show_default=False)]
 Output = Annotated[Path, typer.Option(show_default=False)]
 Json = Annotated[bool, typer.Option("--json")]
 Restart = Annotated[bool, typer.Option("--restart", "--resume")]  # one name, and its alias
+Pressure = Annotated[float, typer.Option(help="External pressure in GPa.")]
+Factory = Annotated[str | None, typer.Option(show_default=False, metavar="<module:factory>")]
 
 # arguments of PETCalculator that each command with a calculator takes: {name: help}
 CALCULATOR = {
@@ -36,8 +41,17 @@ CALCULATOR = {
     "dtype": "Precision: float32, float64; default: that of the calculator.",
     "device": "Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...; default: auto.",
     "variant": "Energy head of a model with several: its name after energy/.",
+    "skin": (
+        "Length in A: neighbours are searched again once an atom has moved by half of it; default:"
+        " 1. 0 searches at each evaluation."
+    ),
 }
+TYPES: dict[str, Any] = {"skin": float | None}  # of options of CALCULATOR that are no texts
 PANEL = "Calculator"  # heading of these options
+FORMAT = (
+    "Format of the file of structures by its name in ASE, such as vasp, lammps-data or"
+    " espresso-out; default: that of its name and content."
+)
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -59,10 +73,19 @@ def calculator_options(
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=dtype if name == "dtype" else None,
-            annotation=Annotated[str | None, typer.Option(help=meaning, rich_help_panel=PANEL)],
+            annotation=Annotated[
+                TYPES.get(name, str | None), typer.Option(help=meaning, rich_help_panel=PANEL)
+            ],
         )
         parameters.append(parameter)
     return parameters
+
+
+def structure_options() -> list[inspect.Parameter]:
+    """Parameters of a command that reads structures: --format."""
+    annotation = Annotated[str | None, typer.Option(help=FORMAT)]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter("format", keyword, default=None, annotation=annotation)]
 
 
 def derivative_options(dtype_note: str) -> list[inspect.Parameter]:
@@ -181,7 +204,21 @@ def read_structures(path: str, index: int | str, format: str | None = None) -> A
     """
     from ..train.files import structures
 
+    if format is not None:
+        _check_format(format)
     return structures(path, index, format)
+
+
+def _check_format(name: str) -> None:
+    """Raise ValueError, with the closest names, for a format that ASE does not read."""
+    from ase.io.formats import ioformats
+
+    if name not in ioformats:
+        close = difflib.get_close_matches(name, ioformats, n=3) or ["extxyz", "vasp", "lammps-data"]
+        raise ValueError(
+            f"`--format` is {name!r}: expected the name of a format that ASE reads, such as"
+            f" {', '.join(close)}; all of them: ase info --formats"
+        )
 
 
 def load_calculator(calc: str | None, calculator: str | None, **options: Any) -> Any:
@@ -209,7 +246,7 @@ def load_calculator(calc: str | None, calculator: str | None, **options: Any) ->
             raise ValueError(
                 f"`--{option}` is for calculators of this package: expected CALC, not --calculator"
             )
-        return _made(calculator)
+        return made(calculator)
     if calc is None:
         raise ValueError("give CALC, or --calculator module:factory")
 
@@ -232,9 +269,14 @@ def axes(text: str) -> int | str:
 
 
 def structure_with_calculator(
-    calc: str | None, structure: str | None, calculator: str | None, **options: Any
+    calc: str | None,
+    structure: str | None,
+    calculator: str | None,
+    *,
+    format: str | None = None,
+    **options: Any,
 ) -> Atoms:
-    """Last structure of a file, with its calculator.
+    """Last structure of a file, with its calculator; a line on stderr says what they are.
 
     Parameters
     ----------
@@ -244,13 +286,59 @@ def structure_with_calculator(
         Second argument of the command.
     calculator:
         Value of --calculator.
+    format:
+        Value of --format.
     options:
         Arguments of PETCalculator; those that are None are left out.
     """
     calc, path = calc_and_structure(calc, structure, calculator)
-    atoms: Atoms = read_structures(path, -1)
+    atoms: Atoms = read_structures(path, -1, format)
     atoms.calc = load_calculator(calc, calculator, **options)
+    announce(calc or calculator, atoms.calc, [atoms])
     return atoms
+
+
+def announce(name: object, calculator: Any, structures: Sequence[Atoms]) -> None:
+    """Print what a command starts from on stderr: calculator, atoms, device, precision, threads.
+
+    Parameters
+    ----------
+    name:
+        CALC, or the value of --calculator.
+    calculator:
+        The calculator itself.
+    structures:
+        Structures to evaluate.
+    """
+    if screen.verbosity.quiet:
+        return
+    words = [str(name), *_hardware(calculator)]
+    atoms = sum(map(len, structures))
+    if len(structures) == 1:
+        words.insert(1, f"{atoms} atoms {structures[0].get_chemical_formula(empirical=False)}")
+    elif structures:
+        words.insert(1, f"{len(structures)} structures of {atoms} atoms together")
+    screen.note(f"ase-pet: {', '.join(words)}")
+
+
+def _hardware(calculator: Any) -> list[str]:
+    """Symmetriser, device, precision and threads; nothing for a calculator of another package."""
+    import torch
+
+    from ..calculator import PETCalculator
+
+    if not isinstance(calculator, PETCalculator):
+        return []
+    device = calculator.device
+    on_gpu = device.type == "cuda"
+    threads = torch.get_num_threads()
+    symmetrise = calculator.parameters["symmetrise"] or calculator.card.symmetrise
+    return [
+        *([] if symmetrise == "none" else [symmetrise]),
+        torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        str(calculator.dtype).removeprefix("torch."),
+        f"{threads} thread{'s' * (threads > 1)}",
+    ]
 
 
 def structure_for_derivatives(
@@ -278,14 +366,3 @@ def structure_for_derivatives(
     """
     own = dtype if calculator is None else None
     return structure_with_calculator(calc, structure, calculator, dtype=own, **options)
-
-
-def _made(calculator: str) -> Any:
-    """Calculator that `module:factory` returns."""
-    module, _, factory = calculator.partition(":")
-    try:
-        return getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"`--calculator` {calculator!r}: {error}; expected module:factory"
-        ) from None

@@ -1,0 +1,90 @@
+"""A process of `ase-pet`: exit status, one line for each error, notes of libraries."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import Any
+
+import typer
+
+from . import BROKEN_PIPE, INTERRUPTED, _errors, screen
+from ._application import app
+
+
+def run() -> int:
+    """Exit status of the command that sys.argv holds."""
+    # as `python -m ase_pet` does: a factory may be in a file of the present folder
+    sys.path.append(os.getcwd())
+    _escape_what_cannot_be_encoded()
+    warnings.showwarning = screen.show_warning
+    # a shell that starts a command in the background has told it to ignore Ctrl-C
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        status = app(prog_name="ase-pet", standalone_mode=False)
+        # a full disk or a closed pipe is noticed here, not when Python has ended
+        _flush()
+        return status if isinstance(status, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        screen.complain("interrupted")
+        return INTERRUPTED
+    except (Exception, SystemExit) as error:  # of any library and of any calculator
+        if isinstance(error, screen.BrokenPipe | BrokenPipeError) and _reader_has_gone():
+            _forget_stdout()
+            return BROKEN_PIPE
+        if isinstance(error, SystemExit) and not _errors.is_foreign(error):
+            raise  # of typer, to complete a word
+        text = _errors.line(error)
+        if text:
+            screen.complain(text)
+        if isinstance(error, OSError):
+            _forget_stdout()
+        return _errors.status(error)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; end at once while a module is imported, as some of them catch it."""
+    importing = False
+    while frame is not None and frame.f_code is not run.__code__:
+        importing |= frame.f_code.co_name == "<module>"
+        frame = frame.f_back
+    # frames outside of `run`, where it was called by a program, do not count
+    if importing and frame is not None:
+        screen.complain("interrupted")
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Let names in any encoding be printed, whatever the encoding of the terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        # None where it was closed by the caller
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _flush() -> None:
+    """Write what is still in the buffer of stdout."""
+    stream: Any = sys.stdout
+    if stream is not None:
+        stream.flush()
+
+
+def _reader_has_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    pipe = select.poll()
+    pipe.register(sys.stdout, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
+
+
+def _forget_stdout() -> None:
+    """Drop what could not be written to stdout, which Python would try again at its end."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

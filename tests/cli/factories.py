@@ -1,0 +1,61 @@
+"""Factories for --calculator, most of which fail: `factories:NAME`."""
+
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+
+HOSTILE = "\x1b]0;pwned\x07\x9b31m\u202edemrof"  # title of a window, colour, direction of writing
+
+
+class Broken(EMT):
+    """A calculator that raises in a calculation."""
+
+    def calculate(self, *arguments, **more):
+        raise RuntimeError(f"no licence{HOSTILE}\nsecond line")
+
+
+class Exits(EMT):
+    """A calculator that ends the process."""
+
+    def calculate(self, *arguments, **more):
+        raise SystemExit(1)
+
+
+class Warns(EMT):
+    """A calculator that warns at each calculation."""
+
+    def calculate(self, *arguments, **more):
+        import warnings
+
+        warnings.warn(f"old\nparameters{HOSTILE}", UserWarning, stacklevel=1)
+        super().calculate(*arguments, **more)
+
+
+def lennard_jones():
+    return LennardJones(epsilon=0.0104, sigma=3.4, rc=8.5)
+
+
+def raises():
+    raise KeyError("licence")
+
+
+def ends():
+    raise SystemExit("bye")
+
+
+def nothing():
+    return None
+
+
+def a_class():
+    return EMT
+
+
+def number():
+    return 3
+
+
+def needs(first, second=1, *, third):
+    return EMT()
+
+
+made = EMT()
