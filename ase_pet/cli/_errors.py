@@ -61,7 +61,7 @@ def line(error: BaseException) -> str:
     frames = _frames(error)
     name = _foreign_calculator(frames)
     if name is None and isinstance(error, OSError) and error.errno:
-        return f"`{error.filename}`: {error.strerror}" if error.filename else error.strerror
+        return f"`{error.filename}`: {error.strerror}" if error.filename else str(error.strerror)
     if name is None and _is_deliberate(error.__traceback__):
         return ". ".join([str(error), *error.__notes__] if _has_notes(error) else [str(error)])
 

@@ -68,7 +68,7 @@ def _factory(text: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise ValueError(f"{what}: its import raised {_shown(error)}") from error
-        hint = ""
+        hint = "; expected module:factory"
         if module.endswith(".py"):
             hint = f"; name a module without .py: {module.removesuffix('.py')}:{name}"
         raise ValueError(f"{what}: {error}{hint}") from error

@@ -21,10 +21,20 @@ def run() -> int:
     # as `python -m ase_pet` does: a factory may be in a file of the present folder
     sys.path.append(os.getcwd())
     _escape_what_cannot_be_encoded()
-    warnings.showwarning = screen.show_warning
+    handler = signal.getsignal(signal.SIGINT)
     # a shell that starts a command in the background has told it to ignore Ctrl-C
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = screen.show_warning
+            return _status()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _status() -> int:
+    """Exit status of the command; its error, if there is one, is printed as one line."""
     try:
         status = app(prog_name="ase-pet", standalone_mode=False)
         # a full disk or a closed pipe is noticed here, not when Python has ended

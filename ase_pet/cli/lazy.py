@@ -62,7 +62,7 @@ def _set_quiet(value: bool) -> None:
         screen.verbosity.quiet = True
 
 
-def _flag(*names: str, callback: Callable[[bool], None], meaning: str, hidden: bool = False) -> Any:
+def _flag(*names: str, callback: Callable[[bool], None], meaning: str) -> Any:
     """Option without a value, which calls a function."""
     return typer.Option(
         *names,
@@ -70,7 +70,6 @@ def _flag(*names: str, callback: Callable[[bool], None], meaning: str, hidden: b
         callback=callback,
         metavar="",  # a flag has no type
         help=meaning,
-        hidden=hidden,
         rich_help_panel=PANEL,
     )
 
@@ -95,11 +94,7 @@ Quiet = Annotated[
         meaning="Show no start line and no progress; results, notes and errors remain.",
     ),
 ]
-# the help of each command is short: one line for --version is enough, in that of `ase-pet`
-HiddenVersion = Annotated[
-    bool, _flag("--version", callback=_print_version, meaning=VERSION, hidden=True)
-]
-GENERAL = {"verbose": Verbose, "quiet": Quiet, "version": HiddenVersion}
+GENERAL = {"verbose": Verbose, "quiet": Quiet, "version": Version}
 
 
 class Command(TyperCommand):

@@ -365,7 +365,7 @@ def test_no_permission_is_one_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
-    assert capsys.readouterr().err == f"ase-pet: [Errno 13] Permission denied: '{tmp_path}'\n"
+    assert capsys.readouterr().err == f"ase-pet: `{tmp_path}`: Permission denied\n"
 
 
 def test_a_converted_calculator_runs_by_itself(tmp_path):
