@@ -34,7 +34,11 @@ COMMANDS = {  # name: first line of its help
     "relax": "Relax a structure within its space group.",
     "phonons": "Phonons of a crystal: imaginary modes, bands, density of states, heat capacity.",
     "elastic": "Elastic constants and moduli (GPa) of a crystal, and its equation of state.",
+    "qha": "Quasi-harmonic crystal: thermal expansion, Gibbs energy, bulk modulus against T.",
     "conductivity": "Thermal conductivity (W/m/K) of a crystal by phono3py.",
+    "vibrations": "Vibrations of a molecule or adsorbate: frequencies, infrared, thermochemistry.",
+    "neb": "Minimum-energy path and barrier between two structures, by nudged elastic bands.",
+    "singlepoint": "Label structures: energies, forces, stresses, uncertainties of the model.",
 }
 
 

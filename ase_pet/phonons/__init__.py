@@ -7,10 +7,13 @@ calculator. Its methods `evaluate` (a list of Atoms in one batch), `displaced_fo
 one displaced atom) and `hessian` are used if it has them.
 """
 
+from ._write_quasi_harmonic import plot_quasi_harmonic, write_quasi_harmonic
 from .conductivity import Conductivity, conductivity
 from .elasticity import Elasticity, elastic
 from .equation_of_state import EquationOfState, equation_of_state
 from .force_constants import CHUNK_MOVES, PROJECTIONS, Crystal
+from .gruneisen import Gruneisen, gruneisen, plot_gruneisen
+from .quasi_harmonic import QuasiHarmonic, quasi_harmonic
 from .relaxation import NotRelaxed, Relaxation, relax
 from .run import METHODS, run
 from .spectrum import IMAGINARY, Spectrum
@@ -22,17 +25,24 @@ __all__ = [
     "Crystal",
     "Elasticity",
     "EquationOfState",
+    "Gruneisen",
     "IMAGINARY",
     "METHODS",
     "NotRelaxed",
     "PROJECTIONS",
+    "QuasiHarmonic",
     "Relaxation",
     "Spectrum",
     "conductivity",
     "elastic",
     "equation_of_state",
+    "gruneisen",
     "plot",
+    "plot_gruneisen",
+    "plot_quasi_harmonic",
+    "quasi_harmonic",
     "relax",
     "run",
     "write",
+    "write_quasi_harmonic",
 ]

@@ -26,6 +26,10 @@ WITH_CALCULATOR = (
     "phonons",
     "elastic",
     "conductivity",
+    "qha",
+    "vibrations",
+    "neb",
+    "singlepoint",
 )
 MODULES = "import json, sys; {}; print(json.dumps([name for name in sys.modules]))"
 

@@ -35,7 +35,7 @@ SUBPACKAGES = (
     ("calculator",),
     ("statistics",),
     ("checks", "md", "phonons"),
-    ("analysis", "vibrations"),
+    ("analysis", "dispersion", "labels", "neb", "vibrations"),
     ("train",),
     ("cli",),
     ("__init__", "__main__"),

@@ -1,0 +1,140 @@
+"""`ase-pet neb`: minimum-energy path and barrier between two structures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import options, screen
+
+Final = Annotated[str | None, typer.Argument(show_default=False)]
+
+
+@options.with_options(
+    options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A.")
+)
+def command(
+    calc: options.Calc = None,
+    initial: options.Structure = None,
+    final: Final = None,
+    *,
+    calculator: str | None = None,
+    output: options.Output,
+    images: int = 5,
+    interpolation: str = "idpp",
+    climb: Annotated[bool, typer.Option("--climb/--no-climb")] = True,
+    relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
+    fmax: float = 0.05,
+    steps: int = 500,
+    spring: float = 0.1,
+    d3: str | None = None,
+    json: options.Json = False,
+    **chosen: Any,
+) -> None:
+    """Minimum-energy path and barrier between two structures, by nudged elastic bands.
+
+    Both structures have the same atoms in the same order. They are relaxed first, with fixed cell
+    and the constraints of INITIAL. One calculator evaluates all images, in a batch if it can. The
+    barrier is that of a cubic fit to energies and forces. Exit status 1: not converged; the files
+    are written and say so.
+
+    Parameters
+    ----------
+    calc:
+        Name, calculator folder or checkpoint.
+    initial:
+        File of the first structure; the last one is used if it holds several.
+    final:
+        File of the last structure.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    output:
+        Folder for band.extxyz, neb.traj (all steps), neb.json and neb.png.
+    images:
+        Number of images between the two structures.
+    interpolation:
+        Start of the path: idpp, linear.
+    climb:
+        Let the highest image climb to the saddle point.
+    relaxed:
+        Relax both structures first.
+    fmax:
+        Largest force on the band in eV/A.
+    steps:
+        Maximum number of steps of the band.
+    spring:
+        Spring constant in eV/A^2.
+    d3:
+        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
+    json:
+        Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet neb silicon initial.extxyz final.extxyz --images 7 --output neb
+    """
+    from .. import neb
+    from ..choices import one_of
+    from ..dispersion import dispersed
+
+    # with --calculator, the first argument is a structure
+    if calculator is not None and final is None:
+        final = initial
+        initial = calc
+        calc = None
+    if initial is None or final is None or (calc is None) == (calculator is None):
+        raise ValueError("give CALC INITIAL FINAL, or --calculator module:factory INITIAL FINAL")
+    one_of("interpolation", interpolation, neb.INTERPOLATIONS)
+    options.check_positive(images=images, fmax=fmax, steps=steps, spring=spring)
+    last = options.read_structures(final, -1)
+    atoms = options.structure_for_derivatives(calc, initial, calculator, **chosen)
+    atoms.calc = dispersed(atoms.calc, d3)
+    with screen.progress() as report:
+        band = neb.run(
+            atoms,
+            last,
+            images=images,
+            interpolation=interpolation,
+            climb=climb,
+            relaxed=relaxed,
+            fmax=fmax,
+            steps=steps,
+            spring=spring,
+            folder=output,
+            on_step=lambda step, force: report(f"band, {force:.1e} eV/A", step, None),
+        )
+    neb.write(band, output)
+    content = band.as_dict()
+    if json:
+        screen.print_json(content)
+    else:
+        _show(content, output)
+    if not band.converged:
+        print(
+            f"ase-pet: not converged: {band.largest_force:.2g} eV/A after {band.steps} steps",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def _show(content: dict[str, Any], output: Path) -> None:
+    """Print the barrier and what it rests on."""
+    print(
+        f"barrier {content['barrier']:.4f} eV, reverse {content['reverse_barrier']:.4f} eV, energy"
+        f" change {content['energy_change']:.4f} eV"
+    )
+    state = "converged" if content["converged"] else "NOT CONVERGED"
+    climbing = "climbing image" if content["climbing"] else "no climbing image"
+    # first and last structure are minima only if their forces are small
+    first, last = content["end_forces"]
+    print(
+        f"{state}: {content['largest_force']:.2g} eV/A after {content['steps']} steps,"
+        f" {climbing} {content['highest_image']}; forces of the ends {first:.2g} and"
+        f" {last:.2g} eV/A"
+    )
+    print(f"files in {output}")

@@ -1,0 +1,154 @@
+"""`ase-pet singlepoint`: label structures with energies, forces and stresses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, screen
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ..labels import Failure
+
+Files = Annotated[list[str] | None, typer.Argument(show_default=False)]
+SHOWN = 10  # failures that are printed
+INTERRUPTED = 130  # exit status of shells for Ctrl-C
+
+
+@options.with_options(options.calculator_options())
+def command(
+    calc: options.Calc = None,
+    files: Files = None,
+    *,
+    calculator: str | None = None,
+    output: options.Output,
+    restart: options.Restart = False,
+    d3: str | None = None,
+    json: options.Json = False,
+    **chosen: Any,
+) -> None:
+    """Label structures: energies, forces, stresses, uncertainties of the model.
+
+    All structures of all FILES are written in order to one extxyz file, each with its `source`,
+    file and index. They are evaluated in batches and written as they come: after an interrupt,
+    --restart continues. Forces are those of the calculator, without constraints; stress is written
+    where all three directions are periodic. Exit status 1: some structures have no labels; they
+    are listed, and left out.
+
+    Parameters
+    ----------
+    calc:
+        Name, calculator folder or checkpoint.
+    files:
+        Files of structures, each with one or more.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    output:
+        File to write, such as labelled.extxyz; it must not exist.
+    restart:
+        Continue an interrupted run, whose file holds the first structures. --resume is an alias.
+    d3:
+        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
+    json:
+        Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet singlepoint silicon a.cif b.extxyz --output labelled.extxyz
+    """
+    from .. import labels
+    from ..dispersion import dispersed
+
+    # structures are read before a model is loaded or downloaded
+    paths = _paths(calc, files, calculator)
+    if output.exists() and not restart:
+        raise ValueError(
+            f"`output` {output} exists: name another file, or continue it with --restart"
+        )
+    structures, sources = _read(paths)
+    loaded = options.load_calculator(None if calculator else calc, calculator, **chosen)
+    loaded = dispersed(loaded, d3)
+
+    done = 0
+    if restart and output.exists():
+        done = labels.remaining(output, loaded, structures, sources)
+    failures = []
+    written = 0
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with output.open("a", encoding="utf-8") as file, screen.progress("structures") as report:
+            for count, result in enumerate(
+                labels.label(loaded, structures[done:], sources[done:]), done + 1
+            ):
+                if isinstance(result, labels.Failure):
+                    failures.append(result)
+                else:
+                    _append(file, result)
+                    written += 1
+                report("structures", count, len(structures))
+    except KeyboardInterrupt:
+        print(
+            f"ase-pet: stopped after {written} structures; to continue: --restart", file=sys.stderr
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _finish(output, written, done, failures, json)
+
+
+def _paths(calc: str | None, files: list[str] | None, calculator: str | None) -> list[str]:
+    """Files of structures: with --calculator, the first argument is one of them."""
+    paths = list(files or [])
+    if calculator is not None and calc is not None:
+        paths.insert(0, calc)
+    if not paths or (calc is None and calculator is None):
+        raise ValueError("give CALC FILES, or --calculator module:factory FILES")
+    return paths
+
+
+def _read(paths: list[str]) -> tuple[list[Atoms], list[str]]:
+    """All structures of the files, and the file and index of each."""
+    # one name for each structure, for messages and for restarts
+    structures: list[Atoms] = []
+    sources = []
+    for path in paths:
+        frames = options.read_structures(path, ":")
+        structures += frames
+        sources += [f"{path}:{index}" for index in range(len(frames))]
+    if not structures:
+        raise ValueError(f"{', '.join(paths)}: no structures")
+    if len(set(sources)) < len(sources):
+        raise ValueError("a file is named twice")
+    return structures, sources
+
+
+def _append(file: Any, atoms: Atoms) -> None:
+    """Write one structure; the file on disk then holds it, whatever happens."""
+    import ase.io
+
+    ase.io.write(file, atoms, format="extxyz")
+    file.flush()
+
+
+def _finish(output: Path, written: int, done: int, failures: list[Failure], json: bool) -> None:
+    """Report what was written; exit status 1 if structures have no labels."""
+    # what failed is reported after what was done
+    count = written + done + len(failures)
+    if json:
+        failed = [{"source": failure.source, "error": failure.error} for failure in failures]
+        content = {"output": str(output), "labelled": written, "labelled_before": done}
+        screen.print_json(content | {"failed": failed})
+    else:
+        before = f", {done} were done before" if done else ""
+        print(f"{output}: {written} of {count} structures labelled{before}")
+    for failure in failures[:SHOWN]:
+        print(f"ase-pet: {failure.source}: {failure.error}", file=sys.stderr)
+    if failures:
+        shown = "" if len(failures) <= SHOWN else f" (the first {SHOWN} are listed)"
+        print(f"ase-pet: without labels: {len(failures)} of {count}{shown}", file=sys.stderr)
+        raise typer.Exit(1)

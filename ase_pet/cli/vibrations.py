@@ -1,0 +1,173 @@
+"""`ase-pet vibrations`: harmonic frequencies of a molecule or an adsorbate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from . import options, screen
+
+
+@options.with_options(options.derivative_options("Second derivatives need float64."))
+def command(
+    calc: options.Calc = None,
+    structure: options.Structure = None,
+    *,
+    calculator: str | None = None,
+    output: options.Output,
+    method: str | None = None,
+    displacement: float = 0.01,
+    relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = False,
+    fmax: float = 1e-3,
+    temperatures: str = "298.15",
+    symmetry_number: int | None = None,
+    multiplicity: int | None = None,
+    gas_pressure: float = 1.0,
+    transition_state: Annotated[bool, typer.Option("--transition-state")] = False,
+    d3: str | None = None,
+    json: options.Json = False,
+    **chosen: Any,
+) -> None:
+    """Vibrations of a molecule or adsorbate: frequencies, infrared, thermochemistry.
+
+    Translations and rotations are projected out of a molecule, translations of a periodic
+    structure. Fixed atoms (FixAtoms) do not move: the vibrations are those of the others. Masses
+    are those of the file. Infrared intensities are computed where the calculator has a dipole.
+    The free energies are those of the ideal gas for a molecule, else of harmonic oscillators.
+
+    Parameters
+    ----------
+    calc:
+        Name, calculator folder or checkpoint.
+    structure:
+        File of the structure; the last one is used if it holds several.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
+    output:
+        Folder for vibrations.json, .csv, .png, thermochemistry.csv and the animated modes.
+    method:
+        hessian (exact second derivatives), displacements (central differences); default: hessian
+        if the calculator has it.
+    displacement:
+        Length of the displacements in A.
+    relaxed:
+        Relax the atoms first, in their cell.
+    fmax:
+        Largest force after the relaxation in eV/A.
+    temperatures:
+        Temperatures in K, separated by commas.
+    symmetry_number:
+        Number of rotations that map the molecule onto itself, such as 2 for H2O; default: 1.
+    multiplicity:
+        Spin multiplicity 2S+1; default: `spin` of the file, else 1.
+    gas_pressure:
+        Pressure of the gas in bar.
+    transition_state:
+        The structure is a saddle point: its one imaginary mode is left out of the free energy.
+    d3:
+        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
+    json:
+        Print JSON for programs.
+    chosen:
+        Options of the calculator, `options.CALCULATOR`.
+
+    Examples
+    --------
+    Example: ase-pet vibrations ethanol ethanol.xyz --relax --output vibrations
+    """
+    from .. import vibrations
+    from ..choices import one_of
+    from ..dispersion import dispersed
+
+    if method is not None:
+        one_of("method", method, vibrations.METHODS)
+    kelvin = _numbers("temperatures", temperatures)
+    options.check_positive(displacement=displacement, fmax=fmax, gas_pressure=gas_pressure)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    atoms.calc = dispersed(atoms.calc, d3)
+    with screen.progress() as report:
+        result = vibrations.run(
+            atoms,
+            method=method,
+            displacement=displacement,
+            relaxed=relaxed,
+            fmax=fmax,
+            on_progress=report,
+        )
+    thermo = None
+    missing = ""
+    try:
+        thermo = vibrations.thermochemistry(
+            result,
+            kelvin,
+            symmetry_number=symmetry_number or 1,
+            multiplicity=multiplicity,
+            pressure=gas_pressure,
+            transition_state=transition_state,
+        )
+    except ValueError as error:  # the frequencies are a result without it
+        missing = str(error)
+    vibrations.write(result, output, thermo)
+    content = result.as_dict()
+    content["thermochemistry"] = None if thermo is None else thermo.as_dict()
+    if json:
+        screen.print_json(content)
+    else:
+        _show(content, output)
+    if missing:
+        print(f"ase-pet: note: {missing}", file=sys.stderr)
+    elif symmetry_number is None and result.external == "molecule":
+        note = "entropy for the symmetry number 1; give that of the molecule, --symmetry-number"
+        print(f"ase-pet: note: {note}", file=sys.stderr)
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    """Numbers of an option, separated by commas."""
+    try:
+        numbers = [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < float("inf") for number in numbers):
+        raise ValueError(f"`--{name}` is {text!r}: expected numbers above 0, such as 300,500")
+    return numbers
+
+
+def _show(content: dict[str, Any], output: Path) -> None:
+    """Print modes, what was projected out, and free energies."""
+    if content["imaginary"]:
+        print(f"IMAGINARY MODES: {content['imaginary']}; the structure is not at a minimum")
+    columns = {"cm-1": ".2f", "THz": ".4f", "meV": ".3f"}
+    if content["infrared_km_per_mol"] is not None:
+        columns["infrared_km_per_mol"] = ".2f"
+    table = Table("mode", *(name.replace("_", " ") for name in columns))
+    for number in range(len(content["meV"])):
+        numbers = [format(content[name][number], digits) for name, digits in columns.items()]
+        table.add_row(str(number), *numbers)
+    screen.console().print(table)
+
+    # what was left out, and how large it was
+    count = content["projected_out"]
+    if count:
+        before = sorted(content["before_projection_cm-1"], key=abs)[:count]
+        shown = ", ".join(f"{value:.2f}" for value in before)
+        kind = "translations and rotations" if content["external"] == "molecule" else "translations"
+        print(f"{count} {kind} projected out; before, the lowest were {shown} cm-1")
+    else:
+        print(f"{len(content['moving_atoms'])} atoms move, nothing is projected out")
+    print(
+        f"zero-point energy {content['zero_point_energy']:.6f} eV, largest force"
+        f" {content['largest_force']:.2g} eV/A, {content['method']}"
+    )
+    thermo = content["thermochemistry"]
+    if thermo is not None:
+        lists = {key: value for key, value in thermo.items() if isinstance(value, list)}
+        table = Table(*(key.replace("_", " ") for key in lists), title=thermo["model"])
+        rows: Any = zip(*lists.values(), strict=True)
+        for row in rows:
+            table.add_row(*(f"{value:.5f}" for value in row))
+        screen.console().print(table)
+    print(f"files in {output}")

@@ -1,0 +1,178 @@
+"""D3 dispersion added to any calculator, by the library s-dftd3 (package `dftd3`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.mixing import SumCalculator
+
+from .choices import one_of
+from .extras import how_to_install
+from .phonons._protocols import SupportsBatches, SupportsHessian
+
+DAMPING = {"bj": "d3bj", "zero": "d3zero", "mbj": "d3mbj", "mzero": "d3mzero"}
+ADDED = ("energy", "free_energy", "forces", "stress")
+
+
+class WithDispersion(SumCalculator):
+    """Sum of a calculator and of D3: energy, free_energy, forces and stress.
+
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator.
+    d3:
+        ASE calculator of the dispersion.
+    """
+
+    def __init__(self, calculator: Any, d3: Any) -> None:
+        super().__init__([calculator, d3])  # type: ignore[no-untyped-call]
+        self.calculator = calculator
+        self.d3 = d3
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Changes since the last calculation, as ASE and the calculator name them.
+
+        Parameters
+        ----------
+        atoms:
+            Structure.
+        tol:
+            Smallest change of positions and cell in A.
+        """
+        changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
+        # a calculator may depend on more than ASE compares, such as charge and spin in `info`
+        own: list[str] = self.calculator.check_state(atoms, tol)
+        return [*changes, *(change for change in own if change not in changes)]
+
+
+class BatchedWithDispersion(WithDispersion):
+    """`WithDispersion` for calculators that have batches and second derivatives."""
+
+    def evaluate(
+        self, list_of_atoms: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
+    ) -> list[dict[str, Any]]:
+        """{property: value} of each structure; the calculator sees all of them in one call.
+
+        Parameters
+        ----------
+        list_of_atoms:
+            Structures.
+        properties:
+            Names of properties; D3 has no part in those that are not in `ADDED`.
+        """
+        structures = list(list_of_atoms)
+        # D3 evaluates them one by one
+        results: list[dict[str, Any]] = self.calculator.evaluate(structures, properties)
+        added = [name for name in properties if name in ADDED]
+        for atoms, row in zip(structures, results, strict=True):
+            for name in added:
+                row[name] = row[name] + self.d3.get_property(name, atoms)
+        return results
+
+    def hessian(self, atoms: Atoms, of: Sequence[int] | None = None) -> np.ndarray:
+        """Second derivatives (3n, 3n) of the energy in eV/A^2, both parts analytic.
+
+        Parameters
+        ----------
+        atoms:
+            Structure of n atoms.
+        of:
+            Indices of k atoms, for their rows (3k, 3n) only; None for all.
+        """
+        hessian = np.array(self.calculator.hessian(atoms, of=of), dtype=float)
+        dispersion = np.array(self.d3.get_hessian(atoms), dtype=float)
+        if of is not None:
+            # rows x, y and z of each atom
+            dispersion = dispersion.reshape(len(atoms), 3, -1)[list(of)]
+        total: np.ndarray = hessian + dispersion.reshape(hessian.shape)
+        return total
+
+
+def with_dispersion(calculator: Any, functional: str) -> WithDispersion:
+    """ASE calculator of the sum of `calculator` and D3.
+
+    Use it where the calculator was trained on data without dispersion. D3 of the same functional
+    that made the data is meant; a model that was trained on corrected data has it already.
+
+    Source: S. Grimme, J. Antony, S. Ehrlich, H. Krieg, J. Chem. Phys. 132, 154104 (2010),
+    doi:10.1063/1.3382344, and S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456 (2011),
+    doi:10.1002/jcc.21759, as implemented in s-dftd3.
+
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator.
+    functional:
+        Functional, such as "pbe", and after a colon the damping: bj (Becke-Johnson, the default),
+        zero, mbj, mzero; such as "pbe:zero".
+
+    Raises
+    ------
+    ValueError
+        The package `dftd3` is not installed, or has no parameters for the functional.
+    """
+    method, damping = parse(functional)
+    try:
+        from dftd3.ase import DFTD3
+    except ImportError as error:
+        raise ValueError(
+            f"D3 needs the package dftd3, of the extra `d3` ({how_to_install('d3')}): {error}"
+        ) from None
+    _require_parameters(functional, method, damping)
+    d3 = DFTD3(method=method, damping=DAMPING[damping])
+    # of D3, free energy and energy are the same; without it sums would lose the free energy
+    d3.implemented_properties = [*ADDED, "hessian"]
+    if isinstance(calculator, SupportsBatches) and isinstance(calculator, SupportsHessian):
+        return BatchedWithDispersion(calculator, d3)
+    return WithDispersion(calculator, d3)
+
+
+def parse(functional: str) -> tuple[str, str]:
+    """Name of the functional, and that of the damping.
+
+    Parameters
+    ----------
+    functional:
+        Text such as "pbe" or "pbe:zero".
+    """
+    method, _, damping = functional.partition(":")
+    damping = damping or "bj"
+    if not method:
+        raise ValueError(f"`d3` is {functional!r}: expected a functional, such as pbe or pbe:zero")
+    one_of("damping of d3", damping, tuple(DAMPING))
+    return method, damping
+
+
+def _require_parameters(functional: str, method: str, damping: str) -> None:
+    from dftd3 import interface
+
+    parameters = {
+        "bj": interface.RationalDampingParam,
+        "zero": interface.ZeroDampingParam,
+        "mbj": interface.ModifiedRationalDampingParam,
+        "mzero": interface.ModifiedZeroDampingParam,
+    }
+    try:
+        parameters[damping](method=method)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        raise ValueError(
+            f"`d3` is {functional!r}: s-dftd3 has no parameters of the functional {method!r} with"
+            f" {damping} damping; expected one such as pbe, pbesol, r2scan, b3lyp or pbe0"
+        ) from None
+
+
+def dispersed(calculator: Any, functional: str | None) -> Any:
+    """`calculator`, with D3 if a functional is named: the value of an option --d3.
+
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator.
+    functional:
+        Argument of `with_dispersion`, or None.
+    """
+    return calculator if functional is None else with_dispersion(calculator, functional)

@@ -1,0 +1,262 @@
+"""Labelled structures: energies, forces and stresses of a calculator, written as they come."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from .constraints import without
+from .phonons._protocols import SupportsBatches
+
+ALWAYS = ("energy", "free_energy", "forces")
+# ASE's names of labels that are written where the calculator has them
+OPTIONAL = ("stress", "dipole", "energies", "magmom", "magmoms", "charges")
+UNCERTAINTIES = ("energy_uncertainty", "energies_uncertainty")
+SOURCE = "source"  # key of `info`: file and index of a structure
+CHUNK_ATOMS = 2048  # atoms that are passed to `evaluate` at once, and that an interrupt may lose
+SAME_ENERGY = 1e-5  # eV per atom between two evaluations of a structure, in float32
+SAME_POSITION = 1e-6  # A; extxyz holds eight decimals
+
+
+@runtime_checkable
+class StatesProperties(Protocol):
+    """A calculator that says what it computes, as those of ASE do."""
+
+    implemented_properties: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A structure that has no labels.
+
+    Attributes
+    ----------
+    source:
+        File and index of the structure, such as "water.xyz:3".
+    error:
+        Message of the calculator.
+    """
+
+    source: str
+    error: str
+
+
+def label(
+    calculator: Any, structures: Sequence[Atoms], sources: Sequence[str] | None = None
+) -> Iterator[Atoms | Failure]:
+    """Labelled copy of each structure, in order, or a Failure in its place.
+
+    Labels are energy (eV), free_energy, forces (eV/A), stress (eV/A^3) where all three directions
+    are periodic, and what else the calculator has: a dipole, energies of atoms, uncertainties
+    (energy_uncertainty in `info`, energies_uncertainty in `arrays`, in eV). Forces are those of the
+    calculator; constraints are left out, with a warning. Old labels are replaced.
+
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator. One with `evaluate` is given many structures at once.
+    structures:
+        Structures.
+    sources:
+        Name of each structure in messages; None for their numbers, from 0.
+    """
+    names = [str(k) for k in range(len(structures))] if sources is None else sources
+    constrained = [atoms for atoms in structures if atoms.constraints]
+    if constrained:
+        without(constrained[0], "labels")  # one warning for all
+    for chunk in _chunks(structures):
+        rows = _results(calculator, structures[chunk])
+        for atoms, row, name in zip(structures[chunk], rows, names[chunk], strict=True):
+            if isinstance(row, Exception):
+                yield Failure(name, f"{type(row).__name__}: {row}")
+                continue
+            wrong = [key for key, value in row.items() if not np.isfinite(value).all()]
+            if wrong:
+                yield Failure(name, f"the calculator returned {', '.join(wrong)} with nan or inf")
+            else:
+                yield _labelled(atoms, row, name)
+
+
+def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: list[str]) -> int:
+    """Number of structures that need no label any more, as an interrupted run wrote theirs.
+
+    A frame at the end of the file that was cut off is removed from it. The last structure is
+    evaluated again.
+
+    Parameters
+    ----------
+    path:
+        File of labelled structures.
+    calculator:
+        Calculator of the labels.
+    structures:
+        All structures to label.
+    names:
+        Their sources.
+
+    Raises
+    ------
+    ValueError
+        The file holds other structures, or labels of another calculator.
+    """
+    frames = _whole_frames(path)
+    position = -1
+    for frame in frames:
+        source = frame.info.get(SOURCE)
+        # failed structures are missing, but the order stays
+        if source not in names[position + 1 :]:
+            raise ValueError(
+                f"`output` {path} holds a structure from {source!r}, which is not among those to"
+                " label, or in another order: resume with the same files"
+            )
+        position = names.index(source, position + 1)
+        _require_same(path, frame, structures[position])
+    if frames:
+        _require_same_energy(path, calculator, frames[-1], structures[position])
+    return position + 1
+
+
+def _chunks(structures: Sequence[Atoms]) -> Iterator[slice]:
+    """Slices of the list, each of CHUNK_ATOMS atoms at most or of one structure."""
+    start = 0
+    atoms = 0
+    for index, structure in enumerate(structures):
+        if index > start and atoms + len(structure) > CHUNK_ATOMS:
+            yield slice(start, index)
+            start = index
+            atoms = 0
+        atoms += len(structure)
+    if start < len(structures):
+        yield slice(start, len(structures))
+
+
+def _results(calculator: Any, structures: Sequence[Atoms]) -> list[dict[str, Any] | Exception]:
+    """Results of each structure, or the exception of the calculator."""
+    if isinstance(calculator, SupportsBatches) and len(structures) > 1:
+        # one bad structure fails its batch: the structures are then tried one by one
+        with contextlib.suppress(Exception):
+            return _batch(calculator, structures)
+    results: list[dict[str, Any] | Exception] = []
+    for atoms in structures:
+        try:
+            results.append(_one(calculator, atoms))
+        except Exception as error:  # foreign calculators have errors of their own
+            results.append(error)
+    return results
+
+
+def _batch(
+    calculator: SupportsBatches, structures: Sequence[Atoms]
+) -> list[dict[str, Any] | Exception]:
+    """Results of many structures at once: those with a stress, and those without."""
+    results: dict[int, dict[str, Any]] = {}
+    for periodic in (True, False):
+        rows = [k for k, atoms in enumerate(structures) if atoms.pbc.all() == periodic]
+        if not rows:
+            continue
+        # molecules have no stress
+        names = _properties(calculator, structures[rows[0]])
+        values = calculator.evaluate([structures[k] for k in rows], names)
+        results.update(zip(rows, values, strict=True))
+    return [results[k] for k in range(len(structures))]
+
+
+def _one(calculator: Any, atoms: Atoms) -> dict[str, Any]:
+    """Results of one structure; what the calculator lacks for it is left out."""
+    free = without(atoms)
+    results = {}
+    # forces first: calculators compute the energy with them
+    for name in sorted(_properties(calculator, atoms), key=lambda name: name != "forces"):
+        try:
+            results[name] = calculator.get_property(name, free)
+        except PropertyNotImplementedError:
+            if name in ("energy", "forces"):
+                raise
+    return results
+
+
+def _properties(calculator: Any, atoms: Atoms) -> list[str]:
+    """Names of the labels of a structure."""
+    if not isinstance(calculator, StatesProperties):
+        return ["energy", "forces"]
+    implemented = calculator.implemented_properties
+    names = ["energy", "forces"]
+    for name in (*ALWAYS, *OPTIONAL, *UNCERTAINTIES):
+        if name in implemented and name not in names:
+            names.append(name)
+    if not atoms.pbc.all() and "stress" in names:
+        names.remove("stress")
+    return names
+
+
+def _labelled(atoms: Atoms, row: dict[str, Any], source: str) -> Atoms:
+    """Copy of a structure with its labels and its source."""
+    copy = without(atoms)
+    for name in (*ALWAYS, *OPTIONAL, *UNCERTAINTIES):
+        copy.info.pop(name, None)
+        copy.arrays.pop(name, None)
+    copy.info[SOURCE] = source
+    # ASE's calculator of stored results takes its own properties only
+    row = dict(row)
+    for name in UNCERTAINTIES:
+        if name not in row:
+            continue
+        value = row.pop(name)
+        if np.ndim(value):
+            copy.arrays[name] = np.asarray(value)
+        else:
+            copy.info[name] = float(value)
+    copy.calc = SinglePointCalculator(copy, **row)
+    return copy
+
+
+def _whole_frames(path: Path) -> list[Atoms]:
+    """Frames of a file; a last one that is cut off is removed from the file."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    start = 0
+    # a frame is the number of atoms, a comment and the atoms
+    while start < len(lines):
+        if not lines[start].strip().isdecimal():
+            raise ValueError(f"`output` {path}, line {start + 1}: this is no file of labels")
+        end = start + 2 + int(lines[start])
+        if end > len(lines) or not lines[end - 1].endswith("\n"):
+            break
+        start = end
+    path.write_text("".join(lines[:start]), encoding="utf-8")
+    frames: Any = ase.io.read(path, ":", format="extxyz") if start else []
+    return list(frames)
+
+
+def _require_same(path: Path, frame: Atoms, structure: Atoms) -> None:
+    """Raise ValueError if a frame is not the structure of its source."""
+    same = np.array_equal(frame.numbers, structure.numbers)
+    # positions of the file have eight decimals
+    if same:
+        moved = np.abs(frame.positions - structure.positions).max(initial=0.0)
+        sheared = np.abs(frame.cell.array - structure.cell.array).max()
+        same = max(moved, sheared) < SAME_POSITION
+    if not same:
+        raise ValueError(
+            f"`output` {path} holds another structure as {frame.info[SOURCE]}: the file of"
+            " structures has changed since; remove the output, or resume with the same files"
+        )
+
+
+def _require_same_energy(path: Path, calculator: Any, frame: Atoms, structure: Atoms) -> None:
+    """Raise ValueError if the label of a frame is not the energy of the calculator."""
+    free = without(structure)
+    energy = calculator.get_property("energy", free)
+    if not abs(energy - frame.get_potential_energy()) <= SAME_ENERGY * len(frame):
+        raise ValueError(
+            f"`output` {path} holds labels of another calculator: {frame.info[SOURCE]} has"
+            f" {frame.get_potential_energy():.6f} eV there and {energy:.6f} eV now"
+        )

@@ -1,0 +1,371 @@
+"""Quasi-harmonic approximation: thermal expansion and other properties at constant pressure."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+
+from ._strained import Strained, Volume, relaxed_volumes, with_phonons
+from .force_constants import EXTRA
+
+if TYPE_CHECKING:
+    from phonopy.qha.qha import QHAResult
+
+STRAINS = tuple(np.round(np.arange(-0.015, 0.0251, 0.005), 3).tolist())
+EQUATIONS = ("vinet", "birch_murnaghan", "murnaghan")
+FEWEST = 5  # volumes; phonopy fits polynomials of degree 4
+SAME = 1e-6  # K
+STEP = 5.0  # K, of the central differences with respect to temperature
+J_PER_MOL = units._e * units._Nav  # in eV
+
+OnProgress = Callable[[str, int, "int | None"], object]
+
+
+@dataclass(frozen=True)
+class QuasiHarmonic:
+    """Properties of a crystal at constant pressure, for each temperature.
+
+    Energies, volumes and heat capacities are those of the primitive cell.
+
+    Attributes
+    ----------
+    temperatures:
+        (T,) temperatures in K.
+    volume:
+        (T,) volume in A^3.
+    lengths:
+        (T, 3) lengths of the vectors of the unit cell in A; None for monoclinic and triclinic
+        crystals, whose angles change.
+    expansion:
+        (T,) volumetric thermal expansion, (1/V) dV/dT, in 1/K.
+    axial_expansion:
+        (T, 3) linear thermal expansion along the vectors of the unit cell in 1/K, or None.
+    bulk_modulus:
+        (T,) isothermal bulk modulus in GPa.
+    gibbs:
+        (T,) Gibbs energy in eV.
+    entropy:
+        (T,) entropy in J/mol/K.
+    heat_capacity_p:
+        (T,) heat capacity at constant pressure in J/mol/K.
+    heat_capacity_v:
+        (T,) heat capacity at constant volume, that of the temperature, in J/mol/K.
+    gruneisen:
+        (T,) thermodynamic Grueneisen parameter alpha B V / C_V; nan at 0 K, where it is undefined.
+    free_energies:
+        (T, volumes) free energies of the volumes, with p V, in eV.
+    volumes:
+        The crystals at each volume, with their phonons.
+    pressure:
+        Pressure in GPa.
+    atoms_per_cell:
+        Number of atoms in the primitive cell.
+    static:
+        Volume (A^3), enthalpy (eV) and bulk_modulus (GPa) of the equation of state without phonons,
+        and its largest_error (eV).
+    facts:
+        Further entries of the report.
+    """
+
+    temperatures: np.ndarray
+    volume: np.ndarray
+    lengths: np.ndarray | None
+    expansion: np.ndarray
+    axial_expansion: np.ndarray | None
+    bulk_modulus: np.ndarray
+    gibbs: np.ndarray
+    entropy: np.ndarray
+    heat_capacity_p: np.ndarray
+    heat_capacity_v: np.ndarray
+    gruneisen: np.ndarray
+    free_energies: np.ndarray
+    volumes: list[Strained]
+    pressure: float
+    atoms_per_cell: int
+    static: dict[str, float]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """{name with unit: values (T,)}, the columns of the table."""
+        # the primitive cell differs from the cell of a file: the volume per atom does not
+        columns = {
+            "temperature_K": self.temperatures,
+            "volume_A3": self.volume,
+            "volume_A3_per_atom": self.volume / self.atoms_per_cell,
+            "thermal_expansion_1e-6_per_K": 1e6 * self.expansion,
+            "bulk_modulus_GPa": self.bulk_modulus,
+            "gibbs_energy_eV": self.gibbs,
+            "entropy_J_per_mol_K": self.entropy,
+            "heat_capacity_p_J_per_mol_K": self.heat_capacity_p,
+            "heat_capacity_v_J_per_mol_K": self.heat_capacity_v,
+            "gruneisen": self.gruneisen,
+        }
+        if self.lengths is not None and self.axial_expansion is not None:
+            for axis, name in enumerate("abc"):
+                columns[f"{name}_A"] = self.lengths[:, axis]
+                columns[f"expansion_{name}_1e-6_per_K"] = 1e6 * self.axial_expansion[:, axis]
+        return columns
+
+    def as_dict(self) -> dict[str, Any]:
+        """Report for JSON; what is undefined, such as a Grueneisen parameter at 0 K, is None."""
+        columns = {}
+        for name, values in self.columns().items():
+            columns[name] = [float(value) if np.isfinite(value) else None for value in values]
+        return {
+            "pressure_GPa": self.pressure,
+            "atoms_per_cell": self.atoms_per_cell,
+            "static": self.static,
+            **self.facts,
+            "volumes": [one.as_dict() for one in self.volumes],
+            **columns,
+        }
+
+
+def quasi_harmonic(
+    atoms: Atoms,
+    supercell: Sequence[int] | Sequence[Sequence[int]] | np.ndarray = (2, 2, 2),
+    *,
+    temperatures: Sequence[float] | np.ndarray = tuple(range(0, 1001, 10)),
+    strains: Sequence[float] | np.ndarray = STRAINS,
+    pressure: float = 0.0,
+    mesh: Sequence[int] = (21, 21, 21),
+    displacement: float = 0.01,
+    fmax: float = 1e-4,
+    equation: str = "vinet",
+    on_progress: OnProgress | None = None,
+) -> QuasiHarmonic:
+    """Thermal expansion, Gibbs energy, bulk modulus and heat capacity of a crystal.
+
+    The crystal is relaxed at `pressure`, then strained. At each volume its atoms and, where the
+    symmetry allows, the shape of its cell are relaxed, and its phonons computed. The free energy at
+    each temperature is fitted to an equation of state. Anharmonicity at constant volume is not in
+    this approximation. Use a calculator in float64.
+
+    Source: A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021, as
+    implemented in phonopy.
+
+    Parameters
+    ----------
+    atoms:
+        Unit cell with its calculator. Constraints are ignored, with a warning.
+    supercell:
+        Three repeats, or a (3, 3) matrix of integers.
+    temperatures:
+        Temperatures in K, in ascending order.
+    strains:
+        Relative changes of the cell lengths, five or more.
+    pressure:
+        Pressure in GPa.
+    mesh:
+        Number of q-points along each reciprocal vector; odd numbers keep the symmetry, and are
+        faster.
+    displacement:
+        Length of the displacements in A.
+    fmax:
+        Largest force of the relaxations in eV/A.
+    equation:
+        Equation of state: vinet, birch_murnaghan, murnaghan.
+    on_progress:
+        Function called as on_progress(stage, steps done, number of steps or None).
+
+    Raises
+    ------
+    ValueError
+        A volume has imaginary modes, the minimum of the free energy is not within the volumes, or
+        an argument is wrong.
+    NotRelaxed
+        A relaxation failed.
+    """
+    # bad arguments fail before the phonons are computed
+    kelvin = _temperatures(temperatures)
+    changes = _strains(strains)
+    if equation not in EQUATIONS:
+        raise ValueError(f"`equation` is {equation!r}: valid choices are {', '.join(EQUATIONS)}")
+    volumes = relaxed_volumes(
+        atoms, supercell, changes, pressure=pressure, fmax=fmax, on_progress=on_progress
+    )
+    _require_minimum(volumes, pressure)
+    crystals = with_phonons(
+        volumes, supercell, mesh=mesh, displacement=displacement, on_progress=on_progress
+    )
+    grid = _grid(kelvin)
+    result = _run(crystals, grid, mesh, pressure, equation)
+    rows = np.searchsorted(grid, kelvin)
+    _require_inside(result, crystals, rows)
+    return _collected(result, crystals, rows, pressure, equation)
+
+
+def _run(
+    crystals: list[Strained],
+    grid: np.ndarray,
+    mesh: Sequence[int],
+    pressure: float,
+    equation: str,
+) -> QHAResult:
+    """Result of phonopy on a grid of temperatures, with energies from that of the first volume.
+
+    A large energy in the fits, such as that of free atoms, would be noise in their volumes.
+    """
+    try:
+        from phonopy import run_qha
+    except ImportError as error:
+        raise ValueError(f"the approximation needs phonopy 4.10, {EXTRA}: {error}") from None
+    with warnings.catch_warnings():
+        # a temperature without a fit would shift all others
+        warnings.filterwarnings("error", message="EOS fitting failed")
+        # phonopy shifts meshes of even numbers: the results are right, but it takes longer
+        warnings.filterwarnings("ignore", message="Half-grid shift")
+        try:
+            return run_qha(
+                [one.phonopy for one in crystals],
+                grid,
+                [one.primitive_energy - crystals[0].primitive_energy for one in crystals],
+                mesh=mesh,
+                pressure=pressure,
+                eos=equation,
+                exclude_gamma_acoustic=True,
+            )
+        except (UserWarning, RuntimeError) as error:
+            raise ValueError(
+                f"the free energy does not follow an equation of state: {error}; expected more"
+                " volumes, or a smaller range of `strains` or temperatures"
+            ) from None
+
+
+def _collected(
+    result: QHAResult,
+    crystals: list[Strained],
+    rows: np.ndarray,
+    pressure: float,
+    equation: str,
+) -> QuasiHarmonic:
+    """Results at the temperatures of the rows, in the units of QuasiHarmonic."""
+    kelvin = np.asarray(result.temperatures)[rows]
+    volume = np.asarray(result.equilibrium_volumes)[rows]
+    # (rows of the grid - 1, 5) coefficients of C_V(V): the grid starts one row earlier
+    fits = np.asarray(result.heat_capacity_P.volume_cv_parameters)
+    capacities = []
+    for row, at in zip(rows, volume, strict=True):
+        capacities.append(np.polyval(fits[row - 1], at) if row > 0 else 0.0)
+    heat_capacity_v = np.array(capacities)
+    moduli = np.asarray(result.bulk_moduli)[rows]  # eV/A^3
+    expansion = np.asarray(result.thermal_expansion)[rows]
+    gruneisen = np.full(len(rows), np.nan)
+    warm = heat_capacity_v > 1e-9
+    gruneisen[warm] = (expansion * moduli * volume)[warm] / heat_capacity_v[warm]
+    lattice = result.lattice
+    zero = crystals[0].primitive_energy
+    return QuasiHarmonic(
+        temperatures=kelvin,
+        volume=volume,
+        lengths=None if lattice is None else np.asarray(lattice.lattice_parameters)[rows],
+        expansion=expansion,
+        axial_expansion=(
+            None if lattice is None else np.asarray(lattice.axial_thermal_expansions)[rows]
+        ),
+        bulk_modulus=moduli / units.GPa,
+        gibbs=zero + np.asarray(result.gibbs_free_energies)[rows],
+        entropy=J_PER_MOL * np.asarray(result.entropy_temperature)[rows],
+        heat_capacity_p=J_PER_MOL * np.asarray(result.heat_capacity_P.heat_capacities)[rows],
+        heat_capacity_v=J_PER_MOL * heat_capacity_v,
+        gruneisen=gruneisen,
+        free_energies=zero + np.asarray(result.helmholtz_volume)[rows],
+        volumes=crystals,
+        pressure=pressure,
+        atoms_per_cell=len(crystals[0].phonopy.primitive),
+        static=_static(crystals, pressure, equation),
+        facts={"equation": equation, "space_group": crystals[0].space_group},
+    )
+
+
+def _static(crystals: list[Strained], pressure: float, equation: str) -> dict[str, float]:
+    """Equation of state of the enthalpies without phonons."""
+    from phonopy.qha.eos import fit_to_eos, get_eos
+
+    volumes = np.array([one.primitive_volume for one in crystals])
+    energies = np.array([one.primitive_energy for one in crystals])
+    # a large zero of energy would be noise in the fit
+    enthalpies = energies - energies[0] + pressure * units.GPa * volumes
+    function = get_eos(equation)
+    parameters = fit_to_eos(volumes, enthalpies, function)
+    errors = function(volumes, parameters) - enthalpies
+    energy, modulus, _, volume = parameters
+    return {
+        "volume": float(volume),
+        "enthalpy": float(energy + energies[0]),
+        "bulk_modulus": float(modulus / units.GPa),
+        "largest_error": float(np.abs(errors).max()),
+    }
+
+
+def _temperatures(temperatures: Sequence[float] | np.ndarray) -> np.ndarray:
+    kelvin = np.atleast_1d(np.asarray(temperatures, dtype=float))
+    if kelvin.ndim != 1 or not len(kelvin) or not np.isfinite(kelvin).all():
+        raise ValueError("`temperatures`: expected a list of finite numbers in K")
+    # phonopy differentiates with respect to them
+    if kelvin[0] < 0 or not (np.diff(kelvin) > SAME).all():
+        raise ValueError(
+            f"`temperatures` go from {kelvin[0]:g} to {kelvin[-1]:g} K: expected numbers in"
+            " ascending order, none below 0"
+        )
+    return kelvin
+
+
+def _strains(strains: Sequence[float] | np.ndarray) -> np.ndarray:
+    changes = np.asarray(strains, dtype=float)
+    if changes.ndim != 1 or len(changes) < FEWEST or not (np.abs(changes) < 0.3).all():
+        raise ValueError(
+            f"`strains` are {np.round(changes, 6).tolist()}: expected {FEWEST} or more relative"
+            " changes of length, such as -0.01, 0, 0.01, 0.02, 0.03, each within 0.3"
+        )
+    if not (np.diff(changes) > 0).all():
+        raise ValueError("`strains`: expected numbers in ascending order")
+    return changes
+
+
+def _grid(kelvin: np.ndarray) -> np.ndarray:
+    """Temperatures and their neighbours, for central differences at each of them.
+
+    Phonopy leaves zeros at the first temperature, which is right at 0 K only: no other is first.
+    """
+    warm = kelvin[kelvin > 0]
+    steps = np.minimum(STEP, warm / 2)
+    # 0 K alone would be too few for phonopy
+    grid = [*kelvin, *(warm - steps), *(warm + steps), kelvin[-1] + STEP, kelvin[-1] + 2 * STEP]
+    # a neighbour that is another temperature, but for rounding, is left out
+    distinct = list(kelvin)
+    for temperature in grid:
+        if np.abs(np.array(distinct) - temperature).min() > SAME:
+            distinct.append(temperature)
+    return np.array(sorted(distinct))
+
+
+def _require_minimum(volumes: list[Volume], pressure: float) -> None:
+    """Raise ValueError unless the enthalpy without phonons has its minimum within the volumes."""
+    enthalpies = [one.energy + pressure * units.GPa * one.atoms.get_volume() for one in volumes]
+    lowest = int(np.argmin(enthalpies))
+    if lowest in (0, len(volumes) - 1):
+        raise ValueError(
+            f"the lowest energy is at strain {volumes[lowest].strain:g}, an end of `strains`:"
+            " expected volumes on both sides of the minimum"
+        )
+
+
+def _require_inside(result: QHAResult, crystals: list[Strained], rows: np.ndarray) -> None:
+    """Raise ValueError if the free energy has its minimum outside of the volumes."""
+    volumes = [one.primitive_volume for one in crystals]
+    low = min(volumes)
+    high = max(volumes)
+    for row in rows:
+        volume = result.equilibrium_volumes[row]
+        if not low < volume < high:
+            raise ValueError(
+                f"at {result.temperatures[row]:g} K the free energy has its minimum at"
+                f" {volume:.3f} A^3, outside of the volumes {low:.3f} to {high:.3f} A^3: extend"
+                " `strains`, or lower the highest temperature"
+            )

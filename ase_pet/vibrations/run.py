@@ -1,0 +1,384 @@
+"""Harmonic vibrations, from a structure to its frequencies and modes."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.constraints import FixAtoms
+
+from ..choices import one_of
+from ..constraints import describe
+from ..phonons import Relaxation, relax
+from ..phonons._protocols import Displacement, SupportsBatches, SupportsHessian
+from ..phonons.force_constants import forces
+from .modes import IMAGINARY, external_motions, external_of, is_linear, solve
+
+METHODS = ("hessian", "displacements")
+UNRELAXED = 0.01  # eV/A; above this force the frequencies are said to be doubtful
+# (e/sqrt(amu))^2 in km/mol: N_A / (12 eps_0 c^2), with c in m/s, times 1e-3
+KM_PER_MOL = 1e-3 * units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu)
+PLANCK = units._hplanck / units._e * 1e12  # eV in a THz
+
+OnProgress = Callable[[str, int, "int | None"], object]
+
+
+@runtime_checkable
+class StatesProperties(Protocol):
+    """A calculator that says what it computes, as those of ASE do."""
+
+    implemented_properties: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Vibrations:
+    """Harmonic vibrations of a structure; imaginary modes are negative numbers.
+
+    Attributes
+    ----------
+    atoms:
+        Structure of n atoms with its calculator.
+    moving:
+        (k,) indices of the atoms that move; the others are fixed.
+    hessian:
+        (3k, 3k) second derivatives in eV/A^2, symmetrised.
+    asymmetry:
+        Largest difference of two second derivatives that should be equal, in eV/A^2.
+    energies:
+        (m,) energies of the modes in eV, lowest first.
+    modes:
+        (m, n, 3) Cartesian displacements of the modes in A/sqrt(amu).
+    energies_before:
+        (3k,) energies in eV before translations and rotations are projected out.
+    external:
+        What is projected out: molecule (translations and rotations), translations, none.
+    method:
+        How the second derivatives were computed.
+    displacement:
+        Displacement in A, None with the method hessian.
+    largest_force:
+        Largest force on an atom that moves in eV/A.
+    intensities:
+        (m,) infrared intensities in km/mol, None where the calculator has no dipole.
+    relaxation:
+        Relaxation that came before, if any.
+    """
+
+    atoms: Atoms
+    moving: np.ndarray
+    hessian: np.ndarray
+    asymmetry: float
+    energies: np.ndarray
+    modes: np.ndarray
+    energies_before: np.ndarray
+    external: str
+    method: str
+    displacement: float | None
+    largest_force: float
+    intensities: np.ndarray | None = None
+    relaxation: Relaxation | None = None
+
+    @property
+    def wavenumbers(self) -> np.ndarray:
+        """(m,) wavenumbers of the modes in cm^-1."""
+        return np.asarray(self.energies / units.invcm)
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """(m,) frequencies of the modes in THz."""
+        return np.asarray(self.energies / PLANCK)
+
+    @property
+    def imaginary(self) -> int:
+        """Number of imaginary modes, below -0.8 cm^-1."""
+        return int((self.energies < IMAGINARY).sum())
+
+    @property
+    def zero_point_energy(self) -> float:
+        """Half the sum of the energies of the real modes, in eV."""
+        return float(self.energies[self.energies > 0].sum() / 2)
+
+    @property
+    def linear(self) -> bool:
+        """Whether this is a linear molecule."""
+        return self.external == "molecule" and is_linear(self.atoms)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Report for JSON; imaginary modes come first."""
+        intensities = self.intensities
+        # what users look for first comes first
+        return {
+            "imaginary": self.imaginary,
+            "formula": self.atoms.get_chemical_formula(),
+            "energy": float(self.atoms.get_potential_energy()),
+            "cm-1": self.wavenumbers.tolist(),
+            "THz": self.frequencies.tolist(),
+            "meV": (1e3 * self.energies).tolist(),
+            "infrared_km_per_mol": None if intensities is None else intensities.tolist(),
+            "zero_point_energy": self.zero_point_energy,
+            "projected_out": len(self.energies_before) - len(self.energies),
+            "external": self.external,
+            "linear": self.linear,
+            "before_projection_cm-1": (self.energies_before / units.invcm).tolist(),
+            "moving_atoms": self.moving.tolist(),
+            "masses": self.atoms.get_masses().tolist(),
+            "largest_force": self.largest_force,
+            "method": self.method,
+            "displacement": self.displacement,
+            "asymmetry": self.asymmetry,
+            "relaxation": None if self.relaxation is None else self.relaxation.as_dict(),
+        }
+
+
+def run(
+    atoms: Atoms,
+    *,
+    method: str | None = None,
+    displacement: float = 0.01,
+    relaxed: bool = False,
+    fmax: float = 1e-3,
+    steps: int = 500,
+    infrared: bool = True,
+    on_progress: OnProgress | None = None,
+) -> Vibrations:
+    """Harmonic vibrations of a molecule or of an adsorbate, best in float64.
+
+    Translations and rotations are projected out of a molecule, translations of a periodic
+    structure. Masses are those of `atoms`, such as isotopes. Fixed atoms (FixAtoms) do not move:
+    the Hessian is that of the others, and nothing is projected out. Other constraints are ignored
+    with a warning.
+
+    Parameters
+    ----------
+    atoms:
+        Structure with its calculator.
+    method:
+        hessian: from the calculator's method `hessian`; displacements: central differences of
+        forces; None: hessian if the calculator has it.
+    displacement:
+        Displacement of atoms in A, for forces and for dipoles.
+    relaxed:
+        Relax the atoms first, with fixed cell.
+    fmax:
+        Largest force of the relaxation in eV/A.
+    steps:
+        Maximum number of steps of the relaxation.
+    infrared:
+        Compute infrared intensities if the calculator has a dipole and the structure is a molecule.
+    on_progress:
+        Function called as on_progress(stage, steps done, number of steps or None).
+
+    Raises
+    ------
+    ValueError
+        Nothing can vibrate, or an argument is wrong.
+    NotRelaxed
+        The relaxation failed.
+    """
+    if method is not None:
+        one_of("method", method, METHODS)
+    if not (displacement > 0 and np.isfinite(displacement)):
+        raise ValueError(f"`displacement` is {displacement!r}: expected a length in A above 0")
+    report = on_progress or (lambda stage, done, total: None)
+    start = _prepared(atoms)
+    if method == "hessian" and not isinstance(atoms.calc, SupportsHessian):
+        raise ValueError(
+            f"`method` is 'hessian', but {type(atoms.calc).__name__} has no method of that name:"
+            " use 'displacements'"
+        )
+    relaxation = None
+    if relaxed:
+        relaxation = relax(
+            start,
+            fmax=fmax,
+            cell=False,
+            symmetry=False,
+            steps=steps,
+            on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
+        )
+    structure = start if relaxation is None else relaxation.atoms
+    moving = _moving(structure)
+    # forces of the calculator on the atoms that move
+    at_rest = structure.get_forces(apply_constraint=False)[moving]
+    largest = float(np.linalg.norm(at_rest, axis=1).max())
+    if not np.isfinite(largest):
+        raise ValueError("the calculator returned forces with nan or inf")
+    if largest > UNRELAXED:
+        warnings.warn(
+            f"the largest force is {largest:.2g} eV/A: harmonic frequencies are those of a minimum;"
+            " relax first",
+            stacklevel=2,
+        )
+    used, full = _second_derivatives(structure, moving, method, displacement, report)
+    symmetric = (full + full.T) / 2
+    # energies and modes, before and after the projection
+    masses = structure.get_masses()[moving]
+    external = external_of(structure, moving)
+    motions = external_motions(structure[moving], external)
+    before, _ = solve(symmetric, masses, motions[:, :0])
+    energies, weighted = solve(symmetric, masses, motions)
+    modes = np.zeros((len(energies), len(structure), 3))
+    modes[:, moving] = weighted.reshape(len(energies), -1, 3) / np.sqrt(masses)[:, None]
+    intensities = None
+    if infrared and external == "molecule" and _has_dipole(structure.calc):
+        derivatives = _dipole_derivatives(structure, displacement, report)
+        slopes = modes.reshape(len(modes), -1) @ derivatives  # (m, 3) in e/sqrt(amu)
+        intensities = KM_PER_MOL * (slopes**2).sum(axis=1)
+    return Vibrations(
+        atoms=structure,
+        moving=moving,
+        hessian=symmetric,
+        asymmetry=float(np.abs(full - full.T).max()),
+        energies=energies,
+        modes=modes,
+        energies_before=before,
+        external=external,
+        method=used,
+        displacement=displacement if used == "displacements" else None,
+        largest_force=largest,
+        intensities=intensities,
+        relaxation=relaxation,
+    )
+
+
+def _prepared(atoms: Atoms) -> Atoms:
+    """Copy with its calculator and with fixed atoms as the only constraints."""
+    if atoms.calc is None:
+        raise ValueError("`atoms` has no calculator: set `atoms.calc`")
+    masses = atoms.get_masses()
+    if not (np.isfinite(masses).all() and (masses > 0).all()):
+        raise ValueError("`masses` of atoms: expected finite numbers above 0 in amu")
+    prepared: Atoms = atoms.copy()
+    prepared.calc = atoms.calc
+    # FixAtoms has a meaning for vibrations: a partial Hessian
+    fixed = [one for one in atoms.constraints if isinstance(one, FixAtoms)]
+    others = [one for one in atoms.constraints if not isinstance(one, FixAtoms)]
+    if others:
+        rest = atoms.copy()
+        rest.set_constraint(others)
+        warnings.warn(
+            f"constraints of the structure ({describe(rest)}) are ignored for vibrations",
+            stacklevel=3,
+        )
+    prepared.set_constraint(fixed)
+    moving = _moving(prepared)
+    if len(moving) == 0:
+        raise ValueError("all atoms are fixed: expected some that vibrate")
+    if len(prepared) == 1:
+        raise ValueError(
+            "a single atom has no vibrations; those of a crystal are its phonons"
+            " (`ase-pet phonons`)"
+        )
+    return prepared
+
+
+def _moving(atoms: Atoms) -> np.ndarray:
+    """(k,) indices of atoms that are not fixed."""
+    fixed = [constraint.index for constraint in atoms.constraints]
+    return np.setdiff1d(np.arange(len(atoms)), np.concatenate([np.array([], dtype=int), *fixed]))
+
+
+def _second_derivatives(
+    atoms: Atoms,
+    moving: np.ndarray,
+    method: str | None,
+    displacement: float,
+    report: OnProgress,
+) -> tuple[str, np.ndarray]:
+    """Method that was used, and the second derivatives (3k, 3k) in eV/A^2."""
+    calculator = atoms.calc
+    if method != "displacements" and isinstance(calculator, SupportsHessian):
+        report("second derivatives", 0, None)
+        # some models have forces, but no exact second derivatives
+        try:
+            return "hessian", _analytic(calculator, atoms, moving)
+        except PropertyNotImplementedError as error:
+            if method == "hessian":
+                raise
+            warnings.warn(f"{error}: forces of displaced atoms are used", stacklevel=3)
+    return "displacements", _central(atoms, moving, displacement, report)
+
+
+def _analytic(calculator: Any, atoms: Atoms, moving: np.ndarray) -> np.ndarray:
+    """Second derivatives (3k, 3k) by the calculator's `hessian`."""
+    size = 3 * len(atoms)
+    # x, y and z of each atom that moves
+    columns = np.arange(size).reshape(-1, 3)[moving].ravel()
+    if "of" in inspect.signature(calculator.hessian).parameters:
+        rows = calculator.hessian(atoms, of=moving.tolist())
+    else:
+        full = np.reshape(calculator.hessian(atoms), (size, size))
+        rows = full[columns]
+    chosen: np.ndarray = np.array(rows, dtype=float)[:, columns]
+    return chosen
+
+
+def _central(
+    atoms: Atoms, moving: np.ndarray, displacement: float, report: OnProgress
+) -> np.ndarray:
+    """Second derivatives (3k, 3k) by central differences of forces."""
+    moves = _moves(moving, displacement)
+    all_forces = forces(
+        atoms.calc,
+        _displaced(atoms, moves),
+        [(0, np.zeros(3)), *moves],
+        lambda done, total: report("displacements", done, total),
+    )
+    # without the undisplaced structure: (k, 3, 2 signs, k, 3)
+    values = np.array(all_forces[1:])[:, moving].reshape(len(moving), 3, 2, len(moving), 3)
+    slopes = (values[:, :, 0] - values[:, :, 1]) / (2 * displacement)
+    derivatives: np.ndarray = -slopes.reshape(3 * len(moving), 3 * len(moving))
+    return derivatives
+
+
+def _moves(moving: np.ndarray, displacement: float) -> list[Displacement]:
+    """Displaced atom and displacement (3,) in A: for each atom and axis, plus and minus."""
+    axes = np.eye(3)
+    moves: list[Displacement] = []
+    for index in moving:
+        for axis in axes:
+            moves.append((int(index), displacement * axis))
+            moves.append((int(index), -displacement * axis))
+    return moves
+
+
+def _displaced(atoms: Atoms, moves: Sequence[Displacement]) -> list[Atoms]:
+    """The structure, and its displaced copies, without constraints."""
+    free = atoms.copy()
+    free.set_constraint()
+    copies = [free]
+    for index, shift in moves:
+        copy = free.copy()
+        copy.positions[index] += shift
+        copies.append(copy)
+    return copies
+
+
+def _has_dipole(calculator: Any) -> bool:
+    return (
+        isinstance(calculator, StatesProperties) and "dipole" in calculator.implemented_properties
+    )
+
+
+def _dipole_derivatives(atoms: Atoms, displacement: float, report: OnProgress) -> np.ndarray:
+    """Derivatives (3n, 3) of the dipole in e by central differences."""
+    calculator = atoms.calc
+    _, *copies = _displaced(atoms, _moves(np.arange(len(atoms)), displacement))
+    if isinstance(calculator, SupportsBatches):
+        report("dipoles", 0, None)
+        dipoles = [row["dipole"] for row in calculator.evaluate(copies, ("dipole",))]
+    else:
+        dipoles = []
+        for copy in copies:
+            dipoles.append(calculator.get_property("dipole", copy))
+            report("dipoles", len(dipoles), len(copies))
+    # (3n, 2 signs, 3)
+    values = np.array(dipoles).reshape(3 * len(atoms), 2, 3)
+    slopes: np.ndarray = (values[:, 0] - values[:, 1]) / (2 * displacement)
+    return slopes

@@ -1,0 +1,129 @@
+"""D3 dispersion: sums, signs, second derivatives, batches, errors."""
+
+import sys
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from typer.testing import CliRunner
+
+from ase_pet import PETCalculator
+from ase_pet.cli import app
+from ase_pet.dispersion import parse, with_dispersion
+from laws import Function
+from toys import tiny_pet
+
+pytest.importorskip("dftd3")
+# s-dftd3 cuts pairs off at 32 A without a switch: energies step by 1e-5 of their size when a pair
+# crosses, which finite differences of 1e-3 see as 1e-3 of the largest stress
+STEP = 5e-3
+
+
+def strained():
+    """Sheared silicon with displaced atoms."""
+    atoms = bulk("Si", cubic=True)
+    strain = np.array([[0.01, 0.02, 0], [0, 0, 0.03], [0, 0, -0.02]])
+    atoms.set_cell(atoms.cell[:] @ (np.eye(3) + strain), scale_atoms=True)
+    atoms.rattle(0.1, seed=1)
+    return atoms
+
+
+def nothing(atoms):
+    """No interaction."""
+    zero = np.zeros((len(atoms), 3))
+    return {"energy": 0.0, "free_energy": 0.0, "forces": zero, "stress": np.zeros(6)}
+
+
+@pytest.mark.parametrize("functional", ["pbe", "pbe:zero"])
+def test_stress_and_forces_are_derivatives_of_the_energy(functional):
+    atoms = strained()
+    calculator = Function(nothing)
+    calculator.implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    atoms.calc = with_dispersion(calculator, functional)
+    stress = atoms.get_stress()
+    numerical = calculate_numerical_stress(atoms, eps=1e-3)
+    assert np.abs(stress - numerical).max() < STEP * np.abs(numerical).max()
+    # dispersion attracts: the crystal would shrink, as under tension
+    assert (stress[:3] > 1e-3).all()
+    numerical = calculate_numerical_forces(atoms, eps=1e-3)
+    assert np.abs(atoms.get_forces() - numerical).max() < STEP * np.abs(numerical).max()
+
+
+def test_energy_is_that_of_the_published_example():
+    """Water with TPSS-D3(BJ), from the documentation of s-dftd3, eV."""
+    atoms = molecule("H2O")
+    atoms.calc = with_dispersion(EMT(), "tpss")
+    alone = molecule("H2O")
+    alone.calc = EMT()
+    added = atoms.get_potential_energy() - alone.get_potential_energy()
+    assert added == pytest.approx(-0.011441640787279111, rel=1e-9)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+
+
+def test_batches_and_second_derivatives_are_sums():
+    calculator = PETCalculator(tiny_pet(), dtype="float64")
+    both = with_dispersion(calculator, "pbe")
+    atoms = molecule("CH3CH2OH")
+    (row,) = both.evaluate([atoms], ("energy", "forces", "energies"))
+    assert row["energy"] == pytest.approx(both.get_property("energy", atoms), abs=1e-9)
+    np.testing.assert_allclose(row["forces"], both.get_property("forces", atoms), atol=1e-9)
+    assert "energies" in row
+    hessian = both.hessian(atoms)
+    rows = both.hessian(atoms, of=[2, 5])
+    np.testing.assert_allclose(rows, hessian.reshape(9, 3, -1)[[2, 5]].reshape(6, -1), atol=1e-12)
+    dispersion = hessian - calculator.hessian(atoms)
+    numerical = np.zeros_like(dispersion)
+    for column in range(27):
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[column // 3, column % 3] += sign * 1e-3
+            forces = both.d3.get_property("forces", moved).ravel()
+            numerical[:, column] -= sign * forces / 2e-3
+    np.testing.assert_allclose(dispersion, numerical, atol=1e-4 * np.abs(dispersion).max())
+
+
+def test_what_a_calculator_depends_on_is_noticed():
+    """The charge in `info` is nothing that ASE's sums compare."""
+    calculator = Function(nothing)
+    calculator.implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    atoms = molecule("H2O")
+    atoms.calc = with_dispersion(PETCalculator(tiny_pet()), "pbe")
+    atoms.get_potential_energy()
+    assert atoms.calc.check_state(atoms) == []
+    atoms.info["charge"] = 1
+    assert "charge" in atoms.calc.check_state(atoms)
+
+
+def test_a_functional_has_a_damping():
+    assert parse("pbe") == ("pbe", "bj")
+    assert parse("b3lyp:zero") == ("b3lyp", "zero")
+
+
+@pytest.mark.parametrize(
+    ("functional", "message"),
+    [
+        ("", "expected a functional, such as pbe"),
+        ("no-such", "no parameters of the functional 'no-such'"),
+        ("pbe:full", "valid choices are bj, zero, mbj, mzero"),
+    ],
+)
+def test_bad_functionals_are_refused(functional, message):
+    with pytest.raises(ValueError, match=message):
+        with_dispersion(EMT(), functional)
+
+
+def test_a_missing_library_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "dftd3.ase", None)
+    with pytest.raises(ValueError, match=r"of the extra `d3` \(pip install '\.\[d3\]'"):
+        with_dispersion(EMT(), "pbe")
+
+
+def test_the_command_line_adds_dispersion(tmp_path):
+    molecule("H2O").write(tmp_path / "water.xyz")
+    arguments = ["singlepoint", "--calculator", "ase.calculators.emt:EMT", "--d3", "tpss"]
+    arguments += [str(tmp_path / "water.xyz"), "--output", str(tmp_path / "labels.extxyz")]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "energy=" in (tmp_path / "labels.extxyz").read_text()
