@@ -36,6 +36,9 @@ API = {  # page of the reference -> modules whose public names it lists
     "ase_pet": ("ase_pet",),
     "md": ("ase_pet.md",),
     "phonons": ("ase_pet.phonons",),
+    "vibrations": ("ase_pet.vibrations",),
+    "neb": ("ase_pet.neb",),
+    "labels": ("ase_pet.labels", "ase_pet.dispersion"),
     "checks": ("ase_pet.checks",),
     "train": ("ase_pet.train",),
     "formats": (

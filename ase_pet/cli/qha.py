@@ -12,13 +12,13 @@ from . import options, screen
 from .phonons import supercell_matrix
 
 SHOWN = {  # column: title, digits
-    "temperature_K": ("K", ".0f"),
-    "volume_A3": ("volume, A^3", ".4f"),
-    "thermal_expansion_1e-6_per_K": ("expansion, 1e-6/K", ".3f"),
-    "bulk_modulus_GPa": ("bulk modulus, GPa", ".2f"),
-    "gibbs_energy_eV": ("Gibbs energy, eV", ".5f"),
+    "temperature_K": ("T, K", ".0f"),
+    "volume_A3": ("V, A^3", ".4f"),
+    "thermal_expansion_1e-6_per_K": ("dV/V/dT, 1e-6/K", ".3f"),
+    "bulk_modulus_GPa": ("B, GPa", ".2f"),
+    "gibbs_energy_eV": ("G, eV", ".4f"),
     "heat_capacity_p_J_per_mol_K": ("C_p, J/mol/K", ".3f"),
-    "gruneisen": ("Grueneisen", ".3f"),
+    "gruneisen": ("gamma", ".3f"),
 }
 ROWS = 11  # temperatures that are printed
 MOST_NUMBERS = 5000  # of a range

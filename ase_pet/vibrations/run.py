@@ -204,17 +204,7 @@ def run(
         )
     structure = start if relaxation is None else relaxation.atoms
     moving = _moving(structure)
-    # forces of the calculator on the atoms that move
-    at_rest = structure.get_forces(apply_constraint=False)[moving]
-    largest = float(np.linalg.norm(at_rest, axis=1).max())
-    if not np.isfinite(largest):
-        raise ValueError("the calculator returned forces with nan or inf")
-    if largest > UNRELAXED:
-        warnings.warn(
-            f"the largest force is {largest:.2g} eV/A: harmonic frequencies are those of a minimum;"
-            " relax first",
-            stacklevel=2,
-        )
+    largest = _largest_force(structure, moving)
     used, full = _second_derivatives(structure, moving, method, displacement, report)
     symmetric = (full + full.T) / 2
     # energies and modes, before and after the projection
@@ -227,9 +217,7 @@ def run(
     modes[:, moving] = weighted.reshape(len(energies), -1, 3) / np.sqrt(masses)[:, None]
     intensities = None
     if infrared and external == "molecule" and _has_dipole(structure.calc):
-        derivatives = _dipole_derivatives(structure, displacement, report)
-        slopes = modes.reshape(len(modes), -1) @ derivatives  # (m, 3) in e/sqrt(amu)
-        intensities = KM_PER_MOL * (slopes**2).sum(axis=1)
+        intensities = _intensities(structure, modes, displacement, report)
     return Vibrations(
         atoms=structure,
         moving=moving,
@@ -360,10 +348,35 @@ def _displaced(atoms: Atoms, moves: Sequence[Displacement]) -> list[Atoms]:
     return copies
 
 
+def _largest_force(atoms: Atoms, moving: np.ndarray) -> float:
+    """Largest force of the calculator in eV/A on atoms that move, with a warning if it is large."""
+    at_rest = atoms.get_forces(apply_constraint=False)[moving]
+    largest = float(np.linalg.norm(at_rest, axis=1).max())
+    if not np.isfinite(largest):
+        raise ValueError("the calculator returned forces with nan or inf")
+    if largest > UNRELAXED:
+        warnings.warn(
+            f"the largest force is {largest:.2g} eV/A: harmonic frequencies are those of a"
+            " minimum; relax first",
+            stacklevel=3,
+        )
+    return largest
+
+
 def _has_dipole(calculator: Any) -> bool:
     return (
         isinstance(calculator, StatesProperties) and "dipole" in calculator.implemented_properties
     )
+
+
+def _intensities(
+    atoms: Atoms, modes: np.ndarray, displacement: float, report: OnProgress
+) -> np.ndarray:
+    """Infrared intensities (m,) in km/mol of modes (m, n, 3) in A/sqrt(amu)."""
+    derivatives = _dipole_derivatives(atoms, displacement, report)
+    slopes = modes.reshape(len(modes), -1) @ derivatives  # (m, 3) in e/sqrt(amu)
+    intensities: np.ndarray = KM_PER_MOL * (slopes**2).sum(axis=1)
+    return intensities
 
 
 def _dipole_derivatives(atoms: Atoms, displacement: float, report: OnProgress) -> np.ndarray:
