@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import options, screen
+from ._results import Overwrite, require_new
 
 Final = Annotated[str | None, typer.Argument(show_default=False)]
 
 
 @options.with_options(
-    options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A.")
+    options.structure_options(),
+    options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A."),
 )
 def command(
     calc: options.Calc = None,
     initial: options.Structure = None,
     final: Final = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     output: options.Output,
     images: int = 5,
     interpolation: str = "idpp",
@@ -31,6 +32,7 @@ def command(
     steps: int = 500,
     spring: float = 0.1,
     d3: str | None = None,
+    overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -69,10 +71,12 @@ def command(
         Spring constant in eV/A^2.
     d3:
         Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
+    overwrite:
+        Replace results that the folder holds.
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        --format, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -91,7 +95,8 @@ def command(
         raise ValueError("give CALC INITIAL FINAL, or --calculator module:factory INITIAL FINAL")
     one_of("interpolation", interpolation, neb.INTERPOLATIONS)
     options.check_positive(images=images, fmax=fmax, steps=steps, spring=spring)
-    last = options.read_structures(final, -1)
+    require_new(output, neb.REPORT, overwrite)
+    last = options.read_structures(final, -1, chosen["format"])
     atoms = options.structure_for_derivatives(calc, initial, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)
     with screen.progress() as report:
@@ -115,16 +120,13 @@ def command(
     else:
         _show(content, output)
     if not band.converged:
-        print(
-            f"ase-pet: not converged: {band.largest_force:.2g} eV/A after {band.steps} steps",
-            file=sys.stderr,
-        )
+        screen.complain(f"not converged: {band.largest_force:.2g} eV/A after {band.steps} steps")
         raise typer.Exit(1)
 
 
 def _show(content: dict[str, Any], output: Path) -> None:
     """Print the barrier and what it rests on."""
-    print(
+    screen.say(
         f"barrier {content['barrier']:.4f} eV, reverse {content['reverse_barrier']:.4f} eV, energy"
         f" change {content['energy_change']:.4f} eV"
     )
@@ -132,9 +134,9 @@ def _show(content: dict[str, Any], output: Path) -> None:
     climbing = "climbing image" if content["climbing"] else "no climbing image"
     # first and last structure are minima only if their forces are small
     first, last = content["end_forces"]
-    print(
+    screen.say(
         f"{state}: {content['largest_force']:.2g} eV/A after {content['steps']} steps,"
         f" {climbing} {content['highest_image']}; forces of the ends {first:.2g} and"
         f" {last:.2g} eV/A"
     )
-    print(f"files in {output}")
+    screen.say(f"files in {output}")

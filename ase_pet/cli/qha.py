@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from . import options, screen
+from ._results import Overwrite, require_new
 from .phonons import supercell_matrix
 
 SHOWN = {  # column: title, digits
@@ -24,23 +25,26 @@ ROWS = 11  # temperatures that are printed
 MOST_NUMBERS = 5000  # of a range
 
 
-@options.with_options(options.derivative_options("Finite differences need float64."))
+@options.with_options(
+    options.structure_options(), options.derivative_options("Finite differences need float64.")
+)
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     supercell: str = "2,2,2",
     output: options.Output,
     temperatures: str = "0:1000:10",
     strains: str = "-0.015:0.025:0.005",
-    pressure: float = 0.0,
+    pressure: options.Pressure = 0.0,
     mesh: str = "21,21,21",
     displacement: float = 0.01,
     equation: str = "vinet",
     gruneisen: Annotated[bool, typer.Option("--gruneisen")] = False,
     fmax: float = 1e-4,
     d3: str | None = None,
+    overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -69,7 +73,7 @@ def command(
         Relative changes of the cell lengths, five or more, as first:last:step or separated by
         commas. Volumes on both sides of the minimum are needed at all temperatures.
     pressure:
-        Pressure in GPa.
+        The crystal is relaxed at it.
     mesh:
         q-points of the thermal properties; odd numbers are faster.
     displacement:
@@ -82,10 +86,12 @@ def command(
         Largest force of the relaxations in eV/A.
     d3:
         Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
+    overwrite:
+        Replace results that the folder holds.
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        --format, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -103,6 +109,7 @@ def command(
     changes = numbers("strains", strains)
     one_of("equation", equation, EQUATIONS)
     options.check_positive(displacement=displacement, fmax=fmax)
+    require_new(output, "qha.json", overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)
     common: dict[str, Any] = {
@@ -184,7 +191,7 @@ def _show(content: dict[str, Any], output: Path) -> None:
         table.add_row(*shown)
     screen.console().print(table)
     static = content["static"]
-    print(
+    screen.say(
         f"without phonons: {static['volume']:.4f} A^3, bulk modulus {static['bulk_modulus']:.2f}"
         f" GPa; volumes and energies are of the primitive cell ({content['atoms_per_cell']} atoms)"
     )
@@ -193,8 +200,8 @@ def _show(content: dict[str, Any], output: Path) -> None:
         means = ", ".join(
             f"{name.replace('_', ' ')}: {value:.3f}" for name, value in modes["mean"].items()
         )
-        print(
+        screen.say(
             f"mode Grueneisen parameters {modes['lowest']:.3f} to {modes['highest']:.3f}, mean at"
             f" {means}"
         )
-    print(f"files in {output}")
+    screen.say(f"files in {output}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options, screen
+from . import INTERRUPTED, options, screen
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,15 +16,14 @@ if TYPE_CHECKING:
 
 Files = Annotated[list[str] | None, typer.Argument(show_default=False)]
 SHOWN = 10  # failures that are printed
-INTERRUPTED = 130  # exit status of shells for Ctrl-C
 
 
-@options.with_options(options.calculator_options())
+@options.with_options(options.structure_options(), options.calculator_options())
 def command(
     calc: options.Calc = None,
     files: Files = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     output: options.Output,
     restart: options.Restart = False,
     d3: str | None = None,
@@ -57,7 +55,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        --format, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -72,8 +70,9 @@ def command(
         raise ValueError(
             f"`output` {output} exists: name another file, or continue it with --restart"
         )
-    structures, sources = _read(paths)
+    structures, sources = _read(paths, chosen.pop("format"))
     loaded = options.load_calculator(None if calculator else calc, calculator, **chosen)
+    options.announce(calculator or calc, loaded, structures)
     loaded = dispersed(loaded, d3)
 
     done = 0
@@ -94,9 +93,7 @@ def command(
                     written += 1
                 report("structures", count, len(structures))
     except KeyboardInterrupt:
-        print(
-            f"ase-pet: stopped after {written} structures; to continue: --restart", file=sys.stderr
-        )
+        screen.complain(f"stopped after {done + written} structures; to continue: --restart")
         raise typer.Exit(INTERRUPTED) from None
     _finish(output, written, done, failures, json)
 
@@ -111,13 +108,13 @@ def _paths(calc: str | None, files: list[str] | None, calculator: str | None) ->
     return paths
 
 
-def _read(paths: list[str]) -> tuple[list[Atoms], list[str]]:
+def _read(paths: list[str], format: str | None) -> tuple[list[Atoms], list[str]]:
     """All structures of the files, and the file and index of each."""
     # one name for each structure, for messages and for restarts
     structures: list[Atoms] = []
     sources = []
     for path in paths:
-        frames = options.read_structures(path, ":")
+        frames = options.read_structures(path, ":", format)
         structures += frames
         sources += [f"{path}:{index}" for index in range(len(frames))]
     if not structures:
@@ -145,10 +142,10 @@ def _finish(output: Path, written: int, done: int, failures: list[Failure], json
         screen.print_json(content | {"failed": failed})
     else:
         before = f", {done} were done before" if done else ""
-        print(f"{output}: {written} of {count} structures labelled{before}")
+        screen.say(f"{output}: {written} of {count} structures labelled{before}")
     for failure in failures[:SHOWN]:
-        print(f"ase-pet: {failure.source}: {failure.error}", file=sys.stderr)
+        screen.complain(f"{failure.source}: {failure.error}")
     if failures:
         shown = "" if len(failures) <= SHOWN else f" (the first {SHOWN} are listed)"
-        print(f"ase-pet: without labels: {len(failures)} of {count}{shown}", file=sys.stderr)
+        screen.complain(f"without labels: {len(failures)} of {count}{shown}")
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +10,17 @@ import typer
 from rich.table import Table
 
 from . import options, screen
+from ._results import Overwrite, require_new
 
 
-@options.with_options(options.derivative_options("Second derivatives need float64."))
+@options.with_options(
+    options.structure_options(), options.derivative_options("Second derivatives need float64.")
+)
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     output: options.Output,
     method: str | None = None,
     displacement: float = 0.01,
@@ -29,6 +32,7 @@ def command(
     gas_pressure: float = 1.0,
     transition_state: Annotated[bool, typer.Option("--transition-state")] = False,
     d3: str | None = None,
+    overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -70,10 +74,12 @@ def command(
         The structure is a saddle point: its one imaginary mode is left out of the free energy.
     d3:
         Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
+    overwrite:
+        Replace results that the folder holds.
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        --format, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -87,6 +93,7 @@ def command(
         one_of("method", method, vibrations.METHODS)
     kelvin = _numbers("temperatures", temperatures)
     options.check_positive(displacement=displacement, fmax=fmax, gas_pressure=gas_pressure)
+    require_new(output, vibrations.REPORT, overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)
     with screen.progress() as report:
@@ -114,15 +121,18 @@ def command(
     vibrations.write(result, output, thermo)
     content = result.as_dict()
     content["thermochemistry"] = None if thermo is None else thermo.as_dict()
+    if missing:
+        warnings.warn(missing, stacklevel=1)
+    elif symmetry_number is None and result.external == "molecule":
+        warnings.warn(
+            "the entropy is that of the symmetry number 1: give that of the molecule"
+            " (--symmetry-number)",
+            stacklevel=1,
+        )
     if json:
         screen.print_json(content)
     else:
         _show(content, output)
-    if missing:
-        print(f"ase-pet: note: {missing}", file=sys.stderr)
-    elif symmetry_number is None and result.external == "molecule":
-        note = "entropy for the symmetry number 1; give that of the molecule, --symmetry-number"
-        print(f"ase-pet: note: {note}", file=sys.stderr)
 
 
 def _numbers(name: str, text: str) -> list[float]:
@@ -139,7 +149,7 @@ def _numbers(name: str, text: str) -> list[float]:
 def _show(content: dict[str, Any], output: Path) -> None:
     """Print modes, what was projected out, and free energies."""
     if content["imaginary"]:
-        print(f"IMAGINARY MODES: {content['imaginary']}; the structure is not at a minimum")
+        screen.say(f"IMAGINARY MODES: {content['imaginary']}; the structure is not at a minimum")
     columns = {"cm-1": ".2f", "THz": ".4f", "meV": ".3f"}
     if content["infrared_km_per_mol"] is not None:
         columns["infrared_km_per_mol"] = ".2f"
@@ -155,10 +165,10 @@ def _show(content: dict[str, Any], output: Path) -> None:
         before = sorted(content["before_projection_cm-1"], key=abs)[:count]
         shown = ", ".join(f"{value:.2f}" for value in before)
         kind = "translations and rotations" if content["external"] == "molecule" else "translations"
-        print(f"{count} {kind} projected out; before, the lowest were {shown} cm-1")
+        screen.say(f"{count} {kind} projected out; before, the lowest were {shown} cm-1")
     else:
-        print(f"{len(content['moving_atoms'])} atoms move, nothing is projected out")
-    print(
+        screen.say(f"{len(content['moving_atoms'])} atoms move, nothing is projected out")
+    screen.say(
         f"zero-point energy {content['zero_point_energy']:.6f} eV, largest force"
         f" {content['largest_force']:.2g} eV/A, {content['method']}"
     )
@@ -170,4 +180,4 @@ def _show(content: dict[str, Any], output: Path) -> None:
         for row in rows:
             table.add_row(*(f"{value:.5f}" for value in row))
         screen.console().print(table)
-    print(f"files in {output}")
+    screen.say(f"files in {output}")

@@ -5,6 +5,6 @@ evaluates all images, in a batch if it has `evaluate`. `write` writes files.
 """
 
 from .run import INTERPOLATIONS, Band, evaluate, run
-from .write import plot, write
+from .write import REPORT, plot, write
 
-__all__ = ["INTERPOLATIONS", "Band", "evaluate", "plot", "run", "write"]
+__all__ = ["INTERPOLATIONS", "REPORT", "Band", "evaluate", "plot", "run", "write"]

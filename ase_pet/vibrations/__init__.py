@@ -9,12 +9,13 @@ adsorbate, by ASE. `write` writes files: report, table, spectrum, animated modes
 from .modes import EXTERNAL, IMAGINARY
 from .run import METHODS, Vibrations, run
 from .thermochemistry import Thermochemistry, thermochemistry
-from .write import plot, write
+from .write import REPORT, plot, write
 
 __all__ = [
     "EXTERNAL",
     "IMAGINARY",
     "METHODS",
+    "REPORT",
     "Thermochemistry",
     "Vibrations",
     "plot",

@@ -329,9 +329,11 @@ def test_command(tmp_path):
     assert report["projected_out"] == 6
     assert report["thermochemistry"]["symmetry_number"] == 2
     assert (tmp_path / "out" / "thermochemistry.csv").exists()
-    done = command(*arguments, "--json")
+    again = command(*arguments, "--symmetry-number", 2)
+    assert "holds results (vibrations.json)" in str(again.exception)
+    with pytest.warns(UserWarning, match="that of the symmetry number 1"):
+        done = command(*arguments, "--overwrite", "--json")
     assert len(json.loads(done.stdout)["cm-1"]) == 3
-    assert "--symmetry-number" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "-5", "a", "nan"])
