@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import options, screen
+from . import _crystals, options, screen
 from .phonons import supercell_matrix
 
 VOIGT = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
-MOST_TEMPERATURES = 1000
+REPORT = "conductivity.json"
 
 
 @options.with_options(options.derivative_options("Finite differences need float64."))
@@ -26,8 +26,13 @@ def command(
     mesh: str = "11,11,11",
     temperatures: str = "300",
     isotopes: Annotated[bool, typer.Option("--isotopes/--no-isotopes")] = True,
-    relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
+    relaxed: _crystals.Relax = True,
+    symmetry: _crystals.Symmetry = True,
+    symprec: float | None = None,
     fmax: float = 1e-4,
+    pressure: float = 0.0,
+    limits: _crystals.Limits = True,
+    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -54,13 +59,23 @@ def command(
     mesh:
         q-points of the Brillouin zone; increase them until the conductivity is converged.
     temperatures:
-        Temperatures in K, whole numbers, separated by commas.
+        Temperatures in K: numbers separated by commas, or first:last:step.
     isotopes:
         Include the scattering by the isotopes of natural elements.
     relaxed:
         Relax atoms and cell first.
+    symmetry:
+        Use the space group.
+    symprec:
+        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
     fmax:
         Largest force after the relaxation in eV/A.
+    pressure:
+        Pressure of the relaxation in GPa, positive where it compresses.
+    limits:
+        Refuse calculations that are predicted to be too large.
+    overwrite:
+        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
@@ -75,24 +90,30 @@ def command(
     repeats = supercell_matrix(supercell)
     # cheap arguments are checked before a model is loaded or downloaded
     points = options.integers("mesh", mesh, (3,))
-    kelvin = options.integers("temperatures", temperatures, range(1, MOST_TEMPERATURES + 1))
+    kelvin = _crystals.temperatures(temperatures, lowest=1.0)
     options.check_positive(displacement=displacement, fmax=fmax)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     with screen.progress() as report:
         result = phonons.conductivity(
             atoms,
             repeats,
             displacement=displacement,
             mesh=points,
-            temperatures=kelvin,
+            temperatures=(300.0,) if kelvin is None else kelvin,
             isotopes=isotopes,
+            symmetry=symmetry,
+            tolerance=symprec,
             relaxed=relaxed,
             fmax=fmax,
+            pressure=pressure,
+            limits=limits,
+            record=output,
             on_progress=lambda done, total: report("displaced supercells", done, total),
         )
     result.write(output)
-    content = result.as_dict()
-    screen.write_json(output / "conductivity.json", content)
+    content = {**result.as_dict(), **own}
+    screen.write_json(output / REPORT, content)
     if json:
         screen.print_json(content)
     else:
@@ -112,4 +133,6 @@ def _show(content: dict[str, Any]) -> None:
         shown = [f"{value:.2f}" for value in numbers]
         table.add_row(f"{kelvin:g}", *shown, "W/m/K")
     screen.console().print(table)
+    for line in _crystals.told(content["relaxation"]):
+        print(line)
     print(f"{content['displaced_supercells']} displaced supercells")

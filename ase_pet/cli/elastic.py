@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import options, screen
+from . import _crystals, options, screen
 
+REPORT = "elastic.json"
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
@@ -20,9 +21,14 @@ def command(
     *,
     calculator: str | None = None,
     output: Path | None = None,
-    relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
+    relaxed: _crystals.Relax = True,
     ions: Annotated[bool, typer.Option("--ions/--no-ions")] = True,
+    symmetry: _crystals.Symmetry = True,
+    symprec: float | None = None,
     fmax: float = 1e-4,
+    steps: int = 500,
+    pressure: float = 0.0,
+    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -30,6 +36,7 @@ def command(
 
     The relaxed cell is strained by 0.5 and 1 % along the axes and 3 and 6 % in shear. The bulk
     modulus is computed twice: from the constants and from the equation of state (Birch-Murnaghan).
+    Constraints of the structure are ignored.
 
     Parameters
     ----------
@@ -40,13 +47,23 @@ def command(
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     output:
-        Folder to write elastic.json to.
+        Folder to write elastic.json, and the files of the relaxation, to.
     relaxed:
         Relax atoms and cell first.
     ions:
         Relax the atoms in each strained cell.
+    symmetry:
+        Keep the space group in the first relaxation and in the equation of state.
+    symprec:
+        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
     fmax:
         Largest force after the relaxation in eV/A.
+    steps:
+        Maximum number of steps of the first relaxation.
+    pressure:
+        Pressure in GPa, positive where it compresses.
+    overwrite:
+        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
@@ -56,16 +73,23 @@ def command(
     --------
     Example: ase-pet elastic silicon si.cif --output elastic
     """
-    from .. import phonons
+    from .. import constraints, phonons
 
     options.check_positive(fmax=fmax)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
+    atoms = constraints.without(atoms, "elastic constants")
     relaxation = {}
     with screen.progress() as report:
         if relaxed:
             result = phonons.relax(
                 atoms,
                 fmax=fmax,
+                symmetry=symmetry,
+                tolerance=symprec,
+                steps=steps,
+                pressure=pressure,
+                record=output,
                 on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
             )
             atoms = result.atoms
@@ -74,14 +98,17 @@ def command(
             atoms,
             ions=ions,
             fmax=fmax,
+            pressure=pressure,
             on_progress=lambda done, total: report("strained cells", done, total),
         )
         report("equation of state", 0, None)
-        state = phonons.equation_of_state(atoms, ions=ions, fmax=fmax)
+        state = phonons.equation_of_state(
+            atoms, ions=ions, symmetry=symmetry, tolerance=symprec, fmax=fmax, pressure=pressure
+        )
     # the strains are small: the equation of state tests the constants over a wider range
-    content = {**constants.as_dict(), "equation_of_state": state.as_dict(), **relaxation}
+    content = {**constants.as_dict(), "equation_of_state": state.as_dict(), **relaxation, **own}
     if output is not None:
-        screen.write_json(output / "elastic.json", content)
+        screen.write_json(output / REPORT, content)
     if json:
         screen.print_json(content)
     else:
@@ -95,6 +122,10 @@ def _show(content: dict[str, Any]) -> None:
     for name, row in zip(VOIGT, content["constants"], strict=True):
         table.add_row(name, *(f"{value:.2f}" for value in row))
     screen.console().print(table)
+    for line in _crystals.told(content.get("relaxation")):
+        print(line)
+    if content["pressure"]:
+        print(f"at a pressure of {content['pressure']:g} GPa")
     if content["stable"]:
         print("mechanically stable")
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import options, screen
+from . import _crystals, options, screen
 
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
 
@@ -25,10 +25,20 @@ def command(
     displacement: float = 0.01,
     projection: str = "symfc",
     mesh: str = "20,20,20",
-    relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = True,
-    symmetry: Annotated[bool, typer.Option("--symmetry/--no-symmetry")] = True,
+    relaxed: _crystals.Relax = True,
+    symmetry: _crystals.Symmetry = True,
+    symprec: float | None = None,
     fmax: float = 1e-4,
+    steps: int = 500,
+    pressure: float = 0.0,
+    allow_forces: Annotated[bool, typer.Option("--allow-forces")] = False,
+    nac: str | None = None,
+    path: str | None = None,
+    q_points: str | None = None,
+    temperatures: str | None = None,
     temperature_max: float = 1000.0,
+    limits: _crystals.Limits = True,
+    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -64,10 +74,31 @@ def command(
         Relax atoms and cell first.
     symmetry:
         Use the space group.
+    symprec:
+        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
     fmax:
         Largest force after the relaxation in eV/A.
+    steps:
+        Maximum number of steps of the relaxation.
+    pressure:
+        Pressure of the relaxation in GPa, positive where it compresses.
+    allow_forces:
+        Compute phonons of a structure with forces above 0.1 eV/A.
+    nac:
+        File BORN of phonopy, with the dielectric tensor and the effective charges: LO-TO splitting.
+    path:
+        Path of the bands, such as "G,X,L|K,G", by names or fractional coordinates; default: that of
+        seekpath.
+    q_points:
+        q-points to list the frequencies of, such as "0 0 0, 1/2 0 1/2".
+    temperatures:
+        Temperatures of thermal properties in K: first:last:step, or numbers separated by commas.
     temperature_max:
-        Highest temperature of thermal properties in K.
+        Highest temperature of thermal properties in K, without --temperatures.
+    limits:
+        Refuse calculations that are predicted to be too large.
+    overwrite:
+        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
@@ -88,7 +119,10 @@ def command(
     one_of("method", method, METHODS)
     one_of("projection", projection, PROJECTIONS)
     options.check_positive(displacement=displacement, fmax=fmax, temperature_max=temperature_max)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    kelvin = _crystals.temperatures(temperatures)
+    listed = None if q_points is None else phonons.q_points(q_points)
+    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    _crystals.require_own_folder(output, "phonons.json", atoms, overwrite)
     with screen.progress() as report:
         result = phonons.run(
             atoms,
@@ -97,14 +131,24 @@ def command(
             displacement=displacement,
             projection=projection,
             symmetry=symmetry,
+            tolerance=symprec,
             relaxed=relaxed,
             fmax=fmax,
+            steps=steps,
+            pressure=pressure,
+            allow_forces=allow_forces,
+            nac=nac,
             mesh=points,
             temperature_max=temperature_max,
+            temperatures=kelvin,
+            path=path,
+            q_points=listed,
+            limits=limits,
+            record=output,
             on_progress=report,
         )
         report("files", 0, None)
-        phonons.write(result, output)
+        phonons.write(result, output, overwrite)
     content = result.as_dict()
     if json:
         screen.print_json(content)
@@ -128,6 +172,8 @@ def supercell_matrix(text: str) -> list[Any]:
 
 def _show(content: dict[str, Any], output: Path) -> None:
     """Print imaginary modes first, then frequencies and residuals of the force constants."""
+    from ..phonons.spectrum import LARGE_FORCE
+
     modes = content["imaginary"]
     if modes["modes"]:
         print(
@@ -142,10 +188,26 @@ def _show(content: dict[str, Any], output: Path) -> None:
             )
     else:
         print("no imaginary modes")
+    if content["largest_force"] > LARGE_FORCE:
+        print(
+            f"NOT RELAXED: the largest force is {content['largest_force']:.2g} eV/A, the structure"
+            " is at no minimum"
+        )
+    for line in _crystals.told(content["relaxation"]):
+        print(line)
     print(
         f"frequencies {content['lowest_frequency']:.3f} to {content['highest_frequency']:.3f} THz;"
         f" largest group velocity {content['largest_group_velocity']:.2f} km/s"
     )
+    print(
+        f"zero-point energy {content['zero_point_energy']:.4f} eV, heat capacity at 300 K"
+        f" {content['heat_capacity_300K']:.2f} J/K/mol (of primitive cells of"
+        f" {content['primitive_atoms']} atoms), Debye temperature"
+        f" {content['debye_temperature']:.0f} K"
+    )
+    for point in content["q_points"]:
+        listed = " ".join(f"{value:.3f}" for value in point["frequencies"])
+        print(f"q = {point['q']}: {listed} THz")
 
     # violations of sum rule, index exchange and acoustic frequencies
     residuals = content["residuals"]

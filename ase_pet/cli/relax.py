@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import options, screen
+from . import _crystals, options, screen
 
+REPORT = "relax.json"
 UNITS = {
     "space_group": "",
     "steps": "",
@@ -16,7 +17,9 @@ UNITS = {
     "energy_change": "eV",
     "largest_force": "eV/A",
     "largest_stress": "GPa",
+    "pressure": "GPa",
     "volume": "A^3",
+    "area": "A^2",
 }
 
 
@@ -31,16 +34,21 @@ def command(
     output: options.Output,
     cell: Annotated[bool | None, typer.Option("--cell/--no-cell")] = None,
     symmetry: Annotated[bool | None, typer.Option("--symmetry/--no-symmetry")] = None,
+    symprec: float | None = None,
     fmax: float = 1e-4,
     steps: int = 500,
+    pressure: float = 0.0,
+    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
     """Relax a structure within its space group.
 
-    The structure is first refined to the space group that it has within 0.001 A. The largest force
-    that is printed is not projected onto the space group: if it is above --fmax, the calculator
-    breaks the symmetry of the crystal.
+    The structure is first refined to the space group that it has within 0.001 A; if the relaxation
+    reaches a larger one, it goes on within that. The largest force that is printed is that of the
+    calculator: it is above --fmax if the calculator breaks the symmetry of the crystal, or if
+    constraints hold atoms. Layers, periodic in two directions, are relaxed in their plane.
+    relaxed.extxyz and relaxation.traj are written at each step.
 
     Parameters
     ----------
@@ -51,15 +59,23 @@ def command(
     calculator:
         module:factory of any ASE calculator, instead of CALC.
     output:
-        Folder to write relaxed.extxyz and relax.json to.
+        Folder to write relaxed.extxyz, relaxation.traj and relax.json to.
     cell:
-        Relax the cell too; default: if all directions are periodic.
+        Relax the cell too; default: if three directions are periodic, or two. Atoms that
+        constraints hold move with it.
     symmetry:
-        Keep the space group; default: if all directions are periodic.
+        Keep the space group; default: if three directions are periodic, or two, and no constraint
+        holds an atom.
+    symprec:
+        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
     fmax:
         Largest force after the relaxation in eV/A.
     steps:
         Maximum number of steps of the relaxation.
+    pressure:
+        Pressure in GPa on the cell, positive where it compresses.
+    overwrite:
+        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
@@ -69,30 +85,44 @@ def command(
     --------
     Example: ase-pet relax silicon si.cif --output relaxed
     """
-    import ase.io
-
     from .. import phonons
 
     options.check_positive(fmax=fmax, steps=steps)
     # no progress in percent: the number of steps is not known
-    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
-    with screen.progress() as report:
-        relaxation = phonons.relax(
-            atoms,
-            fmax=fmax,
-            cell=cell,
-            symmetry=symmetry,
-            steps=steps,
-            on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    ase.io.write(output / "relaxed.extxyz", relaxation.atoms)
-    content = relaxation.as_dict()
-    screen.write_json(output / "relax.json", content)
+    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
+    # what a run that is killed leaves
+    screen.write_json(output / REPORT, {"converged": False, **own})
+    try:
+        with screen.progress() as report:
+            relaxation = phonons.relax(
+                atoms,
+                fmax=fmax,
+                cell=cell,
+                symmetry=symmetry,
+                tolerance=symprec,
+                steps=steps,
+                pressure=pressure,
+                record=output,
+                on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
+            )
+    except BaseException as error:
+        ended = f"{type(error).__name__}: {error}"
+        screen.write_json(output / REPORT, {"converged": False, "error": ended, **own})
+        raise
+    content = {**relaxation.as_dict(), **own}
+    screen.write_json(output / REPORT, content)
     if json:
         screen.print_json(content)
     else:
         _show(content)
+        if relaxation.symmetry_change is not None:
+            print(relaxation.symmetry_change)
+        if relaxation.largest_force > 1.01 * fmax:
+            reason = "constraints hold atoms"
+            if not atoms.constraints:
+                reason = "the calculator breaks the symmetry of the crystal"
+            print(f"the largest force is above --fmax: {reason}")
 
 
 def _show(content: dict[str, Any]) -> None:
@@ -100,9 +130,13 @@ def _show(content: dict[str, Any]) -> None:
     table = Table(show_header=False)
     for name, unit in UNITS.items():
         value = content[name]
+        if value is None or (name == "pressure" and not value):
+            continue  # no volume of a molecule
         # space group and steps are no numbers with digits
         shown = f"{value:.6g}" if isinstance(value, float) else str(value)
         table.add_row(name.replace("_", " "), shown, unit)
-    lengths_and_angles = [f"{value:.4f}" for value in content["cell"]]
-    table.add_row("cell", " ".join(lengths_and_angles), "A, degrees")
+    # a molecule in a box has a cell, but it means nothing
+    if content["volume"] is not None or content["area"] is not None:
+        lengths_and_angles = [f"{value:.4f}" for value in content["cell"]]
+        table.add_row("cell", " ".join(lengths_and_angles), "A, degrees")
     screen.console().print(table)

@@ -7,6 +7,9 @@ calculator. Its methods `evaluate` (a list of Atoms in one batch), `displaced_fo
 one displaced atom) and `hessian` are used if it has them.
 """
 
+from ._folder import identity, require_own
+from ._paths import band_path, q_points
+from ._symmetry import merge_duplicates, space_group
 from ._write_quasi_harmonic import plot_quasi_harmonic, write_quasi_harmonic
 from .conductivity import Conductivity, conductivity
 from .elasticity import Elasticity, elastic
@@ -33,6 +36,7 @@ __all__ = [
     "QuasiHarmonic",
     "Relaxation",
     "Spectrum",
+    "band_path",
     "conductivity",
     "elastic",
     "equation_of_state",
@@ -41,8 +45,13 @@ __all__ = [
     "plot_gruneisen",
     "plot_quasi_harmonic",
     "quasi_harmonic",
+    "identity",
+    "merge_duplicates",
+    "q_points",
     "relax",
+    "require_own",
     "run",
+    "space_group",
     "write",
     "write_quasi_harmonic",
 ]

@@ -21,6 +21,13 @@ class AseCalculator(Protocol):
 
 
 @runtime_checkable
+class SupportsCard(Protocol):
+    """A calculator that names its model."""
+
+    card: Any  # its attribute `name` is the name of the model
+
+
+@runtime_checkable
 class SupportsHessian(Protocol):
     """A calculator with second derivatives of the energy."""
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from .. import constraints
 from ..extras import how_to_install
-from .force_constants import Crystal, forces
-from .relaxation import TOLERANCE, Relaxation, relax
+from . import _costs, _numbers
+from ._folder import identity
+from ._forces import forces
+from ._setting import require_crystal
+from ._symmetry import TOLERANCE
+from .force_constants import DISPLACEMENTS, Crystal, require_bonds
+from .relaxation import Relaxation, relax
 from .spectrum import IMAGINARY
 
 DISPLACEMENT = 0.03  # A; third derivatives need larger displacements than second derivatives
@@ -36,6 +43,8 @@ class Conductivity:
         Phono3py object with all results.
     relaxation:
         Relaxation that preceded the calculation, if any.
+    facts:
+        Further entries of the report: the input.
     """
 
     temperatures: np.ndarray
@@ -43,6 +52,7 @@ class Conductivity:
     displaced_supercells: int
     calculated: Any
     relaxation: Relaxation | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def mean(self) -> np.ndarray:
@@ -52,6 +62,7 @@ class Conductivity:
     def as_dict(self) -> dict[str, Any]:
         """The numbers, for JSON."""
         return {
+            **self.facts,
             "temperatures": self.temperatures.tolist(),
             "mean": self.mean.tolist(),
             "tensors": self.tensors.tolist(),
@@ -78,12 +89,18 @@ def conductivity(
     mesh: Sequence[int] = (11, 11, 11),
     temperatures: float | Sequence[float] | np.ndarray = (300.0,),
     isotopes: bool = True,
+    symmetry: bool = True,
+    tolerance: float | None = None,
     relaxed: bool = True,
     fmax: float = 1e-4,
+    pressure: float = 0.0,
+    limits: bool = True,
+    record: Path | str | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Conductivity:
     """Thermal conductivity of a crystal, best with a calculator in float64.
 
+    Constraints of the atoms are ignored with a warning.
     Supercells with one and two displaced atoms, as many as the space group requires, are evaluated
     in batches. The force constants are symmetrised to obey the sum rule and the exchange of
     indices.
@@ -104,11 +121,22 @@ def conductivity(
     temperatures:
         Temperatures in K.
     isotopes:
-        Include scattering by the natural isotopes of the elements.
+        Include scattering by the natural isotopes of the elements; atoms to which the user gave
+        another mass than that of their element count as pure isotopes.
+    symmetry:
+        Keep the space group, which also needs fewer displacements.
+    tolerance:
+        Tolerance of the space group in A; None: see `relax`.
     relaxed:
         Relax atoms and cell first.
     fmax:
         Largest force of the relaxation in eV/A.
+    pressure:
+        Pressure of the relaxation in GPa.
+    limits:
+        Refuse supercells and meshes that are predicted to be too large.
+    record:
+        Folder for the files of the relaxation, see `relax`.
     on_progress:
         Function called as on_progress(supercells done, number of supercells).
 
@@ -119,51 +147,87 @@ def conductivity(
         small supercells the third derivatives are zero by symmetry.
     """
     phono3py_class = _phono3py_class()
-    kelvin = np.atleast_1d(np.asarray(temperatures, dtype=float))
-    if atoms.calc is None or not (kelvin > 0).all() or not displacement > 0 or len(mesh) != 3:
-        raise ValueError(
-            "expected `atoms` with a calculator, `temperatures` above 0 K, a `displacement` above 0"
-            " A and three numbers of q-points in `mesh`"
+    if atoms.calc is None:
+        raise ValueError("`atoms` has no calculator: set `atoms.calc`")
+    require_crystal(atoms, "conductivities")
+    kelvin = _numbers.temperatures(temperatures, lowest=1.0)
+    distance = _numbers.between("displacement", displacement, *DISPLACEMENTS, "A")
+    points = _numbers.mesh(mesh)
+    if limits:
+        _costs.require_scattering(points)
+    if pressure and not relaxed:
+        raise ValueError("`pressure` is that of a relaxation: expected relaxed=True (--relax)")
+    free = constraints.without(atoms, "the conductivity")
+    own = TOLERANCE / 10 if tolerance is None else tolerance
+    options: dict[str, Any] = {"symmetry": symmetry, "tolerance": own, "limits": limits}
+    Crystal(free, supercell, **options)  # refuses wrong input before the relaxation
+    relaxation = None
+    if relaxed:
+        relaxation = relax(
+            free,
+            fmax=fmax,
+            symmetry=symmetry,
+            tolerance=tolerance,
+            pressure=pressure,
+            record=record,
         )
-    Crystal(atoms, supercell)  # refuses wrong input before the relaxation
-    relaxation = relax(atoms, fmax=fmax) if relaxed else None
-    unit = atoms if relaxation is None else relaxation.atoms
-    crystal = Crystal(unit, supercell, tolerance=TOLERANCE / 10).phonopy
+    crystal = Crystal(free if relaxation is None else relaxation.atoms, supercell, **options)
     phono3py = phono3py_class(
-        crystal.unitcell,
-        supercell_matrix=crystal.supercell_matrix,
-        primitive_matrix=crystal.primitive_matrix,
-        symprec=TOLERANCE / 10,
+        crystal.phonopy.unitcell,
+        supercell_matrix=crystal.phonopy.supercell_matrix,
+        primitive_matrix=crystal.phonopy.primitive_matrix,
+        is_symmetry=symmetry,
+        symprec=own,
     )
-    phono3py.generate_displacements(distance=displacement)
+    phono3py.generate_displacements(distance=distance)
     cells = [phono3py.supercell, *phono3py.supercells_with_displacements]
-    structures = [_as_atoms(cell) for cell in cells]
+    if limits:
+        _costs.require_evaluations(len(cells), len(phono3py.supercell))
+    structures = [crystal.as_atoms(cell) for cell in cells]
     # forces of the undisplaced supercell are subtracted, as in `Crystal.from_forces`
-    at_rest, *displaced = forces(atoms.calc, structures, on_progress=on_progress)
+    at_rest, *displaced = forces(free.calc, structures, on_progress=on_progress)
     phono3py.forces = np.array(displaced) - at_rest
-    phono3py.produce_fc3()
-    phono3py.symmetrize_fc3()
-    phono3py.produce_fc2()
-    phono3py.symmetrize_fc2()
-    phono3py.mesh_numbers = mesh
-    phono3py.init_phph_interaction()
-    _require_stable(phono3py)
-    phono3py.run_thermal_conductivity(temperatures=kelvin, is_isotope=isotopes)
-    # (1, T, 6) -> (T, 3, 3)
-    tensors = voigt_6_to_full_3x3_stress(np.array(phono3py.thermal_conductivity.kappa)[0])
+    tensors = _tensors(phono3py, points, kelvin, _mass_variances(crystal) if isotopes else None)
     if not np.abs(tensors).max() < UPPER_LIMIT:
         raise ValueError(
             f"`supercell` {supercell!r} is too small: no phonon scatters in it; expected a"
             " larger one"
         )
-    return Conductivity(kelvin, tensors, len(displaced), phono3py, relaxation)
+    facts = {"input": identity(atoms), "stand_ins": crystal.stand_ins}
+    return Conductivity(kelvin, tensors, len(displaced), phono3py, relaxation, facts)
 
 
-def _as_atoms(cell: Any) -> Atoms:
-    """Atoms of one of phono3py's supercells."""
-    return Atoms(
-        cell.symbols, cell=cell.cell, positions=cell.positions, masses=cell.masses, pbc=True
+def _tensors(
+    phono3py: Any, mesh: Sequence[int], kelvin: np.ndarray, variances: np.ndarray | None
+) -> np.ndarray:
+    """(T, 3, 3) conductivities in W/m/K, from the forces that phono3py holds."""
+    phono3py.produce_fc3()
+    phono3py.symmetrize_fc3()
+    phono3py.produce_fc2()
+    phono3py.symmetrize_fc2()
+    require_bonds(phono3py.fc2)
+    phono3py.mesh_numbers = mesh
+    phono3py.init_phph_interaction()
+    _require_stable(phono3py)
+    phono3py.run_thermal_conductivity(
+        temperatures=kelvin, is_isotope=variances is not None, mass_variances=variances
     )
+    # (1, T, 6) -> (T, 3, 3)
+    kappa = np.array(phono3py.thermal_conductivity.kappa)[0]
+    return np.asarray(voigt_6_to_full_3x3_stress(kappa))
+
+
+def _mass_variances(crystal: Crystal) -> np.ndarray:
+    """Variance of the mass of each atom of the primitive cell: 0 where the user gave the mass."""
+    from phono3py.other.isotope import get_mass_variances
+
+    variances = np.array(get_mass_variances(symbols=crystal.elements))
+    primitive = crystal.primitive
+    natural = atomic_masses[primitive.numbers]
+    # masses in files have few digits
+    given = np.abs(primitive.get_masses() / natural - 1) > 1e-3
+    variances[given] = 0.0
+    return variances
 
 
 def _require_stable(phono3py: Any) -> None:

@@ -10,10 +10,15 @@ import numpy as np
 from ase import Atoms, units
 from ase.stress import voigt_6_to_full_3x3_strain
 
+from .. import constraints
+from . import _numbers
+from ._setting import require_crystal
 from .relaxation import relax
 
 NORMAL = 0.01  # largest normal strain
 SHEAR = 0.06  # largest shear strain (engineering strain)
+STRAINS = (1e-6, 0.2)  # smallest and largest strain that can be asked for
+WEAKEST = 1e-6  # GPa; elastic constants below it are those of isolated atoms
 FACTORS = (-1, -0.5, 0.5, 1)  # strains, relative to the largest
 
 
@@ -28,12 +33,15 @@ class Elasticity:
     asymmetry:
         Largest |C_ij - C_ji| in GPa before symmetrisation.
     stress:
-        Largest stress component of the unstrained cell in GPa.
+        Largest deviation of a stress component of the unstrained cell from the pressure in GPa.
+    pressure:
+        Pressure in GPa.
     """
 
     constants: np.ndarray
     asymmetry: float
     stress: float
+    pressure: float = 0.0
 
     @property
     def stable(self) -> bool:
@@ -75,6 +83,7 @@ class Elasticity:
             **self.moduli(),
             "asymmetry": self.asymmetry,
             "stress": self.stress,
+            "pressure": self.pressure,
         }
 
 
@@ -85,12 +94,17 @@ def elastic(
     shear: float = SHEAR,
     ions: bool = True,
     fmax: float = 1e-4,
+    pressure: float = 0.0,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Elasticity:
     """Elastic constants of a relaxed crystal.
 
     C_ij is the slope at zero strain of the cubic polynomial in strain j that fits stress i at five
-    strains: -1, -1/2, 0, 1/2 and 1 times the largest.
+    strains: -1, -1/2, 0, 1/2 and 1 times the largest. Under pressure these are the coefficients of
+    the stress-strain relation, which decide on stability and on the velocities of sound.
+    Constraints of the atoms are ignored with a warning.
+
+    Source: D. C. Wallace, Thermodynamics of Crystals (Wiley, 1972), chapter 2, for the pressure.
 
     Parameters
     ----------
@@ -104,6 +118,8 @@ def elastic(
         Relax the atoms in each strained cell; otherwise the constants are those of clamped ions.
     fmax:
         Largest force of these relaxations in eV/A.
+    pressure:
+        Pressure in GPa at which the crystal was relaxed.
     on_progress:
         Function called as on_progress(cells done, number of cells).
 
@@ -114,33 +130,43 @@ def elastic(
     ValueError
         The structure is not periodic in three directions.
     """
-    if atoms.calc is None or not atoms.pbc.all():
-        raise ValueError(
-            "elastic constants need a structure with a calculator and three periodic directions"
-        )
+    if atoms.calc is None:
+        raise ValueError("elastic constants need a structure with a calculator")
+    require_crystal(atoms, "elastic constants")
+    normal = _numbers.between("normal", normal, *STRAINS)
+    shear = _numbers.between("shear", shear, *STRAINS)
+    fmax = _numbers.positive("fmax", fmax, "eV/A")
+    pressure = _numbers.pressure(pressure)
+    free = constraints.without(atoms, "elastic constants")
     directions = np.eye(6)
     total = 6 * len(FACTORS)
-    at_rest = _stress(atoms, np.zeros(6), ions=False, fmax=fmax)
+    at_rest = _stress(free, np.zeros(6), ions=False, fmax=fmax)
     columns = []
     for component, direction in enumerate(directions):
         largest = normal if component < 3 else shear
         strains = largest * np.array([*FACTORS, 0])
         stresses = []
         for strain in strains[:-1]:
-            stresses.append(_stress(atoms, strain * direction, ions, fmax))
+            stresses.append(_stress(free, strain * direction, ions, fmax))
             if on_progress is not None:
                 on_progress(len(FACTORS) * component + len(stresses), total)
         # all six stress components are fitted at once, to (5, 6) values
         stresses.append(at_rest)
         coefficients = np.polynomial.polynomial.polyfit(strains, np.array(stresses), 3)
         columns.append(coefficients[1])
-    constants = np.array(columns).T
-    symmetric = (constants + constants.T) / 2
-    asymmetry = np.abs(constants - constants.T)
+    slopes = np.array(columns).T
+    if not np.abs(slopes).max() > WEAKEST:
+        raise ValueError(
+            f"the largest elastic constant is {np.abs(slopes).max():.1g} GPa: for this calculator"
+            " these are isolated atoms"
+        )
+    asymmetry = np.abs(slopes - slopes.T)
+    target = -pressure * np.array([1, 1, 1, 0, 0, 0])
     return Elasticity(
-        constants=symmetric,
+        constants=(slopes + slopes.T) / 2,
         asymmetry=float(asymmetry.max()),
-        stress=float(np.abs(at_rest).max()),
+        stress=float(np.abs(at_rest - target).max()),
+        pressure=pressure,
     )
 
 
@@ -160,4 +186,6 @@ def _stress(atoms: Atoms, strain: np.ndarray, ions: bool, fmax: float) -> np.nda
     strained.set_cell(atoms.cell @ deformation, scale_atoms=True)
     if ions:
         strained = relax(strained, fmax=fmax, cell=False, symmetry=False).atoms
-    return np.asarray(strained.get_stress() / units.GPa)
+    stress = strained.get_stress() / units.GPa
+    _numbers.require_finite("a stress", stress, f"at the strain {np.round(strain, 6).tolist()}")
+    return np.asarray(stress)

@@ -6,50 +6,56 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import Atoms
-from ase.data import chemical_symbols
+from ase import Atoms, units
 
 from ..extras import how_to_install
-from ._protocols import (
-    AseCalculator,
-    Displacement,
-    SupportsBatches,
-    SupportsDisplacedForces,
-    SupportsHessian,
+from . import _costs, _numbers
+from ._forces import CHUNK_ATOMS, CHUNK_MOVES, forces
+from ._protocols import Displacement, SupportsHessian
+from ._setting import (
+    require_crystal,
+    right_handed,
+    symbols_of_kinds,
+    vacuum_axis,
+    with_vacuum,
 )
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-PROJECTIONS = ("symfc", "traditional", "none")
-CHUNK_ATOMS = 2048  # atoms passed to `evaluate` between two reports of progress
-# Displacements passed to `displaced_forces`, which evaluates the undisplaced structure each time.
-CHUNK_MOVES = 64
-EXTRA = f"of the extra `phonons` ({how_to_install('phonons')})"
+__all__ = ["CHUNK_ATOMS", "CHUNK_MOVES", "PROJECTIONS", "Crystal", "forces"]
 
-OnProgress = Callable[[int, int], object]
-Item = TypeVar("Item")
+PROJECTIONS = ("symfc", "traditional", "none")
+DISPLACEMENTS = (1e-5, 0.3)  # A, the shortest and the longest displacement
+WEAKEST = 1e-6  # eV/A^2; force constants below it are those of isolated atoms
+EXTRA = f"of the extra `phonons` ({how_to_install('phonons')})"
 
 
 class Crystal:
     """A crystal and its supercell: structures to evaluate, and force constants in eV/A^2.
 
-    `phonopy` is the Phonopy object.
+    `phonopy` is the Phonopy object. A left-handed cell becomes right-handed by reversing its three
+    vectors; a layer, periodic in two directions, gets a third vector normal to its plane.
 
     Parameters
     ----------
     atoms:
-        Unit cell, periodic in three directions.
+        Unit cell, periodic in three directions, or in two for a layer.
     supercell:
-        Three repeats, or a (3, 3) matrix of integers.
+        Three repeats, or a (3, 3) matrix of integers; along the vacuum of a layer there is one.
     symmetry:
-        Use the space group to reduce the displacements and to find the primitive cell.
+        Use the space group to reduce the displacements and to find the primitive cell. Atoms of an
+        element with different masses or magnetic moments are not equivalent.
     tolerance:
         Tolerance of the space group in A.
+    limits:
+        Refuse supercells that are too large.
 
     Raises
     ------
@@ -64,24 +70,32 @@ class Crystal:
         *,
         symmetry: bool = True,
         tolerance: float = 1e-5,
+        limits: bool = True,
     ) -> None:
         phonopy_class, cell_class = _phonopy_classes()
-        matrix = _supercell_matrix(supercell)
-        if not atoms.pbc.all():
-            raise ValueError(
-                f"`pbc` is {atoms.pbc.tolist()}: phonons need three periodic directions (give a"
-                " slab or a molecule a cell with vacuum, and set all three)"
-            )
+        require_crystal(atoms, "phonons", layers=True)
+        _numbers.require_masses(atoms)
         if atoms.info.get("charge") or atoms.info.get("spin", 1) != 1:
             raise ValueError(
                 "phonons are of a neutral crystal without a total spin: remove `charge` and `spin`"
                 " from `atoms.info`"
             )
+        self.vacuum = vacuum_axis(atoms)
+        self.symmetry = symmetry
+        self.tolerance = tolerance
+        matrix = _repeats(supercell, self.vacuum)
+        if limits:
+            _costs.require_supercell(len(atoms), matrix)
+        # constraints of the unit cell do not apply to displaced supercells
+        self._unit = right_handed(with_vacuum(atoms))
+        self._unit.set_constraint()
+        self._unit.calc = None
+        symbols, self.stand_ins = symbols_of_kinds(atoms)
         moments = atoms.get_initial_magnetic_moments()
         cell = cell_class(
-            symbols=[chemical_symbols[z] for z in atoms.numbers],
-            cell=atoms.cell[:],
-            scaled_positions=atoms.get_scaled_positions(wrap=False),
+            symbols=symbols,
+            cell=self._unit.cell[:],
+            scaled_positions=self._unit.get_scaled_positions(wrap=False),
             masses=atoms.get_masses(),
             magnetic_moments=moments if np.any(moments) else None,
         )
@@ -92,22 +106,74 @@ class Crystal:
             is_symmetry=symmetry,
             symprec=tolerance,
         )
-        # constraints of the unit cell do not apply to displaced supercells
-        self._unit = atoms.copy()
-        self._unit.set_constraint()
 
     @property
     def supercell(self) -> Atoms:
         """Supercell in phonopy's order, with tags, charges and moments of the unit cell."""
-        return self._as_atoms(self.phonopy.supercell)
+        return self.as_atoms(self.phonopy.supercell)
+
+    @property
+    def primitive(self) -> Atoms:
+        """Primitive cell in phonopy's order, with the elements, masses and moments of the atoms."""
+        primitive: Any = self.phonopy.primitive
+        supercell: Any = self.phonopy.supercell
+        rows = [supercell.u2u_map[first] for first in supercell.s2u_map[primitive.p2s_map]]
+        atoms: Atoms = self._unit[rows]
+        atoms.set_cell(primitive.cell)
+        atoms.positions = primitive.positions
+        return atoms
+
+    @property
+    def elements(self) -> list[str]:
+        """Element of each atom of the primitive cell."""
+        return [str(symbol) for symbol in self.primitive.symbols]
+
+    def correct_for_charges(self, path: Path | str) -> None:
+        """Add the non-analytical correction, which splits optical modes of polar crystals.
+
+        Parameters
+        ----------
+        path:
+            File BORN of phonopy: dielectric tensor and effective charges of the atoms of the
+            primitive cell that symmetry does not relate.
+
+        Raises
+        ------
+        ValueError
+            The file is absent, or does not belong to this crystal.
+        """
+        from phonopy.file_IO import parse_BORN
+
+        primitive: Any = self.phonopy.primitive
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                nac: Any = parse_BORN(
+                    primitive, symprec=self.tolerance, is_symmetry=self.symmetry, filename=path
+                )
+            values = [nac["dielectric"], nac["born"]]
+            if not all(np.isfinite(value).all() for value in values):
+                raise ValueError("a number is NaN or infinite")
+            if not np.linalg.det(nac["dielectric"]) > 0:
+                raise ValueError("the dielectric tensor is not positive")
+        except OSError as error:
+            raise ValueError(f"`nac` is {str(path)!r}: {error.strerror}") from None
+        except Exception as error:  # phonopy raises several kinds
+            raise ValueError(
+                f"`nac` is {str(path)!r}, which is no BORN file of this crystal ({error}): expected"
+                " a line with the factor (or `default`), one with nine numbers of the dielectric"
+                " tensor, and one with nine numbers for each independent atom of the primitive cell"
+            ) from None
+        # eV A: e^2 / (4 pi epsilon_0)
+        nac.setdefault("factor", units.Hartree * units.Bohr)
+        self.phonopy.nac_params = nac
 
     def displaced(self, distance: float = 0.01) -> list[Atoms]:
         """The supercell, followed by its copies with one atom displaced by `distance` (A)."""
-        if not distance > 0:
-            raise ValueError(f"`displacement` is {distance!r}: expected a length in A above 0")
+        distance = _numbers.between("displacement", distance, *DISPLACEMENTS, "A")
         self.phonopy.generate_displacements(distance=distance)
         displaced: Any = self.phonopy.supercells_with_displacements
-        return [self._as_atoms(cell) for cell in (self.phonopy.supercell, *displaced)]
+        return [self.as_atoms(cell) for cell in (self.phonopy.supercell, *displaced)]
 
     @property
     def moves(self) -> list[Displacement]:
@@ -134,6 +200,7 @@ class Crystal:
         """
         self.phonopy.forces = np.array(forces[1:]) - forces[0]
         self.phonopy.produce_force_constants(calculate_full_force_constants=False)
+        self._require_bonds()
 
     def from_hessian(self, calculator: object) -> None:
         """Set the force constants from second derivatives of the energy.
@@ -163,8 +230,10 @@ class Crystal:
             full = hessian(structure)
             selected = np.reshape(full, (len(structure), 3, -1))[rows]
         # (k, 3, n, 3) -> (k, n, 3, 3)
+        _numbers.require_finite("second derivatives", selected, "of the supercell")
         blocks = np.reshape(selected, (len(rows), 3, len(structure), 3)).transpose(0, 2, 1, 3)
         self.phonopy.force_constants = np.array(blocks, dtype=float, order="C")
+        self._require_bonds()
 
     def project(self, how: str = "symfc") -> None:
         """Replace the force constants by the closest ones that obey their symmetries.
@@ -201,8 +270,14 @@ class Crystal:
             "acoustic": float(lowest[2]),
         }
 
-    def _as_atoms(self, cell: Any) -> Atoms:
-        """Atoms of one of phonopy's supercells."""
+    def as_atoms(self, cell: Any) -> Atoms:
+        """Atoms of one of the supercells of phonopy or phono3py.
+
+        Parameters
+        ----------
+        cell:
+            Supercell, with or without displacements.
+        """
         supercell = self.phonopy.supercell
         # index in the unit cell of each atom of the supercell
         unit_indices = [supercell.u2u_map[first] for first in supercell.s2u_map]
@@ -211,65 +286,44 @@ class Crystal:
         atoms.positions = cell.positions
         return atoms
 
+    def _require_bonds(self) -> None:
+        """Raise ValueError if no force depends on a displacement."""
+        require_bonds(self.phonopy.force_constants)
 
-def forces(
-    calculator: AseCalculator,
-    structures: Sequence[Atoms],
-    moves: Sequence[Displacement] | None = None,
-    on_progress: OnProgress | None = None,
-) -> list[np.ndarray]:
-    """Forces (n, 3) in eV/A of each structure, in batches if the calculator supports them.
+
+def require_bonds(force_constants: Any) -> None:
+    """Raise ValueError if no force depends on a displacement.
 
     Parameters
     ----------
-    calculator:
-        Any ASE calculator.
-    structures:
-        Structures to evaluate.
-    moves:
-        `Crystal.moves`, if each structure differs from the first in one atom: calculators with
-        `displaced_forces` use it.
-    on_progress:
-        Function called as on_progress(structures done, number of structures).
+    force_constants:
+        (k, n, 3, 3) in eV/A^2.
     """
-    if moves is not None and isinstance(calculator, SupportsDisplacedForces):
-        return _in_chunks(
-            lambda part: calculator.displaced_forces(structures[0], part),
-            moves,
-            CHUNK_MOVES,
-            on_progress,
+    largest = np.abs(np.asarray(force_constants)).max()
+    if not largest > WEAKEST:
+        raise ValueError(
+            f"the largest force constant is {largest:.1g} eV/A^2: for this calculator these are"
+            " isolated atoms, which have no phonons"
         )
-    if isinstance(calculator, SupportsBatches):
-        atoms = max(map(len, structures), default=1)
-        return _in_chunks(
-            lambda part: [row["forces"] for row in calculator.evaluate(part, ("forces",))],
-            structures,
-            max(1, CHUNK_ATOMS // atoms),
-            on_progress,
-        )
-    # one structure at a time
-    return _in_chunks(
-        lambda part: [calculator.get_property("forces", atoms) for atoms in part],
-        structures,
-        1,
-        on_progress,
-    )
 
 
-def _in_chunks(
-    compute: Callable[[Sequence[Item]], list[np.ndarray]],
-    items: Sequence[Item],
-    size: int,
-    on_progress: OnProgress | None,
-) -> list[np.ndarray]:
-    """Results of `compute` for chunks of `size` items, in one list."""
-    results: list[np.ndarray] = []
-    while len(results) < len(items):
-        start = len(results)
-        results += compute(items[start : start + size])
-        if on_progress is not None:
-            on_progress(len(results), len(items))
-    return results
+def _repeats(supercell: _numbers.Supercell, vacuum: int | None) -> np.ndarray:
+    """(3, 3) supercell matrix, with one cell along the vacuum of a layer."""
+    matrix = _numbers.supercell_matrix(supercell)
+    if vacuum is None:
+        return matrix
+    if np.ndim(supercell) == 1:
+        matrix[vacuum, vacuum] = 1
+    expected = np.zeros(3, dtype=int)
+    expected[vacuum] = 1
+    if not (
+        np.array_equal(matrix[vacuum], expected) and np.array_equal(matrix[:, vacuum], expected)
+    ):
+        raise ValueError(
+            f"`supercell` is {matrix.tolist()}: expected one cell along vector {vacuum + 1}, which"
+            " is not periodic"
+        )
+    return matrix
 
 
 def _phonopy_classes() -> tuple[Any, Any]:
@@ -289,25 +343,9 @@ def _primitive_matrix(cell: Any, tolerance: float) -> Any:
     """
     from phonopy.structure.cells import guess_primitive_matrix
 
-    matrix = guess_primitive_matrix(cell, symprec=tolerance)
+    with warnings.catch_warnings():
+        # that magnetic order makes the primitive cell larger is what it has to do
+        warnings.simplefilter("ignore")
+        matrix = guess_primitive_matrix(cell, symprec=tolerance)
     is_primitive = abs(np.linalg.det(matrix)) > 1 - 1e-5
     return "P" if is_primitive else matrix
-
-
-def _supercell_matrix(
-    supercell: Sequence[int] | Sequence[Sequence[int]] | np.ndarray,
-) -> np.ndarray:
-    """(3, 3) integers of a supercell of positive volume."""
-    matrix = np.asarray(supercell)
-    if matrix.shape == (3,):
-        matrix = np.diag(matrix)
-    if (
-        matrix.shape != (3, 3)
-        or not np.array_equal(matrix, np.rint(matrix))
-        or np.linalg.det(matrix) < 0.5
-    ):
-        raise ValueError(
-            f"`supercell` is {supercell!r}: expected three repeats, 1 or more, or a 3x3 matrix of"
-            " integers with a positive determinant"
-        )
-    return np.asarray(np.rint(matrix), dtype=int)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from ._protocols import AseCalculator
-from .force_constants import PROJECTIONS, Crystal, forces
-from .relaxation import TOLERANCE, Relaxation, relax
-from .spectrum import Spectrum
+from .. import constraints
+from ..choices import one_of
+from . import _costs, _numbers
+from ._folder import identity
+from ._forces import forces
+from ._protocols import AseCalculator, SupportsCard
+from ._symmetry import TOLERANCE, tolerance_of
+from .force_constants import DISPLACEMENTS, PROJECTIONS, Crystal
+from .relaxation import relax
+from .spectrum import LARGE_FORCE, Spectrum
 
 METHODS = ("displacements", "hessian")
+LARGEST_FORCE = 0.1  # eV/A in a structure whose phonons are computed without another word
 
 OnProgress = Callable[[str, int, int | None], object]
 
@@ -27,16 +36,26 @@ def run(
     displacement: float = 0.01,
     projection: str = "symfc",
     symmetry: bool = True,
+    tolerance: float | None = None,
     relaxed: bool = True,
     fmax: float = 1e-4,
+    steps: int = 500,
+    pressure: float = 0.0,
+    allow_forces: bool = False,
+    nac: Path | str | None = None,
     mesh: Sequence[int] = (20, 20, 20),
     temperature_max: float = 1000.0,
+    temperatures: Sequence[float] | np.ndarray | None = None,
+    path: str | None = None,
+    q_points: Sequence[Sequence[float]] | np.ndarray | None = None,
+    limits: bool = True,
+    record: Path | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Spectrum:
-    """Phonon spectrum of a crystal.
+    """Phonon spectrum of a crystal, or of a layer that is periodic in two directions.
 
-    The calculator should use float64: noise of s eV/A in the forces is noise of s / displacement in
-    the force constants.
+    Constraints of the atoms are ignored with a warning. The calculator should use float64: noise of
+    s eV/A in the forces is noise of s / displacement in the force constants.
 
     Parameters
     ----------
@@ -53,14 +72,34 @@ def run(
         Symmetrisation of the force constants, see `Crystal.project`.
     symmetry:
         Keep the space group, which also needs fewer displacements.
+    tolerance:
+        Tolerance of the space group in A; None: see `relax`.
     relaxed:
         Relax atoms and cell first.
     fmax:
         Largest force of the relaxation in eV/A.
+    steps:
+        Maximum number of steps of the relaxation.
+    pressure:
+        Pressure of the relaxation in GPa.
+    allow_forces:
+        Compute phonons of a structure with forces above 0.1 eV/A, which is at no minimum.
+    nac:
+        File BORN for the non-analytical correction of polar crystals; None for no correction.
     mesh:
         Number of q-points along each reciprocal vector.
     temperature_max:
-        Highest temperature of the thermal properties in K.
+        Highest temperature of the thermal properties in K, if `temperatures` is None.
+    temperatures:
+        Temperatures of the thermal properties in K.
+    path:
+        Path of the bands, such as "G,X,L"; None: that of seekpath.
+    q_points:
+        (k, 3) q-points of which the report lists the frequencies.
+    limits:
+        Refuse supercells and meshes that are predicted to be too large.
+    record:
+        Folder for the files of the relaxation, see `relax`.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
 
@@ -71,42 +110,130 @@ def run(
     ValueError
         An argument is wrong.
     """
-    if method not in METHODS:
-        raise ValueError(f"`method` is {method!r}: valid choices are {', '.join(METHODS)}")
-    if projection not in PROJECTIONS:
-        raise ValueError(
-            f"`projection` is {projection!r}: valid choices are {', '.join(PROJECTIONS)}"
-        )
+    one_of("method", method, METHODS)
+    one_of("projection", projection, PROJECTIONS)
     if atoms.calc is None:
         raise ValueError("`atoms` has no calculator: set `atoms.calc`")
     report = on_progress or (lambda stage, done, total: None)
-    Crystal(atoms, supercell)  # refuses wrong input before the relaxation
-    relaxation = _relax(atoms, fmax, symmetry, report) if relaxed else None
-    unit = atoms if relaxation is None else relaxation.atoms
-    crystal = Crystal(unit, supercell, symmetry=symmetry, tolerance=TOLERANCE / 10)
+    _numbers.between("displacement", displacement, *DISPLACEMENTS, "A")
+    spectrum_options = {
+        "mesh": _numbers.mesh(mesh),
+        "temperature_max": temperature_max,
+        "temperatures": temperatures,
+        "path": path,
+        "q_points": q_points,
+        "limits": limits,
+    }
+    free = constraints.without(atoms, "phonons")
+    own = _tolerance(free, tolerance, symmetry, relaxed)
+    # wrong input is refused before the relaxation, after which it is used again
+    first = Crystal(free, supercell, symmetry=symmetry, tolerance=own, limits=limits)
+    _rehearse(Spectrum(first), nac, displacement, spectrum_options)
+    relaxation = None
+    if relaxed:
+        relaxation = relax(
+            free,
+            fmax=fmax,
+            symmetry=symmetry,
+            tolerance=tolerance,
+            steps=steps,
+            pressure=pressure,
+            record=record,
+            on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
+        )
+    elif pressure:
+        raise ValueError("`pressure` is that of a relaxation: expected relaxed=True (--relax)")
+    unit = free if relaxation is None else relaxation.atoms
+    at_rest = _require_minimum(unit, allow_forces)
+    crystal = Crystal(unit, supercell, symmetry=symmetry, tolerance=own, limits=limits)
     spectrum = Spectrum(crystal, relaxation)
     start = time.perf_counter()
     facts = _force_constants(crystal, unit.calc, method, displacement, report)
     spectrum.facts = {
+        "input": identity(atoms),
+        "calculator": name_of(unit.calc),
         "method": method,
         "projection": projection,
+        "supercell": np.array(crystal.phonopy.supercell_matrix).tolist(),
         "supercell_atoms": len(crystal.phonopy.supercell),
+        "largest_force": at_rest,
         **facts,
+        "stand_ins": crystal.stand_ins,
+        "nac": None if nac is None else str(nac),
         "seconds": round(time.perf_counter() - start, 3),
     }
     spectrum.residuals["before"] = crystal.residuals()
     crystal.project(projection)
     spectrum.residuals["after"] = crystal.residuals()
+    if nac is not None:
+        crystal.correct_for_charges(nac)
     report("bands and density of states", 0, None)
-    spectrum.compute(mesh, temperature_max)
+    spectrum.compute(**spectrum_options)  # type: ignore[arg-type]
     return spectrum
 
 
-def _relax(atoms: Atoms, fmax: float, symmetry: bool, report: OnProgress) -> Relaxation:
-    def on_step(step: int, force: float) -> None:
-        report(f"relaxation, {force:.1e} eV/A", step, None)
+def name_of(calculator: object) -> str:
+    """Name of a calculator, for titles: that of its model, or of its class.
 
-    return relax(atoms, fmax=fmax, symmetry=symmetry, on_step=on_step)
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator.
+    """
+    if isinstance(calculator, SupportsCard):
+        return str(calculator.card.name)
+    return type(calculator).__name__
+
+
+def _tolerance(atoms: Atoms, tolerance: float | None, symmetry: bool, relaxed: bool) -> float:
+    """Tolerance in A of phonopy: that of the user, or a tenth of that of the relaxation.
+
+    A relaxation leaves positions that are symmetric to rounding.
+    """
+    if tolerance is not None:
+        return _numbers.between("tolerance", tolerance, 1e-8, 1.0, "A")
+    if symmetry and not relaxed and atoms.pbc.all():
+        wide = tolerance_of(atoms)
+        if wide > TOLERANCE:
+            return wide
+    return TOLERANCE / 10
+
+
+def _rehearse(
+    spectrum: Spectrum, nac: Path | str | None, displacement: float, options: dict[str, Any]
+) -> None:
+    """Refuse what would fail after the relaxation: costs, path, q-points, BORN file."""
+    crystal = spectrum.crystal
+    numbers = spectrum.mesh_of(options["mesh"])
+    if options["limits"]:
+        _costs.require_mesh(numbers, 3 * len(crystal.phonopy.primitive))
+        crystal.phonopy.generate_displacements(distance=displacement)
+        dataset: Any = crystal.phonopy.dataset
+        _costs.require_evaluations(len(dataset["first_atoms"]), len(crystal.phonopy.supercell))
+    spectrum.check(options["temperatures"], options["temperature_max"], options["q_points"])
+    if options["path"] is not None:
+        spectrum.band_path(options["path"])
+    if nac is not None:
+        crystal.correct_for_charges(nac)
+
+
+def _require_minimum(atoms: Atoms, allowed: bool) -> float:
+    """Largest force in eV/A of the unit cell; an error or a warning if it is large."""
+    values = constraints.true_forces(atoms)
+    _numbers.require_finite("forces", values, "of the unit cell")
+    largest = float(np.linalg.norm(values, axis=1).max())
+    if largest > LARGEST_FORCE and not allowed:
+        raise ValueError(
+            f"the largest force is {largest:.2g} eV/A: the structure is at no minimum, and has no"
+            " phonons; relax it (relaxed=True, --relax), or allow such forces (allow_forces=True,"
+            " --allow-forces)"
+        )
+    if largest > LARGE_FORCE:
+        warnings.warn(
+            f"the largest force is {largest:.2g} eV/A: the structure is at no minimum",
+            stacklevel=3,
+        )
+    return largest
 
 
 def _force_constants(

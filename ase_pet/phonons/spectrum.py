@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import units
 
+from . import _costs, _numbers
+from ._paths import BandPath, band_path
+from ._setting import kinds
 from .force_constants import Crystal
 from .relaxation import Relaxation
 
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
 IMAGINARY = -0.05
 SHOWN = 10  # imaginary modes listed in a report
 KM_PER_S = 0.1  # 1 THz A in km/s
+PLANCK = 2 * np.pi * 1e12 * units._hbar / units._e  # eV, energy of a quantum of 1 THz
+ROOM = 300.0  # K
+LARGE_FORCE = 0.01  # eV/A; above it the structure is not at a minimum
+STEPS = 200  # temperatures of the default range
+PROJECTED = 2**28  # bytes of the eigenvectors from which densities of elements are computed
 
 
 @dataclass
@@ -35,12 +44,19 @@ class Spectrum:
         `Crystal.residuals` "before" and "after" the projection of the force constants.
     facts:
         Further entries of the report: how the force constants were computed.
+    element_dos:
+        {element: (k,) states per THz and primitive cell at the frequencies of the total density of
+        states}, after `compute`.
+    at_q_points:
+        Entries "q", "frequencies" (THz) of each q-point that was asked for.
     """
 
     crystal: Crystal
     relaxation: Relaxation | None = None
     residuals: dict[str, dict[str, float]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    element_dos: dict[str, np.ndarray] = field(default_factory=dict)
+    at_q_points: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def phonopy(self) -> Phonopy:
@@ -52,29 +68,138 @@ class Spectrum:
         mesh: Sequence[int] = (20, 20, 20),
         temperature_max: float = 1000.0,
         points: int = 51,
+        *,
+        temperatures: Sequence[float] | np.ndarray | None = None,
+        path: str | None = None,
+        q_points: Sequence[Sequence[float]] | np.ndarray | None = None,
+        limits: bool = True,
     ) -> None:
         """Compute bands, density of states and thermal properties.
 
         Parameters
         ----------
         mesh:
-            Number of q-points along each reciprocal vector.
+            Number of q-points along each reciprocal vector; along the vacuum of a layer there is
+            one.
         temperature_max:
-            Highest temperature of the thermal properties in K.
+            Highest temperature of the thermal properties in K, if `temperatures` is None.
         points:
-            Number of q-points on the longest segment of the band path (of seekpath).
+            Number of q-points on the longest segment of the band path.
+        temperatures:
+            Temperatures of the thermal properties in K.
+        path:
+            Path of the bands, such as "G,X,L" (see `band_path`); None: that of seekpath.
+        q_points:
+            (k, 3) further q-points, in units of the reciprocal vectors of the primitive cell.
+        limits:
+            Refuse a mesh that is too large.
         """
-        if len(mesh) != 3 or min(mesh) < 1:
-            raise ValueError(f"`mesh` is {mesh!r}: expected three numbers of q-points, 1 or more")
-        if not temperature_max > 0:
-            raise ValueError(f"`temperature_max` is {temperature_max!r}: expected K above 0")
-        self.phonopy.auto_band_structure(npoints=points, with_group_velocities=True)
-        self.phonopy.run_mesh(mesh, with_group_velocities=True, is_gamma_center=True)
-        self.phonopy.run_total_dos()
-        # 1e-9: the highest temperature is included
-        step = max(10.0, temperature_max / 200)
-        temperatures = np.arange(0, temperature_max + 1e-9, step)
-        self.phonopy.run_thermal_properties(temperatures=temperatures, cutoff_frequency=-IMAGINARY)
+        kelvin = _temperatures(temperatures, temperature_max)
+        numbers = self.mesh_of(mesh)
+        phonopy = self.phonopy
+        if limits:
+            _costs.require_mesh(numbers, 3 * len(phonopy.primitive))
+        lines = self.band_path(path, points)
+        phonopy.run_band_structure(
+            lines.lines,
+            with_group_velocities=True,
+            path_connections=lines.joined,
+            labels=lines.labels,
+        )
+        self._compute_element_dos(numbers)
+        phonopy.run_mesh(numbers, with_group_velocities=True, is_gamma_center=True)
+        phonopy.run_total_dos()
+        phonopy.run_thermal_properties(temperatures=kelvin, cutoff_frequency=-IMAGINARY)
+        self.at_q_points = []
+        if q_points is not None:
+            self._compute_at(_q_points(q_points))
+
+    def mesh_of(self, mesh: Sequence[int]) -> tuple[int, int, int]:
+        """Number of q-points along each reciprocal vector; one along the vacuum of a layer.
+
+        Parameters
+        ----------
+        mesh:
+            The numbers that were asked for.
+        """
+        numbers = list(_numbers.mesh(mesh))
+        if self.crystal.vacuum is not None:
+            numbers[self.crystal.vacuum] = 1
+        return (numbers[0], numbers[1], numbers[2])
+
+    def band_path(self, text: str | None = None, points: int = 51) -> BandPath:
+        """Path of the bands in the vectors of the primitive cell.
+
+        Parameters
+        ----------
+        text:
+            Path of the user; None: that of seekpath.
+        points:
+            Number of q-points on the longest segment.
+        """
+        primitive: Any = self.phonopy.primitive
+        return band_path(
+            np.array(primitive.cell),
+            np.array(primitive.scaled_positions),
+            kinds(self.crystal.primitive),
+            text=text,
+            points=_numbers.count("points", points, least=2),
+            tolerance=self.crystal.tolerance,
+            vacuum=self.crystal.vacuum,
+        )
+
+    def _compute_element_dos(self, mesh: tuple[int, int, int]) -> None:
+        """Set `element_dos`, on a coarser mesh if the eigenvectors of all q-points are too many."""
+        self.element_dos = {}
+        elements = np.array(self.crystal.elements)
+        if len(set(elements)) < 2:
+            return  # that of one element is the total
+        numbers = np.array(mesh)
+        modes = 3 * len(elements)
+        # eigenvectors (q, modes, modes), complex
+        while 16 * numbers.prod() * modes**2 > PROJECTED and numbers.max() > 1:
+            numbers = np.maximum(1, numbers // 2)
+        phonopy = self.phonopy
+        phonopy.run_mesh(
+            numbers, with_eigenvectors=True, is_mesh_symmetry=False, is_gamma_center=True
+        )
+        frequencies: Any = phonopy.mesh
+        low = float(frequencies.frequencies.min())
+        high = float(frequencies.frequencies.max())
+        phonopy.run_projected_dos(freq_min=low, freq_max=high, freq_pitch=(high - low) / 200)
+        density: Any = phonopy.projected_dos
+        self.element_dos["frequency"] = np.asarray(density.frequency_points)
+        for element in dict.fromkeys(elements.tolist()):
+            states = density.projected_dos[elements == element]  # (atoms, k)
+            self.element_dos[element] = states.sum(axis=0)
+
+    def check(
+        self,
+        temperatures: Sequence[float] | np.ndarray | None,
+        temperature_max: float,
+        q_points: Sequence[Sequence[float]] | np.ndarray | None,
+    ) -> None:
+        """Raise ValueError for arguments of `compute` that are wrong.
+
+        Parameters
+        ----------
+        temperatures:
+            Temperatures in K, or None.
+        temperature_max:
+            Highest temperature in K.
+        q_points:
+            (k, 3) q-points, or None.
+        """
+        _temperatures(temperatures, temperature_max)
+        if q_points is not None:
+            _q_points(q_points)
+
+    def _compute_at(self, points: np.ndarray) -> None:
+        """Set `at_q_points`."""
+        values = self.phonopy.run_qpoints(points).frequencies
+        for point, frequencies in zip(points, values, strict=True):
+            entry = {"q": point.tolist(), "frequencies": np.asarray(frequencies).tolist()}
+            self.at_q_points.append(entry)
 
     @property
     def frequencies(self) -> np.ndarray:
@@ -122,12 +247,55 @@ class Spectrum:
             **{name: np.asarray(getattr(properties, name)).tolist() for name in names},
         }
 
+    def zero_point_energy(self) -> float:
+        """Zero-point energy in eV per primitive cell, without modes below 0.05 THz."""
+        frequencies, weights = self._real_modes()
+        return float(0.5 * PLANCK * (weights @ frequencies))
+
+    def heat_capacity(self, temperature: float) -> float:
+        """Heat capacity at constant volume in J/K per mole of primitive cells.
+
+        Parameters
+        ----------
+        temperature:
+            Temperature in K.
+        """
+        frequencies, weights = self._real_modes()
+        # x = h f / (2 k T); each mode has k (x / sinh x)^2, which vanishes where x is large
+        halves = PLANCK * frequencies / (2 * units.kB * temperature)
+        ratios = halves / np.sinh(np.minimum(halves, 300.0))
+        return float(weights @ ratios**2) * units._k * units._Nav
+
+    def debye_temperature(self) -> float:
+        """Debye temperature in K of the model with the same mean square frequency.
+
+        h sqrt(5/3 <f^2>) / k: the heat capacity of this Debye model is that of the crystal to the
+        first order in 1/T^2. At low temperature that of the velocities of sound holds instead.
+
+        Source: T. H. K. Barron, J. A. Morrison, Can. J. Phys. 35, 799 (1957), theta_D(2).
+        """
+        frequencies, weights = self._real_modes()
+        mean_square = (weights @ frequencies**2) / weights.sum()
+        return float(PLANCK * np.sqrt(5 / 3 * mean_square) / units.kB)
+
+    def _real_modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Frequencies (k,) in THz of the modes above 0.05 THz on the mesh, and their weights.
+
+        The weights of all modes of a primitive cell add up to three for each of its atoms.
+        """
+        mesh: Any = self.phonopy.mesh
+        weights = np.asarray(mesh.weights) / np.sum(mesh.weights)  # (q,)
+        kept = mesh.frequencies > -IMAGINARY  # (q, modes)
+        weights_of_modes = np.broadcast_to(weights[:, None], kept.shape)
+        return mesh.frequencies[kept], weights_of_modes[kept]
+
     def as_dict(self) -> dict[str, Any]:
         """Report for JSON; imaginary modes come first."""
         modes = self.imaginary()
         frequencies = self.frequencies
         # group velocities (q, modes, 3) in THz A
         mesh: Any = self.phonopy.mesh
+        primitive: Any = self.phonopy.primitive
         fastest = np.linalg.norm(mesh.group_velocities, axis=-1).max() * KM_PER_S
         imaginary = {
             "modes": len(modes),
@@ -141,6 +309,12 @@ class Spectrum:
             "residuals": self.residuals,
             **self.facts,
             "largest_group_velocity": float(fastest),
+            "zero_point_energy": self.zero_point_energy(),
+            "heat_capacity_300K": self.heat_capacity(ROOM),
+            "debye_temperature": self.debye_temperature(),
+            "primitive_cell": np.array(primitive.cell).tolist(),
+            "primitive_atoms": len(primitive),
+            "q_points": self.at_q_points,
             "relaxation": None if self.relaxation is None else self.relaxation.as_dict(),
             "thermal": self.thermal(),
         }
@@ -151,3 +325,22 @@ class Spectrum:
         mesh: Any = self.phonopy.mesh
         lines = list(zip(bands.qpoints, bands.frequencies, strict=True))
         return [*lines, (mesh.qpoints, mesh.frequencies)]
+
+
+def _temperatures(temperatures: Any, highest: float) -> np.ndarray:
+    """(T,) temperatures of the thermal properties in K."""
+    if temperatures is not None:
+        return _numbers.temperatures(temperatures)
+    if not (highest > 0 and np.isfinite(highest)):
+        raise ValueError(f"`temperature_max` is {highest!r}: expected K above 0")
+    step = max(10.0, highest / STEPS)
+    # 1e-9: the highest temperature is included
+    return np.arange(0, highest + 1e-9, step)
+
+
+def _q_points(points: Any) -> np.ndarray:
+    """(k, 3) q-points as an array."""
+    values = np.asarray(points, dtype=float)
+    if values.ndim != 2 or values.shape[1] != 3 or not np.isfinite(values).all():
+        raise ValueError(f"`q_points` have the shape {values.shape}: expected (k, 3) numbers")
+    return values

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 import numpy as np
 
-from .spectrum import IMAGINARY, Spectrum
+from ._folder import RELAXED, TRAJECTORY, require_own
+from .spectrum import IMAGINARY, LARGE_FORCE, Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,15 +22,28 @@ THERMAL = "thermal_properties.yaml"
 REPORT = "phonons.json"
 PLOT = "phonons.png"
 STRUCTURE = "structure.extxyz"
-FILES = (PARAMETERS, BANDS, DENSITY, THERMAL, REPORT, PLOT, STRUCTURE)
+ELEMENTS = "element_dos.dat"
+FILES = (
+    PARAMETERS,
+    BANDS,
+    DENSITY,
+    ELEMENTS,
+    THERMAL,
+    REPORT,
+    PLOT,
+    STRUCTURE,
+    RELAXED,
+    TRAJECTORY,
+)
 
 
-def write(spectrum: Spectrum, folder: Path | str) -> list[Path]:
+def write(spectrum: Spectrum, folder: Path | str, overwrite: bool = False) -> list[Path]:
     """Paths of the files written.
 
     phonopy_params.yaml holds supercell, displacements, forces, and the force constants after the
     projection; `phonopy-load` continues from it. The others are band.yaml, total_dos.dat,
-    thermal_properties.yaml, phonons.json, phonons.png and, after a relaxation, structure.extxyz.
+    thermal_properties.yaml, phonons.json, phonons.png, element_dos.dat if there are several
+    elements and, after a relaxation, structure.extxyz.
 
     Parameters
     ----------
@@ -37,8 +51,18 @@ def write(spectrum: Spectrum, folder: Path | str) -> list[Path]:
         Spectrum after `compute`.
     folder:
         Folder to write to; it is created if needed.
+    overwrite:
+        Replace results of another structure.
+
+    Raises
+    ------
+    ValueError
+        The folder holds results of another structure.
     """
     folder = Path(folder)
+    content = spectrum.as_dict()
+    if "input" in content:
+        require_own(folder / REPORT, content["input"], overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     phonopy = spectrum.phonopy
     # phonopy does not save the force constants by default
@@ -46,12 +70,22 @@ def write(spectrum: Spectrum, folder: Path | str) -> list[Path]:
     phonopy.write_yaml_band_structure(filename=folder / BANDS)
     phonopy.write_total_dos(filename=folder / DENSITY)
     phonopy.write_yaml_thermal_properties(filename=folder / THERMAL)
-    report = json.dumps(spectrum.as_dict(), indent=1) + "\n"
+    _write_element_dos(spectrum.element_dos, folder / ELEMENTS)
+    report = json.dumps(content, indent=1) + "\n"
     (folder / REPORT).write_text(report, encoding="utf-8")
     plot(spectrum, _title(spectrum)).savefig(folder / PLOT, dpi=150)
     if spectrum.relaxation is not None:
         ase.io.write(folder / STRUCTURE, spectrum.relaxation.atoms)
     return sorted(path for path in folder.iterdir() if path.name in FILES)
+
+
+def _write_element_dos(density: dict[str, np.ndarray], path: Path) -> None:
+    """Write the density of states of each element; an old file goes if there is only one."""
+    if not density:
+        path.unlink(missing_ok=True)
+        return
+    header = "frequency (THz), states per THz and primitive cell of " + ", ".join(list(density)[1:])
+    np.savetxt(path, np.column_stack(list(density.values())), fmt="%.8f", header=header)
 
 
 def plot(spectrum: Spectrum, title: str = "") -> Figure:
@@ -62,16 +96,14 @@ def plot(spectrum: Spectrum, title: str = "") -> Figure:
     spectrum:
         Spectrum after `compute`.
     title:
-        Title; the number of imaginary modes is added to it.
+        Title; a line about imaginary modes and large forces is added to it.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     bands, states = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     _plot_bands(bands, spectrum.phonopy.band_structure)
-    density: Any = spectrum.phonopy.total_dos
-    states.plot(density.dos, density.frequency_points, "C0")
-    states.set(xlabel="states per THz and cell", xlim=(0, None))
+    _plot_states(states, spectrum)
     # the frequency range of phonopy's density of states is much larger than that of the bands
     frequencies = spectrum.frequencies
     low = min(0.0, frequencies.min())
@@ -79,26 +111,47 @@ def plot(spectrum: Spectrum, title: str = "") -> Figure:
     margin = 0.05 * (high - low)
     bands.set_ylim(low - margin if low < 0 else low, high + margin)
     modes = spectrum.imaginary()
+    verdict = "no imaginary modes"
     if modes:
         lowest = modes[0]["frequency"]
         bands.axhspan(lowest, 0, color="red", alpha=0.1)
-        title = f"{len(modes)} IMAGINARY MODES, lowest {lowest:.2f} THz. {title}"
-    elif title:
-        title = f"{title}: no imaginary modes"
-    else:
-        title = "no imaginary modes"
-    figure.suptitle(title)
+        verdict = f"{len(modes)} IMAGINARY MODES, lowest {lowest:.2f} THz"
+    force = spectrum.facts.get("largest_force", 0.0)
+    if force > LARGE_FORCE:
+        verdict = f"{verdict}; NOT RELAXED, largest force {force:.2g} eV/A"
+    figure.suptitle(f"{title}\n{verdict}" if title else verdict, fontsize="medium")
     return figure
 
 
+def _plot_states(axes: Any, spectrum: Spectrum) -> None:
+    """Plot the density of states, and that of each element, with a legend above the axes."""
+    density: Any = spectrum.phonopy.total_dos
+    axes.plot(density.dos, density.frequency_points, "black", lw=1, label="total")
+    elements = {name: dos for name, dos in spectrum.element_dos.items() if name != "frequency"}
+    for index, (element, dos) in enumerate(elements.items()):
+        frequencies = spectrum.element_dos["frequency"]
+        axes.plot(dos, frequencies, f"C{index}", lw=1, label=element)
+    axes.axhline(0, color="black", lw=0.5)
+    axes.set(xlabel="states per THz and cell", xlim=(0, None))
+    if elements:
+        # outside of the axes, where no curve is
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+
+
 def _title(spectrum: Spectrum) -> str:
-    """Formula, size of the supercell, and how the force constants were computed."""
+    """Formula, calculator, supercell, and how the force constants were computed."""
     facts = spectrum.facts
-    formula = spectrum.crystal.supercell.get_chemical_formula(empirical=True)
+    formula = spectrum.crystal.primitive.get_chemical_formula(empirical=True)
     method = "second derivatives"
     if "displacement" in facts:
         method = f"displacements of {facts['displacement']:g} A"
-    return f"{formula}, {facts['supercell_atoms']} atoms, {method}"
+    matrix = np.array(facts["supercell"])
+    repeats = " x ".join(str(number) for number in np.diag(matrix))
+    if np.count_nonzero(matrix - np.diag(np.diag(matrix))):
+        repeats = "with off-diagonal repeats"
+    supercell = f"supercell {repeats}, {facts['supercell_atoms']} atoms"
+    correction = ", with LO-TO splitting" if facts.get("nac") else ""
+    return f"{formula}, {facts['calculator']}, {supercell}, {method}{correction}"
 
 
 def _plot_bands(axes: Any, bands: Any) -> None:

@@ -1,0 +1,128 @@
+"""Options and steps that the commands about crystals share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+
+Overwrite = Annotated[bool, typer.Option("--overwrite")]
+Limits = Annotated[bool, typer.Option("--limits/--no-limits")]
+Symmetry = Annotated[bool, typer.Option("--symmetry/--no-symmetry")]
+Relax = Annotated[bool, typer.Option("--relax/--no-relax")]
+MOST_TEMPERATURES = 10000
+
+
+def structure(
+    calc: str | None, structure: str | None, calculator: str | None, **chosen: Any
+) -> Atoms:
+    """Last structure of a file without duplicate atoms, with its calculator.
+
+    Parameters
+    ----------
+    calc:
+        First argument of the command.
+    structure:
+        Second argument of the command.
+    calculator:
+        Value of --calculator.
+    chosen:
+        Options of the calculator.
+    """
+    from ..phonons import merge_duplicates
+
+    return merge_duplicates(
+        options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    )
+
+
+def require_own_folder(
+    output: Path | None, name: str, atoms: Atoms, overwrite: bool
+) -> dict[str, Any]:
+    """Entry "input" of a report; raises ValueError if the folder holds that of another structure.
+
+    Parameters
+    ----------
+    output:
+        Folder of the results, or None.
+    name:
+        Name of the report.
+    atoms:
+        Structure of the command.
+    overwrite:
+        Whether the user allows to replace the results of another structure.
+    """
+    from ..phonons import identity, require_own
+
+    own = identity(atoms)
+    if output is not None:
+        require_own(output / name, own, overwrite)
+    return {"input": own}
+
+
+def temperatures(text: str | None, lowest: float = 0.0) -> np.ndarray | None:
+    """(T,) temperatures in K of the value of --temperatures, None if there is none.
+
+    Parameters
+    ----------
+    text:
+        Numbers separated by commas, or first:last:step.
+    lowest:
+        Lowest valid temperature in K.
+
+    Raises
+    ------
+    ValueError
+        The text holds something else.
+    """
+    import numpy as np
+
+    if text is None:
+        return None
+    colon = ":" in text
+    try:
+        numbers = [float(part) for part in text.replace(",", ":").split(":")]
+    except ValueError:
+        numbers = []
+    valid = bool(numbers) and all(lowest <= number <= 1e6 for number in numbers[:2])
+    if colon:
+        valid = valid and len(numbers) == 3 and numbers[1] >= numbers[0] and numbers[2] > 0
+        valid = valid and (numbers[1] - numbers[0]) / numbers[2] < MOST_TEMPERATURES
+    if not valid or min(numbers) < lowest or ("," in text and colon):
+        raise ValueError(
+            f"`--temperatures` is {text!r}: expected temperatures from {lowest:g} K separated by"
+            f" commas, or first:last:step, such as 0:1000:10 (at most {MOST_TEMPERATURES})"
+        )
+    if not colon:
+        return np.array(numbers)
+    first, last, step = numbers
+    # 1e-9: the last temperature is included
+    return np.arange(first, last + 1e-9 * step, step)
+
+
+def told(relaxation: Any) -> list[str]:
+    """Lines about the result of a relaxation: symmetry, cell, forces.
+
+    Parameters
+    ----------
+    relaxation:
+        Entry "relaxation" of a report, or None.
+    """
+    if relaxation is None:
+        return []
+    lines = []
+    before = relaxation["initial_space_group"]
+    after = relaxation["space_group"]
+    if before != after:
+        lines.append(f"the space group was {before} and is {after} after the relaxation")
+    if relaxation["cell"] is not None:
+        numbers = " ".join(f"{value:.4f}" for value in relaxation["cell"])
+        lines.append(f"relaxed cell {numbers} (A, degrees), space group {after}")
+    return lines
