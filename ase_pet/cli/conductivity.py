@@ -14,12 +14,14 @@ VOIGT = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "
 REPORT = "conductivity.json"
 
 
-@options.with_options(options.derivative_options("Finite differences need float64."))
+@options.with_options(
+    options.structure_options(), options.derivative_options("Finite differences need float64.")
+)
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     supercell: str = "2,2,2",
     output: options.Output,
     displacement: float = 0.03,
@@ -79,7 +81,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -134,5 +136,5 @@ def _show(content: dict[str, Any]) -> None:
         table.add_row(f"{kelvin:g}", *shown, "W/m/K")
     screen.console().print(table)
     for line in _crystals.told(content["relaxation"]):
-        print(line)
-    print(f"{content['displaced_supercells']} displaced supercells")
+        screen.say(line)
+    screen.say(f"{content['displaced_supercells']} displaced supercells")

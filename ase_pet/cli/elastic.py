@@ -14,12 +14,14 @@ REPORT = "elastic.json"
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
-@options.with_options(options.derivative_options("Finite differences need float64."))
+@options.with_options(
+    options.structure_options(), options.derivative_options("Finite differences need float64.")
+)
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     output: Path | None = None,
     relaxed: _crystals.Relax = True,
     ions: Annotated[bool, typer.Option("--ions/--no-ions")] = True,
@@ -67,7 +69,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -123,14 +125,14 @@ def _show(content: dict[str, Any]) -> None:
         table.add_row(name, *(f"{value:.2f}" for value in row))
     screen.console().print(table)
     for line in _crystals.told(content.get("relaxation")):
-        print(line)
+        screen.say(line)
     if content["pressure"]:
-        print(f"at a pressure of {content['pressure']:g} GPa")
+        screen.say(f"at a pressure of {content['pressure']:g} GPa")
     if content["stable"]:
-        print("mechanically stable")
+        screen.say("mechanically stable")
     else:
-        print("MECHANICALLY UNSTABLE: some small strain lowers the energy")
-    print(
+        screen.say("MECHANICALLY UNSTABLE: some small strain lowers the energy")
+    screen.say(
         f"bulk modulus {content['bulk_hill']:.2f} GPa (equation of state:"
         f" {content['equation_of_state']['bulk_modulus']:.2f}), shear modulus"
         f" {content['shear_hill']:.2f} GPa (Hill)"

@@ -13,12 +13,14 @@ from . import _crystals, options, screen
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
 
 
-@options.with_options(options.derivative_options("Finite differences need float64."))
+@options.with_options(
+    options.structure_options(), options.derivative_options("Finite differences need float64.")
+)
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     supercell: str = "2,2,2",
     output: options.Output,
     method: str = "displacements",
@@ -102,7 +104,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -176,30 +178,30 @@ def _show(content: dict[str, Any], output: Path) -> None:
 
     modes = content["imaginary"]
     if modes["modes"]:
-        print(
+        screen.say(
             f"IMAGINARY MODES: {modes['modes']} sampled, {modes['fraction_of_mesh']:.2%} of the"
             " mesh; the structure is not at a minimum, and thermal properties leave these"
             " modes out"
         )
         for mode in modes["lowest"]:
-            print(
+            screen.say(
                 f"  {mode['frequency']:8.3f} THz at q = {mode['q']}, mode {mode['mode']}"
                 f" ({mode['where']})"
             )
     else:
-        print("no imaginary modes")
+        screen.say("no imaginary modes")
     if content["largest_force"] > LARGE_FORCE:
-        print(
+        screen.say(
             f"NOT RELAXED: the largest force is {content['largest_force']:.2g} eV/A, the structure"
             " is at no minimum"
         )
     for line in _crystals.told(content["relaxation"]):
-        print(line)
-    print(
+        screen.say(line)
+    screen.say(
         f"frequencies {content['lowest_frequency']:.3f} to {content['highest_frequency']:.3f} THz;"
         f" largest group velocity {content['largest_group_velocity']:.2f} km/s"
     )
-    print(
+    screen.say(
         f"zero-point energy {content['zero_point_energy']:.4f} eV, heat capacity at 300 K"
         f" {content['heat_capacity_300K']:.2f} J/K/mol (of primitive cells of"
         f" {content['primitive_atoms']} atoms), Debye temperature"
@@ -207,7 +209,7 @@ def _show(content: dict[str, Any], output: Path) -> None:
     )
     for point in content["q_points"]:
         listed = " ".join(f"{value:.3f}" for value in point["frequencies"])
-        print(f"q = {point['q']}: {listed} THz")
+        screen.say(f"q = {point['q']}: {listed} THz")
 
     # violations of sum rule, index exchange and acoustic frequencies
     residuals = content["residuals"]
@@ -216,7 +218,7 @@ def _show(content: dict[str, Any], output: Path) -> None:
         numbers = [f"{residuals[when][name]:.2g}" for when in ("before", "after")]
         table.add_row(name.replace("_", " "), *numbers, unit)
     screen.console().print(table)
-    print(
+    screen.say(
         f"{content['supercell_atoms']} atoms, {content['method']}, {content['seconds']:.1f} s;"
         f" files in {output}"
     )

@@ -24,13 +24,14 @@ UNITS = {
 
 
 @options.with_options(
-    options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A.")
+    options.structure_options(),
+    options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A."),
 )
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
-    calculator: str | None = None,
+    calculator: options.Factory = None,
     output: options.Output,
     cell: Annotated[bool | None, typer.Option("--cell/--no-cell")] = None,
     symmetry: Annotated[bool | None, typer.Option("--symmetry/--no-symmetry")] = None,
@@ -79,7 +80,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -117,12 +118,12 @@ def command(
     else:
         _show(content)
         if relaxation.symmetry_change is not None:
-            print(relaxation.symmetry_change)
+            screen.say(relaxation.symmetry_change)
         if relaxation.largest_force > 1.01 * fmax:
             reason = "constraints hold atoms"
             if not atoms.constraints:
                 reason = "the calculator breaks the symmetry of the crystal"
-            print(f"the largest force is above --fmax: {reason}")
+            screen.say(f"the largest force is above --fmax: {reason}")
 
 
 def _show(content: dict[str, Any]) -> None:

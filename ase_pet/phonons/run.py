@@ -228,7 +228,7 @@ def _require_minimum(atoms: Atoms, allowed: bool) -> float:
             " phonons; relax it (relaxed=True, --relax), or allow such forces (allow_forces=True,"
             " --allow-forces)"
         )
-    if largest > LARGE_FORCE:
+    if largest > LARGE_FORCE and not allowed:
         warnings.warn(
             f"the largest force is {largest:.2g} eV/A: the structure is at no minimum",
             stacklevel=3,
