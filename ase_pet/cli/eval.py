@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
@@ -13,6 +14,8 @@ from . import options, screen
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
+
+    from ..train.schema import Keys
 
 UNITS = {"energy": "meV/atom", "forces": "meV/A", "stress": "GPa", "dipole": "e A"}
 
@@ -32,12 +35,13 @@ def command(
     calculator: str | None = None,
     split: str | None = None,
     shift: Annotated[bool, typer.Option("--shift")] = False,
+    keys: str | None = None,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
     """Errors of a calculator against the labels in a data file.
 
-    Labels are energies, forces, stresses and dipoles.
+    Labels are energies, forces, stresses and dipoles. Constraints are ignored.
 
     Parameters
     ----------
@@ -51,6 +55,8 @@ def command(
         Only structures whose info['split'] is this.
     shift:
         Subtract the mean error of the energies per atom.
+    keys:
+        Names of the labels: energy=REF_energy,forces=REF_forces,virial=REF_virial; empty: not used.
     json:
         Print JSON for programs.
     chosen:
@@ -66,13 +72,21 @@ def command(
     # data are read before a model is loaded or downloaded
     if data is None or (calc is None) == (calculator is None):
         raise ValueError("give CALC DATA, or --calculator module:factory DATA")
-    frames = options.read_structures(data, ":")
+    from ..train.labels import parse
+
+    names = parse(keys)
+    structures = dict(enumerate(options.read_structures(data, ":")))
     if split is not None:
-        frames = [atoms for atoms in frames if atoms.info.get("split") == split]
-    if not frames:
+        structures = {
+            index: atoms for index, atoms in structures.items() if atoms.info.get("split") == split
+        }
+    if not structures:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
+    frames = list(structures.values())
+    places = [f"`{data}`, structure {index}" for index in structures]
+    references = labels_of(frames, names, places)
     loaded = options.load_calculator(calc, calculator, **chosen)
-    errors = compare(loaded, frames, shift)
+    errors = compare(loaded, frames, shift, references)
     if json:
         screen.print_json(errors)
         return
@@ -84,35 +98,95 @@ def command(
     screen.console().print(table)
 
 
-def compare(calc: Any, frames: Sequence[Atoms], shift: bool = False) -> dict[str, dict[str, Any]]:
+def labels_of(
+    frames: Sequence[Atoms], keys: Keys, places: Sequence[str]
+) -> list[dict[str, np.ndarray]]:
+    """Labels of each structure in ASE's units, see `train.labels.of_structure`.
+
+    Parameters
+    ----------
+    frames:
+        Structures.
+    keys:
+        Names of the labels.
+    places:
+        What messages call each structure.
+
+    Raises
+    ------
+    ValueError
+        A label is bad, or there is none at all.
+    """
+    from ..train import labels
+
+    notes = labels.Notes()
+    table = []
+    found: set[str] = set()
+    for atoms, place in zip(frames, places, strict=True):
+        found |= labels.held(atoms).keys()
+        table.append(labels.of_structure(atoms, keys, place, notes))
+        if atoms.constraints:
+            notes.add("constraints are ignored: forces and stresses are those of the labels", place)
+    labels.check_found(keys, found, f"the structures from {places[0]} on")
+    notes.warn()
+    if not any(table):
+        raise ValueError(
+            f"{places[0]} and {len(places) - 1} more: no energy, forces, stress or dipole to"
+            " compare with; --keys gives other names of them"
+        )
+    return table
+
+
+def compare(
+    calc: Any,
+    frames: Sequence[Atoms],
+    shift: bool = False,
+    labels: Sequence[dict[str, np.ndarray]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Errors of a calculator by kind of label, {kind: {"rmse", "mae", "rms", "unit"}}.
 
     rms is that of the reference, energies are per atom. Labels that the calculator does not compute
-    are left out.
+    are left out, with a warning.
 
     Parameters
     ----------
     calc:
         Any ASE calculator.
     frames:
-        Structures whose own calculators hold the labels.
+        Structures, whose constraints are ignored.
     shift:
         Subtract the mean error of the energies per atom from them.
+    labels:
+        Labels of each structure; None for those that their own calculators hold.
+
+    Raises
+    ------
+    ValueError
+        A label is bad, or a prediction is not finite.
     """
     import numpy as np
 
     from ..train.metrics import error_metrics
+    from ..train.schema import Keys
 
-    references: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
-    predictions: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
-    for atoms in frames:
-        for name, (reference, predicted) in _values(calc, atoms).items():
-            references[name].append(np.ravel(reference))
-            predictions[name].append(np.ravel(predicted))
+    places = [f"structure {index}" for index in range(len(frames))]
+    known = labels_of(frames, Keys(), places) if labels is None else labels
+    kinds = _computed(calc, {kind for each in known for kind in each})
+    references: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
+    predictions: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
+    for index, (atoms, each) in enumerate(zip(frames, known, strict=True)):
+        wanted = {kind: each[kind] for kind in kinds if kind in each}
+        for name, (reference, predicted) in _values(calc, atoms, wanted).items():
+            if not np.isfinite(predicted).all():
+                raise ValueError(
+                    f"the calculator gives a {name} that is not finite for structure {index}"
+                )
+            # a label that is not known, of fixed atoms, is NaN
+            finite = np.isfinite(reference)
+            references[name].append(np.ravel(reference[finite]))
+            predictions[name].append(np.ravel(predicted[finite]))
     errors = {}
-    for name, unit in UNITS.items():
-        if not references[name]:
-            continue
+    for name in kinds:
         reference = np.concatenate(references[name])
         predicted = np.concatenate(predictions[name])
         # programs and pseudopotentials differ in the zero of energy
@@ -120,17 +194,35 @@ def compare(calc: Any, frames: Sequence[Atoms], shift: bool = False) -> dict[str
             mean_error = (predicted - reference).mean()
             predicted = predicted - mean_error
         metrics = error_metrics(reference, predicted)
-        errors[name] = {**metrics, "unit": unit}
+        errors[name] = {**metrics, "unit": UNITS[name]}
     return errors
 
 
-def _values(calc: Any, atoms: Atoms) -> dict[str, tuple[Any, Any]]:
-    """Reference and prediction of each label of a structure, in the units of UNITS."""
-    from ase import units
+def _computed(calc: Any, kinds: set[str]) -> list[str]:
+    """Kinds of labels that a calculator computes, in the order of UNITS."""
+    implemented = calc.implemented_properties if isinstance(calc, StatesProperties) else UNITS
+    absent = [kind for kind in UNITS if kind in kinds and kind not in implemented]
+    if absent:
+        warnings.warn(
+            f"the calculator does not compute {', '.join(absent)}: labels left out", stacklevel=3
+        )
+    computed = [kind for kind in UNITS if kind in kinds and kind in implemented]
+    if not computed:
+        raise ValueError("the calculator computes none of the labels: there is nothing to compare")
+    return computed
 
-    labels = atoms.calc.results if atoms.calc is not None else {}
-    implemented = calc.implemented_properties if isinstance(calc, StatesProperties) else ()
-    trial = atoms.copy()
+
+def _values(
+    calc: Any, atoms: Atoms, labels: dict[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Reference and prediction of each label of a structure, in the units of UNITS."""
+    import numpy as np
+    from ase import units
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    from ..constraints import without
+
+    trial = without(atoms)
     trial.calc = calc
     values = {}
     # forces first: calculators compute the energy with them
@@ -138,9 +230,11 @@ def _values(calc: Any, atoms: Atoms) -> dict[str, tuple[Any, Any]]:
         values["forces"] = (1e3 * labels["forces"], 1e3 * trial.get_forces())
     if "energy" in labels:
         scale = 1e3 / len(atoms)
-        values["energy"] = (scale * labels["energy"], scale * trial.get_potential_energy())
+        energy = np.asarray(trial.get_potential_energy())
+        values["energy"] = (scale * labels["energy"], scale * energy)
     if "stress" in labels:
-        values["stress"] = (labels["stress"] / units.GPa, trial.get_stress() / units.GPa)
-    if "dipole" in labels and "dipole" in implemented:
+        stress = full_3x3_to_voigt_6_stress(labels["stress"])
+        values["stress"] = (stress / units.GPa, trial.get_stress() / units.GPa)
+    if "dipole" in labels:
         values["dipole"] = (labels["dipole"], trial.get_dipole_moment())
     return values

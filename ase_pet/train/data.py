@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import ase
 import numpy as np
 import torch
-from ase.stress import voigt_6_to_full_3x3_stress
 from scipy.optimize import least_squares
 
 from .. import graph, rotations
+from . import labels
 from .files import structures
 from .metrics import root_mean_square
-from .recipe import Recipe
+from .recipe import Keys, Recipe
 
 SPLITS = ("train", "val", "test")
 
@@ -30,6 +29,7 @@ class Sample:
     forces: np.ndarray  # (n, 3) eV/A
     virial: np.ndarray  # (3, 3) eV, stress times volume
     dipole: np.ndarray  # (3,) e A, NaN as well where the recipe trains no dipole
+    where: str = ""  # what messages call the structure, its file and number
 
 
 @dataclass
@@ -63,6 +63,8 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
     """
     splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     seen = set()
+    found: set[str] = set()
+    notes = labels.Notes()
     dipole = recipe.loss.dipole > 0
     for name, index, atoms, split in _labelled(recipe):
         # a file that is listed twice counts twice in training, once in validation and test
@@ -70,8 +72,11 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
             continue
         seen.add((name, index))
         where = f"`{name}`, structure {index}"
-        labelled = sample(atoms, species, cutoff, where, dipole=dipole)
-        splits[split].append(labelled)
+        found |= labels.held(atoms).keys()
+        of_atoms = sample(atoms, species, cutoff, where, dipole, recipe.keys, notes)
+        splits[split].append(of_atoms)
+    labels.check_found(recipe.keys, found, f"recipe `{recipe.name}`")
+    notes.warn()
 
     _check_splits(recipe, splits)
     if recipe.data.limit is not None:
@@ -84,9 +89,15 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
 
 
 def sample(
-    atoms: ase.Atoms, species: Sequence[int], cutoff: float, where: str, dipole: bool = False
+    atoms: ase.Atoms,
+    species: Sequence[int],
+    cutoff: float,
+    where: str,
+    dipole: bool = False,
+    keys: Keys | None = None,
+    notes: labels.Notes | None = None,
 ) -> Sample:
-    """Sample of a structure whose calculator holds the labels.
+    """Sample of a structure and its labels.
 
     Parameters
     ----------
@@ -100,6 +111,10 @@ def sample(
         What error messages call the structure.
     dipole:
         Whether the dipole is a label, too.
+    keys:
+        Names of the labels, None for those of ASE.
+    notes:
+        Notes, to which those on this structure are added; None: they are warnings.
 
     Raises
     ------
@@ -109,26 +124,33 @@ def sample(
     try:
         structure = graph.from_atoms(atoms)
         graph.check(structure, species)
+        pairs = graph.half_list(structure, cutoff)
+        graph.check_distances(structure, pairs)
     except graph.InvalidStructure as error:
         raise ValueError(f"{where}: {error}") from None
-    labels = atoms.calc.results if atoms.calc is not None else {}
-    if "energy" not in labels:
+    collected = notes or labels.Notes()
+    known = labels.of_structure(atoms, keys or Keys(), where, collected, dipole)
+    if notes is None:
+        collected.warn()
+    if "energy" not in known:
         raise ValueError(
-            f"{where}: no reference energy (ASE reads it from `energy` in the comment line)"
+            f"{where}: no reference energy: expected `energy` in the comment line of extended XYZ,"
+            " or another name in [keys] of the recipe"
         )
 
     # NaN marks labels that are unknown, which the loss and the errors leave out
-    unknown_forces = np.full((len(atoms), 3), np.nan)
-    virial = np.full((3, 3), np.nan)
-    if labels.get("stress") is not None:
-        virial = _full_stress(np.asarray(labels["stress"])) * structure.volume
+    unknown = {"forces": (len(atoms), 3), "stress": (3, 3), "dipole": (3,)}
+    values = {name: np.full(shape, np.nan) for name, shape in unknown.items()}
+    values.update(known)
+    _check_dipole(structure, values["dipole"], where)
     return Sample(
         structure=structure,
-        pairs=graph.half_list(structure, cutoff),
-        energy=float(labels["energy"]),
-        forces=np.asarray(labels.get("forces", unknown_forces), dtype=np.float64),
-        virial=virial,
-        dipole=_dipole(structure, labels, where) if dipole else np.full(3, np.nan),
+        pairs=pairs,
+        energy=float(values["energy"]),
+        forces=values["forces"],
+        virial=values["stress"] * structure.volume,
+        dipole=values["dipole"],
+        where=where,
     )
 
 
@@ -333,15 +355,8 @@ def _check_splits(recipe: Recipe, splits: dict[str, list[Sample]]) -> None:
             )
 
 
-def _dipole(structure: graph.Structure, labels: dict[str, Any], where: str) -> np.ndarray:
-    """Dipole (3,) in e A, NaN without a label.
-
-    Refused for periodic and charged structures, whose dipole depends on the choice of cell or
-    origin.
-    """
-    dipole = np.asarray(labels.get("dipole", np.full(3, np.nan)), dtype=np.float64)
-    if dipole.shape != (3,):
-        raise ValueError(f"{where}: `dipole` has shape {dipole.shape}: expected (3,), in e A")
+def _check_dipole(structure: graph.Structure, dipole: np.ndarray, where: str) -> None:
+    """Refuse dipoles (3,) of periodic and charged structures, which depend on cell or origin."""
     # only a known dipole is refused: without it, such a structure has other labels to train on
     periodic = structure.pbc.any()
     if np.isfinite(dipole).any() and (periodic or structure.charge):
@@ -349,9 +364,3 @@ def _dipole(structure: graph.Structure, labels: dict[str, Any], where: str) -> n
         raise ValueError(
             f"{where}: `dipole` of a {kind} structure: expected neutral molecules only"
         )
-    return dipole
-
-
-def _full_stress(stress: np.ndarray) -> np.ndarray:
-    """Stress (3, 3) of one with 6 or 9 components."""
-    return stress.reshape(3, 3) if stress.size == 9 else voigt_6_to_full_3x3_stress(stress)

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from .. import plugins, symmetrisers
 from ..choices import closest
-from .schema import TABLES, Data, Files, Loss, Optimiser, Recipe, expected, keys
+from .schema import TABLES, Data, Files, Keys, Loss, Optimiser, Recipe, expected, keys
 
-__all__ = ["Data", "Loss", "Optimiser", "Recipe", "model_settings", "read"]
+__all__ = ["Data", "Keys", "Loss", "Optimiser", "Recipe", "model_settings", "read"]
 
 T = TypeVar("T")
 

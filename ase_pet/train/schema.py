@@ -62,6 +62,43 @@ class Data:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Keys:
+    """Names of the labels in the files; an empty name: this label is not used."""
+
+    energy: Annotated[
+        str | None,
+        Field(
+            description="energies in eV; default: ASE's `energy`, else `free_energy`",
+            examples=["REF_energy"],
+        ),
+    ] = None
+    forces: Annotated[
+        str | None,
+        Field(
+            description="forces in eV/A; default: `forces`, else `force`", examples=["REF_forces"]
+        ),
+    ] = None
+    stress: Annotated[
+        str | None,
+        Field(
+            description="stresses in eV/A^3, positive under tension; default: `stress`",
+            examples=["REF_stress"],
+        ),
+    ] = None
+    virial: Annotated[
+        str | None,
+        Field(
+            description="virials in eV, -stress times volume; default: `virial`, `virials`",
+            examples=["REF_virial"],
+        ),
+    ] = None
+    dipole: Annotated[
+        str | None,
+        Field(description="dipoles in e A; default: `dipole`", examples=["REF_dipole"]),
+    ] = None
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Loss:
     """Weights of the errors, each in units of the RMS of its labels over the training set.
 
@@ -155,6 +192,13 @@ class Recipe:
     data: Annotated[
         Data, Field(description="files of structures; paths are relative to the recipe")
     ]
+    keys: Annotated[
+        Keys,
+        Field(
+            description="names of the labels in the files, where they are not those of ASE; an"
+            " empty name: this label is not used"
+        ),
+    ] = dataclasses.field(default_factory=Keys)
     loss: Annotated[
         Loss,
         Field(
@@ -224,7 +268,7 @@ class Recipe:
     folder: Annotated[Path, Field(exclude=True, description="folder of the recipe")] = Path(".")
 
 
-TABLES: dict[str, type] = {"data": Data, "loss": Loss, "optimiser": Optimiser}
+TABLES: dict[str, type] = {"data": Data, "keys": Keys, "loss": Loss, "optimiser": Optimiser}
 
 
 def keys(table: type) -> dict[str, FieldInfo]:

@@ -5,8 +5,10 @@ import json
 import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian, FixSymmetry
 from typer.testing import CliRunner
 
 import toys
@@ -59,7 +61,8 @@ def test_labels_that_a_calculator_cannot_predict_are_left_out(calculator):
     for atoms in frames:
         atoms.numbers[:] = 13
         atoms.positions *= 3
-    assert set(compare(EMT(), frames)) == {"energy", "forces"}
+    with pytest.warns(UserWarning, match="does not compute dipole: labels left out"):
+        assert set(compare(EMT(), frames)) == {"energy", "forces"}
 
 
 def test_the_command_line_takes_out_the_shift(tmp_path):
@@ -76,3 +79,110 @@ def test_the_command_line_takes_out_the_shift(tmp_path):
     ]
     energies = [float(np.round(json.loads(one.stdout)["energy"]["mae"], 3)) for one in outputs]
     assert energies == [pytest.approx(1e4, rel=1e-3), pytest.approx(0.0, abs=1e-3)]
+
+
+def copper(constraint=None, seed=1):
+    """A rattled slab with raw labels of EMT, and a constraint."""
+    atoms = fcc111("Cu", (2, 2, 3), vacuum=6, periodic=True)
+    atoms.info.clear()
+    atoms.rattle(0.1, seed=seed)
+    atoms.calc = EMT()
+    results = {
+        "energy": atoms.get_potential_energy(),
+        "forces": atoms.get_forces(),
+        "stress": atoms.get_stress(),
+    }
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    atoms.set_constraint(constraint)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    "constraint", [FixAtoms([0, 1, 5]), FixCartesian([2, 3], (True, False, True))]
+)
+def test_constraints_are_ignored(constraint, tmp_path):
+    """Labels and predictions are raw: nothing differs from the calculator that made them."""
+    ase.io.write(tmp_path / "slab.traj", [copper(), copper(constraint, 2)])
+    with pytest.warns(UserWarning, match="structure 1: constraints are ignored"):
+        errors = compare(EMT(), ase.io.read(tmp_path / "slab.traj", ":"))
+    for kind in ("energy", "forces", "stress"):
+        assert errors[kind]["rmse"] < 1e-9
+        assert errors[kind]["rms"] > 0.01
+
+
+def test_constraints_on_symmetry_are_ignored():
+    """FixSymmetry would project forces and stress."""
+    atoms = bulk("Cu", cubic=True)
+    constraint = FixSymmetry(atoms)
+    atoms.positions[0, 0] += 0.2
+    atoms.calc = EMT()
+    results = {"forces": atoms.get_forces(), "stress": atoms.get_stress()}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    atoms.set_constraint(constraint)
+    with pytest.warns(UserWarning, match="constraints are ignored"):
+        errors = compare(EMT(), [atoms])
+    assert errors["forces"]["rmse"] == pytest.approx(0, abs=1e-9)
+    assert errors["stress"]["rmse"] == pytest.approx(0, abs=1e-9)
+
+
+def test_forces_that_constraints_have_set_to_0_are_no_labels():
+    atoms = copper(FixAtoms([0, 1, 5]))
+    atoms.calc.results["forces"][[0, 1, 5]] = 0
+    with pytest.warns(UserWarning, match="constraints|fixed") as caught:
+        errors = compare(EMT(), [atoms])
+    assert any("fixed atoms are exactly 0" in str(one.message) for one in caught)
+    assert errors["forces"]["rmse"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("energy", np.nan), ("forces", np.inf)])
+def test_a_label_that_is_not_finite_is_refused(kind, value):
+    frames = [copper(), copper(seed=2)]
+    frames[1].calc.results[kind] = frames[1].calc.results[kind] * value
+    with pytest.raises(ValueError, match=f"structure 1: `{kind}` is not finite"):
+        compare(EMT(), frames)
+
+
+def test_a_prediction_that_is_not_finite_is_refused():
+    class Broken(EMT):
+        def calculate(self, *arguments, **named):
+            super().calculate(*arguments, **named)
+            self.results["forces"][0] = np.nan
+
+    with pytest.raises(ValueError, match="gives a forces that is not finite for structure 0"):
+        compare(Broken(), [copper()])
+
+
+def eval_emt(tmp_path, frames, *words):
+    """Result of `ase-pet eval` of EMT on a file of these structures."""
+    ase.io.write(tmp_path / "data.extxyz", frames)
+    words = ["eval", "--calculator", "ase.calculators.emt:EMT", *words, "--json"]
+    return CliRunner().invoke(app, [*words, str(tmp_path / "data.extxyz")])
+
+
+def test_nothing_to_compare_with_is_an_error(tmp_path):
+    atoms = bulk("Cu")
+    result = eval_emt(tmp_path, [atoms, atoms])
+    assert isinstance(result.exception, ValueError)
+    assert "no energy, forces, stress or dipole to compare with" in str(result.exception)
+
+
+def test_labels_under_other_names(tmp_path):
+    """Refused without their names, read with them."""
+    atoms = copper()
+    results = atoms.calc.results
+    atoms.calc = None
+    atoms.info["REF_energy"] = results["energy"]
+    atoms.arrays["REF_forces"] = results["forces"]
+    result = eval_emt(tmp_path, [atoms])
+    assert "no `energy`, but `REF_energy`" in str(result.exception)
+    assert "(--keys energy=REF_energy)" in str(result.exception)
+    result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=REF_forces")
+    errors = json.loads(result.stdout)
+    assert set(errors) == {"energy", "forces"}
+    assert errors["forces"]["rmse"] < 1e-4  # of 8 digits
+    result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=")
+    assert set(json.loads(result.stdout)) == {"energy"}
+    result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=f")
+    assert "no structure has `f`" in str(result.exception)
+    result = eval_emt(tmp_path, [atoms], "--keys", "energies=REF_energy")
+    assert "expected such as energy=REF_energy" in str(result.exception)
