@@ -69,9 +69,13 @@ def command(
         def on_record(record: dict[str, Any]) -> None:
             report(_validation(record["val"]), record["epoch"], epochs)
 
-        metrics = training.train(
-            recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
-        )
+        try:
+            metrics = training.train(
+                recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
+            )
+        except training.Diverged as error:
+            print(f"ase-pet: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
     if json:
         screen.print_json(metrics)
         return

@@ -3,7 +3,8 @@
 `ase-pet train RECIPE.toml --output FOLDER` calls `train`.
 """
 
+from .loss import Diverged
 from .recipe import Recipe, read
 from .run import train
 
-__all__ = ["Recipe", "read", "train"]
+__all__ = ["Diverged", "Recipe", "read", "train"]

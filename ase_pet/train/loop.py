@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import torch
 
 from ..symmetrisers import sampled, symmetrise
+from . import continuation
 from .data import Batch, Sample, collate
-from .loss import weighted_loss
+from .loss import Diverged, weighted_loss
 from .optimisers import optimisers, rate_factor
 from .prediction import errors, evaluation, predict, refit_composition
 from .recipe import Recipe
 
 STATE = "state.pt"
 HISTORY = "history.jsonl"
+EXPLODED = 1e6  # loss of a batch in units of the first one: no training comes back from there
 
 
 class Trainer:
@@ -81,9 +84,18 @@ class Trainer:
         self.best = math.inf  # lowest score of a validation
         self.best_weights = copy.deepcopy(self.average.state_dict())
         self.best_composition: dict[int, float] = {}
+        self.first_loss = math.inf
+        self.history: list[dict[str, Any]] = []  # records of all validations
+        self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
 
     def run(self) -> Iterator[dict[str, Any]]:
-        """Yield {epoch, loss, rate, score, val} after each validation until the last epoch."""
+        """Yield {epoch, loss, rate, score, val} after each validation until the last epoch.
+
+        Raises
+        ------
+        Diverged
+            The loss or the weights are not finite, or have exploded.
+        """
         options = self.recipe.optimiser
         while self.epoch < options.epochs:
             loss = self._train_epoch()
@@ -110,28 +122,39 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "first_loss": self.first_loss,
+            "history": self.history,
+            "fingerprint": self.fingerprint,
         }
         temporary = self.folder / (STATE + ".part")
         torch.save(state, temporary)
         os.replace(temporary, self.folder / STATE)
 
     def resume(self) -> bool:
-        """Continue from the state in the folder; returns False where there is none."""
+        """Continue from the state in the folder; returns False where there is none.
+
+        Raises
+        ------
+        ValueError
+            The state is damaged, or of a run with other files.
+        """
         path = self.folder / STATE
         if not path.is_file():
             return False
-        # weights_only: nothing in the file is executed
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = continuation.load_state(path, self.device)
+        saved = state.get("fingerprint", {})
+        continuation.check_same(saved, self.fingerprint, self.folder)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for optimiser, saved_optimiser in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved_optimiser)
         self.epoch = state["epoch"]
         self.step = state["step"]
         self.best = state["best"]
         self.best_weights = state["best_weights"]
         self.best_composition = state["best_composition"]
-        self._shorten_history()
+        self.first_loss = state.get("first_loss", math.inf)
+        self._restore_history(state.get("history"))
         return True
 
     def _train_epoch(self) -> float:
@@ -165,6 +188,7 @@ class Trainer:
         model = self._training_model(self.model, generator)
         results = evaluation(model, batch, training=True)
         loss = weighted_loss(results, batch, self.label_rms, self.recipe.loss)
+        self._check_loss(float(loss.detach()))
         self.model.zero_grad()
         loss.backward()
         weights = list(self.model.parameters())
@@ -179,6 +203,21 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(averaged, weights, 1 - decay)
         return float(loss.detach())
+
+    def _check_loss(self, loss: float) -> None:
+        """Stop before an update by a loss that has no meaning."""
+        if math.isinf(self.first_loss):
+            self.first_loss = loss
+        # a first loss of 0, of labels that are all 0, is no measure
+        weights = self.recipe.loss
+        usual = max(self.first_loss, weights.energy + weights.forces + weights.stress)
+        if not math.isfinite(loss) or loss > EXPLODED * usual:
+            rate = self.recipe.optimiser.learning_rate
+            raise Diverged(
+                f"the loss is {loss:.3g} in step {self.step + 1} (epoch {self.epoch + 1}), at first"
+                f" {self.first_loss:.3g}: the training diverged. Lower `optimiser.learning_rate`,"
+                f" which is {rate}, or look for wrong labels"
+            )
 
     def _training_model(self, model: Any, generator: torch.Generator) -> Any:
         """The model that is trained: itself, or seen in frames that the generator draws."""
@@ -207,6 +246,11 @@ class Trainer:
         score = 0.0
         for name, value in table.items():
             score += weights[name] * (value["rmse"] / value["rms"]) ** 2
+        if not math.isfinite(score):
+            raise Diverged(
+                f"the errors of the validation after epoch {self.epoch} are not finite: the"
+                " training diverged. Lower `optimiser.learning_rate`"
+            )
         if score < self.best:
             self.best = score
             self.best_weights = copy.deepcopy(self.average.state_dict())
@@ -219,13 +263,32 @@ class Trainer:
             "score": score,
             "val": table,
         }
+        self.history.append(record)
         with open(self.folder / HISTORY, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         return record
 
-    def _shorten_history(self) -> None:
-        """Drop the records of epochs after the one that the state is of."""
+    def _restore_history(self, saved: list[dict[str, Any]] | None) -> None:
+        """Write the records up to the state anew: those after it, or half a line, may be there."""
         path = self.folder / HISTORY
-        lines = path.read_text().splitlines() if path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["epoch"] <= self.epoch]
-        path.write_text("".join(line + "\n" for line in kept))
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        read: list[dict[str, Any]] = []
+        damaged = 0
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                damaged += 1
+                continue
+            if record["epoch"] <= self.epoch:
+                read.append(record)
+        # states of earlier versions do not hold the records
+        self.history = read if saved is None else saved
+        lost = [record for record in self.history if record not in read]
+        if damaged or lost:
+            repaired = "written anew from the state" if saved is not None else "left out"
+            warnings.warn(
+                f"`{path}` was damaged ({damaged} bad lines, {len(lost)} missing): {repaired}",
+                stacklevel=4,
+            )
+        path.write_text("".join(json.dumps(record) + "\n" for record in self.history))

@@ -9,6 +9,10 @@ from .data import Batch
 from .recipe import Loss
 
 
+class Diverged(ArithmeticError):
+    """A training that leads nowhere: its loss or its errors have no meaning any more."""
+
+
 def weighted_loss(
     results: Evaluation, batch: Batch, label_rms: dict[str, float], weights: Loss
 ) -> torch.Tensor:
@@ -38,21 +42,23 @@ def weighted_loss(
     if len(per_atom) > 1:
         per_atom = per_atom - per_atom.median()
     n_atoms = batch.n_atoms[:, None, None]  # (B, 1, 1)
+    # errors, and labels that say which of them are known: a prediction that is NaN counts
     errors = [
-        ("forces", weights.forces, forces - batch.forces),
-        ("energy", weights.energy, per_atom),
-        ("stress", weights.stress, (results.virial - batch.virial) / n_atoms),
+        ("forces", weights.forces, forces - batch.forces, batch.forces),
+        ("energy", weights.energy, per_atom, batch.energy),
+        ("stress", weights.stress, (results.virial - batch.virial) / n_atoms, batch.virial),
     ]
     if weights.dipole > 0 and batch.dipole.isfinite().any():
         dipole = results.heads.total("dipole")
-        errors.append(("dipole", weights.dipole, dipole - batch.dipole))
+        errors.append(("dipole", weights.dipole, dipole - batch.dipole, batch.dipole))
 
     total: torch.Tensor = forces.new_zeros(())
-    for name, weight, error in errors:
-        known = torch.isfinite(error.detach())
+    for name, weight, error, label in errors:
+        known = torch.isfinite(label)
         if weight and known.any():
             scaled = error[known] / label_rms[name]
             zero = torch.zeros_like(scaled)
             huber = torch.nn.functional.huber_loss(scaled, zero, delta=weights.huber)
             total = total + weight * huber / weights.huber
-    return total
+    # without any label there is nothing to learn, which is no error
+    return total if total.requires_grad else total + 0 * results.interaction.sum()

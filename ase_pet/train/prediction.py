@@ -11,6 +11,7 @@ from ..evaluation import Evaluation
 from ..graph import chunking
 from ..models.base import AtomisticModel
 from .data import Batch, Sample, collate, fit_composition
+from .loss import Diverged
 from .metrics import error_metrics
 
 
@@ -56,7 +57,8 @@ def predict(
     table = {}
     for name, arrays in parts.items():
         both = np.concatenate([np.empty((2, 0)), *arrays], axis=1)
-        table[name] = both[:, np.isfinite(both).all(0)]
+        # labels that are not known are NaN; a prediction that is NaN stays
+        table[name] = both[:, np.isfinite(both[0])]
     return table
 
 
@@ -100,12 +102,22 @@ def refit_composition(
         Precision of the model.
     device:
         Device of the model.
+
+    Raises
+    ------
+    Diverged
+        Energies of the model are not finite.
     """
     errors = []
     for chunk in chunks(samples, device):
         batch = collate(chunk, dtype, device)
         results = Evaluation(model, batch.graph)
         errors.append((batch.energy - results.interaction).cpu().numpy())
+    if not np.isfinite(np.concatenate(errors)).all():
+        raise Diverged(
+            "energies of training structures are not finite: the training diverged. Lower"
+            " `optimiser.learning_rate`"
+        )
     numbers = [each.structure.numbers for each in samples]
     return fit_composition(numbers, np.concatenate(errors), species, robust=True)
 

@@ -53,6 +53,8 @@ def read(path: Path | str) -> Recipe:
     if not (recipe.data.files or recipe.data.train):
         raise ValueError(f"`{path}`, [data]: give `files` with splits, or `train` and `val`")
     _check_symmetriser(recipe, path)
+    if not any((recipe.loss.energy, recipe.loss.forces, recipe.loss.stress, recipe.loss.dipole)):
+        raise ValueError(f"`{path}`, [loss]: all weights are 0: there is nothing to train on")
     _check_dipole(recipe, path)
     return recipe
 
@@ -81,16 +83,20 @@ def model_settings(recipe: Recipe) -> Any:
     _refuse_unknown(settings, [field.name for field in dataclasses.fields(kind)], where)
     try:
         return kind(**settings)
-    except (TypeError, ValueError) as error:
+    # settings of a model that is a plug-in may raise anything for a bad value
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
     """Content of a TOML file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # some editors begin a file with a byte order mark
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ValueError(f"`{path}`: there is no such recipe") from None
+    except IsADirectoryError:
+        raise ValueError(f"`{path}` is a folder: expected a recipe") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"`{path}` is not TOML: {error}") from None
 
@@ -135,7 +141,14 @@ def _check_species(recipe: Recipe, path: Path) -> None:
         raise ValueError(
             f"`{path}`, [settings]: `species` is missing, for instance species = ['Si']"
         )
-    symbols = [species for species in recipe.settings["species"] if isinstance(species, str)]
+    listed = recipe.settings["species"]
+    right = isinstance(listed, list) and all(type(each) in (str, int) for each in listed)
+    if not right or not listed:
+        raise ValueError(
+            f"`{path}`, [settings]: `species` is {listed!r}: expected a list of symbols or atomic"
+            " numbers, for instance ['Si']"
+        )
+    symbols = [species for species in listed if isinstance(species, str)]
     unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
     if unknown:
         raise ValueError(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -21,8 +20,9 @@ from ..calculator_info import CalculatorInfo
 from ..evaluation import Evaluation
 from ..graph import Graph
 from ..models.base import AtomisticModel
-from . import data, report
-from .loop import HISTORY, STATE, Trainer
+from . import continuation, data, report
+from .loop import STATE, Trainer
+from .loss import Diverged
 from .optimisers import check_method
 from .prediction import chunks, errors, predict
 from .recipe import Recipe, model_settings, read
@@ -63,7 +63,10 @@ def train(
     Raises
     ------
     ValueError
-        The recipe or its data are bad, the folder holds another run, or a package is missing.
+        The recipe or its data are bad, the folder holds another run or is in use, or a package is
+        missing.
+    Diverged
+        The loss has exploded; the folder holds the best weights before, if there are any.
     """
     recipe = read(recipe_path)
     output = Path(output)
@@ -72,26 +75,48 @@ def train(
     report.figure_class()
     check_method(recipe.optimiser.method)
     arguments.device(device)
-    if (output / STATE).exists() and not resume:
-        raise ValueError(
-            f"`{output}` holds an unfinished or finished run: resume it or name another folder"
-        )
-    if resume:
-        _check_same_recipe(Path(recipe_path), output)
-
     output.mkdir(parents=True, exist_ok=True)
-    if Path(recipe_path).resolve() != (output / RECIPE).resolve():
-        shutil.copyfile(recipe_path, output / RECIPE)
+    with continuation.locked(output):
+        if (output / STATE).exists() and not resume:
+            raise ValueError(
+                f"`{output}` holds an unfinished or finished run: resume it or name another folder"
+            )
+        trainer = _begun(recipe, Path(recipe_path), output, device, resume)
+        if on_start:
+            on_start(trainer)
+        started = time.time()
+        try:
+            for record in trainer.run():
+                if on_record:
+                    on_record(record)
+        except Diverged as error:
+            _keep_best(recipe, trainer, output, time.time() - started, error)
+        return finish(recipe, trainer, output, time.time() - started)
+
+
+def _begun(recipe: Recipe, path: Path, output: Path, device: str, resume: bool) -> Trainer:
+    """Trainer at its first epoch, or at that of the state in its folder."""
+    if resume:
+        _check_same_recipe(path, output)
     trainer = prepare(recipe, output, device)
+    trainer.fingerprint = continuation.fingerprint(recipe, path)
     if resume:
         trainer.resume()
-    if on_start:
-        on_start(trainer)
-    started = time.time()
-    for record in trainer.run():
-        if on_record:
-            on_record(record)
-    return finish(recipe, trainer, output, time.time() - started)
+    if path.resolve() != (output / RECIPE).resolve():
+        shutil.copyfile(path, output / RECIPE)
+    return trainer
+
+
+def _keep_best(
+    recipe: Recipe, trainer: Trainer, output: Path, seconds: float, error: Diverged
+) -> NoReturn:
+    """Write the calculator of a training that diverged, if it has been good; raise in any case."""
+    if not trainer.history:
+        raise Diverged(f"{error}. No weights are kept: none have been validated") from None
+    finish(recipe, trainer, output, seconds, stopped=str(error))
+    scores = {record["score"]: record["epoch"] for record in trainer.history}
+    epoch = scores[min(scores)]
+    raise Diverged(f"{error}. `{output}` holds the best weights before, of epoch {epoch}") from None
 
 
 def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
@@ -143,7 +168,9 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
     )
 
 
-def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> dict[str, Any]:
+def finish(
+    recipe: Recipe, trainer: Trainer, output: Path, seconds: float, stopped: str | None = None
+) -> dict[str, Any]:
     """Write calculator, metrics, plots and README of the best weights; returns errors by split.
 
     Parameters
@@ -156,6 +183,8 @@ def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> di
         Folder to write to.
     seconds:
         Duration of the training in s, since it was last resumed.
+    stopped:
+        Why the training ended before its last epoch; None for one that did not.
     """
     model = trainer.average
     model.load_state_dict(trainer.best_weights)
@@ -175,14 +204,14 @@ def finish(recipe: Recipe, trainer: Trainer, output: Path, seconds: float) -> di
         shortest_distances=data.shortest_distances(used_in_training),
         provenance=_provenance(recipe, trainer, seconds, metrics),
     )
+    if stopped is not None:
+        config.provenance["stopped"] = stopped
     store.save(output, model.cpu(), config)
 
     # what people read: numbers, plots, README
     text = json.dumps(metrics, indent=1) + "\n"
     (output / "metrics.json").write_text(text)
-    lines = (output / HISTORY).read_text().splitlines()
-    history = [json.loads(line) for line in lines]
-    report.learning_curve(history, output / "learning_curve.png")
+    report.learning_curve(trainer.history, output / "learning_curve.png")
     report.parity(pairs, output / "parity.png")
     readme = report.readme(recipe, model, config, metrics)
     (output / "README.md").write_text(readme)
@@ -229,9 +258,7 @@ def _copy_weights(recipe: Recipe, start: str, model: Any) -> None:
     Settings without weights, such as `zbl` and the cutoff, may differ: the training adapts the
     weights to them.
     """
-    folder = recipe.folder / start
-    source = folder if folder.exists() else start
-    other, _ = store.load(source)
+    other, _ = store.load(continuation.start_path(recipe, start))
     same_model = type(other) is type(model)
     same_species = other.species == model.species
     same_sizes = _shapes(other) == _shapes(model)
@@ -280,18 +307,8 @@ def _provenance(
         "augmentation": recipe.augmentation,
         "epochs": trainer.epoch,
         "seconds": round(seconds),
-        "data": _hashes(recipe),
+        "data": continuation.of_data(recipe),
         "errors": metrics,
-    }
-
-
-def _hashes(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of each data file, {name: hexadecimal}."""
-    files = recipe.data
-    names: Sequence[str] = (*files.files, *files.train, *files.val, *files.test)
-    return {
-        Path(name).name: hashlib.sha256((recipe.folder / name).read_bytes()).hexdigest()
-        for name in names
     }
 
 

@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 
 # Strict: a text such as "10" is no number, and True is no whole number.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
-Files = tuple[str, ...]
+Files = tuple[Annotated[str, Field(min_length=1)], ...]
+MOST = 10_000_000  # of anything that is counted
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -46,14 +47,16 @@ class Data:
     split_key: Annotated[
         str,
         Field(
+            min_length=1,
             description="key of `atoms.info` that holds the split of a structure in `files`:"
-            " train, val or test"
+            " train, val or test",
         ),
     ] = "split"
     limit: Annotated[
         int | None,
         Field(
             gt=0,
+            le=MOST,
             description="number of training structures to use, drawn with the seed, for learning"
             " curves; default: all",
             examples=[1000],
@@ -111,16 +114,20 @@ class Loss:
         float,
         Field(
             ge=0,
+            le=1e6,
             description="weight of the energy per atom; with 1 a new model stays at zero forces"
             " for thousands of steps",
         ),
     ] = 0.01
-    forces: Annotated[float, Field(ge=0, description="weight of the force components")] = 1.0
-    stress: Annotated[float, Field(ge=0, description="weight of the virial per atom")] = 0.1
+    forces: Annotated[float, Field(ge=0, le=1e6, description="weight of the force components")] = (
+        1.0
+    )
+    stress: Annotated[float, Field(ge=0, le=1e6, description="weight of the virial per atom")] = 0.1
     dipole: Annotated[
         float,
         Field(
             ge=0,
+            le=1e6,
             description="weight of the components of the dipole, for models with a head `dipole`",
         ),
     ] = 0.0
@@ -128,6 +135,7 @@ class Loss:
         float,
         Field(
             gt=0,
+            le=1e6,
             description="Huber threshold in units of the RMS of the labels: larger errors count"
             " linearly",
         ),
@@ -145,22 +153,30 @@ class Optimiser:
             " 2.9 or later), Adam for the rest; `adam`: Adam with decoupled weight decay for all"
         ),
     ] = "muon"
-    epochs: Annotated[int, Field(gt=0, description="passes over the training structures")] = 100
-    batch_size: Annotated[int, Field(gt=0, description="structures in a batch")] = 8
+    epochs: Annotated[
+        int, Field(gt=0, le=MOST, description="passes over the training structures")
+    ] = 100
+    batch_size: Annotated[int, Field(gt=0, le=MOST, description="structures in a batch")] = 8
     learning_rate: Annotated[
         float,
-        Field(gt=0, description="learning rate at its peak; 0.01 suits `muon`, 0.001 `adam`"),
+        Field(gt=0, le=1, description="learning rate at its peak; 0.01 suits `muon`, 0.001 `adam`"),
     ] = 1e-2
     warmup_epochs: Annotated[
         float,
-        Field(ge=0, description="epochs of a linear rise to the peak, then half a cosine down"),
+        Field(
+            ge=0,
+            le=MOST,
+            description="epochs of a linear rise to the peak, then half a cosine down",
+        ),
     ] = 2
     final_rate: Annotated[
-        float, Field(ge=0, description="learning rate at the end, as a fraction of the peak")
+        float, Field(ge=0, le=1, description="learning rate at the end, as a fraction of the peak")
     ] = 0.01
-    weight_decay: Annotated[float, Field(ge=0, description="weight decay of matrices")] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10, description="weight decay of matrices")] = (
+        1e-3
+    )
     gradient_clip: Annotated[
-        float, Field(gt=0, description="largest norm of a step's gradient")
+        float, Field(gt=0, le=1e6, description="largest norm of a step's gradient")
     ] = 1.0
     ema: Annotated[
         float,
@@ -170,14 +186,21 @@ class Optimiser:
             description="decay of the averaged weights; the average is what is validated and kept",
         ),
     ] = 0.999
-    validate_every: Annotated[int, Field(gt=0, description="epochs between validations")] = 1
+    validate_every: Annotated[
+        int, Field(gt=0, le=MOST, description="epochs between validations")
+    ] = 1
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Recipe:
     """All settings of a training."""
 
-    name: Annotated[str, Field(description="name of the calculator", examples=["silicon"])]
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=200, description="name of the calculator", examples=["silicon"]
+        ),
+    ]
     model: Annotated[
         str, Field(description="architecture, a file of ase_pet/models/", examples=["pet"])
     ]
@@ -235,7 +258,10 @@ class Recipe:
         str, Field(description="`auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:1`, ...")
     ] = "auto"
     seed: Annotated[
-        int, Field(description="seed of the initial weights, the order and the rotations")
+        int,
+        Field(
+            ge=0, lt=2**32, description="seed of the initial weights, the order and the rotations"
+        ),
     ] = 0
     symmetrise: Annotated[
         str,
@@ -253,7 +279,11 @@ class Recipe:
     ] = "rotations"
     draws: Annotated[
         int,
-        Field(gt=0, description='frames of each atom in a step, with `augmentation = "frames"`'),
+        Field(
+            gt=0,
+            le=1000,
+            description='frames of each atom in a step, with `augmentation = "frames"`',
+        ),
     ] = 1
     start: Annotated[
         str | None,
@@ -306,5 +336,16 @@ def expected(field: FieldInfo) -> str:
             case annotated_types.Ge(ge):
                 words += f", {ge} or more"
             case annotated_types.Le(le):
-                words += f", at most {le}"
+                words += f", at most {_written(le)}"
+            case annotated_types.Lt(lt):
+                words += f", below {lt}"
+            case annotated_types.MinLen(1):
+                words += ", not empty"
+            case annotated_types.MaxLen(length):
+                words += f", at most {length} characters"
     return f"expected {words}"
+
+
+def _written(number: Any) -> str:
+    """A bound as people write it: 1e6 rather than 1000000.0."""
+    return f"{number:g}" if number < MOST else "1e7"

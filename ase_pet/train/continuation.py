@@ -1,0 +1,173 @@
+"""What a continued training must find as it was: its files, and a folder that nobody else uses."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pickle
+import platform
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import store
+from ..calculator_info import WEIGHTS
+from .recipe import Recipe
+
+LOCK = "train.lock"
+
+
+def fingerprint(recipe: Recipe, path: Path) -> dict[str, str]:
+    """SHA-256 of each file that decides the result of a training, {what it is: hexadecimal}.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe.
+    path:
+        Its file.
+    """
+    digests = {"recipe": _sha256(path)}
+    for name, digest in of_data(recipe).items():
+        digests[f"data file `{name}`"] = digest
+    if recipe.start:
+        start = start_path(recipe, recipe.start)
+        # of a calculator folder, without what nobody reads
+        parts = (store.CARD, WEIGHTS) if (start / store.CARD).is_file() else ("",)
+        digests["calculator of `start`"] = " ".join(_sha256(start / part) for part in parts)
+    return digests
+
+
+def of_data(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of each data file of a recipe, {name in the recipe: hexadecimal}.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe.
+    """
+    data = recipe.data
+    names = dict.fromkeys((*data.files, *data.train, *data.val, *data.test))
+    return {name: _sha256(recipe.folder / name) for name in names}
+
+
+def start_path(recipe: Recipe, start: str) -> Path:
+    """Path of the calculator that a training starts from.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe, to whose folder the path is relative.
+    start:
+        Folder, or name of a calculator.
+    """
+    folder = recipe.folder / start
+    return folder if folder.exists() else store.find(start)
+
+
+def check_same(saved: Mapping[str, str], present: Mapping[str, str], folder: Path) -> None:
+    """Raise ValueError for files that are not those with which a training was begun.
+
+    Parameters
+    ----------
+    saved:
+        Fingerprint in the state of the training; empty in states of earlier versions.
+    present:
+        Fingerprint of the present files.
+    folder:
+        Folder of the training.
+    """
+    if not saved:
+        warnings.warn(
+            f"the run in `{folder}` is of an earlier version, which kept no checksums: whether its"
+            " data are the same is not known",
+            stacklevel=2,
+        )
+        return
+    names = dict.fromkeys([*saved, *present])
+    changed = [name for name in names if saved.get(name) != present.get(name)]
+    if changed:
+        raise ValueError(
+            f"not the files with which the run in `{folder}` was begun: {', '.join(changed)}."
+            " Restore them, or begin a new run in another folder"
+        )
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """State of a training.
+
+    Parameters
+    ----------
+    path:
+        Path of the file.
+    device:
+        Device of its tensors.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged.
+    """
+    try:
+        # weights_only: nothing in the file is executed
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"`{path}` is damaged, the run cannot be continued: {reason}") from None
+    return state
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this training; the system lets go of it when the process ends, however.
+
+    Parameters
+    ----------
+    folder:
+        Folder that is there.
+
+    Raises
+    ------
+    ValueError
+        Another training uses it.
+    """
+    path = folder / LOCK
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise ValueError(
+                f"`{folder}` is in use by a training ({holder}): wait for its end, or name another"
+                " folder"
+            ) from None
+        except OSError as error:
+            warnings.warn(
+                f"`{folder}` cannot be locked against a second training: {error}", stacklevel=3
+            )
+        # the other training may have ended, and deleted its file, since it was opened
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
+    file.flush()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
