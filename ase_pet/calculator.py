@@ -124,8 +124,7 @@ class PETCalculator(Calculator):
         self._policy.check_model(self.model)
         self.implemented_properties = outputs.available(self.model)
 
-        shortest = self.card.shortest_distances
-        self._inputs = GraphInputs(self.model, self.device, self.dtype, shortest)
+        self._inputs = GraphInputs(self.model, self.device, self.dtype, self.card)
         self._neighbours = graph.VerletList(self.cutoff, skin)
         self._batch_atoms = batch_atoms or chunking.budget("atoms", self.device)
         self._evaluation: Evaluation | None = None
@@ -137,8 +136,8 @@ class PETCalculator(Calculator):
 
     @property
     def species(self) -> tuple[int, ...]:
-        """Atomic numbers that the model supports."""
-        return tuple(self.model.species)
+        """Atomic numbers that the model supports, without those it was never trained on."""
+        return tuple(z for z in self.model.species if z not in self.card.untrained_species)
 
     def calculate(
         self,

@@ -46,6 +46,9 @@ class CalculatorInfo:
         {(Z, Z'): distance} with Z <= Z'.
     provenance:
         Free table: data, code, date, errors.
+    untrained_species:
+        Atomic numbers that the model takes, but that no training structure has: energies of such
+        atoms mean nothing.
     """
 
     name: str
@@ -53,6 +56,7 @@ class CalculatorInfo:
     dtype: str = "float32"
     shortest_distances: dict[tuple[int, int], float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    untrained_species: tuple[int, ...] = ()
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> CalculatorInfo:
@@ -68,6 +72,9 @@ class CalculatorInfo:
             dtype=content["dtype"],
             shortest_distances=shortest_distances,
             provenance=content.get("provenance", {}),
+            untrained_species=tuple(
+                atomic_numbers[symbol] for symbol in content.get("untrained_species", [])
+            ),
         )
 
 
@@ -125,6 +132,7 @@ def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> d
         "symmetrise": info.symmetrise,
         "dtype": info.dtype,
         "species": [chemical_symbols[z] for z in model.species],
+        "untrained_species": [chemical_symbols[z] for z in info.untrained_species],
         "cutoff": model.cutoff,
         "units": UNITS,
         # TOML has no None; settings that are absent have their default, which is None for these

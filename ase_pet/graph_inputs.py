@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from . import graph, memory
+from .calculator_info import CalculatorInfo
 from .graph import Graph, HalfList, Structure
 from .models.base import AtomisticModel
 
@@ -28,8 +29,9 @@ class GraphInputs:
         Device of the graphs.
     dtype:
         Type of the weights, and of pair vectors unless the model has `exact_geometry`.
-    shortest_distances:
-        Distances in A below which a warning is given, {(Z, Z'): A} with Z <= Z'.
+    card:
+        What the training data had: a warning is given below their shortest distances, and
+        species that they lacked are refused.
     """
 
     def __init__(
@@ -37,12 +39,13 @@ class GraphInputs:
         model: AtomisticModel,
         device: torch.device,
         dtype: torch.dtype,
-        shortest_distances: dict[tuple[int, int], float],
+        card: CalculatorInfo,
     ) -> None:
         self.model = model
         self.device = device
         self.dtype = torch.float64 if model.exact_geometry else dtype
-        self.shortest_distances = shortest_distances
+        self.shortest_distances = card.shortest_distances
+        self.untrained_species = card.untrained_species
         # atomic numbers of the system that the last warning was about
         self._warned: np.ndarray | None = None
 
@@ -64,9 +67,20 @@ class GraphInputs:
         try:
             structure = graph.from_atoms(atoms, self.model.conditioned)
             graph.check(structure, tuple(self.model.species))
+            self._check_trained(structure)
         except graph.InvalidStructure as error:
             raise graph.InvalidStructure(where + str(error)) from None
         return structure
+
+    def _check_trained(self, structure: Structure) -> None:
+        """Refuse elements on which the weights of the model were never trained."""
+        untrained = sorted(set(self.untrained_species) & set(structure.numbers.tolist()))
+        if untrained:
+            symbols = ", ".join(map(graph.structure.symbol, untrained))
+            raise graph.InvalidStructure(
+                f"no training structure of this calculator has {symbols}: its energies with"
+                f" {symbols} mean nothing"
+            )
 
     def pairs(
         self, structure: Structure, search: Callable[[Structure], HalfList], where: str = ""

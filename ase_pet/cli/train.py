@@ -84,12 +84,17 @@ def command(
 
 
 def _label_units(trainer: Trainer) -> str:
-    """Line on the units of the weights in the loss."""
+    """Line on the labels and on the units of their weights in the loss."""
+    from numpy import isfinite
+
     rms = trainer.label_rms
+    samples = trainer.splits["train"]
+    forces = sum(bool(isfinite(sample.forces).any()) for sample in samples)
+    stresses = sum(bool(isfinite(sample.virial).any()) for sample in samples)
     return (
-        f"{len(trainer.splits['train'])} structures to train on; RMS of the labels, the units of"
-        f" the loss: energy {rms['energy']:.3g} eV/atom, forces {rms['forces']:.3g} eV/A, virial"
-        f" {rms['stress']:.3g} eV/atom"
+        f"{len(samples)} structures to train on, {forces} with forces, {stresses} with stress; RMS"
+        f" of the labels, the units of the loss: energy {rms['energy']:.3g} eV/atom, forces"
+        f" {rms['forces']:.3g} eV/A, virial {rms['stress']:.3g} eV/atom"
     )
 
 

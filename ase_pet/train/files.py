@@ -10,7 +10,7 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import filetype, open_with_compression
+from ase.io.formats import filetype, open_with_compression, string2index
 
 from . import file_checks
 
@@ -20,8 +20,9 @@ COMPRESSED = (".bz2", ".gz", ".xz")
 def structures(path: Path | str, index: int | str = ":", format: str | None = None) -> Any:
     """List of ase.Atoms in a file, or one ase.Atoms where index is a number.
 
-    The path is taken as it is: ASE would read `name@3` as structure 3 of `name`. A compressed file
-    is decompressed once: ASE would start again for each structure, and cannot read binary formats.
+    A path that exists is taken as it is, whatever `@` it has; if it does not, `name@3` is structure
+    3 of `name`, as in ASE. A compressed file is decompressed once: ASE would start again for each
+    structure, and cannot read binary formats.
 
     Parameters
     ----------
@@ -41,6 +42,9 @@ def structures(path: Path | str, index: int | str = ":", format: str | None = No
         There is no such file, or it may not be read.
     """
     path = Path(path)
+    before, _, selection = str(path).rpartition("@")
+    if selection and not path.exists() and Path(before).is_file():
+        return _selected(Path(before), selection, index, format)
     if path.is_file() and path.stat().st_size == 0:
         raise ValueError(f"`{path}` is empty: expected structures")
     try:
@@ -66,6 +70,22 @@ def structures(path: Path | str, index: int | str = ":", format: str | None = No
         for number, atoms in enumerate(frames):
             _check(atoms, f"`{path}`, structure {number}")
     return frames
+
+
+def _selected(path: Path, selection: str, index: int | str, format: str | None) -> Any:
+    """Structures of `path@selection`, or the last of them where index is a number."""
+    try:
+        chosen = string2index(selection)
+    except ValueError:
+        raise ValueError(
+            f"`{path}@{selection}`: there is no such file, and {selection!r} is no index"
+        ) from None
+    frames = structures(path, ":", format)
+    try:
+        frames = frames[chosen] if isinstance(chosen, slice) else [frames[chosen]]
+    except IndexError:
+        raise ValueError(f"`{path}` holds {len(frames)} structures: no {selection}") from None
+    return frames[index] if isinstance(index, int) else frames
 
 
 def _decompressed(path: Path, index: int | str, format: str | None) -> Any:

@@ -86,6 +86,7 @@ class Trainer:
         self.best_composition: dict[int, float] = {}
         self.first_loss = math.inf
         self.history: list[dict[str, Any]] = []  # records of all validations
+        self.untrained_species: list[int] = []  # atomic numbers that no training structure has
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
 
     def run(self) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 
 from .. import arguments, plugins, store, symmetrisers
 from ..calculator_info import CalculatorInfo
 from ..evaluation import Evaluation
 from ..graph import Graph
 from ..models.base import AtomisticModel
-from . import continuation, data, report
+from . import continuation, data, inspection, report
 from .loop import STATE, Trainer
 from .loss import Diverged
 from .optimisers import check_method
@@ -136,6 +138,7 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
     model = plugins.load("ase_pet.models", recipe.model).Model(settings)
     symmetrisers.symmetrise(model, recipe.symmetrise)  # a bad name fails now, not after training
     splits = data.read(recipe, model.species, model.cutoff)
+    inspection.warn(splits, model.species)
 
     # The weights learn the labels without the fixed repulsion, whose energies of hundreds of eV
     # would distort composition energies and RMS.
@@ -145,18 +148,23 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
         [each.energy for each in targets],
         model.species,
     )
+    absent = inspection.absent(splits["train"], model.species)
+    untrained = absent
+    if recipe.start:
+        untrained = _copy_weights(recipe, recipe.start, model, absent, composition)
+    _warn_of_absent(absent, untrained, recipe.start)
+
     for samples in splits.values():
         data.remove_composition(samples, composition)
     if targets is not splits["train"]:
         data.remove_composition(targets, composition)
     label_rms = data.label_rms(targets)
-
-    model.scales = {model.energy_head: label_rms["forces"]}
-    if recipe.loss.dipole > 0:
+    # scales set the unit in which the weights of the last layers predict: those of `start` stay
+    if not recipe.start:
+        model.scales = {model.energy_head: label_rms["forces"]}
+    if not recipe.start and recipe.loss.dipole > 0:
         model.scales["dipole"] = label_rms["dipole"]
-    if recipe.start:
-        _copy_weights(recipe, recipe.start, model)
-    return Trainer(
+    trainer = Trainer(
         recipe,
         model,
         splits,
@@ -166,6 +174,8 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
         arguments.device(device),
         store.dtype_of(recipe.dtype),
     )
+    trainer.untrained_species = untrained
+    return trainer
 
 
 def finish(
@@ -203,6 +213,7 @@ def finish(
         dtype=recipe.dtype,
         shortest_distances=data.shortest_distances(used_in_training),
         provenance=_provenance(recipe, trainer, seconds, metrics),
+        untrained_species=tuple(trainer.untrained_species),
     )
     if stopped is not None:
         config.provenance["stopped"] = stopped
@@ -252,13 +263,16 @@ def _without_repulsion(model: Any, samples: list[data.Sample]) -> list[data.Samp
     return targets
 
 
-def _copy_weights(recipe: Recipe, start: str, model: Any) -> None:
-    """Copy weights and scales of the calculator `start` into the model.
+def _copy_weights(
+    recipe: Recipe, start: str, model: Any, absent: list[int], composition: dict[int, float]
+) -> list[int]:
+    """Species of those absent from the data on which `start` was not trained either.
 
-    Settings without weights, such as `zbl` and the cutoff, may differ: the training adapts the
-    weights to them.
+    Copies weights and scales of the calculator `start` into the model, and its composition energies
+    of the absent species into `composition`. Settings without weights, such as `zbl` and the
+    cutoff, may differ: the training adapts the weights to them.
     """
-    other, _ = store.load(continuation.start_path(recipe, start))
+    other, card = store.load(continuation.start_path(recipe, start))
     same_model = type(other) is type(model)
     same_species = other.species == model.species
     same_sizes = _shapes(other) == _shapes(model)
@@ -267,9 +281,30 @@ def _copy_weights(recipe: Recipe, start: str, model: Any) -> None:
             f"recipe `{recipe.name}`: `start` {start!r} has another model, other species or"
             " other sizes"
         )
-    # scales set the unit in which the weights of the last layers predict
     model.load_state_dict(other.state_dict())
     model.scales = dict(other.scales)
+    energies = other.compositions.get(other.energy_head, {})
+    for z in absent:
+        composition[z] = energies.get(z, composition[z])
+    return [z for z in absent if z in card.untrained_species]
+
+
+def _warn_of_absent(absent: list[int], untrained: list[int], start: str | None) -> None:
+    """Warn of species of the recipe that no training structure has."""
+    kept = ", ".join(chemical_symbols[z] for z in absent if z not in untrained)
+    if kept:
+        warnings.warn(
+            f"no training structure has {kept}: energies with {kept} will be those of `start`"
+            f" {start!r} with changed weights, which may be wrong",
+            stacklevel=4,
+        )
+    if untrained:
+        symbols = ", ".join(chemical_symbols[z] for z in untrained)
+        warnings.warn(
+            f"`species` of the recipe holds {symbols}, which no training structure has: the"
+            f" calculator will refuse structures with {symbols}",
+            stacklevel=4,
+        )
 
 
 def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:

@@ -56,6 +56,19 @@ def test_an_at_sign_is_part_of_the_name(tmp_path, name):
     assert len(read_structures(str(tmp_path / name), ":")) == 1
 
 
+def test_an_index_after_an_at_sign(tmp_path):
+    """As in ASE, where no file has that name."""
+    frames = [Atoms("Ar", positions=[[k, 0, 0]]) for k in range(4)]
+    ase.io.write(tmp_path / "a.extxyz", frames)
+    assert structures(f"{tmp_path}/a.extxyz@2") == [frames[2]]
+    assert structures(f"{tmp_path}/a.extxyz@2", -1) == frames[2]
+    assert structures(f"{tmp_path}/a.extxyz@1:3") == frames[1:3]
+    with pytest.raises(ValueError, match="holds 4 structures: no 4"):
+        structures(f"{tmp_path}/a.extxyz@4", -1)
+    with pytest.raises(ValueError, match="no such file, and '300K.extxyz' is no index"):
+        structures(f"{tmp_path}/a.extxyz@300K.extxyz")
+
+
 @pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".xz", lzma.compress)])
 @pytest.mark.parametrize("name", ["a.traj", "a.extxyz", "POSCAR", "a.cif"])
 def test_compressed_files_of_any_format(tmp_path, name, suffix, compress):
