@@ -10,7 +10,8 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import filetype, open_with_compression, string2index
+from ase.io.formats import filetype, open_with_compression
+from ase.utils import string2index
 
 from . import file_checks
 
@@ -74,12 +75,9 @@ def structures(path: Path | str, index: int | str = ":", format: str | None = No
 
 def _selected(path: Path, selection: str, index: int | str, format: str | None) -> Any:
     """Structures of `path@selection`, or the last of them where index is a number."""
-    try:
-        chosen = string2index(selection)
-    except ValueError:
-        raise ValueError(
-            f"`{path}@{selection}`: there is no such file, and {selection!r} is no index"
-        ) from None
+    chosen = string2index(selection)
+    if isinstance(chosen, str):
+        raise ValueError(f"`{path}@{selection}`: there is no such file, and {chosen!r} is no index")
     frames = structures(path, ":", format)
     try:
         frames = frames[chosen] if isinstance(chosen, slice) else [frames[chosen]]

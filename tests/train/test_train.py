@@ -247,10 +247,49 @@ def test_a_bad_recipe_is_one_clear_error(recipe, tmp_path, old, new, message):
             r"\[optimiser\]: unknown key 'epoch' \(did you mean `epochs`\?\)",
         ),
         ("optimiser", "ema = 1.5", "`ema` is 1.5: expected a number, 0 or more, at most 1$"),
-        ("optimiser", 'batch_size = "8"', "`batch_size` is '8': expected a whole number above 0$"),
-        ("loss", "energy = -1.0", r"\[loss\]: `energy` is -1.0: expected a number, 0 or more$"),
-        ("loss", "huber = nan", "`huber` is nan: expected a number above 0$"),
-        ("data", "limit = 0", r"\[data\]: `limit` is 0: expected a whole number above 0$"),
+        (
+            "optimiser",
+            'batch_size = "8"',
+            "`batch_size` is '8': expected a whole number above 0, at m",
+        ),
+        (
+            "loss",
+            "energy = -1.0",
+            r"\[loss\]: `energy` is -1.0: expected a number, 0 or more, at most 1e.06$",
+        ),
+        ("loss", "huber = nan", "`huber` is nan: expected a number above 0, at most 1e.06$"),
+        (
+            "data",
+            "limit = 0",
+            r"\[data\]: `limit` is 0: expected a whole number above 0, at most 1e7$",
+        ),
+        ("optimiser", "learning_rate = 1e6", "`learning_rate` is 1000000.0: .*at most 1$"),
+        ("optimiser", "learning_rate = nan", "`learning_rate` is nan: expected a number above 0"),
+        ("optimiser", "learning_rate = -0.1", "`learning_rate` is -0.1: expected a number above 0"),
+        ("optimiser", "ema = 2", "`ema` is 2: expected a number, 0 or more, at most 1$"),
+        ("optimiser", "epochs = 1.5", "`epochs` is 1.5: expected a whole number above 0"),
+        ("optimiser", "epochs = true", "`epochs` is True: expected a whole number above 0"),
+        ("optimiser", "epochs = 10000000000", "`epochs` is 10000000000: .*at most 1e7$"),
+        ("optimiser", "batch_size = 0", "`batch_size` is 0: expected a whole number above 0"),
+        ("optimiser", "batch_size = -4", "`batch_size` is -4: expected a whole number above 0"),
+        ("optimiser", "warmup_epochs = -1", "`warmup_epochs` is -1: expected a number, 0 or more"),
+        ("optimiser", "final_rate = 2.0", "`final_rate` is 2.0: .*, 0 or more, at most 1$"),
+        ("optimiser", "weight_decay = inf", "`weight_decay` is inf: .*, 0 or more, at most 10$"),
+        ("optimiser", "gradient_clip = 0.0", "`gradient_clip` is 0.0: expected a number above 0"),
+        ("optimiser", "validate_every = 0", "`validate_every` is 0: expected a whole number"),
+        ("loss", "forces = nan", "`forces` is nan: expected a number, 0 or more"),
+        ("loss", "stress = inf", "`stress` is inf: expected a number, 0 or more"),
+        ("loss", "dipole = -2.0", "`dipole` is -2.0: expected a number, 0 or more"),
+        ("loss", "energy = 0.0\nforces = 0.0\nstress = 0.0", "all weights are 0: there is nothing"),
+        ("data", "split_key = ''", "`split_key` is '': expected a string, not empty$"),
+        ("data", "files = ['']", r"`files` is \('',\): expected a list of strings"),
+        ("keys", "energy = 1", r"\[keys\]: `energy` is 1: expected a string"),
+        ("settings", "species = 14", r"`species` is 14: expected a list of symbols or atomic numb"),
+        ("settings", "species = 'Ar'", "`species` is 'Ar': expected a list of symbols"),
+        ("settings", "species = [18.5]", r"`species` is \[18.5\]: expected a list of symbols"),
+        ("settings", "species = [true]", r"`species` is \[True\]: expected a list of symbols"),
+        ("settings", "species = []", r"`species` is \[\]: expected a list of symbols"),
+        ("settings", "species = ['Xq']", "`species` holds Xq, which is no element"),
         ("data", "train = [1]", r"\[data\]: `train` is \(1,\): expected a list of strings$"),
     ],
 )
@@ -269,6 +308,31 @@ def test_a_bad_choice_is_one_clear_error(recipe):
     path.write_text('dtype = "half"\n' + path.read_text().replace('dtype = "float32"\n', ""))
     with pytest.raises(ValueError, match="`dtype` is 'half': valid choices are float32, float64$"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed = -1", "`seed` is -1: expected a whole number, 0 or more, below 4294967296$"),
+        ("draws = 0", "`draws` is 0: expected a whole number above 0, at most 1000$"),
+        ("dtype = 'float16'", "`dtype` is 'float16': valid choices are float32, float64$"),
+        ("name = ''", "`name` is '': expected a string, not empty, at most 200 characters$"),
+        ("loss = 3", r"\[loss\] is 3: expected a table"),
+        ("settings = []", r"`settings` is \[\]: expected a table"),
+    ],
+)
+def test_a_bad_key_of_a_recipe_is_one_clear_error(recipe, line, message):
+    path = recipe()
+    content = {**tomllib.loads(path.read_text()), **tomllib.loads(line)}
+    path.write_text(tomli_w.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        read(path)
+
+
+def test_a_byte_order_mark_is_no_key(recipe):
+    path = recipe()
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(path).name == "argon"
 
 
 def test_a_symmetriser_that_does_not_exist_is_refused_before_the_training(recipe, tmp_path):
