@@ -25,6 +25,7 @@ UNITS = {  # eV
     "kJ/mol": units.kJ / units.mol,
 }
 SAME_UNIT = 0.02  # relative
+SAME_ENERGY = 1e-3  # eV per atom
 DIGITS = 5  # of positions in A, in which duplicates agree
 
 
@@ -65,11 +66,13 @@ def _short(samples: Iterable[data.Sample]) -> list[str]:
     found = []
     for sample in samples:
         distances = sample.pairs.distances()
-        if len(distances) and distances.min() < SHORT:
-            closest = int(np.argmin(distances))
-            ends = (sample.pairs.centres[closest], sample.pairs.neighbours[closest])
-            symbols = "-".join(chemical_symbols[sample.structure.numbers[end]] for end in ends)
-            found.append(f"{sample.where} ({symbols} {distances[closest]:.2f} A)")
+        if not len(distances) or distances.min() >= SHORT:
+            continue
+        closest = int(np.argmin(distances))
+        numbers = sample.structure.numbers
+        first = chemical_symbols[numbers[sample.pairs.centres[closest]]]
+        second = chemical_symbols[numbers[sample.pairs.neighbours[closest]]]
+        found.append(f"{sample.where} ({first}-{second} {distances[closest]:.2f} A)")
     return _note(found, f"atoms closer than {SHORT} A")
 
 
@@ -78,16 +81,19 @@ def _duplicates(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
     seen: dict[bytes, tuple[str, data.Sample]] = {}
     found: dict[str, list[str]] = {}
     for split, samples in splits.items():
+        # a file that is listed twice is meant so
         for sample in {sample.where: sample for sample in samples}.values():
-            first_split, first = seen.setdefault(_content(sample), (split, sample))
-            if first.where == sample.where and first_split == split:
+            content = _content(sample)
+            first_split, first = seen.setdefault(content, (split, sample))
+            if (first_split, first.where) == (split, sample.where):
                 continue
             kind = "the same structure twice"
-            if abs(first.energy - sample.energy) > LEAST * 1e-3 * len(sample.structure):
+            if abs(first.energy - sample.energy) > SAME_ENERGY * len(sample.structure):
                 kind = "the same structure with another energy"
             elif first_split != split:
                 kind = f"a structure of the split `{split}` is in `{first_split}` as well"
-            found.setdefault(kind, []).append(f"{sample.where} = {first.where}")
+            places = found.setdefault(kind, [])
+            places.append(f"{sample.where} = {first.where}")
     return [text for kind, places in found.items() for text in _note(places, kind)]
 
 
@@ -107,23 +113,24 @@ def _content(sample: data.Sample) -> bytes:
 
 def _far(samples: Sequence[data.Sample], species: Sequence[int]) -> list[str]:
     """Note on energies that are far from the sum of those of elements, which fit the others."""
-    sizes = np.array([len(sample.structure) for sample in samples])
-    energies = np.array([sample.energy for sample in samples])
-    fits = _fit([sample.structure.numbers for sample in samples], energies, species)
-    deviations = (energies - fits) / sizes  # eV per atom
-    scatter = SCATTER * float(np.median(np.abs(deviations)))
+    numbers = [sample.structure.numbers for sample in samples]
+    sizes = np.array([len(each) for each in numbers])
+    totals = np.array([sample.energy for sample in samples])
+    energies = totals / sizes  # eV per atom, as all below
+    expected = _fit(numbers, totals, species) / sizes
+    deviations = energies - expected
+    deviations -= np.median(deviations)
+    scatter = np.median(np.abs(deviations))
+    limit = max(LEAST, SCATTER * scatter)
     found = []
-    for index in np.flatnonzero(np.abs(deviations) > max(scatter, LEAST)).tolist():
-        unit = _unit(fits[index] / energies[index]) if energies[index] else ""
-        by_size = abs(deviations[index]) > FAR and sizes[index] > 1
-        repelled = deviations[index] > 0 and _pressed(samples[index])
-        if unit or (by_size and not repelled):
-            energy = energies[index] / sizes[index]
-            expected = fits[index] / sizes[index]
-            found.append(
-                f"{samples[index].where} ({energy:.4g} eV/atom, the others let expect"
-                f" {expected:.4g}{unit})"
-            )
+    for index in np.flatnonzero(np.abs(deviations) > limit).tolist():
+        sample = samples[index]
+        unit = _unit(expected[index], energies[index])
+        # atoms alone and nuclei that repel each other have other energies
+        unusual = sizes[index] == 1 or (deviations[index] > 0 and _pressed(sample))
+        if unit or (abs(deviations[index]) > FAR and not unusual):
+            expectation = f"the others let expect {expected[index]:.4g}{unit}"
+            found.append(f"{sample.where} ({energies[index]:.4g} eV/atom, {expectation})")
     return _note(found, "an energy far from those of the other structures")
 
 
@@ -145,10 +152,10 @@ def _fit(numbers: Sequence[np.ndarray], energies: np.ndarray, species: Sequence[
     return fits
 
 
-def _unit(ratio: float) -> str:
-    """Remark on the unit of an energy, from the expected energy in eV divided by it."""
+def _unit(expected: float, energy: float) -> str:
+    """Remark on the unit of an energy of which another one, in eV, is expected."""
     for unit, size in UNITS.items():
-        if abs(ratio / size - 1) < SAME_UNIT:
+        if energy and abs(expected / energy / size - 1) < SAME_UNIT:
             return f": in {unit}?"
     return ""
 

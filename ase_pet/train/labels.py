@@ -48,6 +48,8 @@ LOOKS = {
     "stress": r".*(stress|virial).*",
     "dipole": r".*dipole.*|mu",
 }
+# names that look like labels, but are something about them
+NO_LABELS = r".*(uncertainty|std|sigma|error|cutoff|tolerance|correction|kinetic|weight).*"
 ASYMMETRY = 0.05  # of a stress, relative to its largest component
 SMALL_STRESS = 1e-3  # eV/A^3, below which a stress may be noise
 
@@ -226,15 +228,19 @@ def _what_to_give(kind: str, similar: list[str]) -> str:
 
 def _similar(kind: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Names that look like those of a label of a kind, and whose values have its shape."""
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "energy": [(), (1,)],
+        "stress": [(3, 3), (9,), (6,)],
+        "dipole": [(3,)],
+    }
     for name, value in values.items():
+        if not re.fullmatch(LOOKS[kind], name, re.IGNORECASE):
+            continue
+        if re.fullmatch(NO_LABELS, name, re.IGNORECASE):
+            continue
         shape = _shape(value)
-        fits = {
-            "energy": shape in ((), (1,)),
-            "forces": len(shape or ()) == 2,
-            "stress": shape in ((3, 3), (9,), (6,)),
-            "dipole": shape == (3,),
-        }
-        if fits[kind] and re.fullmatch(LOOKS[kind], name, re.IGNORECASE):
+        # forces of any number of atoms: a wrong one is an error, not another kind of label
+        if shape in shapes.get(kind, []) or (kind == "forces" and len(shape or ()) == 2):
             yield name
 
 
@@ -275,11 +281,16 @@ def _number(name: str, key: str, value: Any, n_atoms: int, where: str) -> np.nda
 
 def _symmetric(stress: np.ndarray, name: str, where: str) -> np.ndarray:
     """Stress or virial (3, 3) of one with 6 or 9 components."""
-    full = voigt_6_to_full_3x3_stress(stress) if stress.size == 6 else stress.reshape(3, 3)
-    difference = np.abs(full - full.T).max()
-    if difference > max(ASYMMETRY * np.abs(full).max(), SMALL_STRESS):
+    # stresses may come in Voigt's order
+    full: np.ndarray = (
+        stress.reshape(3, 3) if stress.size == 9 else voigt_6_to_full_3x3_stress(stress)
+    )
+    transposed = full.T
+    largest = np.abs(full).max()
+    asymmetry = np.abs(full - transposed).max()
+    if asymmetry > max(ASYMMETRY * largest, SMALL_STRESS):
         raise ValueError(f"{where}: `{name}` is not symmetric: {full.tolist()}")
-    symmetric: np.ndarray = (full + full.T) / 2
+    symmetric: np.ndarray = (full + transposed) / 2
     return symmetric
 
 

@@ -121,10 +121,11 @@ def test_every_key_of_a_recipe_is_explained():
     page = (DOCS / "reference" / "recipe.md").read_text(encoding="utf-8")
     keys = {field.name for field in dataclasses.fields(recipe.Recipe)} - {
         "folder",
+        "keys",
         "loss",
         "optimiser",
     }
-    for table in ("data", "loss", "optimiser"):
+    for table in ("data", "keys", "loss", "optimiser"):
         kind = getattr(recipe, table.capitalize())
         keys |= {f"{table}.{field.name}" for field in dataclasses.fields(kind)}
     assert [key for key in sorted(keys) if f"`{key}`" not in page and f"[{key}]" not in page] == []

@@ -136,6 +136,7 @@ def test_a_second_label_of_a_kind_is_noted():
 def test_other_entries_are_no_labels():
     atoms = labelled(free_energy=1.0)
     atoms.info.update(config_type="energy", dipole_correction=True, energies=[1.0, 2.0], mu=3)
+    atoms.info.update(energy_uncertainty=0.1, energy_cutoff=500.0, kinetic_energy=1.0)
     atoms.arrays["vel"] = FORCES
     atoms.arrays["local_energy"] = np.ones(4)
     assert set(found(atoms)) == {"energy"}
