@@ -67,6 +67,8 @@ def fit(rows):
 
     The error of the slope is estimated from blocks, as neighbouring residuals are correlated.
     """
+    if len(rows) < 3:
+        raise SystemExit(f"{len(rows)} samples are too few for a straight line: make --time longer")
     t, energy = rows.T
     slope, offset = np.polyfit(t, energy, 1)
     residual = energy - slope * t - offset
