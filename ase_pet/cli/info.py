@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -15,6 +16,10 @@ from .list import summary
 # units of the table; those of errors are in the provenance of calculators that were trained here
 ERRORS = {"energy": "eV/atom", "forces": "eV/A", "stress": "eV/A^3", "dipole": "e A"}
 EVALUATION = {"energy": "eV", "largest_force": "eV/A"}
+LENGTHS = ("cutoff", "receptive_field", "shortest_distances")  # in A
+MOST_PAIRS = 12  # whose distances are listed
+# in the card of a calculator: `- Data licence: MIT`, or the first line of a section
+LICENCE = re.compile(r"(?m)^(?:- (?:Data )?licence: |## Licence\n\n(?:- )?)(.+)$")
 HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -41,7 +46,7 @@ def command(
     chosen:
         Format of the file, and options of the calculator, `options.CALCULATOR`.
     """
-    from .. import cards, store, symmetrisers
+    from .. import cards, constraints, outputs, store, symmetrisers
 
     # cheap arguments are checked before a model is loaded or downloaded
     if chosen["symmetrise"] is not None:
@@ -52,12 +57,17 @@ def command(
     content = {
         "name": config.name,
         **summary(model, config),
+        **_range(model),
         "heads": list(model.head_sizes),
+        "units": {name: outputs.OUTPUTS[name].unit for name in outputs.available(model)},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "licence": _licence(store.find(calc), config.provenance),
+        "shortest_distances": _by_pair(config.shortest_distances),
         "provenance": config.provenance,
     }
     if atoms is not None:
         calculator = options.load_calculator(calc, None, **chosen)
+        atoms = constraints.without(atoms, "info")
         content["structure"] = _evaluated(atoms, calculator)
     if json:
         screen.print_json(content)
@@ -70,33 +80,101 @@ def command(
     screen.console().print(table)
 
 
+def _range(model: Any) -> dict[str, Any]:
+    """Message-passing depth, and the distance in A beyond which atoms have no effect."""
+    depth = model.message_passing_depth
+    # an edge further away affects an atom by a chain of edges, each as long as the cutoff
+    return {
+        "message_passing": depth,
+        "receptive_field": None if depth is None else (depth + 1) * model.cutoff,
+    }
+
+
+def _licence(folder: Path, provenance: dict[str, Any]) -> str:
+    """What a checkpoint or the card of a calculator states about its licence."""
+    for key in ("license", "licence"):
+        if provenance.get(key):
+            return str(provenance[key])
+    from .. import store
+
+    card = folder / store.README
+    if card.is_file():
+        stated = LICENCE.search(card.read_text(encoding="utf-8", errors="replace"))
+        if stated is not None:
+            return stated[1]
+    return "not stated"
+
+
+def _by_pair(distances: dict[tuple[int, int], float]) -> dict[str, float]:
+    """Shortest distances {Si-Si: A} of pairs of elements in the training data."""
+    from ase.data import chemical_symbols
+
+    return {"-".join(chemical_symbols[z] for z in pair): d for pair, d in distances.items()}
+
+
 def _readable(content: dict[str, Any]) -> dict[str, Any]:
     """Content for people: with units, fewer digits and the first digits of hashes."""
     readable: dict[str, Any] = {}
     # keys of JSON stay as they are: units are added here only
     for key, value in content.items():
-        name = f"{key} (A)" if key == "cutoff" else key
-        readable[name] = value
-    readable["provenance"] = _with_units(content["provenance"], ERRORS)
+        name = f"{key} (A)" if key in LENGTHS else key
+        readable[name.replace("_", " ")] = value
+    depth = content["message_passing"]
+    readable["message passing"] = {None: "unknown", 0: "none: energies are local"}.get(
+        depth, f"{depth} edge{'s' * (depth != 1)} beyond the neighbours"
+    )
+    readable["receptive field (A)"] = _number(content["receptive_field"])
+    seen = content["shortest_distances"]
+    readable["shortest distances (A)"] = "in training: " + ", ".join(
+        f"{pair} {distance:.2f}" for pair, distance in list(seen.items())[:MOST_PAIRS]
+    )
+    if not seen:
+        readable["shortest distances (A)"] = "not known: close atoms are not noticed"
+    elif len(seen) > MOST_PAIRS:
+        readable["shortest distances (A)"] += f", ... ({len(seen)} pairs: --json)"
+
+    provenance = dict(content["provenance"])
+    errors = provenance.pop("errors", None)
+    readable["provenance"] = _shortened(provenance)
+    if isinstance(errors, dict):
+        readable["errors (RMSE)"] = _errors(errors)
     if "structure" in content:
         evaluation = {}
-        for key, value in content["structure"].items():
+        for key, value in readable.pop("structure").items():
             name = f"{key} ({EVALUATION[key]})" if key in EVALUATION else key
-            evaluation[name] = f"{value:.10g}" if isinstance(value, float) else value
+            evaluation[name.replace("_", " ")] = _number(value)
         readable["structure"] = evaluation
     return readable
 
 
-def _with_units(value: Any, units: dict[str, str]) -> Any:
-    """Nested table with units in the names of its tables of errors, which have the key "rmse"."""
+def _number(value: Any) -> Any:
+    """A float with ten digits at most; None as a text."""
+    if value is None:
+        return "unknown"
+    return f"{value:.10g}" if isinstance(value, float) else value
+
+
+def _errors(errors: dict[str, Any]) -> dict[str, str]:
+    """Lines such as {"test (21 structures)": "energy 0.0032 eV/atom, forces 0.054 eV/A"}."""
+    lines = {}
+    for split, table in errors.items():
+        # tables of checkpoints may hold anything
+        if not isinstance(table, dict):
+            lines[split] = str(table)
+            continue
+        parts = []
+        for name, entry in table.items():
+            if isinstance(entry, dict) and isinstance(entry.get("rmse"), float):
+                parts.append(f"{name} {entry['rmse']:.3g} {ERRORS.get(name, '')}".strip())
+        count = f" ({table['structures']} structures)" if "structures" in table else ""
+        lines[f"{split}{count}"] = ", ".join(parts) or "not stated"
+    return lines
+
+
+def _shortened(value: Any) -> Any:
+    """Nested table with fewer digits."""
     if isinstance(value, dict):
-        table = {}
-        for key, entry in value.items():
-            # other tables may have such keys too, such as an energy without errors
-            is_error = isinstance(entry, dict) and "rmse" in entry
-            name = f"{key} ({units[key]})" if is_error and key in units else key
-            table[name] = _with_units(entry, units)
-        return table
+        return {key: _shortened(entry) for key, entry in value.items()}
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str) and HASH.fullmatch(value):

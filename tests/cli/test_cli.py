@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from typer.testing import CliRunner
 
 from ase_pet import __version__, checks, cli, plugins, published
@@ -122,7 +123,30 @@ def test_version():
 def test_a_table_of_information_has_units():
     text = shown("info", "silicon")
     assert "cutoff (A)" in text
-    assert "energy (eV/atom): rmse: 0." in text
+    assert "receptive field (A)" in text
+    assert "shortest distances (A) in training: Si-Si 0.50" in text
+    assert "forces: eV/A" in text
+    assert re.search(r"test \(21 structures\): energy 0\.\d+ eV/atom, forces 0\.\d+ eV/A", text)
+
+
+def test_information_says_what_a_calculator_knows():
+    told = json.loads(CliRunner().invoke(cli.app, ["info", "silicon", "--json"]).stdout)
+    assert (told["message_passing"], told["receptive_field"]) == (0, 5.5)
+    assert told["licence"].startswith("MIT")
+    assert told["shortest_distances"]["Si-Si"] == pytest.approx(0.5, abs=0.01)
+    assert told["units"]["stress"] == "eV/A^3"
+
+
+def test_information_ignores_constraints(tmp_path):
+    atoms = bulk("Si")
+    atoms.positions[0, 0] += 0.1
+    atoms.set_constraint(FixAtoms([0, 1]))
+    atoms.write(tmp_path / "si.extxyz")
+    with pytest.warns(UserWarning, match="FixAtoms.* are ignored for"):
+        told = CliRunner().invoke(
+            cli.app, ["info", "silicon", str(tmp_path / "si.extxyz"), "--json"]
+        )
+    assert json.loads(told.stdout)["structure"]["largest_force"] > 0.1
 
 
 def test_errors_show_brackets():

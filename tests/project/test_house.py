@@ -30,7 +30,7 @@ SUBPACKAGES = (
     ("formats",),
     ("calculator_info", "cards", "published"),
     ("store",),
-    ("arguments", "memory"),
+    ("arguments", "display", "memory"),
     ("graph_inputs",),
     ("calculator",),
     ("statistics",),
