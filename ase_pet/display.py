@@ -14,18 +14,18 @@ MOST_SPECIES = 8  # that are listed; of more, the first and the last
 class Displayed:
     """Base of classes that are shown as their name and a few facts, and as a table in notebooks."""
 
-    def facts(self) -> dict[str, str]:
+    def displayed(self) -> dict[str, str]:
         """{name: value with unit}, in the order of their importance; to be overridden."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        facts = [f"{name}={value}" for name, value in self.facts().items()]
-        return f"{type(self).__name__}({', '.join(facts)})"
+        rows = [f"{name}={value}" for name, value in self.displayed().items()]
+        return f"{type(self).__name__}({', '.join(rows)})"
 
     def _repr_html_(self) -> str:
         """Table for notebooks."""
         rows = []
-        for name, value in self.facts().items():
+        for name, value in self.displayed().items():
             rows.append(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>")
         return f"<b>{type(self).__name__}</b><table>{''.join(rows)}</table>"
 
@@ -33,12 +33,12 @@ class Displayed:
 class DisplayedCalculator(Displayed):
     """Display of a `PETCalculator`."""
 
-    def facts(self) -> dict[str, str]:
+    def displayed(self) -> dict[str, str]:
         """{name: value with unit} of model, species, cutoff, symmetriser, precision and device."""
         calculator: Any = self
         model = calculator.model
         symmetrise = calculator.parameters["symmetrise"] or calculator.card.symmetrise
-        facts = {
+        rows = {
             "model": printable(calculator.card.name),
             "species": shortened([chemical_symbols[z] for z in calculator.species]),
             "cutoff": f"{model.cutoff:g} A",
@@ -48,8 +48,8 @@ class DisplayedCalculator(Displayed):
             "units": "eV, A",
         }
         if model.energy_head != "energy":
-            facts["energy_head"] = printable(model.energy_head)
-        return facts
+            rows["energy_head"] = printable(model.energy_head)
+        return rows
 
 
 def printable(text: str) -> str:

@@ -21,7 +21,7 @@ def test_a_calculator_is_shown_with_units():
 def test_a_notebook_shows_the_same_facts():
     calculator = PETCalculator(tiny_pet("local"), device="cpu")
     table = calculator._repr_html_()
-    for name, value in calculator.facts().items():
+    for name, value in calculator.displayed().items():
         assert f"<th>{name}</th><td>{html.escape(value)}</td>" in table
 
 
