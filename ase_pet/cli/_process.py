@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import select
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import TextIO
 
 import typer
 
@@ -28,9 +31,40 @@ def run() -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = screen.show_warning
-            return _status()
+            if "--json" not in sys.argv:
+                return _status()
+            with _only_json():
+                return _status()
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _only_json() -> Iterator[None]:
+    """Send to stderr what libraries print, compiled ones too: stdout holds one JSON document."""
+    with contextlib.ExitStack() as stack:
+        screen.documents = _document_stream(stack)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        try:
+            yield
+        finally:
+            screen.documents = None
+
+
+def _document_stream(stack: contextlib.ExitStack) -> TextIO:
+    """Stream to what was stdout, which leads to stderr until the stack is closed."""
+    if sys.stdout is None:  # closed by the caller
+        return io.StringIO()
+    try:
+        number = sys.stdout.fileno()
+        copy = os.dup(number)
+        os.dup2(sys.stderr.fileno(), number)
+    except (AttributeError, OSError):  # no files: replaced by a program, or stderr is closed
+        return sys.stdout
+    # the last entry of the stack is the first to be undone
+    stream = stack.enter_context(os.fdopen(copy, "w", encoding=sys.stdout.encoding))
+    stack.callback(os.dup2, copy, number)
+    return stream
 
 
 def _status() -> int:
@@ -80,7 +114,8 @@ def _escape_what_cannot_be_encoded() -> None:
 
 def _flush() -> None:
     """Write what is still in the buffer of stdout."""
-    stream: Any = sys.stdout
+    stream = screen.documents or sys.stdout
+    # None where the caller closed it
     if stream is not None:
         stream.flush()
 
@@ -88,7 +123,7 @@ def _flush() -> None:
 def _reader_has_gone() -> bool:
     """Whether stdout is a pipe that nobody reads any more."""
     pipe = select.poll()
-    pipe.register(sys.stdout, select.POLLOUT)
+    pipe.register(screen.documents or sys.stdout, select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
 
 
@@ -97,4 +132,5 @@ def _forget_stdout() -> None:
     try:
         _flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stream = screen.documents or sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -8,6 +8,7 @@ is computed, from the option itself), and the text at the end from the section "
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import importlib
 import inspect
@@ -138,6 +139,9 @@ class LazyGroup(TyperGroup):
         args:
             Arguments after the options of the group.
         """
+        close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if close and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
 

@@ -57,6 +57,7 @@ class Verbosity:
         self.quiet = False
 
 
+documents: TextIO | None = None  # where JSON is printed; None for stdout
 verbosity = Verbosity()
 verbosity.reset()
 
@@ -265,7 +266,7 @@ def print_json(content: object) -> None:
     content:
         Object.
     """
-    print(json.dumps(_valid(content), default=str, allow_nan=False))
+    print(json.dumps(_valid(content), default=str, allow_nan=False), file=documents)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

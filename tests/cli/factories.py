@@ -30,6 +30,17 @@ class Warns(EMT):
         super().calculate(*arguments, **more)
 
 
+class Prints(EMT):
+    """A calculator that prints from Python and, as Fortran does, to the file descriptor."""
+
+    def calculate(self, *arguments, **more):
+        import os
+
+        print("iteration 1")
+        os.write(1, b"iteration 2\n")
+        super().calculate(*arguments, **more)
+
+
 def lennard_jones():
     return LennardJones(epsilon=0.0104, sigma=3.4, rc=8.5)
 

@@ -273,6 +273,22 @@ def test_json_is_valid(capsys):
     assert json.loads(out) == {"text": HOSTILE, "numbers": [None, [None, 1.5]]}
 
 
+def test_json_is_alone_on_stdout(tmp_path):
+    bulk("Cu").write(tmp_path / "cu.xyz")
+    arguments = ("--calculator", "factories:Prints", "cu.xyz", "--steps", "1", "--json")
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "cli")])
+    done = subprocess.run(
+        [sys.executable, "-m", "ase_pet", "bench", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert json.loads(done.stdout)["atoms"] == 1
+    assert {"iteration 1", "iteration 2"} <= set(done.stderr.splitlines())
+
+
 def test_progress_in_a_log_is_rare(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(screen.time, "monotonic", lambda: now[0])
