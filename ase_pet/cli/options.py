@@ -89,15 +89,14 @@ def structure_options() -> list[inspect.Parameter]:
 
 
 def derivative_options(dtype_note: str) -> list[inspect.Parameter]:
-    """Options of commands that need precise forces: --format, and CALCULATOR with float64.
+    """Options of CALCULATOR for commands that need precise forces: float64 is their default.
 
     Parameters
     ----------
     dtype_note:
         What float32 does to the results of the command.
     """
-    note = f"Precision of CALC: float64, float32. {dtype_note}"
-    return [*structure_options(), *calculator_options("float64", note)]
+    return calculator_options("float64", f"Precision of CALC: float64, float32. {dtype_note}")
 
 
 def with_options(*groups: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:

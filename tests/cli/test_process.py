@@ -21,7 +21,8 @@ CALCULATOR_FIRST = [  # commands with --calculator and a file of structures
 ]
 TRY_ALL = ("check", "singlepoint")  # commands that report an error and go on
 BROKEN = ("--calculator", "factories:Broken")
-FILES = {"check": ("--structure",), "bench": ("--steps", "1")}
+NUMBER_OF_FILES = {"neb": 2}
+TOLERANT = ("check", "singlepoint")  # go on after an error of a calculator, and end with 1
 SECONDS = 60
 
 
@@ -126,11 +127,12 @@ def test_a_calculator_that_raises_is_one_line(run, name, tmp_path):
     assert is_clean(err)
 
 
-def test_checks_of_a_calculator_that_raises_fail(run, tmp_path):
+@pytest.mark.parametrize("name", TRY_ALL)
+def test_commands_that_go_on_after_an_error_fail(run, tmp_path, name):
     bulk("Cu").write(tmp_path / "cu.xyz")
-    status, out, err = run("check", *BROKEN, "--structure", "cu.xyz", "--only", "permutation")
+    status, out, err = run(name, *BROKEN, *given(name, "cu.xyz"), *needed(name))
     assert status == 1
-    assert "\\x1b]0;pwned" in out
+    assert "\\x1b]0;pwned" in out + err
     assert is_clean(out + err)
 
 
