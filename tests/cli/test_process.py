@@ -139,7 +139,7 @@ def test_commands_that_go_on_after_an_error_fail(run, tmp_path, name):
 def test_verbose_shows_the_traceback(run, tmp_path):
     bulk("Cu").write(tmp_path / "cu.xyz")
     _, _, err = run("relax", *BROKEN, "cu.xyz", "--output", "made", "-v")
-    assert err.startswith("ase-pet: factories:Broken, 1 atoms Cu\nTraceback")
+    assert err.startswith("ase-pet: factories:Broken, 1 atom Cu\nTraceback")
     assert is_clean(err)
 
 
