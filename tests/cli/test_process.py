@@ -21,8 +21,6 @@ CALCULATOR_FIRST = [  # commands with --calculator and a file of structures
 ]
 TRY_ALL = ("check", "singlepoint")  # commands that report an error and go on
 BROKEN = ("--calculator", "factories:Broken")
-NUMBER_OF_FILES = {"neb": 2}
-TOLERANT = ("check", "singlepoint")  # go on after an error of a calculator, and end with 1
 SECONDS = 60
 
 
