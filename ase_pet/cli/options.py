@@ -315,10 +315,8 @@ def announce(name: object, calculator: Any, structures: Sequence[Atoms]) -> None
     words = [str(name), *_hardware(calculator)]
     atoms = sum(map(len, structures))
     if len(structures) == 1:
-        words.insert(
-            1,
-            f"{atoms} atom{'s' * (atoms > 1)} {structures[0].get_chemical_formula(empirical=False)}",
-        )
+        formula = structures[0].get_chemical_formula(empirical=False)
+        words.insert(1, f"{atoms} atom{'s' * (atoms > 1)} {formula}")
     elif structures:
         words.insert(1, f"{len(structures)} structures of {atoms} atoms together")
     screen.note(f"ase-pet: {', '.join(words)}")
