@@ -20,6 +20,7 @@ from ase.optimize import BFGS
 from ase.utils.forcecurve import fit_images
 
 from ..choices import one_of
+from ..display import Displayed
 from ..phonons import relax
 from ..phonons._protocols import SupportsBatches
 from . import ends
@@ -31,8 +32,18 @@ CLIMB_BELOW = 5.0  # times fmax: the highest image climbs once the forces on the
 OnStep = Callable[[int, float], object]
 
 
-@dataclass(frozen=True)
-class Band:
+@dataclass(frozen=True, repr=False)
+class Band(
+    Displayed,
+    shows={
+        "barrier": "{} eV",
+        "reverse_barrier": "{} eV",
+        "energy_change": "{} eV",
+        "largest_force": "{} eV/A",
+        "converged": "{}",
+        "steps": "{}",
+    },
+):
     """Result of a nudged elastic band.
 
     Attributes

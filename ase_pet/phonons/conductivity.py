@@ -13,6 +13,7 @@ from ase.data import atomic_masses
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from .. import constraints
+from ..display import Displayed
 from ..extras import how_to_install
 from . import _costs, _numbers
 from ._folder import identity
@@ -27,8 +28,11 @@ DISPLACEMENT = 0.03  # A; third derivatives need larger displacements than secon
 UPPER_LIMIT = 1e6  # W/m/K, above any material: diamond has 2e3
 
 
-@dataclass(frozen=True)
-class Conductivity:
+@dataclass(frozen=True, repr=False)
+class Conductivity(
+    Displayed,
+    shows={"temperatures": "{} K", "mean": "{} W/m/K", "displaced_supercells": "{}"},
+):
     """Lattice thermal conductivity in the relaxation-time approximation.
 
     Attributes

@@ -11,6 +11,7 @@ from ase import Atoms, units
 from ase.stress import voigt_6_to_full_3x3_strain
 
 from .. import constraints
+from ..display import Displayed
 from . import _numbers
 from ._setting import require_crystal
 from .relaxation import relax
@@ -22,8 +23,8 @@ WEAKEST = 1e-6  # GPa; elastic constants below it are those of isolated atoms
 FACTORS = (-1, -0.5, 0.5, 1)  # strains, relative to the largest
 
 
-@dataclass(frozen=True)
-class Elasticity:
+@dataclass(frozen=True, repr=False)
+class Elasticity(Displayed):
     """Elastic constants of a crystal.
 
     Attributes
@@ -74,6 +75,13 @@ class Elasticity:
             "bulk_hill": (bulk_voigt + bulk_reuss) / 2,
             "shear_hill": (shear_voigt + shear_reuss) / 2,
         }
+
+    def displayed(self) -> dict[str, str]:
+        """{name: value with unit} of three constants, and whether the crystal is stable."""
+        rows = {}
+        for name, place in {"C11": (0, 0), "C12": (0, 1), "C44": (3, 3)}.items():
+            rows[name] = f"{self.constants[place]:.4g} GPa"
+        return {**rows, "stable": str(self.stable), "pressure": f"{self.pressure:g} GPa"}
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers, for JSON."""

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms, units
 
 from .. import constraints
+from ..display import Displayed
 from . import _numbers
 from ._setting import require_crystal
 from .relaxation import relax
@@ -18,8 +19,18 @@ from .relaxation import relax
 FORM = "birchmurnaghan"
 
 
-@dataclass(frozen=True)
-class EquationOfState:
+@dataclass(frozen=True, repr=False)
+class EquationOfState(
+    Displayed,
+    shows={
+        "volume": "{} A^3",
+        "energy": "{} eV",
+        "bulk_modulus": "{} GPa",
+        "derivative": "{}",
+        "rms": "{} eV",
+        "pressure": "{} GPa",
+    },
+):
     """Third-order Birch-Murnaghan equation of state.
 
     Attributes

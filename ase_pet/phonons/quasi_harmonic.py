@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms, units
 
+from ..display import Displayed
 from ._strained import Strained, Volume, relaxed_volumes, with_phonons
 from .force_constants import EXTRA
 
@@ -26,8 +27,17 @@ J_PER_MOL = units._e * units._Nav  # in eV
 OnProgress = Callable[[str, int, "int | None"], object]
 
 
-@dataclass(frozen=True)
-class QuasiHarmonic:
+@dataclass(frozen=True, repr=False)
+class QuasiHarmonic(
+    Displayed,
+    shows={
+        "temperatures": "{} K",
+        "volume": "{} A^3",
+        "bulk_modulus": "{} GPa",
+        "gibbs": "{} eV",
+        "pressure": "{} GPa",
+    },
+):
     """Properties of a crystal at constant pressure, for each temperature.
 
     Energies, volumes and heat capacities are those of the primitive cell.

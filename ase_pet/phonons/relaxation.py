@@ -15,6 +15,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from .. import constraints as meaning
+from ..display import Displayed
 from . import _numbers
 from ._folder import Record
 from ._setting import plane_mask, require_cell, restore_cell, right_handed, vacuum_axis, with_vacuum
@@ -43,8 +44,19 @@ class NotRelaxed(ValueError):
     """The optimiser did not converge, or the space group has lost operations."""
 
 
-@dataclass(frozen=True)
-class Relaxation:
+@dataclass(frozen=True, repr=False)
+class Relaxation(
+    Displayed,
+    shows={
+        "atoms": "{}",
+        "space_group": "{}",
+        "steps": "{}",
+        "energy_change": "{} eV",
+        "largest_force": "{} eV/A",
+        "largest_stress": "{} GPa",
+        "pressure": "{} GPa",
+    },
+):
     """Result of a relaxation.
 
     Attributes

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 
+from ..display import Displayed, shown
 from . import _costs, _numbers
 from ._paths import BandPath, band_path
 from ._setting import kinds
@@ -30,8 +31,8 @@ STEPS = 200  # temperatures of the default range
 PROJECTED = 2**28  # bytes of the eigenvectors from which densities of elements are computed
 
 
-@dataclass
-class Spectrum:
+@dataclass(repr=False)
+class Spectrum(Displayed):
     """Phonons of a crystal with force constants; frequencies in THz, imaginary ones negative.
 
     Attributes
@@ -62,6 +63,19 @@ class Spectrum:
     def phonopy(self) -> Phonopy:
         """Phonopy object with all results."""
         return self.crystal.phonopy
+
+    def displayed(self) -> dict[str, str]:
+        """{name: value with unit} of the cells and, after `compute`, of the frequencies."""
+        phonopy = self.phonopy
+        rows = {
+            "primitive_cell": shown(Atoms(phonopy.primitive.symbols)),
+            "supercell": f"{len(phonopy.supercell)} atoms",
+        }
+        if phonopy.mesh is not None and phonopy.band_structure is not None:
+            lowest = self.frequencies.min()
+            rows["frequencies"] = f"{lowest:.4g} to {self.frequencies.max():.4g} THz"
+            rows["imaginary"] = f"{len(self.imaginary())} modes"
+        return rows
 
     def compute(
         self,

@@ -15,6 +15,7 @@ from ase.constraints import FixAtoms
 
 from ..choices import one_of
 from ..constraints import describe
+from ..display import Displayed
 from ..phonons import Relaxation, relax
 from ..phonons._protocols import Displacement, SupportsBatches, SupportsHessian
 from ..phonons.force_constants import forces
@@ -36,8 +37,8 @@ class StatesProperties(Protocol):
     implemented_properties: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Vibrations:
+@dataclass(frozen=True, repr=False)
+class Vibrations(Displayed, shows={"wavenumbers": "{} cm^-1", "imaginary": "{}"}):
     """Harmonic vibrations of a structure; imaginary modes are negative numbers.
 
     Attributes

@@ -10,6 +10,7 @@ import numpy as np
 from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 from ase.units import _e, _Nav
 
+from ..display import Displayed
 from .modes import IMAGINARY
 from .run import Vibrations
 
@@ -17,8 +18,11 @@ BAR = 1e5  # Pa
 EV_PER_K = _e * _Nav  # in J/mol/K
 
 
-@dataclass(frozen=True)
-class Thermochemistry:
+@dataclass(frozen=True, repr=False)
+class Thermochemistry(
+    Displayed,
+    shows={"model": "{}", "temperatures": "{} K", "free_energy": "{} eV"},
+):
     """Thermochemistry of a structure; energies include the potential energy.
 
     Attributes
