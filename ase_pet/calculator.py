@@ -13,14 +13,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from torch import nn
 
-from . import arguments, display, evaluation, graph, memory, outputs, store
+from . import arguments, display, evaluation, fingerprints, graph, memory, outputs, store
 from .evaluation import Evaluation, local_models
 from .graph import Structure, chunking
 from .graph_inputs import GraphInputs
 from .uncertainty_policy import THRESHOLD, UncertaintyPolicy
 
 
-class PETCalculator(display.DisplayedCalculator, Calculator):
+class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Calculator):
     """ASE calculator of a trained model.
 
     Results are energy and free_energy (eV), energies (n,) of atoms, forces (n, 3) in eV/A and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shlex
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..constraints import describe
 from ..md.settings import Settings
 from . import options, screen
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 SETTINGS = [field.name for field in dataclasses.fields(Settings)]
 # options that go to PETCalculator, and are remembered for a restart
 CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
-SYSTEM = ("calc", "structure", "calculator")  # what a new run needs
+NAMED = ("calc", "calculator", "fast")  # names and paths that are loaded or imported
 INTERRUPTED = 130  # exit status of shells for Ctrl-C
 MINIMUM_ROWS = 20  # of thermo.csv, for means
 
@@ -56,16 +58,20 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
     for field in dataclasses.fields(settings):
         # a flag for True only: the default of a setting that is a bool is False
         flag = f"--{field.name.replace('_', '-')}"
+        parse = field.metadata["parse"]
         option = typer.Option(
             *([flag] if types[field.name] is bool else []),
             help=_meaning(field.metadata),
             rich_help_panel=field.metadata["panel"],
+            parser=parse,
         )
+        # values of other types, such as ramps, are parsed from their text
+        kind = str if parse else types[field.name]
         parameter = inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=Annotated[types[field.name], option],
+            annotation=Annotated[kind, option],
         )
         parameters.append(parameter)
     return parameters
@@ -93,6 +99,7 @@ def command(
     calculator: str | None = None,
     output: options.Output,
     restart: options.Restart = False,
+    repeat: str | None = None,
     fast: str | None = None,
     uncertainty: str | None = None,
     uncertainty_threshold: float | None = None,
@@ -101,10 +108,11 @@ def command(
 ) -> None:
     """Run molecular dynamics in a folder, from which it can be restarted.
 
-    The folder holds the trajectory, thermo.csv, a plot of it, and the state for restarts. Works
-    with any ASE calculator: a name, a checkpoint, or --calculator module:factory. At the end, means
-    with standard errors and the drift of the conserved energy are printed. Exit status 1: the run
-    became unstable, or the model too uncertain; last_good.traj holds the structure before that.
+    The folder holds the trajectory, thermo.csv, a plot of it, the last structure (final.extxyz),
+    and the state for restarts. Works with any ASE calculator: a name, a checkpoint, or --calculator
+    module:factory. At the end, means with standard errors and the drift of the conserved energy are
+    printed. Exit status 1: the run became unstable, or the model too uncertain; last_good.traj
+    holds the structure before that.
 
     Parameters
     ----------
@@ -119,8 +127,11 @@ def command(
     output:
         Folder to write to; it must not hold another run.
     restart:
-        Continue the run in the folder bit-exactly, or start one if there is none. CALC, STRUCTURE
-        and settings may be left out; --time may be longer. --resume is an alias.
+        Continue the run in the folder bit-exactly, or start one if there is none. STRUCTURE and
+        settings may be left out, CALC if it is the name of a calculator; paths, --calculator and
+        --fast are repeated. --time may be longer. --resume is an alias.
+    repeat:
+        Repeat the structure along its cell vectors, such as 2,2,2.
     fast:
         module:factory of the ASE calculator of the cheap forces of --multiple; default: the direct
         forces of CALC, if it predicts them.
@@ -137,18 +148,18 @@ def command(
     Examples
     --------
     Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
-    run; to resume an interrupted run: ase-pet md --restart --output run
+    run; to resume an interrupted run: ase-pet md --restart --output run; heating and cooling:
+    --ensemble nvt --temperature 300:1200:300 --time 20
     """
     given = {}
     for name, value in ctx.params.items():
         source = ctx.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             given[name] = value
-    # a restart without CALC and STRUCTURE finds them in the folder
-    if restart and not given.keys() & set(SYSTEM):
-        plan = _continued(output, given)
-    else:
-        plan = _new(ctx.params)
+    # one argument is the structure if --calculator is given, else the calculator
+    without_structure = structure is None and (calc is None or calculator is None)
+    continued = restart and without_structure
+    plan = _continued(output, given) if continued else _new(ctx.params)
     result = _run(plan, output, restart)
     _finish(result, json)
 
@@ -159,13 +170,33 @@ def _new(params: dict[str, Any]) -> Plan:
         params["calc"], params["structure"], params["calculator"]
     )
     command = {name: params[name] for name in ("calculator", "fast", *CALCULATOR_OPTIONS)}
-    command |= {"calc": calc, "structure": structure}
+    command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
     settings = {name: params[name] for name in SETTINGS}
-    return _plan(options.read_structures(structure, -1), settings, command)
+    atoms = options.read_structures(structure, -1)
+    return _plan(_repeated(atoms, params["repeat"]), settings, command)
+
+
+def _repeated(atoms: Atoms, repeat: str | None) -> Atoms:
+    """Supercell of a structure; its constraints are repeated too."""
+    if repeat is None:
+        return atoms
+    numbers = options.integers("repeat", repeat, (3,))
+    options.check_positive(repeat=min(numbers))
+    try:
+        return atoms.repeat(numbers)
+    except NotImplementedError:
+        raise ValueError(
+            f"`--repeat`: the constraints of the structure ({describe(atoms)}) cannot be repeated:"
+            " remove them, or write the supercell with its constraints into a file"
+        ) from None
 
 
 def _continued(folder: Path, given: dict[str, Any]) -> Plan:
-    """Plan of the run in a folder; options that are given now replace those given then."""
+    """Plan of the run in a folder; options that are given now replace those given then.
+
+    The folder may come from someone else: nothing that its files name is imported or loaded,
+    except calculators that are known by name.
+    """
     from ..md import folders
 
     atoms = folders.beginning(folder)
@@ -178,12 +209,53 @@ def _continued(folder: Path, given: dict[str, Any]) -> Plan:
     # what is given now replaces what was given then; `folders` checks what may change
     settings = dict(stored["settings"])
     command = dict(stored["command"])
+    for name in NAMED:
+        _require_repeated(folder, name, command.get(name), given.get(name))
+    if given.get("repeat") is not None:
+        _require_repeated(folder, "repeat", command.get("repeat"), given["repeat"])
     for name, value in given.items():
         if name in SETTINGS:
             settings[name] = value
-        elif name in ("fast", *CALCULATOR_OPTIONS):
+        elif name in CALCULATOR_OPTIONS:
             command[name] = value
     return _plan(atoms, settings, command)
+
+
+def _require_repeated(folder: Path, name: str, stored: Any, given: Any) -> None:
+    """Raise ValueError unless what a file names is given again, or is the name of a calculator."""
+    label = "CALC" if name == "calc" else f"`--{name}`"
+    if given is not None and given != stored:
+        raise ValueError(f"{label} is {given!r}, but the run in {folder} has {stored!r}")
+    if stored is None or given is not None:
+        return
+    if name == "calc" and _is_known(stored):
+        return
+    raise ValueError(
+        f"the run in {folder} used {label} {stored!r}: repeat it with --restart. A restart imports"
+        " and loads nothing that only a file names"
+    )
+
+
+def _is_known(calc: str) -> bool:
+    """Whether a text is the name of a shipped or published calculator, and not a path."""
+    from .. import published, store
+
+    if calc in store.shipped():
+        return True
+    known = published.NAME.fullmatch(calc)
+    return known is not None and known[1] in published.names() and not Path(calc).exists()
+
+
+def _again(plan: Plan, output: Path) -> str:
+    """Command that continues a run."""
+    words = ["ase-pet", "md", "--restart"]
+    calc = plan.command.get("calc")
+    if calc is not None and not _is_known(calc):
+        words.append(calc)
+    for name in ("calculator", "fast"):
+        if name in plan.command:
+            words += [f"--{name}", plan.command[name]]
+    return shlex.join([*words, "--output", str(output)])
 
 
 def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Plan:
@@ -230,7 +302,10 @@ def _run(plan: Plan, output: Path, restart: bool) -> Result:
                 start.extend((step, now))
             days = max(now - start[1], 1e-9) / 86400
             speed = ns_per_step * (step - start[0]) / days
-            report(f"{temperature:.0f} K, {speed:.3g} ns/day", step, settings.steps)
+            before = settings.of_equilibration().steps if settings.equilibrate else 0
+            text = f"{temperature:.0f} K, {speed:.3g} ns/day"
+            # steps of the equilibration are negative
+            report(text, step + before, settings.steps + before)
 
         try:
             result: Result = md.run(
@@ -248,7 +323,7 @@ def _run(plan: Plan, output: Path, restart: bool) -> Result:
             message = ". ".join([str(error), *(note.strip() for note in notes)])
             status = 1
         except KeyboardInterrupt:
-            message = f"stopped; to continue: ase-pet md --restart --output {output}"
+            message = f"stopped; to continue: {_again(plan, output)}"
             status = INTERRUPTED
     print(f"ase-pet: {message}", file=sys.stderr)
     raise typer.Exit(status)
@@ -264,6 +339,8 @@ def _finish(result: Result, json: bool) -> None:
         "ns_per_day": result.ns_per_day,
         "settings": result.settings.as_dict(),
         "means": result.summary(),
+        "equilibration": result.equilibration(),
+        "ramp": result.ramp_parts(),
     }
     try:
         result.plot()
@@ -275,7 +352,7 @@ def _finish(result: Result, json: bool) -> None:
         screen.print_json(content)
         return
     screen.console().print(_table(content))
-    if not content["means"]:
+    if not content["means"] and not content["ramp"]:
         print(f"no means: thermo.csv has fewer than {MINIMUM_ROWS} rows (--thermo-interval)")
     print(f"{result.folder}: {', '.join(content['files'])}")
 
@@ -289,8 +366,16 @@ def _table(content: dict[str, Any]) -> Any:
     table = Table(show_header=False)
     size = f"{content['atoms']} atoms, {content['steps']} steps, {settings['time']:g} ps"
     table.add_row("run", f"{settings['ensemble']}, {size}", "")
+    before = content["equilibration"]
+    if before:
+        mean = f"{before['mean_temperature_K']:.5g} ± {before['error_temperature_K']:.2g}"
+        table.add_row(f"equilibration, {settings['equilibrate']:g} ps", mean, "K")
+    for part in content["ramp"]:
+        name = f"{part['from_K']:g} to {part['to_K']:g} K"
+        times = f"{part['begin_ps']:g} to {part['end_ps']:g} ps"
+        table.add_row(f"{name}, {times}", f"mean {part['mean_temperature_K']:.5g}", "K")
     for name, unit in (("temperature", "K"), ("pressure", "GPa"), ("volume", "A3")):
-        error = means.get(f"error_{name}_{unit}", 0)
+        error = means.get(f"error_{name}_{unit}", 0)  # none for ramps
         if error > 0:  # a volume that does not change needs no row
             mean = means[f"mean_{name}_{unit}"]
             table.add_row(f"mean {name}", f"{mean:.5g} ± {error:.2g}", unit)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .integrators import conserved_energy, integrator
+    from .loop import UnstableRun
+    from .loop import UnstableRun as Exploded
     from .momenta import degrees_of_freedom, thermalise
     from .momenta import degrees_of_freedom as freedoms
     from .multiple_time_step import MultipleTimeStep
     from .settings import Settings
-    from .simulation import Result, UnstableRun, run
-    from .simulation import UnstableRun as Exploded
+    from .simulation import Result, run
     from .thermo import linear_drift, plot, read, summary
 
 __all__ = [
@@ -40,11 +41,11 @@ __all__ = [
 # Public names are imported when they are first used: `ase-pet md --help` must not wait for ase.md.
 # {name: (module, name in it)}; no module may have the name of a function, which would hide it.
 NAMES = {
-    "Exploded": ("simulation", "UnstableRun"),  # name in version 0.1
+    "Exploded": ("loop", "UnstableRun"),  # name in version 0.1
     "MultipleTimeStep": ("multiple_time_step", "MultipleTimeStep"),
     "Result": ("simulation", "Result"),
     "Settings": ("settings", "Settings"),
-    "UnstableRun": ("simulation", "UnstableRun"),
+    "UnstableRun": ("loop", "UnstableRun"),
     "conserved_energy": ("integrators", "conserved_energy"),
     "degrees_of_freedom": ("momenta", "degrees_of_freedom"),
     "freedoms": ("momenta", "degrees_of_freedom"),  # name in version 0.1

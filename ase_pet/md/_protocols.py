@@ -25,6 +25,21 @@ class HasParameters(Protocol):
 
 
 @runtime_checkable
+class ListsProperties(Protocol):
+    """A calculator that lists the properties that it computes, as those of ASE do."""
+
+    implemented_properties: list[str]
+
+
+@runtime_checkable
+class SupportsFingerprint(Protocol):
+    """A calculator that hashes what decides its numbers, as those of this package do."""
+
+    def fingerprint(self) -> str:
+        """Hexadecimal hash of weights and settings."""
+
+
+@runtime_checkable
 class SupportsReset(Protocol):
     """A calculator whose cached results can be dropped."""
 

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import ase
 import ase.io
+import numpy as np
 import tomli_w
 from ase import Atoms
 
+from . import fingerprints
 from . import state as states
-from ._protocols import AseCalculator, HasParameters
+from ._protocols import AseCalculator
 from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY
-from .settings import Settings
+from .settings import MAY_CHANGE, Settings, parse_temperature
 
-FILES = (SETTINGS, TRAJECTORY, TEXT, THERMO, states.FILE)
+EQUILIBRATION = "equilibration"  # folder of the run before the run
+FILES = (SETTINGS, TRAJECTORY, TEXT, THERMO, states.FILE, EQUILIBRATION)
 FIRST_ROWS = 2  # lines of thermo.csv, names and step 0, that are written before the first state
 ADDRESS = " at 0x"  # in the text of Python objects; the address differs between processes
+SAME_PLACE = 1e-5  # A, difference of structures that are the same but for rounding
+SAME_MOMENTA = 1e-6  # relative
+# differences of energies (eV/atom) and forces (eV/A) that rounding explains, also on a GPU
+SAME_ENERGY = 1e-4
+SAME_FORCE = 1e-3  # relative to the root mean square
+LEAST_FORCE = 1e-3
 
 Description = dict[str, Any]
 
@@ -40,15 +51,16 @@ def describe(settings: Settings, atoms: Atoms, fast: AseCalculator | None) -> De
         "formula": str(atoms.symbols),
         "atoms": len(atoms),
         "pbc": atoms.pbc.tolist(),
+        "fingerprints": fingerprints.of_structure(atoms),
     }
     description = {
         "settings": settings.as_dict(),
         "structure": structure,
-        "calculator": _describe_calculator(atoms.calc),
+        "calculator": fingerprints.of_calculator(atoms.calc),
         "programs": {"ase": ase.__version__, "ase_pet": _version()},
     }
     if fast is not None:
-        description["fast"] = _describe_calculator(fast)
+        description["fast"] = fingerprints.of_calculator(fast)
     return description
 
 
@@ -82,16 +94,40 @@ def beginning(folder: Path) -> Atoms:
     ValueError
         The folder holds no run.
     """
+    holder = folder
     if not (folder / states.FILE).exists():
+        holder = folder / EQUILIBRATION
+    state, _ = states.read(holder)
+    if state is None:
         raise ValueError(
             f"`output` {folder} holds no run to be continued ({states.FILE} is missing)"
         )
-    atoms = ase.io.read(folder / TRAJECTORY, 0)
+    atoms = ase.io.read(holder / TRAJECTORY, 0)
     assert isinstance(atoms, Atoms)  # one index is one structure
-    for name in ("step", "time_ps"):  # added to each frame by `Outputs.write_frame`
-        del atoms.info[name]
+    for name in ("step", "time_ps", "energy_uncertainty_eV"):  # added by `Outputs.write_frame`
+        atoms.info.pop(name, None)
+    atoms.arrays.pop("energies_uncertainty_eV", None)
     atoms.calc = None
+    if states.START + "positions" in state:
+        # the trajectory begins after the equilibration, if there is one
+        states.place(atoms, state, states.START)
     return atoms
+
+
+def first_state(folder: Path, settings: Settings) -> states.State | None:
+    """State of the run in a folder, or of its equilibration if it got no further; None without.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    settings:
+        Settings of the run.
+    """
+    state, _ = states.read(folder)
+    if state is None and settings.equilibrate:
+        state, _ = states.read(folder / EQUILIBRATION)
+    return state
 
 
 def stored(
@@ -113,7 +149,7 @@ def stored(
     FileExistsError
         The folder holds a run, and `restart` is False.
     ValueError
-        The run in the folder differs from the description in more than its `time`.
+        The run in the folder differs from the description in more than may change.
     """
     existing = [name for name in FILES if (folder / name).exists()]
     if not restart and existing:
@@ -126,9 +162,86 @@ def stored(
     saved = states.read(folder)
     if saved[0] is None:
         _refuse_to_overwrite(folder)
+        if (folder / EQUILIBRATION / states.FILE).exists():
+            _compare(folder, description)
     else:
         _compare(folder, description)
     return saved
+
+
+def compare_start(folder: Path, atoms: Atoms, state: states.State, keeps_momenta: bool) -> None:
+    """Raise ValueError if a structure is neither the first nor the last one of the run in a folder.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    atoms:
+        Structure that is given to continue the run.
+    state:
+        State of the run.
+    keeps_momenta:
+        Whether the momenta of the first structure are those of the run.
+    """
+    if states.START + "positions" not in state:
+        return  # of an earlier version
+    places = (states.START, states.ATOMS, states.END)
+    same = [prefix for prefix in places if _is_at(atoms, state, prefix)]
+    begin = f"give the structure it began with (`{folder / TRAJECTORY}`, or its file)"
+    if not same:
+        start = state[states.START + "positions"]
+        largest = np.abs(atoms.positions - start).max()
+        raise ValueError(
+            f"`positions` or cell of the structure differ from those at the beginning of the run in"
+            f" {folder}, positions by up to {largest:.3g} A: {begin}"
+        )
+    if keeps_momenta and same == [states.START]:
+        before = state[states.START + "momenta"]
+        difference = np.abs(atoms.get_momenta() - before).max()
+        if difference > SAME_MOMENTA * np.abs(before).max():
+            raise ValueError(
+                f"`momenta` of the structure differ from those at the beginning of the run in"
+                f" {folder}: {begin}"
+            )
+
+
+def compare_forces(folder: Path, state: states.State, energy: float, forces: np.ndarray) -> None:
+    """Raise ValueError if a calculator gives other numbers at a saved state than that of the run.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    state:
+        State of the run.
+    energy:
+        Energy in eV at the state.
+    forces:
+        (n, 3) forces in eV/A at the state.
+    """
+    if states.ATOMS + "forces" not in state:
+        return  # of an earlier version
+    before = state[states.ATOMS + "forces"]
+    error = np.abs(forces - before).max()
+    shift = abs(energy - float(state[states.ATOMS + "energy"])) / len(forces)
+    allowed = max(LEAST_FORCE, SAME_FORCE * float(np.sqrt(np.mean(before**2))))
+    # `not a <= b` is also true if a is not a number
+    if not (error <= allowed and shift <= SAME_ENERGY):
+        raise ValueError(
+            "the `calculator` is another one than that of the run in"
+            f" {folder}: at the saved state forces differ by up to {error:.3g} eV/A and the energy"
+            f" by {shift:.3g} eV/atom. Continue with the calculator, parameters and weights of the"
+            " run, or start a new run in another folder"
+        )
+
+
+def _is_at(atoms: Atoms, state: states.State, prefix: str) -> bool:
+    """Whether positions and cell are those of a state, but for rounding."""
+    if prefix + "positions" not in state:
+        return False
+    moved = np.abs(atoms.positions - state[prefix + "positions"]).max()
+    strained = np.abs(atoms.cell.array - state[prefix + "cell"]).max()
+    return bool(max(moved, strained) <= SAME_PLACE)
 
 
 def _refuse_to_overwrite(folder: Path) -> None:
@@ -149,20 +262,59 @@ def _refuse_to_overwrite(folder: Path) -> None:
 
 
 def _compare(folder: Path, description: Description) -> None:
-    """Raise ValueError if the settings or calculators of the run in the folder are different."""
+    """Raise ValueError if settings, structure or calculators of the run in the folder differ."""
     before = read(folder)
-    _require_same(folder, before["settings"], description["settings"])
+    # runs of earlier versions lack later settings, whose defaults are what they did
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    old_settings = defaults | before["settings"]
+    old_settings["temperature"] = parse_temperature(old_settings["temperature"])
+    _require_same(folder, old_settings, defaults | description["settings"])
+    old_structure = before.get("structure", {})
+    if "fingerprints" not in old_structure:
+        warnings.warn(
+            f"the run in {folder} was begun by an earlier version, which recorded no masses,"
+            " constraints, charges or weights: they cannot be compared",
+            stacklevel=5,
+        )
+    else:
+        new = description["structure"]["fingerprints"]
+        _require_same_hashes(folder, "structure", old_structure["fingerprints"], new)
     for table in ("calculator", "fast"):
         # a run without cheap forces has no table "fast": both sides are then empty
-        old = before.get(table, {})
-        new = description.get(table, {})
-        old_class = {table: old.get("class")}
-        new_class = {table: new.get("class")}
-        _require_same(folder, old_class, new_class)
-        old_parameters = old.get("parameters", {})
-        new_parameters = new.get("parameters", {})
-        whose = f" of the {table}"
-        _require_same(folder, old_parameters, new_parameters, whose)
+        _require_same_calculator(folder, table, before.get(table, {}), description.get(table, {}))
+    _warn_of_versions(folder, before.get("programs", {}), description["programs"])
+
+
+def _require_same_calculator(folder: Path, table: str, old: Any, new: Any) -> None:
+    """Raise ValueError for the first difference of two descriptions of a calculator."""
+    _require_same(folder, {table: old.get("class")}, {table: new.get("class")})
+    whose = f" of the {table}"
+    _require_same(folder, old.get("parameters", {}), new.get("parameters", {}), whose)
+    if "files" not in old:
+        return  # of an earlier version
+    files = [
+        {f"file of {name}": digest for name, digest in part["files"].items()} for part in (old, new)
+    ]
+    _require_same_hashes(folder, table, *files)
+    hashes = [{"weights": part.get("fingerprint")} for part in (old, new)]
+    _require_same_hashes(folder, table, *hashes)
+    factors = [{"factors": part.get("weights")} for part in (old, new)]
+    _require_same(folder, *factors, whose)
+    parts = [part.get("parts", []) for part in (old, new)]
+    _require_same(folder, *({"parts": len(part)} for part in parts), whose)
+    for number, (first, second) in enumerate(zip(*parts, strict=True)):
+        _require_same_calculator(folder, f"{table}, part {number}", first, second)
+
+
+def _require_same_hashes(
+    folder: Path, whose: str, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    for name in dict.fromkeys([*before, *now]):
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"`{name}` of the {whose} changed since the run in {folder} began: restart with the"
+                f" {whose} of the run, or start a new run in another folder"
+            )
 
 
 def _require_same(
@@ -173,21 +325,26 @@ def _require_same(
         new = now.get(name)
         # an object without `__repr__` is written with its address, which differs between processes
         addresses = ADDRESS in str(old) and ADDRESS in str(new)
-        differs = old != new and not addresses
-        if differs and name != "time":
-            raise ValueError(
-                f"`{name}`{whose} is {new!r}, but the run in {folder} has {old!r}: only `time` may"
-                " change when a run is continued"
-            )
+        if old == new or addresses or (not whose and name in MAY_CHANGE):
+            continue
+        raise ValueError(
+            f"`{name}`{whose} is {new!r}, but the run in {folder} has {old!r}: only `time` may"
+            " change when a run is continued, and what it writes. Repeat what the run began with,"
+            " or start a new run in another folder"
+        )
 
 
-def _describe_calculator(calculator: AseCalculator) -> dict[str, Any]:
-    kind = type(calculator)
-    parameters = calculator.parameters if isinstance(calculator, HasParameters) else {}
-    return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "parameters": {str(name): repr(value) for name, value in parameters.items()},
-    }
+def _warn_of_versions(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    changes = [
+        f"{name} {before[name]}, now {now[name]}"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    if changes:
+        warnings.warn(
+            f"the run in {folder} was begun with {'; '.join(changes)}: it may not be bit-exact",
+            stacklevel=6,
+        )
 
 
 def _version() -> str:

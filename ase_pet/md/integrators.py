@@ -12,6 +12,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
+from ..constraints import describe
 from ._protocols import AseCalculator, SupportsConservedEnergy
 from .momenta import degrees_of_freedom
 from .multiple_time_step import MultipleTimeStep
@@ -49,6 +50,11 @@ def integrator(
             " needs it"
         )
     if fast is not None:
+        if atoms.constraints:
+            raise ValueError(
+                "`multiple` time steps do not support constraints"
+                f" ({describe(atoms)}): use multiple=1, or remove them"
+            )
         return MultipleTimeStep(atoms, settings.timestep * units.fs, fast, settings.multiple)
     if settings.ensemble == "npt":
         dynamics: MolecularDynamics = _npt(atoms, settings)
@@ -56,6 +62,24 @@ def integrator(
     if settings.ensemble == "nvt":
         return _nvt(atoms, settings, rng)
     return VelocityVerlet(atoms, settings.timestep * units.fs)
+
+
+class ConstrainedNoseHoover(NoseHooverChainNVT):
+    """Nose-Hoover chains of atoms with constraints: chains, velocity Verlet (RATTLE), chains.
+
+    ASE's class keeps positions and momenta of its own, to which it applies no constraints: fixed
+    atoms gather kinetic energy, and the chains cool the others.
+    """
+
+    def step(self) -> None:
+        """Advance the atoms by one time step."""
+        half = self.dt / 2
+        momenta = self._thermostat.integrate_nhc(self.atoms.get_momenta(), half)
+        # scaled momenta satisfy the constraints as before
+        self.atoms.set_momenta(momenta, apply_constraint=False)
+        VelocityVerlet.step(self)  # type: ignore[arg-type]  # uses `atoms` and `dt` only
+        momenta = self._thermostat.integrate_nhc(self.atoms.get_momenta(), half)
+        self.atoms.set_momenta(momenta, apply_constraint=False)
 
 
 def thermostat_name(settings: Settings) -> str | None:
@@ -90,7 +114,7 @@ def conserved_energy(dynamics: MolecularDynamics) -> float | None:
 def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> MolecularDynamics:
     timestep = settings.timestep * units.fs
     relaxation_time = settings.thermostat_time * units.fs
-    kelvin = settings.temperature
+    kelvin = settings.first_temperature
     if settings.thermostat == "langevin":
         return Langevin(
             atoms,
@@ -100,8 +124,8 @@ def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Molecula
             fixcm=False,
             rng=rng,
         )
-    # ASE counts the net momentum as a degree of freedom. It is conserved, so the thermostat would
-    # heat the other degrees of freedom: both thermostats are given the correct number.
+    # ASE counts conserved momenta as degrees of freedom, so a thermostat would heat the others, and
+    # it counts some constraints wrongly: both thermostats are given the correct number.
     count = degrees_of_freedom(atoms)
     if settings.thermostat == "bussi":
         if not atoms.get_kinetic_energy() > 0:
@@ -113,9 +137,12 @@ def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Molecula
         bussi.ndof = count
         bussi.target_kinetic_energy = 0.5 * count * units.kB * kelvin
         return bussi
-    chain = NoseHooverChainNVT(atoms, timestep, kelvin, relaxation_time)
+    kind = ConstrainedNoseHoover if atoms.constraints else NoseHooverChainNVT
+    chain = kind(atoms, timestep, kelvin, relaxation_time)
     # ASE takes this attribute times 3 as the number of degrees of freedom
     chain._thermostat._num_atoms_global = count / 3  # type: ignore[assignment]
+    # the mass that gives the relaxation time follows from that number, too
+    chain._thermostat._Q[0] = count * units.kB * kelvin * relaxation_time**2
     return chain
 
 
@@ -127,13 +154,14 @@ def _npt(atoms: Atoms, settings: Settings) -> Any:
         )
     if atoms.constraints:
         raise ValueError(
-            "`ensemble` 'npt' of atoms with constraints: the integrators of ASE do not take them"
+            f"`ensemble` 'npt' does not support constraints ({describe(atoms)}): use 'nvt' or"
+            " 'nve', or remove them"
         )
     kind = {"isotropic": IsotropicMTKNPT, "full": MTKNPT}[settings.barostat]
     dynamics: Any = kind(
         atoms,
         settings.timestep * units.fs,
-        settings.temperature,
+        settings.first_temperature,
         settings.pressure * units.GPa,
         settings.thermostat_time * units.fs,
         settings.barostat_time * units.fs,

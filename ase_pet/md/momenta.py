@@ -6,6 +6,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.velocitydistribution import thermalize_momenta
 
+from .. import constraints
+from ..constraints import motion
+
 # A molecule is linear if its smallest moment of inertia is below this fraction of the largest.
 LINEAR_TOLERANCE = 1e-9
 
@@ -15,7 +18,7 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
 
     The result is the Maxwell-Boltzmann distribution of the remaining degrees of freedom: the mean
     kinetic energy is kT / 2 for each of them (`degrees_of_freedom`). With constraints the momenta
-    are those that the constraints allow, and nothing is removed.
+    are those that the constraints allow, without those that dynamics with them conserves.
 
     Parameters
     ----------
@@ -26,9 +29,14 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
     rng:
         Random number generator of the draw.
     """
-    thermalize_momenta(atoms, temperature, rng=rng)
     if atoms.constraints:
+        free = constraints.without(atoms)
+        thermalize_momenta(free, temperature, rng=rng)
+        allowed = motion.project(atoms, free.get_momenta())
+        atoms.set_momenta(allowed, apply_constraint=False)
+        remove_conserved(atoms)
         return
+    thermalize_momenta(atoms, temperature, rng=rng)
     momenta = atoms.get_momenta()  # (n, 3)
     masses = atoms.get_masses()[:, None]  # (n, 1)
     total = momenta.sum(axis=0)  # (3,)
@@ -46,12 +54,31 @@ def thermalise(atoms: Atoms, temperature: float, rng: np.random.Generator) -> No
     atoms.set_momenta(momenta)
 
 
+def remove_conserved(atoms: Atoms) -> None:
+    """Remove the momenta that dynamics conserves: of the centre of mass and, if free, of rotation.
+
+    Parameters
+    ----------
+    atoms:
+        Structure whose momenta are changed.
+    """
+    fields = motion.rigid_motions(atoms)  # (k, n, 3)
+    momenta = atoms.get_momenta()
+    masses = atoms.get_masses()[:, None]  # (n, 1)
+    weighted = masses * fields
+    inertia = np.einsum("kni,lni->kl", fields, weighted)
+    conserved = np.einsum("kni,ni->k", fields, momenta)
+    velocities = np.linalg.solve(inertia, conserved)
+    momenta -= np.einsum("k,kni->ni", velocities, weighted)
+    atoms.set_momenta(momenta, apply_constraint=False)
+
+
 def degrees_of_freedom(atoms: Atoms, thermostat: str | None = None) -> int:
     """Number of degrees of freedom with a mean kinetic energy of kT / 2 each.
 
-    3n, minus those removed by constraints, minus those of the net momentum and, for a molecule, of
-    the net rotation, which the dynamics conserves. Langevin dynamics does not conserve them, so
-    they count there.
+    3n, minus those removed by constraints (overlapping ones count once), minus those of the net
+    momentum and, for a molecule, of the net rotation, if the dynamics conserves them. Langevin
+    dynamics does not conserve them, so they count there.
 
     Parameters
     ----------
@@ -59,12 +86,19 @@ def degrees_of_freedom(atoms: Atoms, thermostat: str | None = None) -> int:
         Structure of n atoms.
     thermostat:
         Name of the thermostat, such as "langevin"; None for NVE.
+
+    Raises
+    ------
+    ValueError
+        The number cannot be determined for the constraints of the structure.
     """
-    count = int(atoms.get_number_of_degrees_of_freedom())
-    if atoms.constraints or thermostat == "langevin":
+    count = motion.count(atoms)
+    if thermostat == "langevin" or count == 0:
         return count
+    if atoms.constraints:
+        return count - len(motion.rigid_motions(atoms))
     if atoms.pbc.any() or len(atoms) == 1:
-        return max(count - 3, 1)
+        return count - 3
     centre = atoms.get_center_of_mass()
     arms = atoms.positions - centre
     masses = atoms.get_masses()[:, None]  # (n, 1)
@@ -72,13 +106,15 @@ def degrees_of_freedom(atoms: Atoms, thermostat: str | None = None) -> int:
     # a linear molecule has two rotations: the moment about its axis is zero
     tolerance = LINEAR_TOLERANCE * np.abs(inertia).max()
     rotations = int(np.linalg.matrix_rank(inertia, tol=tolerance, hermitian=True))
-    remaining = count - 3 - rotations
-    return max(remaining, 1)
+    return count - 3 - rotations
 
 
 def temperature(atoms: Atoms, count: int) -> float:
-    """Temperature in K from the kinetic energy of `atoms` with `count` degrees of freedom."""
-    return float(2 * atoms.get_kinetic_energy() / (count * units.kB))
+    """Temperature in K from the kinetic energy of `atoms` with `count` degrees of freedom.
+
+    A single atom has no degrees of freedom beside its net momentum; one is assumed for it.
+    """
+    return float(2 * atoms.get_kinetic_energy() / (max(count, 1) * units.kB))
 
 
 def _inertia(arms: np.ndarray, masses: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryWriter, get_header_data
 
+from ..constraints import true_forces
 from .settings import Settings
 
 TRAJECTORY = "trajectory.traj"
@@ -89,8 +91,15 @@ class Outputs:
         if extxyz:
             self._text = (folder / TEXT).open("a" if sizes else "w", encoding="utf-8")
 
-    def write_frame(self, atoms: Atoms, step: int, time: float, stress: bool) -> None:
-        """Append a frame with momenta, energy and forces to the trajectory.
+    def frame(
+        self,
+        atoms: Atoms,
+        step: int,
+        time: float,
+        stress: bool,
+        uncertainties: Mapping[str, np.ndarray],
+    ) -> Atoms:
+        """Copy of a structure with momenta, energy and forces, those of the potential.
 
         Parameters
         ----------
@@ -102,16 +111,28 @@ class Outputs:
             Time in ps.
         stress:
             Whether to store the stress as well.
+        uncertainties:
+            Standard deviations in eV, {ASE's name: value}; empty without any.
         """
-        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        # readers of the frame apply its constraints again, such as the energy of a Hookean
+        energy = atoms.get_potential_energy(apply_constraint=False)
+        results = {"energy": energy, "forces": true_forces(atoms)}
         if stress:
-            results["stress"] = atoms.get_stress()
+            results["stress"] = atoms.get_stress(apply_constraint=False)
         frame = atoms.copy()
         frame.info.update(step=step, time_ps=time)
+        for name, values in uncertainties.items():
+            # one value for each atom, or one for the structure
+            table = frame.arrays if values.ndim else frame.info
+            table[f"{name}_eV"] = values if values.ndim else float(values)
         frame.calc = SinglePointCalculator(frame, **results)
+        return frame
+
+    def write_frame(self, frame: Atoms) -> None:
+        """Append a `frame` to the trajectory."""
         self._frames.write(frame)
         if self._text is not None:
-            write_extxyz(self._text, [frame])
+            write_text(self._text, frame)
 
     def write_row(self, values: Mapping[str, float]) -> None:
         """Append a row of `values` to the table, after the names of the columns if it is empty."""
@@ -157,6 +178,27 @@ class Outputs:
                 file.seek(COUNTERS)
                 file.write(counters.tobytes())
         self._table.seek(0, os.SEEK_END)
+
+
+def write_text(file: IO[str], frame: Atoms) -> None:
+    """Append a `frame` to an open `file` in extxyz, without what the format cannot hold."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping unhashable information")
+        write_extxyz(file, [frame])
+
+
+def are_complete(folder: Path, sizes: Mapping[str, int]) -> bool:
+    """Whether trajectory and table have at least their sizes at the end of a run.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    sizes:
+        Result of `Outputs.sizes` at the end.
+    """
+    paths = {name: folder / name for name in (TRAJECTORY, THERMO)}
+    return all(path.exists() and path.stat().st_size >= sizes[name] for name, path in paths.items())
 
 
 def prepare(folder: Path) -> None:

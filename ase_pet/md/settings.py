@@ -22,6 +22,8 @@ BATHS = "Thermostat and barostat"
 FILES = "Files"
 LIMITS = "Limits"
 
+Temperature = float | tuple[float, ...]  # K, constant or the points of a ramp
+
 
 def _is_real(value: object) -> bool:
     """Whether a value is a finite number; True and False are not."""
@@ -55,8 +57,48 @@ PRESSURE = Rule("a number in GPa", _is_real)
 OPTIONAL_TEMPERATURE = Rule(
     "K, 0 or more, or None", lambda value: value is None or (_is_real(value) and value >= 0)
 )
-TEMPERATURE = Rule("K, above 0", lambda value: _is_real(value) and value > 0)
-NVE_TEMPERATURE = Rule("K, 0 or more", lambda value: _is_real(value) and value >= 0)
+LENGTH = Rule("a length in ps, 0 or more", lambda value: _is_real(value) and value >= 0)
+OPTIONAL_POSITIVE = Rule(
+    "a number above 0, or None", lambda value: value is None or POSITIVE.accepts(value)
+)
+TEMPERATURE = Rule(
+    "K, above 0, or a ramp such as 300:1200",
+    lambda value: all(POSITIVE.accepts(point) for point in temperatures(value)),
+)
+NVE_TEMPERATURE = Rule(
+    "K, 0 or more; ramps need `ensemble` nvt or npt", lambda value: _is_real(value) and value >= 0
+)
+
+
+def parse_temperature(value: Any) -> Any:
+    """Temperature in K of a number or its text, points of a ramp of "300:1200:300" or a sequence.
+
+    Other values are returned as they are; `Settings` refuses them.
+
+    Parameters
+    ----------
+    value:
+        Number, text or sequence of numbers.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(value) if len(value) != 1 else value[0]
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_temperature([float(part) for part in value.split(":")])
+    except ValueError:
+        return value
+
+
+def temperatures(value: Any) -> tuple[Any, ...]:
+    """Points of a temperature, one unless it is a ramp.
+
+    Parameters
+    ----------
+    value:
+        Temperature in K, or points of a ramp.
+    """
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _setting(
@@ -67,9 +109,11 @@ def _setting(
     unit: str | None = None,
     choices: tuple[str, ...] | None = None,
     rule: Rule | None = None,
+    parse: Callable[[str], Any] | None = None,
 ) -> Any:
-    """A dataclass field with the metadata "help", "unit", "panel", "choices" and "rule"."""
+    """A dataclass field with metadata "help", "unit", "panel", "choices", "rule" and "parse"."""
     metadata = {"help": text, "unit": unit, "panel": panel, "choices": choices, "rule": rule}
+    metadata["parse"] = parse  # of the text on a command line, None for that of its type
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -84,10 +128,31 @@ class Settings:
     """
 
     ensemble: str = _setting("nve", RUN, "ensemble to sample", choices=ENSEMBLES)
-    temperature: float = _setting(
-        300.0, RUN, "initial (nve) or target (nvt, npt) temperature", unit="K"
+    temperature: Temperature = _setting(
+        300.0,
+        RUN,
+        "initial (nve) or target (nvt, npt) temperature in K; 300:1200 is a ramp, 300:1200:300 one"
+        " of several parts",
+        unit="K",
+        parse=parse_temperature,
     )
     time: float = _setting(1.0, RUN, "total length of the run", unit="ps", rule=POSITIVE)
+    ramp_time: float | None = _setting(
+        None,
+        RUN,
+        "time in ps of a temperature ramp, whose parts are equally long; the last temperature is"
+        " kept afterwards; default: `time`",
+        unit="ps",
+        rule=OPTIONAL_POSITIVE,
+    )
+    equilibrate: float = _setting(
+        0.0,
+        RUN,
+        "time in ps before the run at the first `temperature`, with the thermostat (nve, nvt) or"
+        " in npt; its files go to the folder equilibration",
+        unit="ps",
+        rule=LENGTH,
+    )
     timestep: float = _setting(1.0, RUN, "time step", unit="fs", rule=POSITIVE)
     seed: int = _setting(0, RUN, "random seed of initial momenta and thermostat", rule=SEED)
     momenta: str = _setting(
@@ -127,6 +192,14 @@ class Settings:
     checkpoint: int = _setting(
         100, FILES, "steps between saved states for restarts", unit="steps", rule=COUNT
     )
+    resolve: float | None = _setting(
+        None,
+        FILES,
+        "highest frequency in THz that frames shall resolve, as for a vibrational spectrum; warns"
+        " if `interval` is too long for it",
+        unit="THz",
+        rule=OPTIONAL_POSITIVE,
+    )
     extxyz: bool = _setting(False, FILES, "write trajectory.extxyz as well")
     multiple: int = _setting(
         1,
@@ -144,6 +217,8 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        # a frozen dataclass is changed through its base class
+        object.__setattr__(self, "temperature", parse_temperature(self.temperature))
         for field in dataclasses.fields(self):
             choices = field.metadata["choices"]
             if choices is not None:
@@ -164,11 +239,49 @@ class Settings:
                 f"`multiple` is {self.multiple}, which needs `ensemble` 'nve', got"
                 f" {self.ensemble!r}"
             )
+        if self.equilibrate and round(1000 * self.equilibrate / self.timestep) < 1:
+            raise ValueError(
+                f"`equilibrate` is {self.equilibrate!r}: expected 0, or at least one step of"
+                f" {self.timestep:g} fs, in ps"
+            )
+        self._set_ramp_time()
+
+    def _set_ramp_time(self) -> None:
+        if self.ramp_time is not None and not self.is_ramp:
+            raise ValueError(
+                f"`ramp_time` is {self.ramp_time!r}, but `temperature` {self.temperature!r} is no"
+                " ramp such as 300:1200"
+            )
+        # stored, so that the ramp stays the same when a longer run continues this one
+        if self.is_ramp and self.ramp_time is None:
+            object.__setattr__(self, "ramp_time", self.time)
+
+    @property
+    def is_ramp(self) -> bool:
+        """Whether the target temperature changes."""
+        return isinstance(self.temperature, tuple)
+
+    @property
+    def first_temperature(self) -> float:
+        """Temperature in K at the beginning."""
+        return float(temperatures(self.temperature)[0])
 
     @property
     def steps(self) -> int:
         """Number of steps of the run, each of `multiple` time steps."""
         return round(1000 * self.time / (self.multiple * self.timestep))
+
+    def of_equilibration(self) -> Settings:
+        """Settings of the equilibration: one temperature, nvt instead of nve."""
+        return dataclasses.replace(
+            self,
+            ensemble="nvt" if self.ensemble == "nve" else self.ensemble,
+            temperature=self.first_temperature,
+            ramp_time=None,
+            time=self.equilibrate,
+            equilibrate=0.0,
+            multiple=1,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """{name: value} of the settings that are not None."""
@@ -184,6 +297,13 @@ class Settings:
         value = getattr(self, name)
         if not rule.accepts(value):
             raise ValueError(f"`{name}` is {value!r}: expected {rule.expected}")
+
+
+# settings that may change when a run is continued: its length, what it writes, where it stops
+MAY_CHANGE = (
+    "time",
+    *(f.name for f in dataclasses.fields(Settings) if f.metadata["panel"] in (FILES, LIMITS)),
+)
 
 
 def make_settings(**values: Any) -> Settings:

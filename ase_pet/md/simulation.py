@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time as clock
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 from typing import Any
 
 import ase.io
-import numpy as np
-from ase import Atoms
-from ase.md.md import MolecularDynamics
+from ase import Atoms, units
 
-from . import folders, thermo
+from . import begin, folders, ramp, thermo
 from . import state as states
 from ._protocols import AseCalculator
-from .integrators import integrator, thermostat_name
-from .momenta import degrees_of_freedom, temperature, thermalise
-from .outputs import TRAJECTORY, Outputs, check_space, prepare, space
+from .begin import Stage
+from .integrators import thermostat_name
+from .loop import Loop, OnStep
+from .momenta import remove_conserved
+from .outputs import TRAJECTORY, Outputs, are_complete, check_space, prepare, space
 from .settings import Settings, make_settings
 
-LAST_GOOD = "last_good.traj"
-ADVICE = (
-    "try a shorter `timestep`, relax the structure first, or examine the calculator with `ase-pet"
-    " check`"
-)
-
-OnStep = Callable[[int, float], object]
-
-
-class UnstableRun(RuntimeError):
-    """The temperature or a force is above its limit, or a number is not finite."""
+LARGE_DRIFT = 0.05  # of kT for each atom, over the run
+DRIFT_ERRORS = 4  # standard errors above which a drift is significant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +72,26 @@ class Result:
 
     def summary(self) -> dict[str, float]:
         """Means with standard errors and drift of the conserved energy, see `md.summary`."""
-        return thermo.summary(self.thermo(), self.atoms)
+        means = thermo.summary(self.thermo(), self.atoms)
+        if self.settings.is_ramp:
+            # a mean over a ramp is that of no temperature; see `ramp_parts`
+            return {
+                name: value
+                for name, value in means.items()
+                if "_per_atom" in name or name == "error_drift"
+            }
+        return means
+
+    def ramp_parts(self) -> list[dict[str, float]]:
+        """Means over each part of a temperature ramp, see `md.ramp.parts`; [] without a ramp."""
+        return ramp.parts(self.settings, self.thermo())
+
+    def equilibration(self) -> dict[str, float]:
+        """Means of the equilibration before the run, {} without one or if it was too short."""
+        stage = self.folder / folders.EQUILIBRATION
+        if not self.settings.equilibrate or not stage.exists():
+            return {}
+        return thermo.summary(thermo.read(stage), self.atoms)
 
     def plot(self) -> Path:
         """Path of thermo.png, a plot of thermo.csv; ValueError if matplotlib is missing."""
@@ -108,18 +117,19 @@ def run(
     output:
         Folder of the run.
     restart:
-        Continue the run in the folder, with the same settings but for `time`, the same structure
-        and the same calculator. The files are then, byte for byte, those of an uninterrupted run.
-        If the folder holds no run, a new one begins.
+        Continue the run in the folder, with the same settings but for `time` and what is written,
+        the same structure and the same calculator. The files are then, byte for byte, those of an
+        uninterrupted run. If the folder holds no run, a new one begins.
     fast:
         Calculator of cheap forces for `multiple` time steps, see `MultipleTimeStep`.
     on_step:
-        Function called as on_step(step, temperature in K) after each step.
+        Function called as on_step(step, temperature in K) after each step; steps of the
+        equilibration are negative, and end with 0.
     about:
         Further tables for settings.toml, as {name: table}.
     values:
         Fields of `ase_pet.md.Settings`, such as ensemble="nvt", temperature=300, time=10 (ps),
-        timestep=1 (fs), seed=0.
+        timestep=1 (fs), seed=0. `temperature` may be a ramp, "300:1200" or (300, 1200).
 
     Raises
     ------
@@ -134,145 +144,106 @@ def run(
     """
     settings = make_settings(**values)
     folder = Path(output)
-    if atoms.calc is None:
-        raise ValueError("`atoms` have no calculator: set `atoms.calc`")
-    if len(atoms) == 0:
-        raise ValueError("`atoms` is empty")
+    begin.check(atoms, settings)
+    first = folders.first_state(folder, settings) if restart else None
+    if first is not None:
+        states.require_same_atoms(atoms, first)
+    begin.initialise_constraints(atoms, first)
     description = folders.describe(settings, atoms, fast) | (about or {})
-    state, sizes = folders.stored(folder, description, restart)
+    saved = folders.stored(folder, description, restart)
+    start = begin.start(folder, atoms, settings, first)
+    stage = Stage(settings, atoms, folder, description, start, fast)
+    if settings.equilibrate and saved[0] is None:
+        _equilibrate(stage, restart, on_step)
+    return _run(stage, saved, on_step)
+
+
+def _equilibrate(stage: Stage, restart: bool, on_step: OnStep | None) -> None:
+    """Run the equilibration, in a folder of its own, and leave the atoms in its last state."""
+    settings = stage.settings
+    prepare(stage.folder)
+    # a restart of a run that was stopped during its equilibration reads this file
+    folders.write(stage.folder, stage.description)
+    own = settings.of_equilibration()
+    own_folder = stage.folder / folders.EQUILIBRATION
+    atoms = stage.atoms
+    description = folders.describe(own, atoms, None)
+    saved = folders.stored(own_folder, description, restart)
+    before = Stage(own, atoms, own_folder, description, stage.start, None, stream=2)
+    steps = own.steps
+
+    def report(step: int, temperature: float) -> None:
+        if on_step is not None:
+            on_step(step - steps, temperature)
+
+    _run(before, saved, report)
+    if thermostat_name(settings) != "langevin":
+        # the thermostat of the equilibration may have moved and turned the structure as a whole
+        remove_conserved(atoms)
+
+
+def _run(
+    stage: Stage,
+    saved: tuple[states.State, dict[str, int]] | tuple[None, None],
+    on_step: OnStep | None,
+) -> Result:
+    """Result of one stage of a run, begun or continued."""
+    settings = stage.settings
+    folder = stage.folder
+    atoms = stage.atoms
+    state, sizes = saved
+    done = 0 if state is None else states.steps_done(state)
+    if state is not None and settings.steps < done:
+        raise ValueError(
+            f"`time` is {settings.time:g} ps, but the run in {folder} has made {done} steps, more"
+            f" than its {settings.steps}: give a longer `time`, or start a run in another folder"
+        )
+    end_sizes = None if state is None else states.end_sizes(state)
+    has_ended = end_sizes is not None and settings.steps == done
+    if state is not None and has_ended and are_complete(folder, end_sizes or {}):
+        states.place(atoms, state, states.END)
+        return Result(folder, settings, len(atoms), done, 0, 0.0)
     prepare(folder)
     steps_before = 0 if state is None else int(state["dynamics nsteps"])
-    steps_left = max(settings.steps - steps_before, 0)
-    check_space(folder, space(atoms, settings, steps_left))
-    dynamics = _prepare_dynamics(atoms, settings, fast, state)
-    begin = clock.perf_counter()
+    check_space(folder, space(atoms, settings, settings.steps - steps_before))
+    dynamics = stage.dynamics(state)
+    time = clock.perf_counter()
     # the first structure is examined before any file is touched: a bad one writes no files
-    loop = _Loop(dynamics, settings, on_step, state)
+    loop = Loop(dynamics, settings, on_step, state, stage.start, folder)
     outputs = Outputs(folder, atoms, settings.extxyz, sizes)
     try:
-        folders.write(folder, description)
-        loop.go(outputs)
+        folders.write(folder, stage.description)
+        loop.go(outputs, sizes)
     finally:
         outputs.close()
-    return Result(
+    result = Result(
         folder=folder,
         settings=settings,
         atoms=len(atoms),
         steps=dynamics.nsteps,
         steps_now=dynamics.nsteps - steps_before,
-        seconds=clock.perf_counter() - begin,
+        seconds=clock.perf_counter() - time,
     )
+    _warn_of_drift(result)
+    return result
 
 
-class _Loop:
-    """Steps from a state (None: from the start), and the output after each of them."""
-
-    def __init__(
-        self,
-        dynamics: MolecularDynamics,
-        settings: Settings,
-        on_step: OnStep | None,
-        state: states.State | None,
-    ) -> None:
-        self.dynamics = dynamics
-        self.atoms: Atoms = dynamics.atoms
-        self.settings = settings
-        self.state = state
-        self.on_step = on_step or (lambda step, temperature: None)
-        self.degrees_of_freedom = degrees_of_freedom(self.atoms, thermostat_name(settings))
-        if state is not None:
-            states.restore(dynamics, state)
-        self.stress = thermo.has_stress(self.atoms)
-        self._examine()
-
-    def go(self, outputs: Outputs) -> None:
-        """Run to the last step."""
-        self.outputs = outputs
-        if self.state is None:
-            self._write()
-        else:
-            # drop what was computed to examine the structure: the uninterrupted run did not
-            states.restore(self.dynamics, self.state)
-        while self.dynamics.nsteps < self.settings.steps:
-            self._step()
-            self._write()
-            self.on_step(self.dynamics.nsteps, self.temperature)
-
-    def _examine(self) -> None:
-        """Raise UnstableRun, or remember the current structure as the last good one."""
-        settings = self.settings
-        step = self.dynamics.nsteps
-        self.temperature = temperature(self.atoms, self.degrees_of_freedom)
-        force = np.sqrt((self.atoms.get_forces() ** 2).sum(axis=1).max())
-        energy = self.atoms.get_potential_energy()
-        if not math.isfinite(energy):
-            raise UnstableRun(f"step {step}: the energy is {energy}")
-        # `not a <= b` is also true if a is not a number
-        if not force <= settings.max_force:
-            raise UnstableRun(
-                f"step {step}: force of {force:.6g} eV/A, above the limit {settings.max_force:g}"
-            )
-        if not self.temperature <= settings.max_temperature:
-            raise UnstableRun(
-                f"step {step}: temperature of {self.temperature:.6g} K, above the limit"
-                f" {settings.max_temperature:g}"
-            )
-        self.last_good = (step, self.atoms.copy())
-
-    def _step(self) -> None:
-        """Make one step; if it fails, write the last good structure into a file."""
-        try:
-            self.dynamics.run(1)
-            self._examine()
-        except OSError:
-            raise
-        except ValueError as error:  # calculators refuse structures that make no sense
-            raise UnstableRun(
-                f"step {self.dynamics.nsteps + 1}: {error}. {self._rescue()}; {ADVICE}"
-            ) from error
-        except UnstableRun as error:
-            raise UnstableRun(f"{error}. {self._rescue()}; {ADVICE}") from None
-        except Exception as error:
-            error.add_note(self._rescue())
-            raise
-
-    def _rescue(self) -> str:
-        """Write the last good structure; a sentence that says where it is."""
-        step, atoms = self.last_good
-        atoms.info.update(step=step)
-        path = self.outputs.folder / LAST_GOOD
-        ase.io.write(path, atoms)
-        return f"The structure after step {step} is in {path}"
-
-    def _write(self) -> None:
-        """Write what is due after the current step: frame, row, state."""
-        settings = self.settings
-        step = self.dynamics.nsteps
-        time = 0.001 * step * settings.multiple * settings.timestep  # ps
-        if step % settings.interval == 0:
-            self.outputs.write_frame(self.atoms, step, time, self.stress)
-        if step % settings.thermo_interval == 0:
-            row = thermo.row(self.dynamics, time, self.degrees_of_freedom, self.stress)
-            self.outputs.write_row(row)
-        if step % settings.checkpoint == 0 or step == settings.steps:
-            state = states.capture(self.dynamics)
-            states.write(self.outputs.folder, state, self.outputs.sizes())
-            # go on as a run that is continued from this state would, see `states.restore`
-            states.restore(self.dynamics, state)
-
-
-def _prepare_dynamics(
-    atoms: Atoms,
-    settings: Settings,
-    fast: AseCalculator | None,
-    state: states.State | None,
-) -> MolecularDynamics:
-    """Integrator, after the atoms were put into the state or given initial momenta."""
-    if state is not None:
-        states.place(atoms, state)
-    elif settings.momenta == "draw":
-        start = settings.start_temperature
-        if start is None:
-            start = settings.temperature
-        thermalise(atoms, start, np.random.default_rng([settings.seed, 0]))
-    return integrator(atoms, settings, np.random.default_rng([settings.seed, 1]), fast)
+def _warn_of_drift(result: Result) -> None:
+    """Warn if the conserved energy drifted by a part of the thermal energy."""
+    table = result.thermo()
+    means = thermo.summary(table, result.atoms)
+    if "error_drift" not in means or not means["error_drift"] > 0:
+        return
+    drift = means["drift_meV_per_atom_per_ps"]
+    error = means["error_drift"]
+    length = float(table["time_ps"][-1])
+    change = abs(drift) * length  # meV/atom
+    thermal = 1000 * units.kB * max(means["mean_temperature_K"], 1.0)
+    if abs(drift) > DRIFT_ERRORS * error and change > LARGE_DRIFT * thermal:
+        warnings.warn(
+            f"the conserved energy drifts by {drift:.3g} +- {error:.2g} meV/atom/ps, by"
+            f" {change:.3g} meV/atom in {length:g} ps, {change / thermal:.2g} of kT: try a shorter"
+            " `timestep`, a longer `thermostat_time` or `barostat_time`, or examine the calculator"
+            " with `ase-pet check --only nve`",
+            stacklevel=4,
+        )

@@ -18,18 +18,40 @@ from ase import Atoms
 from ase.calculators.mixing import LinearCombinationCalculator
 from ase.md.md import MolecularDynamics
 
+from ..constraints import true_forces
 from ._protocols import SupportsReset
 from .multiple_time_step import MultipleTimeStep
 
 FILE = "state.npz"
 ATOMS = "atoms "  # prefix of the names of the arrays of the structure
 OUTPUTS = "outputs"
+START = "start "  # prefix of positions and cell at the beginning of the run
+END = "end "  # prefix of step and structure at its end, which need not be those of the state
 
 State = dict[str, np.ndarray]
 
 
+def structure(atoms: Atoms, prefix: str) -> State:
+    """Positions, momenta and cell as {name: array}.
+
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    prefix:
+        Beginning of the names, such as `START`.
+    """
+    return {
+        prefix + "positions": atoms.get_positions(),
+        prefix + "momenta": atoms.get_momenta(),
+        prefix + "cell": atoms.cell.array.copy(),
+    }
+
+
 def capture(dynamics: MolecularDynamics) -> State:
     """State of an integrator and its atoms, as {name: array}.
+
+    Energy and forces are for comparison with those of the calculator that continues the run.
 
     Parameters
     ----------
@@ -37,12 +59,11 @@ def capture(dynamics: MolecularDynamics) -> State:
         ASE integrator with its atoms.
     """
     atoms = dynamics.atoms
-    state = {
+    state = structure(atoms, ATOMS) | {
         ATOMS + "numbers": atoms.numbers,
         ATOMS + "pbc": atoms.pbc,
-        ATOMS + "positions": atoms.get_positions(),
-        ATOMS + "momenta": atoms.get_momenta(),
-        ATOMS + "cell": atoms.cell.array.copy(),
+        ATOMS + "energy": np.array(atoms.get_potential_energy(apply_constraint=False)),
+        ATOMS + "forces": true_forces(atoms),
     }
     numbers = (int, float, np.generic, np.ndarray)
     for prefix, part in _parts(dynamics).items():
@@ -56,7 +77,7 @@ def capture(dynamics: MolecularDynamics) -> State:
     return state
 
 
-def place(atoms: Atoms, state: State) -> None:
+def place(atoms: Atoms, state: State, prefix: str = ATOMS) -> None:
     """Set positions, momenta and cell to those of a state.
 
     Parameters
@@ -65,22 +86,48 @@ def place(atoms: Atoms, state: State) -> None:
         Structure to change.
     state:
         State of a run of the same structure.
+    prefix:
+        `END` for the structure at the end of the run.
 
     Raises
     ------
     ValueError
         The state is of other elements or periodic directions.
     """
+    require_same_atoms(atoms, state)
+    move(atoms, state, prefix)
+
+
+def require_same_atoms(atoms: Atoms, state: State) -> None:
+    """Raise ValueError if `atoms` have other elements or periodic directions than a `state`."""
     for name, now in (("numbers", atoms.numbers), ("pbc", atoms.pbc)):
         if not np.array_equal(now, state[ATOMS + name]):
             raise ValueError(
                 f"the structure has other {name} than the run to be continued: give the one it"
                 " began with"
             )
+
+
+def move(atoms: Atoms, state: State, prefix: str) -> None:
+    """Set positions, momenta and cell of `atoms` to those of a `state` with this `prefix`."""
     # The state satisfies the constraints already; applying them again could change last digits.
-    atoms.set_cell(state[ATOMS + "cell"], scale_atoms=False, apply_constraint=False)
-    atoms.set_positions(state[ATOMS + "positions"], apply_constraint=False)
-    atoms.set_momenta(state[ATOMS + "momenta"], apply_constraint=False)
+    atoms.set_cell(state[prefix + "cell"], scale_atoms=False, apply_constraint=False)
+    atoms.set_positions(state[prefix + "positions"], apply_constraint=False)
+    atoms.set_momenta(state[prefix + "momenta"], apply_constraint=False)
+
+
+def end_sizes(state: State) -> dict[str, int] | None:
+    """Sizes of the files at the end of a run, None if the run of this `state` has not ended."""
+    if END + "sizes" not in state:
+        return None
+    sizes: dict[str, int] = json.loads(str(state[END + "sizes"]))
+    return sizes
+
+
+def steps_done(state: State) -> int:
+    """Number of steps of a run, which may have gone on after its last saved `state`."""
+    last = int(state["dynamics nsteps"])
+    return max(last, int(state.get(END + "nsteps", last)))
 
 
 def restore(dynamics: MolecularDynamics, state: State) -> None:

@@ -23,6 +23,7 @@ from ase_pet import PETCalculator, cli, md, store
 from paths import ROOT, TESTS
 from toys import silicon, tiny_pet
 
+EMT_AGAIN = ("--calculator", "ase.calculators.emt:EMT")
 HERE = Path(__file__).parent
 FILES = ("trajectory.traj", "trajectory.extxyz", "thermo.csv", "state.npz")
 RUN = (
@@ -106,6 +107,7 @@ def test_run_writes_files_and_prints_a_summary(copper, tmp_path):
     assert done.exit_code == 0
     report = json.loads(done.stdout)
     assert report["files"] == [
+        "final.extxyz",
         "md.json",
         "settings.toml",
         "state.npz",
@@ -206,7 +208,8 @@ def test_a_killed_run_resumes_from_its_folder(copper, tmp_path):
     assert killed.returncode == -signal.SIGKILL
     assert md.state.read(stopped)[0]["dynamics nsteps"] < 60
     copper.unlink()  # the run keeps its initial structure
-    done = command("--restart", "--output", stopped, "--json")
+    again = ("--calculator", "test_md_command:Mortal", "--output", stopped)
+    done = command("--restart", *again, "--json")
     assert 40 < json.loads(done.stdout)["steps_now"] < 100
     assert all(
         (uninterrupted / name).read_bytes() == (stopped / name).read_bytes() for name in FILES
@@ -215,13 +218,9 @@ def test_a_killed_run_resumes_from_its_folder(copper, tmp_path):
 
 def test_restart_takes_a_longer_time_and_nothing_else(copper, tmp_path):
     emt(copper, tmp_path / "run", "--ensemble", "nvt")
-    assert (
-        json.loads(
-            command("--restart", "--output", tmp_path / "run", "--time", 0.6, "--json").stdout
-        )["steps"]
-        == 120
-    )
-    refused = command("--restart", "--output", tmp_path / "run", "--seed", 5).exception
+    again = ("--restart", *EMT_AGAIN, "--output", tmp_path / "run")
+    assert json.loads(command(*again, "--time", 0.6, "--json").stdout)["steps"] == 120
+    refused = command(*again, "--seed", 5).exception
     assert "`seed` is 5, but the run in" in str(refused)
     assert (
         emt(copper, tmp_path / "run", "--ensemble", "nvt", "--restart", "--time", 0.7).exit_code
@@ -304,7 +303,9 @@ def test_multiple_time_steps_with_direct_forces(tmp_path):
 def test_multiple_time_steps_with_a_cheap_calculator(copper, tmp_path):
     run = (copper, tmp_path / "run", "--multiple", 5, "--timestep", 1)
     assert json.loads(emt(*run, "--fast", "test_md_command:Cheap", "--json").stdout)["steps"] == 100
-    assert command("--restart", "--output", tmp_path / "run").exit_code == 0
+    again = ("--restart", *EMT_AGAIN, "--output", tmp_path / "run")
+    assert command(*again, "--fast", "test_md_command:Cheap").exit_code == 0
+    assert "used `--fast` 'test_md_command:Cheap': repeat it" in str(command(*again).exception)
     assert "give --fast module:factory" in str(
         emt(copper, tmp_path / "other", "--multiple", 5).exception
     )
@@ -356,7 +357,8 @@ def test_high_uncertainty_ends_the_run(tmp_path):
 def test_ctrl_c_prints_how_to_resume(copper, tmp_path):
     done = emt(copper, tmp_path / "run", calculator="test_md_command:Interrupted")
     assert done.exit_code == 130
-    assert f"ase-pet md --restart --output {tmp_path}/run" in done.stderr
+    again = "ase-pet md --restart --calculator test_md_command:Interrupted --output"
+    assert f"{again} {tmp_path}/run" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ SUBPACKAGES = (
     ("formats",),
     ("calculator_info", "cards", "published"),
     ("store",),
-    ("arguments", "display", "memory"),
+    ("arguments", "display", "fingerprints", "memory"),
     ("graph_inputs",),
     ("calculator",),
     ("statistics",),

@@ -7,6 +7,16 @@ from collections import Counter
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import (
+    ExternalForce,
+    FixBondLengths,
+    FixInternals,
+    FixLinearTriatomic,
+    Hookean,
+)
+
+# constraints whose forces do work when the cell is strained: the stress lacks their part
+WITHOUT_STRESS = (FixBondLengths, FixLinearTriatomic, FixInternals, Hookean, ExternalForce)
 
 
 def describe(atoms: Atoms) -> str:
@@ -53,3 +63,16 @@ def true_forces(atoms: Atoms) -> np.ndarray:
         Structure of n atoms with its calculator.
     """
     return np.asarray(atoms.get_forces(apply_constraint=False))
+
+
+def stress_is_complete(atoms: Atoms) -> bool:
+    """Whether the stress of the calculator is all of the stress: constraint forces add nothing.
+
+    Fixed atoms move with the cell when it is strained, so they add nothing. Bond lengths do not.
+
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    """
+    return not any(isinstance(constraint, WITHOUT_STRESS) for constraint in atoms.constraints)
