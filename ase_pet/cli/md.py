@@ -183,12 +183,13 @@ def _repeated(atoms: Atoms, repeat: str | None) -> Atoms:
     numbers = options.integers("repeat", repeat, (3,))
     options.check_positive(repeat=min(numbers))
     try:
-        return atoms.repeat(numbers)
+        supercell: Atoms = atoms.repeat(numbers)
     except NotImplementedError:
         raise ValueError(
             f"`--repeat`: the constraints of the structure ({describe(atoms)}) cannot be repeated:"
             " remove them, or write the supercell with its constraints into a file"
         ) from None
+    return supercell
 
 
 def _continued(folder: Path, given: dict[str, Any]) -> Plan:

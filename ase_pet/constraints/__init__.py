@@ -48,7 +48,7 @@ def without(atoms: Atoms, task: str | None = None) -> Atoms:
             f"constraints of the structure ({describe(atoms)}) are ignored for {task}",
             stacklevel=3,
         )
-    free = atoms.copy()
+    free: Atoms = atoms.copy()
     free.set_constraint()
     free.calc = atoms.calc
     return free

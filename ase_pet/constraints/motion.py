@@ -156,7 +156,7 @@ def project(atoms: Atoms, momenta: np.ndarray) -> np.ndarray:
         basis = basis[: np.count_nonzero(sizes > NULL)]
         weighted = (momenta / root)[inside].ravel()
         result[inside] = (basis.T @ (basis @ weighted)).reshape(-1, 3)
-    return result * root
+    return np.asarray(result * root)
 
 
 def rigid_motions(atoms: Atoms) -> np.ndarray:
@@ -226,7 +226,7 @@ def _moved(atoms: Atoms, step: np.ndarray) -> np.ndarray:
     new = atoms.positions + step
     for constraint in atoms.constraints:
         constraint.adjust_positions(atoms, new)
-    return new - atoms.positions
+    return np.asarray(new - atoms.positions)
 
 
 def _refuse(atoms: Atoms, failure: str) -> None:
@@ -247,7 +247,7 @@ def _redistributes(atoms: Atoms) -> bool:
 
 def _sharing(atoms: Atoms, constraints: list[Any]) -> Atoms:
     """Copy of a structure with some of its constraints, which are not copied."""
-    free = atoms.copy()
+    free: Atoms = atoms.copy()
     free.set_constraint(list(constraints))
     return free
 
@@ -320,11 +320,12 @@ def _kernel(atoms: Atoms, fields: np.ndarray) -> np.ndarray:
     number = fields.shape[2]
     if not atoms.constraints:
         return np.eye(number)
+    # one scale for all of them: columns of their own scales would have other coefficients
+    largest = np.abs(masses[:, :, None] * fields).max()
     changes = []
     for column in range(number):
-        momenta = masses * fields[:, :, column]
-        largest = max(np.abs(momenta).max(), 1e-12)
-        changes.append((_adjust(atoms, momenta) - momenta).ravel() / largest)
+        momenta = masses * fields[:, :, column] / largest
+        changes.append((_adjust(atoms, momenta) - momenta).ravel())
     return _null(np.array(changes).T)
 
 
@@ -332,7 +333,7 @@ def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(m, k) basis of the coefficients that are in the spans of both arguments, (m, *)."""
     # what the second span lacks of the first: (1 - S S^T) F c = 0
     outside = first - second @ (second.T @ first)
-    return first @ _null(outside)
+    return np.asarray(first @ _null(outside))
 
 
 def _null(matrix: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def of_calculator(calculator: AseCalculator) -> dict[str, Any]:
     description["files"] = {name: digest for name, digest in files.items() if digest}
     if isinstance(calculator, LinearCombinationCalculator):
         description["parts"] = [of_calculator(part) for part in calculator.mixer.calcs]
-        description["weights"] = [float(weight) for weight in calculator.mixer.weights]
+        description["factors"] = [float(weight) for weight in calculator.mixer.weights]
     return description
 
 

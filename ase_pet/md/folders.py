@@ -298,12 +298,18 @@ def _require_same_calculator(folder: Path, table: str, old: Any, new: Any) -> No
     _require_same_hashes(folder, table, *files)
     hashes = [{"weights": part.get("fingerprint")} for part in (old, new)]
     _require_same_hashes(folder, table, *hashes)
-    factors = [{"factors": part.get("weights")} for part in (old, new)]
-    _require_same(folder, *factors, whose)
+    # of sums of calculators
+    for name in ("factors", "parts"):
+        _require_same(folder, {name: _size(old, name)}, {name: _size(new, name)}, whose)
     parts = [part.get("parts", []) for part in (old, new)]
-    _require_same(folder, *({"parts": len(part)} for part in parts), whose)
     for number, (first, second) in enumerate(zip(*parts, strict=True)):
         _require_same_calculator(folder, f"{table}, part {number}", first, second)
+
+
+def _size(description: dict[str, Any], name: str) -> Any:
+    """Factors of a sum of calculators, or the number of its parts."""
+    value = description.get(name)
+    return len(value) if name == "parts" and value is not None else value
 
 
 def _require_same_hashes(

@@ -133,7 +133,11 @@ def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Molecula
                 "`thermostat` 'bussi' scales velocities, and all are zero: use momenta='draw' with"
                 " a `start_temperature` above 0"
             )
+        # ASE's count fails for some constraints, so the constructor sees none
+        kept = atoms.constraints
+        atoms.set_constraint()
         bussi = Bussi(atoms, timestep, kelvin, relaxation_time, rng=rng)
+        atoms.set_constraint(kept)
         bussi.ndof = count
         bussi.target_kinetic_energy = 0.5 * count * units.kB * kelvin
         return bussi

@@ -135,21 +135,22 @@ class Loop:
         settings = self.settings
         atoms = self.atoms
         self.temperature = temperature(atoms, self.degrees_of_freedom)
+        # causes before their effects: a bad stress or force spoils momenta, then positions
+        if self.stress and settings.ensemble == "npt":
+            # the integrator has computed it: the calculator returns it from its cache
+            self._require_finite({"stress": atoms.get_stress()})
         energy = atoms.get_potential_energy()
         if not math.isfinite(energy):
             raise UnstableRun(f"step {self.dynamics.nsteps}: the energy is {energy}")
         self._require_finite(
             {
-                "positions": atoms.positions,
-                "momenta": atoms.get_momenta(),
-                "cell": atoms.cell.array,
                 # constraints hide the forces of fixed atoms
                 "forces": constraints.true_forces(atoms),
+                "momenta": atoms.get_momenta(),
+                "positions": atoms.positions,
+                "cell": atoms.cell.array,
             }
         )
-        if self.stress and settings.ensemble == "npt":
-            # the integrator has computed it: the calculator returns it from its cache
-            self._require_finite({"stress": atoms.get_stress()})
         force = np.sqrt((atoms.get_forces() ** 2).sum(axis=1).max())
         step = self.dynamics.nsteps
         if force > settings.max_force:

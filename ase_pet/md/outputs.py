@@ -119,12 +119,14 @@ class Outputs:
         results = {"energy": energy, "forces": true_forces(atoms)}
         if stress:
             results["stress"] = atoms.get_stress(apply_constraint=False)
-        frame = atoms.copy()
+        frame: Atoms = atoms.copy()
         frame.info.update(step=step, time_ps=time)
         for name, values in uncertainties.items():
             # one value for each atom, or one for the structure
-            table = frame.arrays if values.ndim else frame.info
-            table[f"{name}_eV"] = values if values.ndim else float(values)
+            if values.ndim:
+                frame.arrays[f"{name}_eV"] = values
+            else:
+                frame.info[f"{name}_eV"] = float(values)
         frame.calc = SinglePointCalculator(frame, **results)
         return frame
 

@@ -112,7 +112,13 @@ def _setting(
     parse: Callable[[str], Any] | None = None,
 ) -> Any:
     """A dataclass field with metadata "help", "unit", "panel", "choices", "rule" and "parse"."""
-    metadata = {"help": text, "unit": unit, "panel": panel, "choices": choices, "rule": rule}
+    metadata: dict[str, Any] = {
+        "help": text,
+        "unit": unit,
+        "panel": panel,
+        "choices": choices,
+        "rule": rule,
+    }
     metadata["parse"] = parse  # of the text on a command line, None for that of its type
     return dataclasses.field(default=default, metadata=metadata)
 
