@@ -57,14 +57,16 @@ class Stage:
         """Integrator, after the atoms were put into a `state` or given initial momenta."""
         settings = self.settings
         atoms = self.atoms
-        equilibrated = settings.equilibrate > 0 and state is None
+        equilibrated = settings.equilibrate > 0
+        draws = settings.momenta == "draw" and not equilibrated
         if state is not None:
             states.place(atoms, state)
-        elif settings.momenta == "draw" and not equilibrated:
+        elif draws:
             temperature = settings.start_temperature
             if temperature is None:
                 temperature = settings.first_temperature
             thermalise(atoms, temperature, np.random.default_rng([settings.seed, 0]))
+        # momenta have stream 0: noise must not repeat what drew them
         rng = np.random.default_rng([settings.seed, self.stream])
         return integrator(atoms, settings, rng, self.fast)
 
@@ -118,9 +120,10 @@ def start(
         The run cannot begin, or the structure is not that of the run to be continued.
     """
     if state is not None:
-        begin = {name: value for name, value in state.items() if name.startswith(states.START)}
-        folders.compare_start(folder, atoms, state, settings.momenta == "keep")
-        return begin
+        keeps = settings.momenta == "keep"
+        folders.compare_start(folder, atoms, state, keeps)
+        names = [name for name in state if name.startswith(states.START)]
+        return {name: state[name] for name in names}
     motion.check(atoms)
     _check_motion(atoms, settings)
     if settings.momenta == "keep" and atoms.constraints:

@@ -53,14 +53,21 @@ def of_calculator(calculator: AseCalculator) -> dict[str, Any]:
     """
     kind = type(calculator)
     parameters = calculator.parameters if isinstance(calculator, HasParameters) else {}
+    texts = {}
+    files = {}
+    for name, value in parameters.items():
+        texts[str(name)] = repr(value)
+        # potentials of many calculators are files that a parameter names
+        digest = _of_file(value)
+        if digest is not None:
+            files[str(name)] = digest
     description: dict[str, Any] = {
         "class": f"{kind.__module__}.{kind.__qualname__}",
-        "parameters": {str(name): repr(value) for name, value in parameters.items()},
+        "parameters": texts,
+        "files": files,
     }
     if isinstance(calculator, SupportsFingerprint):
         description["fingerprint"] = calculator.fingerprint()
-    files = {str(name): _of_file(value) for name, value in parameters.items()}
-    description["files"] = {name: digest for name, digest in files.items() if digest}
     if isinstance(calculator, LinearCombinationCalculator):
         description["parts"] = [of_calculator(part) for part in calculator.mixer.calcs]
         description["factors"] = [float(weight) for weight in calculator.mixer.weights]
@@ -98,7 +105,8 @@ def _of_constraints(atoms: Atoms) -> str:
 def _plain(value: Any) -> Any:
     """Value in types of JSON."""
     if isinstance(value, Atoms):
-        return [value.numbers.tolist(), np.round(value.positions, DIGITS).tolist()]
+        rounded = np.round(value.positions, DIGITS)
+        return [value.numbers.tolist(), rounded.tolist()]
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

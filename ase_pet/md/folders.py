@@ -223,8 +223,10 @@ def compare_forces(folder: Path, state: states.State, energy: float, forces: np.
         return  # of an earlier version
     before = state[states.ATOMS + "forces"]
     error = np.abs(forces - before).max()
-    shift = abs(energy - float(state[states.ATOMS + "energy"])) / len(forces)
-    allowed = max(LEAST_FORCE, SAME_FORCE * float(np.sqrt(np.mean(before**2))))
+    energy_before = float(state[states.ATOMS + "energy"])
+    shift = abs(energy - energy_before) / len(forces)
+    typical = float(np.sqrt(np.mean(before**2)))
+    allowed = max(LEAST_FORCE, SAME_FORCE * typical)
     # `not a <= b` is also true if a is not a number
     if not (error <= allowed and shift <= SAME_ENERGY):
         raise ValueError(

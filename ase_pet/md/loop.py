@@ -164,15 +164,17 @@ class Loop:
             )
         self.last_good = (step, atoms.copy())
 
-    def _require_finite(self, quantities: Mapping[str, np.ndarray]) -> None:
+    def _require_finite(self, quantities: Mapping[str, np.ndarray | float]) -> None:
         step = self.dynamics.nsteps
         for name, values in quantities.items():
             array = np.asarray(values)
-            bad = np.argwhere(~np.isfinite(array))
-            if not len(bad):
+            finite = np.isfinite(array)
+            if finite.all():
                 continue
-            value = array[tuple(bad[0])]
-            place = "".join(f"[{index}]" for index in bad[0])
+            # index of the first bad number, () of a single one
+            first = np.argwhere(~finite)[0]
+            value = array[tuple(first)]
+            place = "".join(f"[{index}]" for index in first)
             raise UnstableRun(f"step {step}: {name}{place} is {value}, not a finite number")
 
     def _measure(self) -> None:
@@ -182,14 +184,16 @@ class Loop:
         frame = step % settings.interval == 0
         row = step % settings.thermo_interval == 0
         self.row: dict[str, float] = {}
-        if self.stress and (frame or row):
-            self._require_finite({"stress": self.atoms.get_stress()})
-        if frame or row:
-            self.uncertainties = self._uncertainties()
+        if not (frame or row):
+            return
+        if self.stress:
+            stress = self.atoms.get_stress()
+            self._require_finite({"stress": stress})
+        self.uncertainties = self._uncertainties()
         if row:
+            # an empty row is not written
             self.row = self._row()
-            quantities = {name: np.array(value) for name, value in self.row.items()}
-            self._require_finite(quantities)
+            self._require_finite(self.row)
 
     def _uncertainties(self) -> dict[str, np.ndarray]:
         """Standard deviations in eV of energy and atomic energies, if the model has them."""
@@ -204,14 +208,18 @@ class Loop:
     def _row(self) -> dict[str, float]:
         """Row of thermo.csv."""
         settings = self.settings
-        row = thermo.row(self.dynamics, self._time(), self.degrees_of_freedom, self.stress)
+        time = self._time()
+        row = thermo.row(self.dynamics, time, self.degrees_of_freedom, self.stress)
+        # chains conserve no energy while their temperature changes
         if not ramp.conserves_energy(settings):
             row.pop("conserved_eV", None)
         if settings.is_ramp:
             row["target_K"] = ramp.target(settings, self.dynamics.nsteps)
         if self.uncertainties:
-            row["uncertainty_eV"] = float(self.uncertainties["energy_uncertainty"])
-            row["max_atom_uncertainty_eV"] = float(self.uncertainties[UNCERTAINTY].max())
+            total = self.uncertainties["energy_uncertainty"]
+            atoms = self.uncertainties[UNCERTAINTY]
+            row["uncertainty_eV"] = float(total)
+            row["max_atom_uncertainty_eV"] = float(atoms.max())
         return row
 
     def _time(self) -> float:

@@ -64,12 +64,14 @@ def remove_conserved(atoms: Atoms) -> None:
     """
     fields = motion.rigid_motions(atoms)  # (k, n, 3)
     momenta = atoms.get_momenta()
-    masses = atoms.get_masses()[:, None]  # (n, 1)
-    weighted = masses * fields
+    masses = atoms.get_masses()
+    weighted = masses[:, None] * fields
+    # sum over motions l of <k|m|l> v_l = <k|p>
     inertia = np.einsum("kni,lni->kl", fields, weighted)
     conserved = np.einsum("kni,ni->k", fields, momenta)
     velocities = np.linalg.solve(inertia, conserved)
-    momenta -= np.einsum("k,kni->ni", velocities, weighted)
+    rigid = np.einsum("k,kni->ni", velocities, weighted)
+    momenta -= rigid
     atoms.set_momenta(momenta, apply_constraint=False)
 
 
@@ -101,12 +103,13 @@ def degrees_of_freedom(atoms: Atoms, thermostat: str | None = None) -> int:
         return count - 3
     centre = atoms.get_center_of_mass()
     arms = atoms.positions - centre
-    masses = atoms.get_masses()[:, None]  # (n, 1)
-    inertia = _inertia(arms, masses)
+    masses = atoms.get_masses()
+    inertia = _inertia(arms, masses[:, None])
     # a linear molecule has two rotations: the moment about its axis is zero
-    tolerance = LINEAR_TOLERANCE * np.abs(inertia).max()
-    rotations = int(np.linalg.matrix_rank(inertia, tol=tolerance, hermitian=True))
-    return count - 3 - rotations
+    largest = np.abs(inertia).max()
+    tolerance = LINEAR_TOLERANCE * largest
+    rotations = np.linalg.matrix_rank(inertia, tol=tolerance, hermitian=True)
+    return count - 3 - int(rotations)
 
 
 def temperature(atoms: Atoms, count: int) -> float:
