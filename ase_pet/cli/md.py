@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import shlex
 import sys
 import time
 import traceback
@@ -15,31 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..constraints import describe
 from ..md.settings import Settings
-from . import options, screen
+from . import md_plan, options, screen
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from ..md import Result
 
-SETTINGS = [field.name for field in dataclasses.fields(Settings)]
-# options that go to PETCalculator, and are remembered for a restart
-CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
-NAMED = ("calc", "calculator", "fast")  # names and paths that are loaded or imported
 INTERRUPTED = 130  # exit status of shells for Ctrl-C
 MINIMUM_ROWS = 20  # of thermo.csv, for means
-
-
-@dataclasses.dataclass
-class Plan:
-    """What a run starts from."""
-
-    atoms: Atoms  # with their calculator
-    fast: Any  # ASE calculator of cheap forces for multiple time steps, or None
-    settings: dict[str, Any]  # arguments of Settings
-    command: dict[str, Any]  # what settings.toml remembers of the command line
 
 
 def settings_options(settings: type) -> list[inspect.Parameter]:
@@ -90,7 +72,9 @@ def _meaning(metadata: Mapping[str, Any]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-@options.with_options(options.calculator_options(), settings_options(Settings))
+@options.with_options(
+    options.structure_options(), options.calculator_options(), settings_options(Settings)
+)
 def command(
     ctx: typer.Context,
     calc: options.Calc = None,
@@ -143,7 +127,7 @@ def command(
     json:
         Print JSON for programs.
     more:
-        Options of the calculator, `options.CALCULATOR`, and fields of ase_pet.md.Settings.
+        --format, options of the calculator, and fields of ase_pet.md.Settings.
 
     Examples
     --------
@@ -159,134 +143,12 @@ def command(
     # one argument is the structure if --calculator is given, else the calculator
     without_structure = structure is None and (calc is None or calculator is None)
     continued = restart and without_structure
-    plan = _continued(output, given) if continued else _new(ctx.params)
+    plan = md_plan.continued(output, given) if continued else md_plan.new(ctx.params)
     result = _run(plan, output, restart)
     _finish(result, json)
 
 
-def _new(params: dict[str, Any]) -> Plan:
-    """Plan of a new run."""
-    calc, structure = options.calc_and_structure(
-        params["calc"], params["structure"], params["calculator"]
-    )
-    command = {name: params[name] for name in ("calculator", "fast", *CALCULATOR_OPTIONS)}
-    command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
-    settings = {name: params[name] for name in SETTINGS}
-    atoms = options.read_structures(structure, -1)
-    return _plan(_repeated(atoms, params["repeat"]), settings, command)
-
-
-def _repeated(atoms: Atoms, repeat: str | None) -> Atoms:
-    """Supercell of a structure; its constraints are repeated too."""
-    if repeat is None:
-        return atoms
-    numbers = options.integers("repeat", repeat, (3,))
-    options.check_positive(repeat=min(numbers))
-    try:
-        supercell: Atoms = atoms.repeat(numbers)
-    except NotImplementedError:
-        raise ValueError(
-            f"`--repeat`: the constraints of the structure ({describe(atoms)}) cannot be repeated:"
-            " remove them, or write the supercell with its constraints into a file"
-        ) from None
-    return supercell
-
-
-def _continued(folder: Path, given: dict[str, Any]) -> Plan:
-    """Plan of the run in a folder; options that are given now replace those given then.
-
-    The folder may come from someone else: nothing that its files name is imported or loaded,
-    except calculators that are known by name.
-    """
-    from ..md import folders
-
-    atoms = folders.beginning(folder)
-    stored = folders.read(folder)
-    if "command" not in stored:
-        raise ValueError(
-            f"`output` {folder} holds a run that was not begun by `ase-pet md`: give CALC STRUCTURE"
-            " and its settings with --restart"
-        )
-    # what is given now replaces what was given then; `folders` checks what may change
-    settings = dict(stored["settings"])
-    command = dict(stored["command"])
-    for name in NAMED:
-        _require_repeated(folder, name, command.get(name), given.get(name))
-    if given.get("repeat") is not None:
-        _require_repeated(folder, "repeat", command.get("repeat"), given["repeat"])
-    for name, value in given.items():
-        if name in SETTINGS:
-            settings[name] = value
-        elif name in CALCULATOR_OPTIONS:
-            command[name] = value
-    return _plan(atoms, settings, command)
-
-
-def _require_repeated(folder: Path, name: str, stored: Any, given: Any) -> None:
-    """Raise ValueError unless what a file names is given again, or is the name of a calculator."""
-    label = "CALC" if name == "calc" else f"`--{name}`"
-    if given is not None and given != stored:
-        raise ValueError(f"{label} is {given!r}, but the run in {folder} has {stored!r}")
-    if stored is None or given is not None:
-        return
-    if name == "calc" and _is_known(stored):
-        return
-    raise ValueError(
-        f"the run in {folder} used {label} {stored!r}: repeat it with --restart. A restart imports"
-        " and loads nothing that only a file names"
-    )
-
-
-def _is_known(calc: str) -> bool:
-    """Whether a text is the name of a shipped or published calculator, and not a path."""
-    from .. import published, store
-
-    if calc in store.shipped():
-        return True
-    known = published.NAME.fullmatch(calc)
-    return known is not None and known[1] in published.names() and not Path(calc).exists()
-
-
-def _again(plan: Plan, output: Path) -> str:
-    """Command that continues a run."""
-    words = ["ase-pet", "md", "--restart"]
-    calc = plan.command.get("calc")
-    if calc is not None and not _is_known(calc):
-        words.append(calc)
-    for name in ("calculator", "fast"):
-        if name in plan.command:
-            words += [f"--{name}", plan.command[name]]
-    return shlex.join([*words, "--output", str(output)])
-
-
-def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Plan:
-    """Plan with the calculators loaded."""
-    Settings(**settings)  # bad settings fail before a model is loaded
-    command = {name: value for name, value in command.items() if value is not None}
-    calc = command.get("calc")
-    multiple = settings.get("multiple", 1)
-    if multiple > 1 and calc is None and "fast" not in command:
-        raise ValueError(
-            "`--multiple` with --calculator: give --fast module:factory, the calculator of cheap"
-            " forces"
-        )
-    chosen = {name: command[name] for name in CALCULATOR_OPTIONS if name in command}
-    atoms.calc = options.load_calculator(calc, command.get("calculator"), **chosen)
-
-    fast = None
-    if "fast" in command:
-        fast = options.load_calculator(None, command["fast"])
-    elif multiple > 1:
-        # direct forces of the same model, plain and without its uncertainties
-        for name in ("symmetrise", "uncertainty", "uncertainty_threshold"):
-            chosen.pop(name, None)
-        fast = options.load_calculator(
-            calc, None, non_conservative="forces", symmetrise="none", **chosen
-        )
-    return Plan(atoms, fast, settings, command)
-
-
-def _run(plan: Plan, output: Path, restart: bool) -> Result:
+def _run(plan: md_plan.Plan, output: Path, restart: bool) -> Result:
     """Result of a run with a progress bar; a run that ends early is one line and an exit status."""
     from .. import md
     from ..uncertainty_policy import TooUncertain
@@ -324,7 +186,7 @@ def _run(plan: Plan, output: Path, restart: bool) -> Result:
             message = ". ".join([str(error), *(note.strip() for note in notes)])
             status = 1
         except KeyboardInterrupt:
-            message = f"stopped; to continue: {_again(plan, output)}"
+            message = f"stopped; to continue: {md_plan.again(plan, output)}"
             status = INTERRUPTED
     print(f"ase-pet: {message}", file=sys.stderr)
     raise typer.Exit(status)

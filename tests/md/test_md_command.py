@@ -91,7 +91,7 @@ def emt(structure, folder, *arguments, calculator="ase.calculators.emt:EMT"):
 
 def last_words(arguments, monkeypatch, capsys):
     """Exit status and stderr of the installed command."""
-    monkeypatch.setattr(sys, "argv", ["ase-pet", "md", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["ase-pet", "md", "--quiet", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     return caught.value.code, capsys.readouterr().err

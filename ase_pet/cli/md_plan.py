@@ -1,0 +1,175 @@
+"""What `ase-pet md` starts from: a new run, or the one in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..md.settings import Settings
+from . import options
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SETTINGS = [field.name for field in dataclasses.fields(Settings)]
+# options that go to PETCalculator, and are remembered for a restart
+CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
+NAMED = ("calc", "calculator", "fast")  # names and paths that are loaded or imported
+
+
+@dataclasses.dataclass
+class Plan:
+    """What a run starts from."""
+
+    atoms: Atoms  # with their calculator
+    fast: Any  # ASE calculator of cheap forces for multiple time steps, or None
+    settings: dict[str, Any]  # arguments of Settings
+    command: dict[str, Any]  # what settings.toml remembers of the command line
+
+
+def new(params: dict[str, Any]) -> Plan:
+    """Plan of a new run.
+
+    Parameters
+    ----------
+    params:
+        Arguments of the command.
+    """
+    calc, structure = options.calc_and_structure(
+        params["calc"], params["structure"], params["calculator"]
+    )
+    command = {name: params[name] for name in ("calculator", "fast", *CALCULATOR_OPTIONS)}
+    command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
+    settings = {name: params[name] for name in SETTINGS}
+    atoms = options.read_structures(structure, -1, params["format"])
+    return _plan(_repeated(atoms, params["repeat"]), settings, command)
+
+
+def _repeated(atoms: Atoms, repeat: str | None) -> Atoms:
+    """Supercell of a structure; its constraints are repeated too."""
+    if repeat is None:
+        return atoms
+    from ..constraints import describe
+
+    numbers = options.integers("repeat", repeat, (3,))
+    options.check_positive(repeat=min(numbers))
+    try:
+        supercell: Atoms = atoms.repeat(numbers)
+    except NotImplementedError:
+        raise ValueError(
+            f"`--repeat`: the constraints of the structure ({describe(atoms)}) cannot be repeated:"
+            " remove them, or write the supercell with its constraints into a file"
+        ) from None
+    return supercell
+
+
+def continued(folder: Path, given: dict[str, Any]) -> Plan:
+    """Plan of the run in a folder; options that are given now replace those given then.
+
+    The folder may come from someone else: nothing that its files name is imported or loaded,
+    except calculators that are known by name.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    given:
+        Options that were given on the command line.
+    """
+    from ..md import folders
+
+    atoms = folders.beginning(folder)
+    stored = folders.read(folder)
+    if "command" not in stored:
+        raise ValueError(
+            f"`output` {folder} holds a run that was not begun by `ase-pet md`: give CALC STRUCTURE"
+            " and its settings with --restart"
+        )
+    # what is given now replaces what was given then; `folders` checks what may change
+    settings = dict(stored["settings"])
+    command = dict(stored["command"])
+    for name in NAMED:
+        _require_repeated(folder, name, command.get(name), given.get(name))
+    if given.get("repeat") is not None:
+        _require_repeated(folder, "repeat", command.get("repeat"), given["repeat"])
+    for name, value in given.items():
+        if name in SETTINGS:
+            settings[name] = value
+        elif name in CALCULATOR_OPTIONS:
+            command[name] = value
+    return _plan(atoms, settings, command)
+
+
+def _require_repeated(folder: Path, name: str, stored: Any, given: Any) -> None:
+    """Raise ValueError unless what a file names is given again, or is the name of a calculator."""
+    label = "CALC" if name == "calc" else f"`--{name}`"
+    if given is not None and given != stored:
+        raise ValueError(f"{label} is {given!r}, but the run in {folder} has {stored!r}")
+    if stored is None or given is not None:
+        return
+    if name == "calc" and _is_known(stored):
+        return
+    raise ValueError(
+        f"the run in {folder} used {label} {stored!r}: repeat it with --restart. A restart imports"
+        " and loads nothing that only a file names"
+    )
+
+
+def _is_known(calc: str) -> bool:
+    """Whether a text is the name of a shipped or published calculator, and not a path."""
+    from .. import published, store
+
+    if calc in store.shipped():
+        return True
+    known = published.NAME.fullmatch(calc)
+    return known is not None and known[1] in published.names() and not Path(calc).exists()
+
+
+def again(plan: Plan, output: Path) -> str:
+    """Command that continues a run.
+
+    Parameters
+    ----------
+    plan:
+        Plan of the run.
+    output:
+        Its folder.
+    """
+    words = ["ase-pet", "md", "--restart"]
+    calc = plan.command.get("calc")
+    if calc is not None and not _is_known(calc):
+        words.append(calc)
+    for name in ("calculator", "fast"):
+        if name in plan.command:
+            words += [f"--{name}", plan.command[name]]
+    return shlex.join([*words, "--output", str(output)])
+
+
+def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Plan:
+    """Plan with the calculators loaded."""
+    Settings(**settings)  # bad settings fail before a model is loaded
+    command = {name: value for name, value in command.items() if value is not None}
+    calc = command.get("calc")
+    multiple = settings.get("multiple", 1)
+    if multiple > 1 and calc is None and "fast" not in command:
+        raise ValueError(
+            "`--multiple` with --calculator: give --fast module:factory, the calculator of cheap"
+            " forces"
+        )
+    chosen = {name: command[name] for name in CALCULATOR_OPTIONS if name in command}
+    atoms.calc = options.load_calculator(calc, command.get("calculator"), **chosen)
+    options.announce(calc or command.get("calculator"), atoms.calc, [atoms])
+
+    fast = None
+    if "fast" in command:
+        fast = options.load_calculator(None, command["fast"])
+    elif multiple > 1:
+        # direct forces of the same model, plain and without its uncertainties
+        for name in ("symmetrise", "uncertainty", "uncertainty_threshold"):
+            chosen.pop(name, None)
+        fast = options.load_calculator(
+            calc, None, non_conservative="forces", symmetrise="none", **chosen
+        )
+    return Plan(atoms, fast, settings, command)
