@@ -3,10 +3,10 @@
 
 usage: constraints.py [--time 20] [--output FILE]
 
-EMT copper at 300 K, steps of 5 fs, after an equilibration of a fifth of the time. For each constraint
-and each thermostat of `ase_pet.md`: degrees of freedom, mean temperature with its standard error, the
-deviation in standard errors, and the drift of the conserved energy. NVT only is compared with a
-target; in NVE the drift is. What is refused is quoted.
+EMT copper at 300 K, steps of 5 fs, after an equilibration of a fifth of the time. For each
+constraint and each ensemble of `ase_pet.md`: degrees of freedom, mean temperature with its standard
+error, the deviation from 300 K in standard errors (not in NVE), pressure, and the drift of the
+conserved energy. What is refused is quoted.
 """
 
 import argparse
