@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import springs
 from ase_pet import PETCalculator, cli, md, store
+from ase_pet.cli import lazy
 from paths import ROOT, TESTS
 from toys import silicon, tiny_pet
 
@@ -98,7 +99,7 @@ def last_words(arguments, monkeypatch, capsys):
 
 
 def test_every_setting_is_an_option():
-    shown = {parameter.name for parameter in cli.lazy.load("md").params}
+    shown = {parameter.name for parameter in lazy.load("md").params}
     assert {field.name for field in dataclasses.fields(md.Settings)} <= shown
 
 
