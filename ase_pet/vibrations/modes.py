@@ -12,6 +12,7 @@ from ase import Atoms, units
 # structure, nothing where atoms are fixed.
 EXTERNAL = ("molecule", "translations", "none")
 IMAGINARY = -1e-4  # eV, 0.8 cm^-1; imaginary modes are negative numbers, and rounding is above this
+GAP = 5.0  # A; molecules that are further apart rotate freely
 LINEAR = 1e-6  # smallest over largest moment of inertia: atoms are within 0.1 % on one line
 
 # sqrt(eV/A^2/amu) in eV, hbar omega
@@ -31,6 +32,22 @@ def external_of(atoms: Atoms, moving: np.ndarray) -> str:
     if len(moving) < len(atoms):
         return "none"
     return "translations" if atoms.pbc.any() else "molecule"
+
+
+def is_isolated(atoms: Atoms) -> bool:
+    """Whether a periodic structure is a molecule in a box: an empty gap along each direction.
+
+    Parameters
+    ----------
+    atoms:
+        Structure with at least one periodic direction.
+    """
+    fractions = np.sort(atoms.get_scaled_positions(), axis=0)  # (n, 3), each in [0, 1)
+    around = np.concatenate([fractions, fractions[:1] + 1])
+    gaps = np.diff(around, axis=0).max(axis=0)
+    # distances of the planes of the cell
+    heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)
+    return bool(((gaps * heights)[atoms.pbc] > GAP).all())
 
 
 def is_linear(atoms: Atoms) -> bool:

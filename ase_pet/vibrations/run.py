@@ -19,7 +19,7 @@ from ..display import Displayed
 from ..phonons import Relaxation, relax
 from ..phonons._protocols import Displacement, SupportsBatches, SupportsHessian
 from ..phonons.force_constants import forces
-from .modes import IMAGINARY, external_motions, external_of, is_linear, solve
+from .modes import IMAGINARY, external_motions, external_of, is_isolated, is_linear, solve
 
 METHODS = ("hessian", "displacements")
 UNRELAXED = 0.01  # eV/A; above this force the frequencies are said to be doubtful
@@ -207,10 +207,18 @@ def run(
     moving = _moving(structure)
     largest = _largest_force(structure, moving)
     used, full = _second_derivatives(structure, moving, method, displacement, report)
+    if not np.isfinite(full).all():
+        raise ValueError("the calculator returned second derivatives or forces with nan or inf")
     symmetric = (full + full.T) / 2
     # energies and modes, before and after the projection
     masses = structure.get_masses()[moving]
     external = external_of(structure, moving)
+    if external == "translations" and is_isolated(structure):
+        warnings.warn(
+            "this seems to be a molecule in a periodic box: its rotations are not projected out;"
+            " remove the periodic directions (atoms.pbc = False, or a file without a cell)",
+            stacklevel=2,
+        )
     motions = external_motions(structure[moving], external)
     before, _ = solve(symmetric, masses, motions[:, :0])
     energies, weighted = solve(symmetric, masses, motions)

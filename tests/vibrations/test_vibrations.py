@@ -183,6 +183,20 @@ def test_a_crystal_keeps_its_rotations():
     assert len(result.energies) == 9
 
 
+def test_a_molecule_in_a_periodic_box_is_said():
+    atoms = two_atoms(cell=[9, 9, 9], pbc=True)
+    with pytest.warns(UserWarning, match="a molecule in a periodic box"):
+        result = vibrations.run(atoms)
+    assert len(result.energies) == 3
+
+
+def test_forces_that_are_no_numbers_are_refused():
+    atoms = two_atoms()
+    atoms.calc.function = lambda structure: {"energy": 0.0, "forces": np.full((2, 3), np.nan)}
+    with pytest.raises(ValueError, match="forces with nan or inf"):
+        vibrations.run(atoms)
+
+
 def test_infrared_intensity_of_a_bond_is_exact():
     result = vibrations.run(two_atoms("CO"))
     masses = result.atoms.get_masses()
