@@ -115,14 +115,10 @@ def with_dispersion(calculator: Any, functional: str) -> WithDispersion:
     ValueError
         The package `dftd3` is not installed, or has no parameters for the functional.
     """
+    check(functional)
+    from dftd3.ase import DFTD3
+
     method, damping = parse(functional)
-    try:
-        from dftd3.ase import DFTD3
-    except ImportError as error:
-        raise ValueError(
-            f"D3 needs the package dftd3, of the extra `d3` ({how_to_install('d3')}): {error}"
-        ) from None
-    _require_parameters(functional, method, damping)
     d3 = DFTD3(method=method, damping=DAMPING[damping])
     # of D3, free energy and energy are the same; without it sums would lose the free energy
     d3.implemented_properties = [*ADDED, "hessian"]
@@ -147,9 +143,28 @@ def parse(functional: str) -> tuple[str, str]:
     return method, damping
 
 
-def _require_parameters(functional: str, method: str, damping: str) -> None:
-    from dftd3 import interface
+def check(functional: str | None) -> None:
+    """Raise ValueError for a bad value of an option --d3, before a model is loaded.
 
+    Parameters
+    ----------
+    functional:
+        Argument of `with_dispersion`, or None.
+
+    Raises
+    ------
+    ValueError
+        The package `dftd3` is not installed, or has no parameters for the functional.
+    """
+    if functional is None:
+        return
+    method, damping = parse(functional)
+    try:
+        from dftd3 import interface
+    except ImportError as error:
+        raise ValueError(
+            f"D3 needs the package dftd3, of the extra `d3` ({how_to_install('d3')}): {error}"
+        ) from None
     parameters = {
         "bj": interface.RationalDampingParam,
         "zero": interface.ZeroDampingParam,

@@ -84,7 +84,7 @@ def command(
     """
     from .. import neb
     from ..choices import one_of
-    from ..dispersion import dispersed
+    from ..dispersion import check, dispersed
 
     # with --calculator, the first argument is a structure
     if calculator is not None and final is None:
@@ -95,6 +95,7 @@ def command(
         raise ValueError("give CALC INITIAL FINAL, or --calculator module:factory INITIAL FINAL")
     one_of("interpolation", interpolation, neb.INTERPOLATIONS)
     options.check_positive(images=images, fmax=fmax, steps=steps, spring=spring)
+    check(d3)
     require_new(output, neb.REPORT, overwrite)
     last = options.read_structures(final, -1, chosen["format"])
     atoms = options.structure_for_derivatives(calc, initial, calculator, **chosen)

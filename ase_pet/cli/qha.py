@@ -99,16 +99,17 @@ def command(
     """
     from .. import phonons
     from ..choices import one_of
-    from ..dispersion import dispersed
-    from ..phonons.quasi_harmonic import EQUATIONS
+    from ..dispersion import check, dispersed
+    from ..phonons.quasi_harmonic import EQUATIONS, checked_strains, checked_temperatures
 
     repeats = supercell_matrix(supercell)
     # cheap arguments are checked before a model is loaded or downloaded
     points = options.integers("mesh", mesh, (3,))
-    kelvin = numbers("temperatures", temperatures)
-    changes = numbers("strains", strains)
+    kelvin = checked_temperatures(numbers("temperatures", temperatures))
+    changes = checked_strains(numbers("strains", strains))
     one_of("equation", equation, EQUATIONS)
     options.check_positive(displacement=displacement, fmax=fmax)
+    check(d3)
     require_new(output, "qha.json", overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)

@@ -62,7 +62,7 @@ def command(
     Example: ase-pet singlepoint silicon a.cif b.extxyz --output labelled.extxyz
     """
     from .. import labels
-    from ..dispersion import dispersed
+    from ..dispersion import check, dispersed
 
     # structures are read before a model is loaded or downloaded
     paths = _paths(calc, files, calculator)
@@ -70,6 +70,7 @@ def command(
         raise ValueError(
             f"`output` {output} exists: name another file, or continue it with --restart"
         )
+    check(d3)
     structures, sources = _read(paths, chosen.pop("format"))
     loaded = options.load_calculator(None if calculator else calc, calculator, **chosen)
     options.announce(calculator or calc, loaded, structures)

@@ -87,12 +87,15 @@ def command(
     """
     from .. import vibrations
     from ..choices import one_of
-    from ..dispersion import dispersed
+    from ..dispersion import check, dispersed
 
     if method is not None:
         one_of("method", method, vibrations.METHODS)
     kelvin = _numbers("temperatures", temperatures)
     options.check_positive(displacement=displacement, fmax=fmax, gas_pressure=gas_pressure)
+    check(d3)
+    counts = {"symmetry_number": symmetry_number, "multiplicity": multiplicity}
+    options.check_positive(**{name: value for name, value in counts.items() if value is not None})
     require_new(output, vibrations.REPORT, overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)
@@ -116,7 +119,7 @@ def command(
             pressure=gas_pressure,
             transition_state=transition_state,
         )
-    except ValueError as error:  # the frequencies are a result without it
+    except vibrations.NoThermochemistry as error:  # the frequencies are a result without it
         missing = str(error)
     vibrations.write(result, output, thermo)
     content = result.as_dict()

@@ -57,6 +57,11 @@ class Strained:
         return self.spectrum.phonopy
 
     @property
+    def formula(self) -> str:
+        """Formula of the crystal, such as "NaCl"."""
+        return str(self.atoms.get_chemical_formula(empirical=True))
+
+    @property
     def primitive_volume(self) -> float:
         """Volume of the primitive cell in A^3."""
         return float(self.phonopy.primitive.volume)
@@ -135,6 +140,11 @@ def relaxed_volumes(
     """
     if atoms.calc is None:
         raise ValueError("`atoms` has no calculator: set `atoms.calc`")
+    if not atoms.pbc.all():
+        raise ValueError(
+            f"`pbc` is {atoms.pbc.tolist()}: volumes and pressures are those of crystals, with three"
+            " periodic directions"
+        )
     if not np.isfinite(pressure):
         raise ValueError(f"`pressure` is {pressure!r}: expected a number in GPa")
     report = on_progress or (lambda stage, done, total: None)

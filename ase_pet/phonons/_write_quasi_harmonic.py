@@ -87,7 +87,7 @@ def plot_quasi_harmonic(result: QuasiHarmonic) -> Figure:
     axes[4].plot(kelvin, result.heat_capacity_v, "C1--")
     axes[4].legend(["at constant pressure", "at constant volume"], loc="lower right")
     axes[2].axhline(0, color="grey", lw=0.5)
-    formula = result.volumes[0].phonopy.primitive.formula
+    formula = result.volumes[0].formula
     figure.suptitle(
         f"{formula}, quasi-harmonic, {result.pressure:g} GPa, {len(result.volumes)} volumes"
     )

@@ -174,6 +174,6 @@ def plot_gruneisen(result: Gruneisen) -> Figure:
     axes.plot(result.frequencies.ravel(), result.parameters.ravel(), ".", ms=3)
     axes.axhline(0, color="black", lw=0.5)
     axes.set(xlabel="frequency (THz)", ylabel="mode Grueneisen parameter", xlim=(0, None))
-    formula = result.volumes[1].phonopy.primitive.formula
+    formula = result.volumes[1].formula
     axes.set_title(f"{formula}: mean at 300 K {result.mean(300.0):.3f}")
     return figure

@@ -192,8 +192,8 @@ def quasi_harmonic(
         A relaxation failed.
     """
     # bad arguments fail before the phonons are computed
-    kelvin = _temperatures(temperatures)
-    changes = _strains(strains)
+    kelvin = checked_temperatures(temperatures)
+    changes = checked_strains(strains)
     if equation not in EQUATIONS:
         raise ValueError(f"`equation` is {equation!r}: valid choices are {', '.join(EQUATIONS)}")
     volumes = relaxed_volumes(
@@ -313,7 +313,14 @@ def _static(crystals: list[Strained], pressure: float, equation: str) -> dict[st
     }
 
 
-def _temperatures(temperatures: Sequence[float] | np.ndarray) -> np.ndarray:
+def checked_temperatures(temperatures: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(T,) temperatures in K; ValueError if they are not in ascending order or below 0.
+
+    Parameters
+    ----------
+    temperatures:
+        Temperatures in K.
+    """
     kelvin = np.atleast_1d(np.asarray(temperatures, dtype=float))
     if kelvin.ndim != 1 or not len(kelvin) or not np.isfinite(kelvin).all():
         raise ValueError("`temperatures`: expected a list of finite numbers in K")
@@ -326,7 +333,14 @@ def _temperatures(temperatures: Sequence[float] | np.ndarray) -> np.ndarray:
     return kelvin
 
 
-def _strains(strains: Sequence[float] | np.ndarray) -> np.ndarray:
+def checked_strains(strains: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(volumes,) strains; ValueError unless there are enough, small and in ascending order.
+
+    Parameters
+    ----------
+    strains:
+        Relative changes of the cell lengths.
+    """
     changes = np.asarray(strains, dtype=float)
     if changes.ndim != 1 or len(changes) < FEWEST or not (np.abs(changes) < 0.3).all():
         raise ValueError(

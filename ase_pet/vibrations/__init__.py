@@ -8,7 +8,7 @@ adsorbate, by ASE. `write` writes files: report, table, spectrum, animated modes
 
 from .modes import EXTERNAL, IMAGINARY
 from .run import METHODS, Vibrations, run
-from .thermochemistry import Thermochemistry, thermochemistry
+from .thermochemistry import NoThermochemistry, Thermochemistry, thermochemistry
 from .write import REPORT, plot, write
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "IMAGINARY",
     "METHODS",
     "REPORT",
+    "NoThermochemistry",
     "Thermochemistry",
     "Vibrations",
     "plot",

@@ -18,6 +18,10 @@ BAR = 1e5  # Pa
 EV_PER_K = _e * _Nav  # in J/mol/K
 
 
+class NoThermochemistry(ValueError):
+    """The structure is no minimum, or no saddle point, of the energy."""
+
+
 @dataclass(frozen=True, repr=False)
 class Thermochemistry(
     Displayed,
@@ -95,8 +99,10 @@ def thermochemistry(
 
     Raises
     ------
+    NoThermochemistry
+        There are imaginary modes.
     ValueError
-        There are imaginary modes, or an argument is wrong.
+        An argument is wrong.
     """
     kelvin = np.atleast_1d(np.asarray(temperatures, dtype=float))
     _check(kelvin, symmetry_number, pressure)
@@ -152,14 +158,14 @@ def _real(vibrations: Vibrations, transition_state: bool) -> list[float]:
     expected = 1 if transition_state else 0
     count = int((energies < IMAGINARY).sum())
     if count != expected:
-        raise ValueError(
+        raise NoThermochemistry(
             f"{count} imaginary modes where a {'saddle point' if transition_state else 'minimum'}"
             f" has {expected}: there is no thermochemistry"
         )
     kept: list[float] = energies[expected:].tolist()
     # a mode of zero energy has an infinite entropy
     if kept and min(kept) <= -IMAGINARY:
-        raise ValueError(
+        raise NoThermochemistry(
             f"a mode of {min(kept):.1e} eV is no vibration: there is no thermochemistry"
         )
     return kept

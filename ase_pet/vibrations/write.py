@@ -63,6 +63,9 @@ def write(
     if thermo is not None:
         _write_thermo(thermo, folder / THERMO)
         paths.append(folder / THERMO)
+    # animations of another calculation would be mixed with these
+    for old in (folder / MODES).glob("*cm-1.xyz"):
+        old.unlink()
     for number in range(len(vibrations.energies)):
         paths.append(_animate(vibrations, number, folder / MODES))
     return paths

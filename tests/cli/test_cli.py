@@ -185,6 +185,27 @@ def test_the_template_of_a_recipe_is_printed():
         ),
         (["conductivity", "pet-mad-s", "cu.xyz", "--output", "x", "--mesh", "3"], "`--mesh` is"),
         (
+            ["qha", "pet-mad-s", "cu.xyz", "--output", "x", "--strains", "0:0.01:0.01"],
+            "expected 5 or more relative changes",
+        ),
+        (
+            ["qha", "pet-mad-s", "cu.xyz", "--output", "x", "--temperatures=-10:100:10"],
+            "none below 0",
+        ),
+        (
+            ["vibrations", "pet-mad-s", "cu.xyz", "--output", "x", "--d3", "pbe:full"],
+            "valid choices are bj, zero, mbj, mzero",
+        ),
+        (
+            ["vibrations", "pet-mad-s", "cu.xyz", "--output", "x", "--symmetry-number", "0"],
+            "`--symmetry-number` is 0",
+        ),
+        (
+            ["neb", "pet-mad-s", "cu.xyz", "cu.xyz", "--output", "x", "--interpolation", "spline"],
+            "`interpolation` is 'spline': valid choices are idpp, linear",
+        ),
+        (["singlepoint", "pet-mad-s", "none.xyz", "--output", "x"], "No such file"),
+        (
             ["md", "pet-mad-s", "cu.xyz", "--output", "x", "--uncertainty", "fail"],
             "`uncertainty` is 'fail': valid choices are 'off', 'warn', 'stop'",
         ),

@@ -15,7 +15,7 @@ from ase_pet.dispersion import parse, with_dispersion
 from laws import Function
 from toys import tiny_pet
 
-pytest.importorskip("dftd3")
+dftd3 = pytest.importorskip("dftd3")
 # s-dftd3 cuts pairs off at 32 A without a switch: energies step by 1e-5 of their size when a pair
 # crosses, which finite differences of 1e-3 see as 1e-3 of the largest stress
 STEP = 5e-3
@@ -115,7 +115,8 @@ def test_bad_functionals_are_refused(functional, message):
 
 
 def test_a_missing_library_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "dftd3.ase", None)
+    monkeypatch.setitem(sys.modules, "dftd3.interface", None)
+    monkeypatch.delattr(dftd3, "interface")
     with pytest.raises(ValueError, match=r"of the extra `d3` \(pip install '\.\[d3\]'"):
         with_dispersion(EMT(), "pbe")
 

@@ -10,11 +10,13 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
+from ase.data import chemical_symbols
 from typer.testing import CliRunner
 
 from ase_pet import PETCalculator, labels
 from ase_pet.cli import app
 from laws import Function
+from paths import DATA
 from toys import tiny_pet
 
 EMT_NAME = "ase.calculators.emt:EMT"
@@ -102,6 +104,16 @@ def test_uncertainties_are_written():
     (row,) = labels.label(calculator, [molecule("H2O")])
     assert row.info["energy_uncertainty"] == 0.25
     assert row.arrays["energies_uncertainty"].tolist() == [0.1] * 3
+
+
+def test_uncertainties_of_a_model_are_written():
+    calculator = PETCalculator(DATA / "pet_llpr.ckpt", dtype="float64")
+    symbol = chemical_symbols[calculator.species[0]]
+    atoms = Atoms([symbol, symbol], [[0, 0, 0], [1.6, 0.2, 0]])
+    row, other = labels.label(calculator, [atoms, atoms])
+    expected = calculator.get_property("energy_uncertainty", atoms)
+    assert row.info["energy_uncertainty"] == pytest.approx(expected)
+    assert other.arrays["energies_uncertainty"].shape == (2,)
 
 
 def test_forces_are_those_of_the_potential():

@@ -181,6 +181,13 @@ def test_bad_settings_are_refused(settings, message):
         phonons.quasi_harmonic(copper(), (2, 2, 2), **{**QUICK, **settings})
 
 
+def test_a_layer_has_no_volume():
+    atoms = copper()
+    atoms.pbc = [True, True, False]
+    with pytest.raises(ValueError, match="three periodic directions"):
+        phonons.quasi_harmonic(atoms, (2, 2, 1), **QUICK)
+
+
 def test_volumes_must_reach_the_highest_temperature():
     settings = {**QUICK, "temperatures": [300.0, 3000.0], "strains": np.linspace(-0.01, 0.01, 5)}
     with pytest.raises(ValueError, match="at 3000 K the free energy|equation of state"):
