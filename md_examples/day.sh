@@ -25,9 +25,8 @@ cd "$folder"
 # 1. A structure as a database gives it.
 [ -f Si.cif ] || cat > Si.cif <<'CIF'
 data_silicon
-_symmetry_space_group_name_H-M 'F d -3 m'
-_symmetry_Int_Tables_number 227
-_space_group_IT_coordinate_system_code 2
+_space_group_name_H-M_alt 'F d -3 m:1'
+_space_group_IT_number 227
 _cell_length_a 5.431
 _cell_length_b 5.431
 _cell_length_c 5.431
@@ -40,7 +39,7 @@ _atom_site_type_symbol
 _atom_site_fract_x
 _atom_site_fract_y
 _atom_site_fract_z
-Si1 Si 0.125 0.125 0.125
+Si1 Si 0 0 0
 CIF
 
 # 2. Atoms and cell at the minimum of the energy.

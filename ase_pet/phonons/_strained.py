@@ -142,8 +142,8 @@ def relaxed_volumes(
         raise ValueError("`atoms` has no calculator: set `atoms.calc`")
     if not atoms.pbc.all():
         raise ValueError(
-            f"`pbc` is {atoms.pbc.tolist()}: volumes and pressures are those of crystals, with three"
-            " periodic directions"
+            f"`pbc` is {atoms.pbc.tolist()}: volumes and pressures are those of crystals, with"
+            " three periodic directions"
         )
     if not np.isfinite(pressure):
         raise ValueError(f"`pressure` is {pressure!r}: expected a number in GPa")
