@@ -210,6 +210,18 @@ def placeholder() -> None:
     """Stand in for a command in the help of the group."""
 
 
+def function(name: str) -> Callable[..., None]:
+    """Function of a command.
+
+    Parameters
+    ----------
+    name:
+        Key of COMMANDS.
+    """
+    command: Callable[..., None] = importlib.import_module(f"{__package__}.{name}").command
+    return command
+
+
 def load(name: str) -> Any:
     """Command of a name, with its help.
 
@@ -218,14 +230,14 @@ def load(name: str) -> Any:
     name:
         Key of COMMANDS.
     """
-    function: Callable[..., None] = importlib.import_module(f"{__package__}.{name}").command
+    called = function(name)
     # the mode is named, as versions of typer differ in their default
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name, cls=Command, context_settings=HELP)(_with_general_options(function))
+    app.command(name, cls=Command, context_settings=HELP)(_with_general_options(called))
     command: Any = typer.main.get_command(app)
 
     # rich would read `[train]` as a style and print nothing: brackets are escaped
-    sections = _sections(inspect.getdoc(function) or "")
+    sections = _sections(inspect.getdoc(called) or "")
     command.short_help = COMMANDS[name]
     command.help = escape(_unwrapped(sections.pop("")))
     command.epilog = escape(_unwrapped(sections.pop("Examples", "")))
@@ -237,15 +249,15 @@ def load(name: str) -> Any:
     return command
 
 
-def _with_general_options(function: Callable[..., None]) -> Callable[..., None]:
+def _with_general_options(called: Callable[..., None]) -> Callable[..., None]:
     """A command with the options that all of them have."""
 
-    @functools.wraps(function)
+    @functools.wraps(called)
     def command(*arguments: Any, **more: Any) -> None:
         # their callbacks have done all
-        function(*arguments, **{name: more[name] for name in more if name not in GENERAL})
+        called(*arguments, **{name: more[name] for name in more if name not in GENERAL})
 
-    signature = inspect.signature(function, eval_str=True)
+    signature = inspect.signature(called, eval_str=True)
     parameters = list(signature.parameters.values())
     for name, annotation in GENERAL.items():
         parameter = inspect.Parameter(

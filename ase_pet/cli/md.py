@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import sys
 import time
 import traceback
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..md.settings import Settings
+from ..md.settings import Settings, meaning
 from . import md_plan, options, screen
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
         parse = field.metadata["parse"]
         option = typer.Option(
             *([flag] if types[field.name] is bool else []),
-            help=_meaning(field.metadata),
+            help=meaning(field.metadata),
             rich_help_panel=field.metadata["panel"],
             parser=parse,
         )
@@ -57,19 +55,6 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
         )
         parameters.append(parameter)
     return parameters
-
-
-def _meaning(metadata: Mapping[str, Any]) -> str:
-    """Help of a setting, with its choices and its unit unless the text names them."""
-    text: str = metadata["help"]
-    choices = metadata["choices"] or ()
-    # a text that explains its choices or has its unit inside is not extended
-    if not all(choice in text for choice in choices):
-        text += f": {', '.join(choices)}"
-    unit = metadata["unit"]
-    if unit is not None and unit not in text.split():
-        text += f" ({unit})"
-    return f"{text[0].upper()}{text[1:]}."
 
 
 @options.with_options(
@@ -188,7 +173,7 @@ def _run(plan: md_plan.Plan, output: Path, restart: bool) -> Result:
         except KeyboardInterrupt:
             message = f"stopped; to continue: {md_plan.again(plan, output)}"
             status = INTERRUPTED
-    print(f"ase-pet: {message}", file=sys.stderr)
+    screen.complain(message)
     raise typer.Exit(status)
 
 
@@ -208,7 +193,7 @@ def _finish(result: Result, json: bool) -> None:
     try:
         result.plot()
     except ValueError as error:  # the run itself needs no matplotlib
-        print(f"ase-pet: {error}", file=sys.stderr)
+        screen.complain(error)
     screen.write_json(result.folder / "md.json", content)
     content["files"] = sorted(path.name for path in result.folder.iterdir())
     if json:
@@ -216,8 +201,8 @@ def _finish(result: Result, json: bool) -> None:
         return
     screen.console().print(_table(content))
     if not content["means"] and not content["ramp"]:
-        print(f"no means: thermo.csv has fewer than {MINIMUM_ROWS} rows (--thermo-interval)")
-    print(f"{result.folder}: {', '.join(content['files'])}")
+        screen.say(f"no means: thermo.csv has fewer than {MINIMUM_ROWS} rows (--thermo-interval)")
+    screen.say(f"{result.folder}: {', '.join(content['files'])}")
 
 
 def _table(content: dict[str, Any]) -> Any:

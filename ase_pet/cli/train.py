@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +50,7 @@ def command(
     if template:
         from ..train.template import template as example
 
-        print(example(), end="")
+        screen.say(example().rstrip("\n"))
         return
     if recipe is None or output is None:
         raise ValueError("give RECIPE and --output, or --template")
@@ -64,7 +63,8 @@ def command(
         def on_start(trainer: Trainer) -> None:
             report("training", trainer.epoch, epochs)
             # weights of the loss are chosen by these
-            print(_label_units(trainer), file=sys.stderr)
+            if not screen.verbosity.quiet:
+                screen.note(_label_units(trainer))
 
         def on_record(record: dict[str, Any]) -> None:
             report(_validation(record["val"]), record["epoch"], epochs)
@@ -74,13 +74,13 @@ def command(
                 recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
             )
         except training.Diverged as error:
-            print(f"ase-pet: {error}", file=sys.stderr)
+            screen.complain(error)
             raise typer.Exit(1) from None
     if json:
         screen.print_json(metrics)
         return
-    print(errors_table(metrics))
-    print(f"wrote {output}")
+    screen.say(errors_table(metrics))
+    screen.say(f"wrote {output}")
 
 
 def _label_units(trainer: Trainer) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 ENSEMBLES = ("nve", "nvt", "npt")
@@ -123,9 +123,28 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def meaning(metadata: Mapping[str, Any]) -> str:
+    """Help of a setting, with its choices and its unit unless the text names them.
+
+    Parameters
+    ----------
+    metadata:
+        Of the field of the setting.
+    """
+    text: str = metadata["help"]
+    choices = metadata["choices"] or ()
+    # a text that explains its choices or has its unit inside is not extended
+    if not all(choice in text for choice in choices):
+        text += f": {', '.join(choices)}"
+    unit = metadata["unit"]
+    if unit is not None and unit not in text.split():
+        text += f" ({unit})"
+    return f"{text[0].upper()}{text[1:]}."
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of a run; units and meanings are in the metadata of each field.
+    """Settings of a run; units and meanings are also in the metadata of each field.
 
     Raises
     ------
@@ -304,6 +323,17 @@ class Settings:
         if not rule.accepts(value):
             raise ValueError(f"`{name}` is {value!r}: expected {rule.expected}")
 
+
+def _attributes() -> str:
+    """Section of a docstring that lists all settings."""
+    lines = ["", "    Attributes", "    ----------"]
+    for field in dataclasses.fields(Settings):
+        lines.append(f"    {field.name}:")
+        lines.append(f"        {meaning(field.metadata)} Default: {field.default!r}.")
+    return "\n".join([*lines, "    "])
+
+
+Settings.__doc__ = (Settings.__doc__ or "") + _attributes()  # for help(Settings)
 
 # settings that may change when a run is continued: its length, what it writes, where it stops
 MAY_CHANGE = (

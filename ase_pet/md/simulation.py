@@ -11,6 +11,7 @@ from typing import Any
 import ase.io
 from ase import Atoms, units
 
+from ..display import Displayed, shown
 from . import begin, folders, ramp, thermo
 from . import state as states
 from ._protocols import AseCalculator
@@ -25,8 +26,8 @@ LARGE_DRIFT = 0.05  # of kT for each atom, over the run
 DRIFT_ERRORS = 4  # standard errors above which a drift is significant
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Result(Displayed):
     """A completed run.
 
     Attributes
@@ -59,6 +60,21 @@ class Result:
             return None
         simulated = 1e-6 * self.steps_now * self.settings.multiple * self.settings.timestep
         return 86400 * simulated / self.seconds
+
+    def displayed(self) -> dict[str, str]:
+        """{name: value with unit} of folder, ensemble, length and speed."""
+        settings = self.settings
+        rows = {
+            "folder": shown(self.folder),
+            "ensemble": settings.ensemble,
+            "temperature": f"{shown(settings.temperature)} K",
+            "atoms": str(self.atoms),
+            "steps": str(self.steps),
+            "time": f"{settings.time:g} ps",
+        }
+        if self.ns_per_day is not None:
+            rows["speed"] = f"{self.ns_per_day:.3g} ns/day"
+        return rows
 
     def thermo(self) -> thermo.Table:
         """Table of the run, as {column: (m,) array}; column names end with their unit."""
@@ -128,8 +144,9 @@ def run(
     about:
         Further tables for settings.toml, as {name: table}.
     values:
-        Fields of `ase_pet.md.Settings`, such as ensemble="nvt", temperature=300, time=10 (ps),
-        timestep=1 (fs), seed=0. `temperature` may be a ramp, "300:1200" or (300, 1200).
+        Fields of `ase_pet.md.Settings`, whose help lists them with units, such as ensemble="nvt",
+        temperature=300, time=10 (ps), timestep=1 (fs), seed=0. `temperature` may be a ramp,
+        "300:1200" or (300, 1200).
 
     Raises
     ------

@@ -1,9 +1,12 @@
 """The command line: help, imports, and escaping of printed texts."""
 
+import ast
+import inspect
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ase.build import bulk
@@ -16,6 +19,8 @@ from ase_pet.cli.eval import StatesProperties
 from ase_pet.extras import how_to_install
 from ase_pet.uncertainty_policy import THRESHOLD
 
+PACKAGE = Path(cli.__file__).parent
+UNIT = r"\b(A|eV|meV|K|ps|fs|GPa|bar|THz|eV/A|eV/A\^2)\b"
 SLOW = ("torch", "matplotlib", "ase", "numpy", "scipy", "phonopy", "pydantic")
 WITH_CALCULATOR = (
     "info",
@@ -114,6 +119,35 @@ def test_help_lists_the_checks():
 
 def test_help_shows_the_default_threshold():
     assert f"default: {THRESHOLD}." in shown("md", "--help")
+
+
+SAFE = ("screen.py", "__init__.py", "check.py")  # files that print what is plain already
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_commands_print_plain_text_only(path):
+    """`screen.say`, `note` and `complain` make control characters visible; `print` does not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = [
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    assert "print" not in called or path.name in SAFE
+
+
+FLOATS = [
+    (name, parameter.name)
+    for name in lazy.COMMANDS
+    for parameter in inspect.signature(lazy.function(name), eval_str=True).parameters.values()
+    if "float" in str(parameter.annotation)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), FLOATS)
+def test_numbers_have_a_unit_in_the_help(name, option):
+    (text,) = [parameter.help for parameter in lazy.load(name).params if parameter.name == option]
+    assert re.search(UNIT, text), text
 
 
 def test_version():
