@@ -21,20 +21,22 @@ class AseCalculator(Protocol):
         """Forces (n, 3) in eV/A."""
 
 
-def made(text: str) -> Any:
+def made(text: str, option: str = "calculator") -> Any:
     """ASE calculator that `module:factory` returns.
 
     Parameters
     ----------
     text:
-        Value of --calculator.
+        Value of the option.
+    option:
+        Name of the option without its dashes.
 
     Raises
     ------
     ValueError
         There is no such factory, it needs arguments, raised an error, or returned something else.
     """
-    what = f"`--calculator` {text!r}"
+    what = f"`--{option}` {text!r}"
     factory = _factory(text, what)
     if not callable(factory):
         kind = type(factory).__name__

@@ -164,7 +164,7 @@ def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Pl
 
     fast = None
     if "fast" in command:
-        fast = options.load_calculator(None, command["fast"])
+        fast = options.load_calculator(None, command["fast"], option="fast")
     elif multiple > 1:
         # direct forces of the same model, plain and without its uncertainties
         for name in ("symmetrise", "uncertainty", "uncertainty_threshold"):

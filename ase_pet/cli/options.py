@@ -221,7 +221,9 @@ def _check_format(name: str) -> None:
         )
 
 
-def load_calculator(calc: str | None, calculator: str | None, **options: Any) -> Any:
+def load_calculator(
+    calc: str | None, calculator: str | None, *, option: str = "calculator", **options: Any
+) -> Any:
     """ASE calculator: PETCalculator of CALC, or what `module:factory` returns.
 
     Parameters
@@ -230,6 +232,8 @@ def load_calculator(calc: str | None, calculator: str | None, **options: Any) ->
         Name, folder or checkpoint; None with `calculator`.
     calculator:
         `module:factory`, or None.
+    option:
+        Name of the option that holds it, for errors.
     options:
         Arguments of PETCalculator; those that are None are left out.
 
@@ -242,11 +246,11 @@ def load_calculator(calc: str | None, calculator: str | None, **options: Any) ->
     if calculator is not None:
         # a factory takes no arguments
         if given:
-            option = next(iter(given)).replace("_", "-")
+            wrong = next(iter(given)).replace("_", "-")
             raise ValueError(
-                f"`--{option}` is for calculators of this package: expected CALC, not --calculator"
+                f"`--{wrong}` is for calculators of this package: expected CALC, not --calculator"
             )
-        return made(calculator)
+        return made(calculator, option)
     if calc is None:
         raise ValueError("give CALC, or --calculator module:factory")
 

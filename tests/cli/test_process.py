@@ -141,6 +141,23 @@ def test_verbose_shows_the_traceback(run, tmp_path):
     assert is_clean(err)
 
 
+def test_the_environment_asks_for_tracebacks(run, tmp_path, monkeypatch):
+    bulk("Cu").write(tmp_path / "cu.xyz")
+    monkeypatch.setenv("ASE_PET_DEBUG", "1")
+    assert "Traceback" in run("relax", *BROKEN, "cu.xyz", "--output", "made")[2]
+    monkeypatch.setenv("ASE_PET_DEBUG", "0")
+    assert "Traceback" not in run("relax", *BROKEN, "cu.xyz", "--output", "made")[2]
+
+
+def test_a_bad_factory_of_cheap_forces_is_named(run, tmp_path):
+    bulk("Cu").write(tmp_path / "cu.xyz")
+    foreign = ("--calculator", "ase.calculators.emt:EMT", "--multiple", "2")
+    _, _, err = run(
+        "md", *foreign, "cu.xyz", "--output", "made", "--fast", "factories:number", "-q"
+    )
+    assert err.startswith("ase-pet: `--fast` 'factories:number' returned an object of int")
+
+
 def test_an_element_that_a_calculator_lacks(run, tmp_path):
     bulk("Si").write(tmp_path / "si.xyz")
     foreign = ("--calculator", "ase.calculators.emt:EMT")
