@@ -27,7 +27,7 @@ class StatesProperties(Protocol):
     implemented_properties: Sequence[str]
 
 
-@options.with_options(options.calculator_options())
+@options.with_options(options.structure_options(), options.calculator_options())
 def command(
     calc: options.Calc = None,
     data: options.Structure = None,
@@ -60,7 +60,7 @@ def command(
     json:
         Print JSON for programs.
     chosen:
-        Options of the calculator, `options.CALCULATOR`.
+        Format of the file, and options of the calculator, `options.CALCULATOR`.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def command(
     from ..train.labels import parse
 
     names = parse(keys)
-    structures = dict(enumerate(options.read_structures(data, ":")))
+    structures = dict(enumerate(options.read_structures(data, ":", chosen.pop("format"))))
     if split is not None:
         structures = {
             index: atoms for index, atoms in structures.items() if atoms.info.get("split") == split
@@ -86,15 +86,18 @@ def command(
     places = [f"`{data}`, structure {index}" for index in structures]
     references = labels_of(frames, names, places)
     loaded = options.load_calculator(calc, calculator, **chosen)
-    errors = compare(loaded, frames, shift, references)
+    options.announce(calc or calculator, loaded, frames)
+    with screen.progress("structures") as report:
+        errors = compare(loaded, frames, shift, references, report)
     if json:
         screen.print_json(errors)
         return
 
-    table = Table("", "RMSE", "MAE", "RMS of reference", "unit", title=f"{len(frames)} structures")
+    title = f"{len(frames)} structures"
+    table = Table("", "RMSE", "MAE", "RMS of reference", "unit", "structures", title=title)
     for name, row in errors.items():
         numbers = [f"{row[key]:.4g}" for key in ("rmse", "mae", "rms")]
-        table.add_row(name, *numbers, row["unit"])
+        table.add_row(name, *numbers, row["unit"], str(row["structures"]))
     screen.console().print(table)
 
 
@@ -142,10 +145,12 @@ def compare(
     frames: Sequence[Atoms],
     shift: bool = False,
     labels: Sequence[dict[str, np.ndarray]] | None = None,
+    report: screen.Report | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Errors of a calculator by kind of label, {kind: {"rmse", "mae", "rms", "unit"}}.
+    """Errors by kind of label, {kind: {"rmse", "mae", "rms", "unit", "structures"}}.
 
-    rms is that of the reference, energies are per atom. Labels that the calculator does not compute
+    rms is that of the reference, energies are per atom, structures the number of those that have
+    the label. Labels that the calculator does not compute
     are left out, with a warning.
 
     Parameters
@@ -158,6 +163,8 @@ def compare(
         Subtract the mean error of the energies per atom from them.
     labels:
         Labels of each structure; None for those that their own calculators hold.
+    report:
+        Called with a text, the structures done, and their number.
 
     Raises
     ------
@@ -179,12 +186,14 @@ def compare(
         for name, (reference, predicted) in _values(calc, atoms, wanted).items():
             if not np.isfinite(predicted).all():
                 raise ValueError(
-                    f"the calculator gives a {name} that is not finite for structure {index}"
+                    f"the calculator gives {name} that are not finite for structure {index}"
                 )
             # a label that is not known, of fixed atoms, is NaN
             finite = np.isfinite(reference)
             references[name].append(np.ravel(reference[finite]))
             predictions[name].append(np.ravel(predicted[finite]))
+        if report is not None:
+            report("structures", index + 1, len(frames))
     errors = {}
     for name in kinds:
         reference = np.concatenate(references[name])
@@ -194,7 +203,7 @@ def compare(
             mean_error = (predicted - reference).mean()
             predicted = predicted - mean_error
         metrics = error_metrics(reference, predicted)
-        errors[name] = {**metrics, "unit": UNITS[name]}
+        errors[name] = {**metrics, "unit": UNITS[name], "structures": len(references[name])}
     return errors
 
 

@@ -50,7 +50,7 @@ def command(
     if template:
         from ..train.template import template as example
 
-        screen.say(example().rstrip("\n"))
+        print(example(), end="")
         return
     if recipe is None or output is None:
         raise ValueError("give RECIPE and --output, or --template")
@@ -69,13 +69,9 @@ def command(
         def on_record(record: dict[str, Any]) -> None:
             report(_validation(record["val"]), record["epoch"], epochs)
 
-        try:
-            metrics = training.train(
-                recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
-            )
-        except training.Diverged as error:
-            screen.complain(error)
-            raise typer.Exit(1) from None
+        metrics = training.train(
+            recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
+        )
     if json:
         screen.print_json(metrics)
         return

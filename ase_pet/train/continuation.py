@@ -165,6 +165,9 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         file.close()
+        # a training that was refused leaves nothing
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _sha256(path: Path) -> str:

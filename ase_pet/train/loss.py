@@ -9,7 +9,7 @@ from .data import Batch
 from .recipe import Loss
 
 
-class Diverged(ArithmeticError):
+class Diverged(RuntimeError):
     """A training that leads nowhere: its loss or its errors have no meaning any more."""
 
 

@@ -148,7 +148,7 @@ def test_a_prediction_that_is_not_finite_is_refused():
             super().calculate(*arguments, **named)
             self.results["forces"][0] = np.nan
 
-    with pytest.raises(ValueError, match="gives a forces that is not finite for structure 0"):
+    with pytest.raises(ValueError, match="gives forces that are not finite for structure 0"):
         compare(Broken(), [copper()])
 
 

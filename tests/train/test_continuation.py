@@ -10,11 +10,10 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from argon import structures
 from ase_pet import PETCalculator, store
-from ase_pet.cli import app
+from ase_pet.cli import main
 from ase_pet.train import Diverged, continuation, loop, report, train
 from ase_pet.train.loss import weighted_loss
 
@@ -185,6 +184,14 @@ def test_a_loss_that_is_bad_at_once_leaves_no_calculator(recipe, tmp_path, monke
     assert not (tmp_path / "run" / "calculator.toml").exists()
 
 
+def test_a_training_that_is_refused_leaves_nothing(recipe, tmp_path):
+    path = recipe()
+    (tmp_path / "argon.extxyz").write_text("")
+    with pytest.raises(ValueError, match="is empty"):
+        train(path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_that_are_not_finite_are_never_validated(recipe, tmp_path):
     """A prediction that is NaN is no label that is missing."""
 
@@ -196,10 +203,12 @@ def test_weights_that_are_not_finite_are_never_validated(recipe, tmp_path):
         train(recipe(), tmp_path / "run", on_start=spoil)
 
 
-def test_the_command_ends_in_one_line(recipe, tmp_path, monkeypatch):
+def test_the_command_ends_in_one_line(recipe, tmp_path, monkeypatch, capsys):
     losses(monkeypatch, lambda loss, number: loss * np.nan)
-    words = ["train", str(recipe()), "--output", str(tmp_path / "run")]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 1
-    (line,) = [line for line in result.stderr.splitlines() if "diverged" in line]
+    words = ["ase-pet", "train", str(recipe()), "--output", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "diverged" in line]
     assert line.startswith("ase-pet: the loss is nan in step 1 (epoch 1)")
