@@ -108,9 +108,11 @@ def of_structure(
         A label is not finite or has a wrong shape, or has a name that means nothing.
     """
     values = held(atoms)
+    kinds = KINDS if dipole else KINDS[:-1]
+    sources = {kind: _source(kind, keys, values, where, notes) for kind in kinds}
+    _check_named(sources, keys, values, where)
     labels: dict[str, np.ndarray] = {}
-    for kind in KINDS if dipole else KINDS[:-1]:
-        source = _source(kind, keys, values, where, notes)
+    for kind, source in sources.items():
         if source is None:
             continue
         name, key = source
@@ -210,19 +212,35 @@ def _source(
         if unused:
             notes.add(f"`{name}` is used, {_listed(unused)} not: `keys.{key}` chooses", where)
         return name, key
-    if similar:
-        raise ValueError(f"{where}: {_what_to_give(kind, similar)}")
     return None
 
 
-def _what_to_give(kind: str, similar: list[str]) -> str:
-    """Message on a label that may be there under names that mean nothing."""
-    name = similar[0]
-    key = "virial" if "virial" in name.lower() else kind
-    return (
-        f"no `{kind}`, but {_listed(similar)}. If that is the {' in '.join(MEANINGS[key])}, give"
-        f' {key} = "{name}" in [keys] of the recipe (--keys {key}={name}); if it is not,'
-        f' {key} = ""'
+def _check_named(
+    sources: Mapping[str, tuple[str, str] | None],
+    keys: Keys,
+    values: Mapping[str, Any],
+    where: str,
+) -> None:
+    """Refuse a structure that may hold labels under names that mean nothing."""
+    there = []
+    proposed = {}
+    for kind, source in sources.items():
+        given = [getattr(keys, key) for key in MEANINGS if MEANINGS[key][0] == kind]
+        similar = list(_similar(kind, values))
+        # names that were given, and labels that are not wanted, are known
+        if source or not similar or any(name is not None for name in given):
+            continue
+        there.append(f"no `{kind}`, but {_listed(similar)}")
+        key = "virial" if "virial" in similar[0].lower() else kind
+        proposed[key] = similar[0]
+    if not proposed:
+        return
+    lines = [f'{key} = "{name}" ({MEANINGS[key][1]})' for key, name in proposed.items()]
+    option = ",".join(f"{key}={name}" for key, name in proposed.items())
+    raise ValueError(
+        f"{where}: {'; '.join(there)}. Say what they are, in [keys] of the recipe such as"
+        f" {', '.join(lines)}, or for eval by --keys {option}; an empty name means that the"
+        " label is not used"
     )
 
 

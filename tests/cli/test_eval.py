@@ -175,7 +175,7 @@ def test_labels_under_other_names(tmp_path):
     atoms.arrays["REF_forces"] = results["forces"]
     result = eval_emt(tmp_path, [atoms])
     assert "no `energy`, but `REF_energy`" in str(result.exception)
-    assert "(--keys energy=REF_energy)" in str(result.exception)
+    assert "--keys energy=REF_energy,forces=REF_forces" in str(result.exception)
     result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=REF_forces")
     errors = json.loads(result.stdout)
     assert set(errors) == {"energy", "forces"}

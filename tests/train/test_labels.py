@@ -99,17 +99,17 @@ STRESS = np.diag([1.0, 2.0, 3.0])
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("REF_energy", -1.0, 'If that is the energy in eV, give energy = "REF_energy" in'),
-        ("dft_energy", -1.0, 'give energy = "dft_energy"'),
-        ("total_energy_eV", -1.0, 'give energy = "total_energy_eV"'),
-        ("Etot", -1.0, 'give energy = "Etot"'),
-        ("REF_forces", FORCES, 'no `forces`, but `REF_forces`. .* give forces = "REF_forces"'),
-        ("Forces", FORCES, 'give forces = "Forces"'),
-        ("dft_force", FORCES, 'give forces = "dft_force"'),
-        ("REF_stress", STRESS, 'give stress = "REF_stress"'),
-        ("mace_stress", np.arange(6.0), 'give stress = "mace_stress"'),
-        ("REF_virials", STRESS, 'virial = "REF_virials" in .keys. .*--keys virial=REF_virials'),
-        ("dipole_moment", np.ones(3), 'give dipole = "dipole_moment"'),
+        ("REF_energy", -1.0, r'no `energy`, but `REF_energy`. .* energy = "REF_energy" \(eV\)'),
+        ("dft_energy", -1.0, 'energy = "dft_energy"'),
+        ("total_energy_eV", -1.0, 'energy = "total_energy_eV"'),
+        ("Etot", -1.0, 'energy = "Etot"'),
+        ("REF_forces", FORCES, 'no `forces`, but `REF_forces`. .* forces = "REF_forces"'),
+        ("Forces", FORCES, 'forces = "Forces"'),
+        ("dft_force", FORCES, 'forces = "dft_force"'),
+        ("REF_stress", STRESS, 'stress = "REF_stress"'),
+        ("mace_stress", np.arange(6.0), 'stress = "mace_stress"'),
+        ("REF_virials", STRESS, 'virial = "REF_virials" .*--keys virial=REF_virials'),
+        ("dipole_moment", np.ones(3), 'dipole = "dipole_moment"'),
     ],
 )
 def test_names_that_mean_nothing_are_refused(name, value, message):
@@ -117,6 +117,17 @@ def test_names_that_mean_nothing_are_refused(name, value, message):
     store = atoms.arrays if np.shape(value) == (4, 3) else atoms.info
     store[name] = value
     with pytest.raises(ValueError, match=message):
+        found(atoms)
+
+
+def test_all_names_are_proposed_at_once():
+    atoms = copper()
+    atoms.info.update(REF_energy=-1.0, REF_virial=STRESS)
+    atoms.arrays["REF_forces"] = FORCES
+    option = "--keys energy=REF_energy,forces=REF_forces,virial=REF_virial"
+    with pytest.raises(
+        ValueError, match=f"no `energy`, .*; no `forces`, .*; no `stress`.*{option}"
+    ):
         found(atoms)
 
 
