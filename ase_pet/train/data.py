@@ -68,9 +68,9 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
     dipole = recipe.loss.dipole > 0
     for name, index, atoms, split in _labelled(recipe):
         # a file that is listed twice counts twice in training, once in validation and test
-        if split != "train" and (name, index) in seen:
+        if split != "train" and (name, index, split) in seen:
             continue
-        seen.add((name, index))
+        seen.add((name, index, split))
         where = f"`{name}`, structure {index}"
         found |= labels.held(atoms).keys()
         of_atoms = sample(atoms, species, cutoff, where, dipole, recipe.keys, notes)

@@ -12,6 +12,7 @@ from ase.data import chemical_symbols, covalent_radii
 from . import data
 
 SHORT = 0.5  # A: shorter than any bond, H-H is 0.74 A
+LARGEST_STRESS = 5.0  # eV/A^3, 800 GPa
 FAR = 20.0  # eV per atom from a fit of energies of elements; cohesion is below 10
 SCATTER = 10.0  # median deviations from the fit, below which an energy is one of the others
 LEAST = 0.5  # eV per atom, below which a deviation is no mistake of units
@@ -42,7 +43,12 @@ def warn(splits: Mapping[str, Sequence[data.Sample]], species: Sequence[int]) ->
     samples = [sample for each in splits.values() for sample in each]
     # a file that is listed twice is meant so
     different = list({sample.where: sample for sample in samples}.values())
-    texts = [*_short(different), *_duplicates(splits), *_far(different, species)]
+    texts = [
+        *_short(different),
+        *_stressed(different),
+        *_duplicates(splits),
+        *_far(different, species),
+    ]
     for text in texts:
         warnings.warn(text, stacklevel=3)
 
@@ -74,6 +80,18 @@ def _short(samples: Iterable[data.Sample]) -> list[str]:
         second = chemical_symbols[numbers[sample.pairs.neighbours[closest]]]
         found.append(f"{sample.where} ({first}-{second} {distances[closest]:.2f} A)")
     return _note(found, f"atoms closer than {SHORT} A")
+
+
+def _stressed(samples: Iterable[data.Sample]) -> list[str]:
+    """Note on stresses that no experiment and hardly any calculation reaches."""
+    found = []
+    for sample in samples:
+        # NaN without a label
+        largest = np.abs(sample.virial).max()
+        if largest > LARGEST_STRESS * max(sample.structure.volume, 1.0):
+            pressure = largest / sample.structure.volume
+            found.append(f"{sample.where} ({pressure:.3g} eV/A^3 = {pressure / units.GPa:.3g} GPa)")
+    return _note(found, "a very large stress: in GPa or kbar rather than eV/A^3?")
 
 
 def _duplicates(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:

@@ -124,6 +124,7 @@ def of_structure(
                 notes.add("stress without a periodic cell, so without a volume: not used", where)
                 continue
             value = -value / atoms.cell.volume if key == "virial" else value
+            _check_virial(value, keys, values, atoms, where)
         labels[kind] = value
     return labels
 
@@ -310,6 +311,26 @@ def _symmetric(stress: np.ndarray, name: str, where: str) -> np.ndarray:
         raise ValueError(f"{where}: `{name}` is not symmetric: {full.tolist()}")
     symmetric: np.ndarray = (full + transposed) / 2
     return symmetric
+
+
+def _check_virial(
+    stress: np.ndarray, keys: Keys, values: Mapping[str, Any], atoms: ase.Atoms, where: str
+) -> None:
+    """Refuse a stress and a virial that contradict each other, unless one of them was chosen."""
+    if keys.stress is not None or keys.virial is not None or "stress" not in values:
+        return
+    for name in ("virial", "virials"):
+        if name not in values:
+            continue
+        virial = _number(name, "virial", values[name], len(atoms), where)
+        expected = -stress * atoms.cell.volume
+        largest = np.abs(expected).max()
+        limit = max(ASYMMETRY * largest, SMALL_STRESS * atoms.cell.volume)
+        if np.abs(virial - expected).max() > limit:
+            raise ValueError(
+                f"{where}: `{name}` is not -`stress` times the volume: one of them has another sign"
+                " or unit. Choose one by `keys.stress` or `keys.virial`"
+            )
 
 
 def _raw_forces(forces: np.ndarray, atoms: ase.Atoms, where: str, notes: Notes) -> np.ndarray:

@@ -98,6 +98,9 @@ class Trainer:
             The loss or the weights are not finite, or have exploded.
         """
         options = self.recipe.optimiser
+        if self.epoch == 0:
+            # of a run that was killed before its first state
+            (self.folder / HISTORY).unlink(missing_ok=True)
         while self.epoch < options.epochs:
             loss = self._train_epoch()
             self.epoch += 1

@@ -2,6 +2,7 @@
 
 import tomllib
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -73,6 +74,14 @@ def test_atoms_closer_than_any_bond():
         sample("`b`, structure 4", positions=positions)
 
 
+def test_a_stress_in_another_unit():
+    large = sample("`b`, structure 5", seed=30)
+    large.virial = -20.0 * large.structure.volume * np.eye(3)
+    message = r"^`b`, structure 5 \(20 eV/A\^3 = 3.2e\+03 GPa\): .* in GPa or kbar rather than"
+    with pytest.warns(UserWarning, match=message):
+        inspection.warn({"train": [*good(), large]}, (29,))
+
+
 @pytest.mark.parametrize(
     ("split", "energy", "message"),
     [
@@ -86,6 +95,20 @@ def test_duplicates(split, energy, message):
     splits[split] = [*splits[split], sample("`b`, structure 0", energy, seed=2)]
     with pytest.warns(UserWarning, match=message):
         inspection.warn(splits, (29,))
+
+
+def test_a_file_of_two_splits_is_used_for_both_and_noted(recipe, tmp_path):
+    path = recipe()
+    frames = ase.io.read(tmp_path / "argon.extxyz", ":")
+    ase.io.write(tmp_path / "a.extxyz", frames[:6])
+    ase.io.write(tmp_path / "b.extxyz", frames[6:])
+    lists = 'train = ["a.extxyz", "b.extxyz"]\nval = ["b.extxyz", "b.extxyz"]'
+    path.write_text(path.read_text().replace('files = ["argon.extxyz"]', lists))
+    with pytest.warns(
+        UserWarning, match="and 7 more: a structure of the split `val` is in `train`"
+    ):
+        trainer = run.prepare(read(path), tmp_path, "cpu")
+    assert [len(trainer.splits[split]) for split in ("train", "val")] == [14, 8]
 
 
 def test_an_element_that_no_structure_has_is_refused_in_use(recipe, tmp_path):

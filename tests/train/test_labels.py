@@ -196,6 +196,19 @@ def test_stress_without_a_volume_is_not_used(cell, pbc):
         assert set(found(atoms)) == {"energy"}
 
 
+def test_a_virial_that_contradicts_the_stress_is_refused():
+    """A wrong sign is the usual mistake."""
+    atoms = labelled(stress=STRESS)
+    for virial in (-STRESS * atoms.cell.volume, -1.01 * STRESS * atoms.cell.volume):
+        atoms.info["virial"] = virial
+        assert np.array_equal(found(atoms)["stress"], STRESS)
+    for virial in (STRESS * atoms.cell.volume, -STRESS):
+        atoms.info["virial"] = virial
+        with pytest.raises(ValueError, match="`virial` is not -`stress` times the volume"):
+            found(atoms)
+        assert found(atoms, virial="virial")["stress"] == pytest.approx(-virial / atoms.cell.volume)
+
+
 def test_notes_of_many_structures_are_one_line():
     notes = labels.Notes()
     for index in range(20):
