@@ -35,17 +35,19 @@ for kelvin in arguments.temperatures:
     summary = md.run(atoms, folder, restart=True, **settings).summary()
     volume = summary["mean_volume_A3"]
     length = volume ** (1 / 3) / arguments.repeats
-    error = length * summary["error_volume_A3"] / (3 * volume)
+    # a run that is too short has no error bar, and the slope below none either
+    error = length * summary.get("error_volume_A3", np.nan) / (3 * volume)
     rows.append((kelvin, length, error))
     print(f"{kelvin:5.0f} K: a = {length:.4f} ± {error:.4f} A", end=", ")
     print(f"mean {summary['mean_temperature_K']:.1f} K, {summary['mean_pressure_GPa']:.3f} GPa")
 
 # weighted least squares: a straight line and the standard error of its slope
 kelvin, length, error = np.array(rows).T
-line, covariance = np.polyfit(kelvin, length, 1, w=1 / error, cov="unscaled")
-mean = np.average(length, weights=1 / error**2)
+weights = 1 / error if np.isfinite(error).all() else np.ones(len(error))
+line, covariance = np.polyfit(kelvin, length, 1, w=weights, cov="unscaled")
+mean = np.average(length, weights=weights**2)
 expansion = line[0] / mean
-expansion_error = covariance[0, 0] ** 0.5 / mean
+expansion_error = covariance[0, 0] ** 0.5 / mean * np.mean(weights * error)
 print(f"linear thermal expansion ({1e6 * expansion:.1f} ± {1e6 * expansion_error:.1f}) 1e-6/K")
 
 figure = Figure(figsize=(5, 4), layout="constrained")

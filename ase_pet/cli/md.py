@@ -209,28 +209,22 @@ def _table(content: dict[str, Any]) -> Any:
     """Table of the summary of a run."""
     from rich.table import Table
 
+    from ..md.thermo import described
+
     settings = content["settings"]
     means = content["means"]
     table = Table(show_header=False)
     size = f"{content['atoms']} atoms, {content['steps']} steps, {settings['time']:g} ps"
     table.add_row("run", f"{settings['ensemble']}, {size}", "")
-    before = content["equilibration"]
-    if before:
-        mean = f"{before['mean_temperature_K']:.5g} ± {before['error_temperature_K']:.2g}"
-        table.add_row(f"equilibration, {settings['equilibrate']:g} ps", mean, "K")
+    for quantity, value, unit in described(content["equilibration"]):
+        if quantity == "mean temperature":
+            table.add_row(f"equilibration, {settings['equilibrate']:g} ps", value, unit)
     for part in content["ramp"]:
         name = f"{part['from_K']:g} to {part['to_K']:g} K"
         times = f"{part['begin_ps']:g} to {part['end_ps']:g} ps"
         table.add_row(f"{name}, {times}", f"mean {part['mean_temperature_K']:.5g}", "K")
-    for name, unit in (("temperature", "K"), ("pressure", "GPa"), ("volume", "A3")):
-        error = means.get(f"error_{name}_{unit}", 0)  # none for ramps
-        if error > 0:  # a volume that does not change needs no row
-            mean = means[f"mean_{name}_{unit}"]
-            table.add_row(f"mean {name}", f"{mean:.5g} ± {error:.2g}", unit)
-    if "error_drift" in means:
-        drift = f"{means['drift_meV_per_atom_per_ps']:.2g} ± {means['error_drift']:.2g}"
-        table.add_row("drift of the conserved energy", drift, "meV/atom/ps")
-        table.add_row("RMS about the drift", f"{means['rms_meV_per_atom']:.2g}", "meV/atom")
+    for quantity, value, unit in described(means):
+        table.add_row(quantity, value, unit)
     if content["ns_per_day"] is not None:
         table.add_row("speed", f"{content['ns_per_day']:.3g}", "ns/day")
     return table

@@ -86,7 +86,7 @@ class Result(Displayed):
         assert isinstance(frames, list)  # ":" reads all of them
         return frames
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Any]:
         """Means with standard errors and drift of the conserved energy, see `md.summary`."""
         means = thermo.summary(self.thermo(), self.atoms)
         if self.settings.is_ramp:
@@ -102,7 +102,7 @@ class Result(Displayed):
         """Means over each part of a temperature ramp, see `md.ramp.parts`; [] without a ramp."""
         return ramp.parts(self.settings, self.thermo())
 
-    def equilibration(self) -> dict[str, float]:
+    def equilibration(self) -> dict[str, Any]:
         """Means of the equilibration before the run, {} without one or if it was too short."""
         stage = self.folder / folders.EQUILIBRATION
         if not self.settings.equilibrate or not stage.exists():

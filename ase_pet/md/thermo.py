@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.md import MolecularDynamics
 
-from ..extras import how_to_install
+from .. import statistics
+from . import folders, plots
 from .integrators import conserved_energy
 from .momenta import temperature
-from .outputs import THERMO
+from .outputs import SETTINGS, THERMO
 
 PICTURE = "thermo.png"
-BLOCKS = 10  # of a run, for standard errors
-EQUILIBRATION = 0.1  # fraction of a run, omitted from its summary
+SETTLING = 0.1  # fraction of a run, omitted from the drift of the conserved energy
+AVERAGED = ("temperature_K", "pressure_GPa", "volume_A3", "potential_eV")
+STRUCTURAL = ("volume_A3", "potential_eV")  # the pressure is not equilibrated before these are
 
 Table = dict[str, np.ndarray]
-
-
-class Drift(NamedTuple):
-    """Straight line through values over time."""
-
-    slope: float  # unit of the values per unit of time
-    error: float  # standard error of the slope
-    rms: float  # root mean square of the distances from the line, in the unit of the values
+Drift = statistics.Line
+linear_drift = statistics.fit_line
 
 
 def has_stress(atoms: Atoms) -> bool:
@@ -89,30 +85,14 @@ def read(folder: Path) -> Table:
     return dict(zip(names, columns, strict=True))
 
 
-def linear_drift(times: np.ndarray, values: np.ndarray) -> Drift:
-    """Least-squares slope of values over time, its standard error, and the rms about the line.
-
-    The error follows from the means of the residuals over ten blocks, because neighbouring
-    residuals are correlated.
-
-    Parameters
-    ----------
-    times:
-        (m,) times.
-    values:
-        (m,) values, such as the conserved energy.
-    """
-    slope, offset = np.polyfit(times, values, 1)
-    residuals = values - slope * times - offset
-    error = _error_of_mean(residuals, fitted=2) / times.std()
-    rms = np.sqrt(np.mean(residuals**2))
-    return Drift(float(slope), float(error), float(rms))
-
-
-def summary(table: Table, atoms: int) -> dict[str, float]:
+def summary(table: Table, atoms: int) -> dict[str, Any]:
     """Means with standard errors, and drift of the conserved energy in meV/atom/ps.
 
-    The first tenth of the run is left out. Standard errors are those of means over ten blocks. The
+    `mean_X` of the columns temperature_K, pressure_GPa, volume_A3 and potential_eV is the mean
+    after `equilibrated_from_ps`, which is detected (`ase_pet.statistics.equilibration`). `error_X`
+    is its standard error and `samples_X` the number of independent samples; `inefficiency_X` rows
+    are one sample. A constant column, one that still drifts, or one with too few samples has no
+    error; `notes` says so, as {X: text}. The drift leaves out the first tenth of the run. The
     result is empty for fewer than twenty rows.
 
     Parameters
@@ -123,27 +103,93 @@ def summary(table: Table, atoms: int) -> dict[str, float]:
         Number of atoms.
     """
     rows = len(table["step"])
-    if rows < 2 * BLOCKS:
+    if rows < statistics.FEWEST_ROWS:
         return {}
-    late = slice(int(EQUILIBRATION * rows), None)
-    results = {}
-    for name in ("temperature_K", "pressure_GPa", "volume_A3"):
-        if name in table:
-            values = table[name][late]
-            results[f"mean_{name}"] = float(values.mean())
-            results[f"error_{name}"] = float(_error_of_mean(values, fitted=1))
+    means = _means(table)
+    used = [mean.start for mean in means.values() if mean.error is not None]
+    results: dict[str, Any] = {}
+    # one time for all of them
+    if used:
+        results["equilibrated_from_ps"] = float(table["time_ps"][max(used)])
+    for name, mean in means.items():
+        results[f"mean_{name}"] = mean.value
+        if mean.error is not None:
+            results[f"error_{name}"] = mean.error
+            results[f"samples_{name}"] = mean.samples
+            results[f"inefficiency_{name}"] = mean.inefficiency
+    results["notes"] = {name: mean.note for name, mean in means.items() if mean.note}
     if "conserved_eV" in table:
-        # meV per atom
-        energy = 1000 * table["conserved_eV"][late] / atoms
-        drift = linear_drift(table["time_ps"][late], energy)
-        results["drift_meV_per_atom_per_ps"] = drift.slope
-        results["error_drift"] = drift.error
-        results["rms_meV_per_atom"] = drift.rms
+        results |= _drift(table, atoms)
     return results
+
+
+def _means(table: Table) -> dict[str, statistics.Mean]:
+    """Means of the columns of AVERAGED, {column: mean}."""
+    means = statistics.means({name: table[name] for name in AVERAGED if name in table})
+    drifting = any(means[name].note == statistics.DRIFTING for name in STRUCTURAL if name in means)
+    if drifting and "pressure_GPa" in means:
+        # the structure may relax without a visible change of the pressure
+        pressure = means["pressure_GPa"]
+        means["pressure_GPa"] = pressure._replace(error=None, note=statistics.DRIFTING)
+    return means
+
+
+def _drift(table: Table, atoms: int) -> dict[str, float]:
+    """Drift of the conserved energy in meV/atom/ps, its error, and the rms in meV/atom."""
+    late = slice(int(SETTLING * len(table["step"])), None)
+    energy = 1000 * table["conserved_eV"][late] / atoms  # meV per atom
+    drift = linear_drift(table["time_ps"][late], energy)
+    return {
+        "drift_meV_per_atom_per_ps": drift.slope,
+        "error_drift": drift.error,
+        "rms_meV_per_atom": drift.rms,
+    }
+
+
+def described(means: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Rows (quantity, value with error or why there is none, unit) for tables of a `summary`.
+
+    Parameters
+    ----------
+    means:
+        Result of `summary`.
+    """
+    rows = []
+    # columns are named after their quantity and unit
+    for name in AVERAGED:
+        if f"mean_{name}" in means:
+            quantity, unit = name.rsplit("_", 1)
+            rows.append((f"mean {quantity}", _text(means, name), unit))
+    if "equilibrated_from_ps" in means:
+        start = means["equilibrated_from_ps"]
+        rows.append(("equilibrated from", f"{start:.4g}", "ps"))
+    if "drift_meV_per_atom_per_ps" in means:
+        slope = means["drift_meV_per_atom_per_ps"]
+        error = means["error_drift"]
+        rms = means["rms_meV_per_atom"]
+        drift = f"{slope:.2g} ± {error:.2g}"
+        rows.append(("drift of the conserved energy", drift, "meV/atom/ps"))
+        rows.append(("RMS about the drift", f"{rms:.2g}", "meV/atom"))
+    return rows
+
+
+def _text(means: dict[str, Any], name: str) -> str:
+    """Mean of a column with its error, or why it has none."""
+    note: str | None = means["notes"].get(name)
+    if note == statistics.DRIFTING:
+        return note  # the mean is no result
+    # energies have many digits
+    digits = ".8g" if name == "potential_eV" else ".5g"
+    text = format(means[f"mean_{name}"], digits)
+    if note is not None:
+        return f"{text} ({note})"
+    return f"{text} ± {means[f'error_{name}']:.2g}"
 
 
 def plot(folder: Path, atoms: int) -> Path:
     """Path of thermo.png: energies per atom, temperature and, in a cell, pressure over time.
+
+    Dashed lines are the targets of thermostat and barostat; the equilibration is grey.
 
     Parameters
     ----------
@@ -157,48 +203,11 @@ def plot(folder: Path, atoms: int) -> Path:
     ValueError
         Matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError(
-            f"the plot needs matplotlib, of the extra `train` ({how_to_install('train')}): {error}"
-        ) from None
+    plots.figure_class()  # fails before anything is read
     table = read(folder)
-    time = table["time_ps"]
-    per_atom = 1000 / atoms  # eV to meV per atom
-    names = [name for name in ("temperature_K", "pressure_GPa", "volume_A3") if name in table]
-    panels = 2 + len(names)  # two of energies
-    figure = Figure(figsize=(7, 2.2 * panels), layout="constrained")
-    first, second, *others = figure.subplots(panels, 1, sharex=True)
-
-    # Langevin dynamics has no conserved energy
-    conserved = "conserved_eV" if "conserved_eV" in table else "total_eV"
-    energy = table[conserved]
-    change = per_atom * (energy - energy[0])
-    first.plot(time, change, linewidth=0.8)
-    label = conserved.removesuffix("_eV")
-    first.set(ylabel=f"{label} (meV/atom)", title="energies are changes since the start")
-    for name in ("potential", "kinetic"):
-        energy = table[f"{name}_eV"]
-        change = per_atom * (energy - energy[0])
-        second.plot(time, change, label=name, linewidth=0.8)
-    second.set(ylabel="energy (meV/atom)")
-    second.legend(loc="upper right", ncols=2)
-    for axes, name in zip(others, names, strict=True):
-        axes.plot(time, table[name], linewidth=0.8)
-        quantity, unit = name.rsplit("_", 1)
-        axes.set(ylabel=f"{quantity} ({unit})")
-    last = others[-1] if others else second
-    last.set(xlabel="time (ps)")
+    settings = folders.read(folder)["settings"] if (folder / SETTINGS).exists() else {}
+    means = summary(table, atoms)
+    figure = plots.draw(table, means, settings, atoms, plots.title(folder))
     picture = folder / PICTURE
     figure.savefig(picture, dpi=130)
     return picture
-
-
-def _error_of_mean(values: np.ndarray, fitted: int) -> float:
-    """Standard error of the mean of (m,) values, from the means over blocks.
-
-    fitted: number of parameters that were fitted to the values, 1 for their mean.
-    """
-    means = np.array([block.mean() for block in np.array_split(values, BLOCKS)])
-    return float(np.sqrt(means.var(ddof=fitted) / BLOCKS))

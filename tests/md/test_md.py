@@ -262,7 +262,8 @@ def test_direct_forces_drift_and_multiple_time_steps_do_not():
     drift_alone, error_alone = slope(energies(alone, 600), 1.2)
     drift, error = slope(energies(dynamics(4, 2.0), 250), 2.0)
     drift_plain, error_plain = slope(energies(plain, 250), 2.0)
-    assert drift_alone > 6 * error_alone
+    # the energy grows along a curve, whose distance from the line counts as an error
+    assert drift_alone > 2 * error_alone
     assert abs(drift - drift_plain) < 4 * np.hypot(error, error_plain)
     assert abs(drift) < 0.01 * abs(drift_alone)
 
@@ -370,21 +371,80 @@ def test_other_errors_of_the_stress_are_one_line(kind, tmp_path):
 
 
 def test_picture_and_summary(tmp_path):
-    summary = run(copper(), tmp_path, time=0.5, thermo_interval=4)
-    assert summary.plot() == tmp_path / "thermo.png"
-    assert summary.plot().stat().st_size > 10000
-    assert set(summary.summary()) == {
-        "mean_temperature_K",
-        "error_temperature_K",
-        "mean_pressure_GPa",
-        "error_pressure_GPa",
-        "mean_volume_A3",
-        "error_volume_A3",
-        "drift_meV_per_atom_per_ps",
-        "error_drift",
-        "rms_meV_per_atom",
+    result = run(copper(2), tmp_path, time=1.0, thermo_interval=2, start_temperature=120)
+    assert result.plot() == tmp_path / "thermo.png"
+    assert result.plot().stat().st_size > 10000
+    summary = result.summary()
+    names = ("temperature_K", "pressure_GPa", "volume_A3", "potential_eV")
+    assert {f"mean_{name}" for name in names} < summary.keys()
+    assert summary["error_temperature_K"] > 0
+    assert 10 <= summary["samples_temperature_K"] <= 101
+    assert summary["inefficiency_temperature_K"] >= 1
+    assert 0 <= summary["equilibrated_from_ps"] < 1
+    # the volume of nve is constant: it has no error bar
+    assert summary["notes"]["volume_A3"] == "constant"
+    assert "error_volume_A3" not in summary
+    assert {"drift_meV_per_atom_per_ps", "error_drift", "rms_meV_per_atom"} < summary.keys()
+    assert result.ns_per_day > 0
+
+
+def heated(rows=400):
+    """Table of a run whose temperature rises, with a constant volume."""
+    time = np.arange(rows) / 100
+    noise = np.random.default_rng(0).normal(size=(3, rows))
+    return {
+        "step": 10 * np.arange(rows),
+        "time_ps": time,
+        "temperature_K": 300 + 50 * time + noise[0],
+        "volume_A3": np.full(rows, 47.2),
+        "potential_eV": 1 + time + noise[1],
+        "pressure_GPa": noise[2],
     }
-    assert summary.ns_per_day > 0
+
+
+def test_nothing_has_an_error_bar_before_it_is_equilibrated():
+    summary = md.summary(heated(), 4)
+    drifting = "not equilibrated: still drifting"
+    assert summary["notes"] == {
+        "temperature_K": drifting,
+        "pressure_GPa": drifting,  # the structure still changes
+        "volume_A3": "constant",
+        "potential_eV": drifting,
+    }
+    assert not [name for name in summary if name.startswith(("error_", "samples_"))]
+    rows = {quantity: value for quantity, value, _ in md.thermo.described(summary)}
+    assert rows["mean temperature"] == drifting
+    assert rows["mean volume"] == "47.2 (constant)"
+    assert "±" not in "".join(rows.values())
+
+
+def test_short_tables_have_no_means():
+    assert md.summary({name: values[:19] for name, values in heated().items()}, 4) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"ensemble": "nvt", "temperature": 300, "time": 2}, [300, 300, 300]),
+        ({"ensemble": "nvt", "temperature": [300, 500], "time": 2}, [300, 400, 500]),
+        (
+            {"ensemble": "npt", "temperature": [300, 500], "ramp_time": 1, "time": 2},
+            [300, 500, 500],
+        ),
+    ],
+)
+def test_target_lines(settings, expected):
+    time = np.array([0.0, 1.0, 2.0])
+    assert md.plots.targets(settings, "temperature_K", time).tolist() == expected
+    assert md.plots.targets({"ensemble": "nve"} | settings, "volume_A3", time) is None
+
+
+def test_titles_name_system_ensemble_and_calculator(tmp_path):
+    run(copper(), tmp_path, time=0.01, ensemble="npt", pressure=1.5)
+    assert md.plots.title(tmp_path) == "Cu4, NPT (isotropic) 60 K, 1.5 GPa, EMT"
+    assert md.plots.short_formula("OH2" * 20) == "H40O20"
+    model = {"class": "ase_pet.calculator.PETCalculator", "parameters": {"model": "'a/b.ckpt'"}}
+    assert md.plots.calculator_name(model) == "PETCalculator b.ckpt"
 
 
 def test_picture_without_matplotlib(tmp_path, monkeypatch):

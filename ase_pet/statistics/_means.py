@@ -1,0 +1,110 @@
+"""Means and their standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ._correlation import checked, is_constant, statistical_inefficiency
+from ._equilibration import FEWEST_ROWS, LATEST_START, equilibration
+from ._lines import drifts
+
+FEWEST_SAMPLES = 10  # independent ones, of a series with a standard error
+CONSTANT = "constant"
+DRIFTING = "not equilibrated: still drifting"
+FEW_ROWS = f"no error bar: fewer than {FEWEST_ROWS} values"
+
+
+class Mean(NamedTuple):
+    """Mean of a series, after its equilibration."""
+
+    value: float  # in the unit of the series
+    error: float | None  # standard error, None where there is no meaningful one
+    start: int  # index of the first value that was used
+    samples: float  # number of independent samples
+    inefficiency: float  # values for each independent sample
+    note: str  # why there is no error: constant, not equilibrated, too few samples; "" otherwise
+
+    def __str__(self) -> str:
+        if self.error is None:
+            return f"{self.value:.5g} ({self.note})"
+        return f"{self.value:.5g} +- {self.error:.2g}"
+
+
+def mean(values: np.ndarray, start: int | None = None) -> Mean:
+    """Mean of a series and its standard error, without the equilibration.
+
+    A constant series has no error. Neither has one that still drifts or has less than ten
+    independent samples; the note says so.
+
+    Parameters
+    ----------
+    values:
+        (m,) series.
+    start:
+        Index of the first value to use; None for that of `equilibration`.
+    """
+    values = checked(values)
+    if is_constant(values):
+        return Mean(float(values.mean()), None, 0, float(len(values)), 1.0, CONSTANT)
+    if start is None:
+        start = equilibration(values)
+    if start is None:
+        # the mean of the end, for those who want to see it
+        start = int(LATEST_START * len(values))
+        late = values[start:]
+        inefficiency = statistical_inefficiency(late)
+        samples = len(late) / inefficiency
+        average = float(late.mean())
+        return Mean(average, None, start, samples, inefficiency, DRIFTING)
+    return _mean_after(values, start)
+
+
+def means(series: Mapping[str, np.ndarray]) -> dict[str, Mean]:
+    """{name: mean} of series of one run, all from the latest end of their equilibrations.
+
+    Series that still drift, or are constant, do not count for that end.
+
+    Parameters
+    ----------
+    series:
+        {name: (m,) values} at the same times.
+
+    Raises
+    ------
+    ValueError
+        A value is not a number; the message names the series.
+    """
+    own = {}
+    for name, values in series.items():
+        try:
+            own[name] = mean(values)
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from None
+    starts = [result.start for result in own.values() if result.note not in (CONSTANT, DRIFTING)]
+    common = max(starts, default=0)
+    # those with another start are computed again
+    for name, result in own.items():
+        if result.note not in (CONSTANT, DRIFTING):
+            own[name] = mean(series[name], common)
+    return own
+
+
+def _mean_after(values: np.ndarray, start: int) -> Mean:
+    """Mean of a series that is equilibrated after `start`, if that can be."""
+    late = values[start:]
+    average = float(late.mean())
+    if len(late) < FEWEST_ROWS:
+        return Mean(average, None, start, 1.0, float(len(late)), FEW_ROWS)
+    inefficiency = statistical_inefficiency(late)
+    samples = len(late) / inefficiency
+    result = Mean(average, None, start, samples, inefficiency, "")
+    if drifts(late):
+        return result._replace(note=DRIFTING)
+    if samples < FEWEST_SAMPLES:
+        return result._replace(note=f"no error bar: {samples:.1f} independent samples")
+    # one degree of freedom is that of the mean
+    error = np.sqrt(late.var() / (samples - 1))
+    return result._replace(error=float(error))
