@@ -58,7 +58,7 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
 
 
 @options.with_options(
-    options.structure_options(), options.calculator_options(), settings_options(Settings)
+    options.structure_options(), settings_options(Settings), options.calculator_options()
 )
 def command(
     ctx: typer.Context,

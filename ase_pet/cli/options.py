@@ -26,7 +26,7 @@ Output = Annotated[Path, typer.Option(show_default=False)]
 Json = Annotated[bool, typer.Option("--json")]
 Restart = Annotated[bool, typer.Option("--restart", "--resume")]  # one name, and its alias
 Pressure = Annotated[float, typer.Option(help="External pressure in GPa.")]
-Factory = Annotated[str | None, typer.Option(show_default=False, metavar="<module:factory>")]
+Factory = Annotated[str | None, typer.Option(show_default=False)]
 
 # arguments of PETCalculator that each command with a calculator takes: {name: help}
 CALCULATOR = {
