@@ -50,7 +50,7 @@ def command(
     if template:
         from ..train.template import template as example
 
-        print(example(), end="")
+        screen.say(example().rstrip("\n"))
         return
     if recipe is None or output is None:
         raise ValueError("give RECIPE and --output, or --template")
