@@ -57,7 +57,7 @@ def structures(path: Path | str, index: int | str = ":", format: str | None = No
         raise
     except Exception as error:  # readers of some hundred formats, each with errors of its own
         # an OSError of the system says all: no such file, no permission
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno and error.filename:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise ValueError(

@@ -50,6 +50,8 @@ LOOKS = {
 }
 # names that look like labels, but are something about them
 NO_LABELS = r".*(uncertainty|std|sigma|error|cutoff|tolerance|correction|kinetic|weight).*"
+# arrays of vectors that are certainly no forces
+NO_FORCES = {"positions", "momenta", "initial_magmoms", "magmoms", "vel", "velo", "velocities"}
 ASYMMETRY = 0.05  # of a stress, relative to its largest component
 SMALL_STRESS = 1e-3  # eV/A^3, below which a stress may be noise
 
@@ -111,6 +113,12 @@ def of_structure(
     kinds = KINDS if dipole else KINDS[:-1]
     sources = {kind: _source(kind, keys, values, where, notes) for kind in kinds}
     _check_named(sources, keys, values, where)
+    if sources["forces"] is None and keys.forces is None:
+        for name in sorted(atoms.arrays.keys() - NO_FORCES):
+            if _shape(atoms.arrays[name]) == (len(atoms), 3):
+                notes.add(
+                    f"no forces, and `{name}`, three numbers for each atom, is not used", where
+                )
     labels: dict[str, np.ndarray] = {}
     for kind, source in sources.items():
         if source is None:

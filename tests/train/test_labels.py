@@ -144,6 +144,17 @@ def test_a_second_label_of_a_kind_is_noted():
     ]
 
 
+def test_vectors_of_atoms_without_forces_are_noted():
+    atoms = labelled()
+    atoms.arrays["target"] = FORCES
+    with pytest.warns(
+        UserWarning, match="no forces, and `target`, three numbers for each atom, is"
+    ):
+        assert set(found(atoms)) == {"energy"}
+    assert set(found(atoms, forces="")) == {"energy"}
+    assert set(found(atoms, forces="target")) == {"energy", "forces"}
+
+
 def test_other_entries_are_no_labels():
     atoms = labelled(free_energy=1.0)
     atoms.info.update(config_type="energy", dipole_correction=True, energies=[1.0, 2.0], mu=3)
