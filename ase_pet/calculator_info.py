@@ -125,6 +125,7 @@ def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> d
         "-".join(chemical_symbols[z] for z in pair): distance
         for pair, distance in info.shortest_distances.items()
     }
+    untrained = [chemical_symbols[z] for z in info.untrained_species]
     return {
         "format": FORMAT,
         "name": info.name,
@@ -132,7 +133,7 @@ def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> d
         "symmetrise": info.symmetrise,
         "dtype": info.dtype,
         "species": [chemical_symbols[z] for z in model.species],
-        "untrained_species": [chemical_symbols[z] for z in info.untrained_species],
+        **({"untrained_species": untrained} if untrained else {}),
         "cutoff": model.cutoff,
         "units": UNITS,
         # TOML has no None; settings that are absent have their default, which is None for these

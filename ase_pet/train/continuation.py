@@ -117,8 +117,10 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
         # weights_only: nothing in the file is executed
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"`{path}` is damaged, the run cannot be continued: {reason}") from None
+        raise ValueError(
+            f"`{path}` is damaged ({type(error).__name__}), the run cannot be continued: begin it"
+            " again in another folder"
+        ) from None
     return state
 
 

@@ -167,6 +167,11 @@ def _check_symmetriser(recipe: Recipe, path: Path) -> None:
             f" frames of ECSE, but `symmetrise` is {recipe.symmetrise!r}: expected"
             f" {' or '.join(map(repr, symmetrisers.DRAWN))}"
         )
+    if recipe.draws > 1 and not frames:
+        raise ValueError(
+            f"`{path}`: `draws` is {recipe.draws}, which means nothing without `augmentation`"
+            " 'frames'"
+        )
     if kind == "ecse_layers" and not frames:
         raise ValueError(
             f"`{path}`: `symmetrise` 'ecse_layers' means nothing for models that were trained"

@@ -288,6 +288,7 @@ class Recipe:
     start: Annotated[
         str | None,
         Field(
+            min_length=1,
             description="calculator folder, or name, whose weights the training starts from; model,"
             " species and sizes must be the same, settings without weights (`zbl`, cutoffs) may"
             " differ",
