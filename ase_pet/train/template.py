@@ -158,9 +158,11 @@ def comments_of_fields(kind: type) -> dict[str, str]:
     for node in ast.iter_child_nodes(definition):
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             continue
-        last = node.end_lineno or node.lineno
-        if last in at_end:
-            meanings[node.target.id] = at_end[last]
+        # a value in brackets may have its comment beside it
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        beside = [at_end[line] for line in lines if line in at_end]
+        if beside:
+            meanings[node.target.id] = beside[-1]
             continue
         above: list[str] = []
         while node.lineno - 1 - len(above) in alone:
