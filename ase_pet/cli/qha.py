@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import options, screen
-from ._results import Overwrite, require_new
+from . import _crystals, options, screen
+from ._results import require_new
 from .phonons import supercell_matrix
 
 SHOWN = {  # column: title, digits
@@ -42,9 +42,11 @@ def command(
     displacement: float = 0.01,
     equation: str = "vinet",
     gruneisen: Annotated[bool, typer.Option("--gruneisen")] = False,
+    symprec: float | None = None,
     fmax: float = 1e-4,
+    limits: _crystals.Limits = True,
     d3: str | None = None,
-    overwrite: Overwrite = False,
+    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -82,8 +84,12 @@ def command(
         Equation of state: vinet, birch_murnaghan, murnaghan.
     gruneisen:
         Compute mode Grueneisen parameters too, at the relaxed volume.
+    symprec:
+        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
     fmax:
         Largest force of the relaxations in eV/A.
+    limits:
+        Refuse calculations that are predicted to be too large.
     d3:
         Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
     overwrite:
@@ -111,13 +117,15 @@ def command(
     options.check_positive(displacement=displacement, fmax=fmax)
     check(d3)
     require_new(output, "qha.json", overwrite)
-    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    atoms = _crystals.structure(calc, structure, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)
     common: dict[str, Any] = {
         "pressure": pressure,
         "mesh": points,
         "displacement": displacement,
+        "tolerance": symprec,
         "fmax": fmax,
+        "limits": limits,
     }
     with screen.progress() as report:
         result = phonons.quasi_harmonic(

@@ -23,6 +23,7 @@ from ..choices import one_of
 from ..display import Displayed
 from ..phonons import relax
 from ..phonons._protocols import SupportsBatches
+from ..phonons.run import name_of
 from . import ends
 
 INTERPOLATIONS = ("idpp", "linear")
@@ -69,6 +70,8 @@ class Band(
         Whether the highest image climbed to the saddle point.
     steps:
         Steps of the optimiser.
+    calculator:
+        Name of the calculator.
     """
 
     images: list[Atoms]
@@ -81,12 +84,14 @@ class Band(
     converged: bool
     climbing: bool
     steps: int
+    calculator: str
 
     def as_dict(self) -> dict[str, Any]:
         """Report for JSON, with energies in eV relative to the first and path lengths in A."""
         fit = fit_images(self.images)
         return {
             "converged": self.converged,
+            "calculator": self.calculator,
             "barrier": self.barrier,
             "reverse_barrier": self.reverse_barrier,
             "energy_change": self.energy_change,
@@ -279,6 +284,7 @@ def run(
         converged=force <= fmax and (climbing or not climb),
         climbing=climbing,
         steps=made,
+        calculator=name_of(calculator),
     )
 
 

@@ -63,9 +63,10 @@ def plot(band: Band) -> Figure:
     axes.set(xlabel="path length (A)", ylabel="energy (eV)")
     axes.margins(y=0.15)
     formula = band.images[0].get_chemical_formula()
-    title = f"{formula}: barrier {band.barrier:.3f} eV, reverse {band.reverse_barrier:.3f} eV"
+    barriers = f"barrier {band.barrier:.3f} eV, reverse {band.reverse_barrier:.3f} eV"
+    title = f"{formula}, {band.calculator}: {barriers}"
     if not band.converged:
         title = f"NOT CONVERGED ({band.largest_force:.2g} eV/A). {title}"
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize="medium")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import Atoms, units
-from ase.constraints import FixSymmetry
+from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from ..constraints import without
+from . import _costs, _numbers
+from ._symmetry import TOLERANCE, refine, space_group
 from .force_constants import Crystal, forces
-from .relaxation import TOLERANCE, NotRelaxed, space_group
+from .relaxation import NotRelaxed, OnStep, relax
 from .spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def relaxed_volumes(
     strains: Sequence[float] | np.ndarray,
     *,
     pressure: float = 0.0,
+    tolerance: float | None = None,
     fmax: float = 1e-4,
+    limits: bool = True,
     on_progress: OnProgress | None = None,
 ) -> list[Volume]:
     """The crystal at each strain of the cell that is relaxed at `pressure`.
@@ -126,8 +129,12 @@ def relaxed_volumes(
         Relative changes of the cell lengths.
     pressure:
         Pressure in GPa.
+    tolerance:
+        Tolerance of the space group in A; None: see `relax`.
     fmax:
         Largest force of the relaxations in eV/A.
+    limits:
+        Refuse supercells that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
 
@@ -149,15 +156,21 @@ def relaxed_volumes(
         raise ValueError(f"`pressure` is {pressure!r}: expected a number in GPa")
     report = on_progress or (lambda stage, done, total: None)
     free = without(atoms, "phonons at several volumes")
-    Crystal(free, supercell)  # refuses wrong input before the relaxation
-    at_rest = _relaxed(free, fmax, report, pressure=pressure)
+    Crystal(free, supercell, limits=limits)  # refuses wrong input before the relaxation
+
+    def on_step(step: int, force: float) -> None:
+        report(f"relaxation, {force:.1e} eV/A", step, None)
+
+    at_rest = relax(
+        free, fmax=fmax, tolerance=tolerance, pressure=pressure, steps=STEPS, on_step=on_step
+    ).atoms
     group = space_group(at_rest)
     volumes = []
     for strain in strains:
         scaled = at_rest.copy()
         scaled.calc = atoms.calc
         scaled.set_cell((1 + strain) * at_rest.cell, scale_atoms=True)
-        crystal = _relaxed(scaled, fmax, report)
+        crystal = _relaxed(scaled, fmax, on_step)
         now = space_group(crystal)
         if now != group:
             raise ValueError(
@@ -175,6 +188,7 @@ def with_phonons(
     *,
     mesh: Sequence[int] = (21, 21, 21),
     displacement: float = 0.01,
+    limits: bool = True,
     on_progress: OnProgress | None = None,
 ) -> list[Strained]:
     """The crystals with their phonons.
@@ -189,6 +203,8 @@ def with_phonons(
         Number of q-points along each reciprocal vector.
     displacement:
         Length of the displacements in A.
+    limits:
+        Refuse supercells and meshes that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
 
@@ -198,15 +214,20 @@ def with_phonons(
         A crystal has imaginary modes: free energies are then meaningless.
     """
     report = on_progress or (lambda stage, done, total: None)
+    points = _numbers.mesh(mesh)
     crystals = []
     for number, volume in enumerate(volumes):
         report("phonons at each volume", number, len(volumes))
-        crystal = Crystal(volume.atoms, supercell, tolerance=TOLERANCE / 10)
+        crystal = Crystal(volume.atoms, supercell, tolerance=TOLERANCE / 10, limits=limits)
+        if limits:
+            _costs.require_mesh(points, 3 * len(crystal.phonopy.primitive))
         structures = crystal.displaced(displacement)
         crystal.from_forces(forces(volume.atoms.calc, structures, crystal.moves))
         crystal.project()
+        # where imaginary modes are looked for
+        crystal.phonopy.auto_band_structure(npoints=POINTS)
+        crystal.phonopy.run_mesh(points, is_gamma_center=True)
         spectrum = Spectrum(crystal)
-        spectrum.compute(mesh, temperature_max=10.0, points=POINTS)
         crystals.append(
             Strained(volume.strain, volume.atoms, volume.energy, spectrum, volume.space_group)
         )
@@ -223,23 +244,24 @@ def with_phonons(
     return crystals
 
 
-def _relaxed(atoms: Atoms, fmax: float, report: OnProgress, pressure: float | None = None) -> Atoms:
-    """Structure relaxed within its space group: at a pressure in GPa, or at constant volume."""
+def _relaxed(atoms: Atoms, fmax: float, on_step: OnStep) -> Atoms:
+    """Structure relaxed at constant volume within its space group."""
     relaxed: Atoms = atoms.copy()
     relaxed.calc = atoms.calc
     # this also moves the atoms to exactly symmetric positions
-    relaxed.set_constraint(FixSymmetry(relaxed, symprec=TOLERANCE))
-    target: Any
-    if pressure is None:
-        target = FrechetCellFilter(relaxed, constant_volume=True)
-    else:
-        target = FrechetCellFilter(relaxed, scalar_pressure=pressure * units.GPa)
+    relaxed.set_constraint(refine(relaxed, TOLERANCE))
+    target: Any = FrechetCellFilter(relaxed, constant_volume=True)
+    force = np.inf
     with BFGS(target, logfile=None) as optimiser:
-        optimiser.attach(lambda: report("relaxation", optimiser.nsteps, None))
-        if not optimiser.run(fmax=fmax, steps=STEPS):
-            raise NotRelaxed(
-                f"the forces are not below {fmax:g} eV/A after {STEPS} steps: start nearer to a"
-                " minimum, raise `fmax`, or use float64"
-            )
+        for _ in optimiser.irun(fmax=fmax, steps=STEPS):
+            # forces (n, 3) on atoms, and (3, 3) on the cell
+            force = float(np.linalg.norm(target.get_forces(), axis=1).max())
+            _numbers.require_finite("forces or a stress", force, f"in step {optimiser.nsteps}")
+            on_step(optimiser.nsteps, force)
+    if not force <= fmax:
+        raise NotRelaxed(
+            f"not converged: the largest force is {force:.2g} eV/A after {STEPS} steps, and not the"
+            f" {fmax:g} that was asked for: start nearer to a minimum, or use float64"
+        )
     relaxed.set_constraint()
     return relaxed

@@ -88,9 +88,8 @@ def plot_quasi_harmonic(result: QuasiHarmonic) -> Figure:
     axes[4].legend(["at constant pressure", "at constant volume"], loc="lower right")
     axes[2].axhline(0, color="grey", lw=0.5)
     formula = result.volumes[0].formula
-    figure.suptitle(
-        f"{formula}, quasi-harmonic, {result.pressure:g} GPa, {len(result.volumes)} volumes"
-    )
+    what = f"quasi-harmonic, {result.pressure:g} GPa, {len(result.volumes)} volumes"
+    figure.suptitle(f"{formula}, {result.facts['calculator']}, {what}")
     return figure
 
 

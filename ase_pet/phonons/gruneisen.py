@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms, units
 
 from ._strained import Strained, relaxed_volumes, with_phonons
+from .run import name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +98,9 @@ def gruneisen(
     pressure: float = 0.0,
     mesh: Sequence[int] = (21, 21, 21),
     displacement: float = 0.01,
+    tolerance: float | None = None,
     fmax: float = 1e-4,
+    limits: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Gruneisen:
     """Mode Grueneisen parameters of a crystal that is relaxed at `pressure`.
@@ -120,8 +123,12 @@ def gruneisen(
         Number of q-points along each reciprocal vector.
     displacement:
         Length of the displacements in A.
+    tolerance:
+        Tolerance of the space group in A; None: see `relax`.
     fmax:
         Largest force of the relaxations in eV/A.
+    limits:
+        Refuse supercells and meshes that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
 
@@ -134,12 +141,23 @@ def gruneisen(
     """
     if not 0 < strain < 0.1:
         raise ValueError(f"`strain` is {strain!r}: expected a number above 0 and below 0.1")
-    strains = (-strain, 0.0, strain)
     volumes = relaxed_volumes(
-        atoms, supercell, strains, pressure=pressure, fmax=fmax, on_progress=on_progress
+        atoms,
+        supercell,
+        (-strain, 0.0, strain),
+        pressure=pressure,
+        tolerance=tolerance,
+        fmax=fmax,
+        limits=limits,
+        on_progress=on_progress,
     )
     crystals = with_phonons(
-        volumes, supercell, mesh=mesh, displacement=displacement, on_progress=on_progress
+        volumes,
+        supercell,
+        mesh=mesh,
+        displacement=displacement,
+        limits=limits,
+        on_progress=on_progress,
     )
     from phonopy import PhonopyGruneisen
 
@@ -175,5 +193,6 @@ def plot_gruneisen(result: Gruneisen) -> Figure:
     axes.axhline(0, color="black", lw=0.5)
     axes.set(xlabel="frequency (THz)", ylabel="mode Grueneisen parameter", xlim=(0, None))
     formula = result.volumes[1].formula
-    axes.set_title(f"{formula}: mean at 300 K {result.mean(300.0):.3f}")
+    heading = f"{formula}, {name_of(result.volumes[1].atoms.calc)}"
+    axes.set_title(f"{heading}: mean at 300 K {result.mean(300.0):.3f}", fontsize="medium")
     return figure

@@ -13,6 +13,7 @@ from ase import Atoms, units
 from ..display import Displayed
 from ._strained import Strained, Volume, relaxed_volumes, with_phonons
 from .force_constants import EXTRA
+from .run import name_of
 
 if TYPE_CHECKING:
     from phonopy.qha.qha import QHAResult
@@ -145,8 +146,10 @@ def quasi_harmonic(
     pressure: float = 0.0,
     mesh: Sequence[int] = (21, 21, 21),
     displacement: float = 0.01,
+    tolerance: float | None = None,
     fmax: float = 1e-4,
     equation: str = "vinet",
+    limits: bool = True,
     on_progress: OnProgress | None = None,
 ) -> QuasiHarmonic:
     """Thermal expansion, Gibbs energy, bulk modulus and heat capacity of a crystal.
@@ -176,10 +179,14 @@ def quasi_harmonic(
         faster.
     displacement:
         Length of the displacements in A.
+    tolerance:
+        Tolerance of the space group in A; None: see `relax`.
     fmax:
         Largest force of the relaxations in eV/A.
     equation:
         Equation of state: vinet, birch_murnaghan, murnaghan.
+    limits:
+        Refuse supercells and meshes that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
 
@@ -197,11 +204,23 @@ def quasi_harmonic(
     if equation not in EQUATIONS:
         raise ValueError(f"`equation` is {equation!r}: valid choices are {', '.join(EQUATIONS)}")
     volumes = relaxed_volumes(
-        atoms, supercell, changes, pressure=pressure, fmax=fmax, on_progress=on_progress
+        atoms,
+        supercell,
+        changes,
+        pressure=pressure,
+        tolerance=tolerance,
+        fmax=fmax,
+        limits=limits,
+        on_progress=on_progress,
     )
     _require_minimum(volumes, pressure)
     crystals = with_phonons(
-        volumes, supercell, mesh=mesh, displacement=displacement, on_progress=on_progress
+        volumes,
+        supercell,
+        mesh=mesh,
+        displacement=displacement,
+        limits=limits,
+        on_progress=on_progress,
     )
     grid = _grid(kelvin)
     result = _run(crystals, grid, mesh, pressure, equation)
@@ -289,7 +308,11 @@ def _collected(
         pressure=pressure,
         atoms_per_cell=len(crystals[0].phonopy.primitive),
         static=_static(crystals, pressure, equation),
-        facts={"equation": equation, "space_group": crystals[0].space_group},
+        facts={
+            "calculator": name_of(crystals[0].atoms.calc),
+            "equation": equation,
+            "space_group": crystals[0].space_group,
+        },
     )
 
 

@@ -19,6 +19,7 @@ from ..display import Displayed
 from ..phonons import Relaxation, relax
 from ..phonons._protocols import Displacement, SupportsBatches, SupportsHessian
 from ..phonons.force_constants import forces
+from ..phonons.run import name_of
 from .modes import IMAGINARY, external_motions, external_of, is_isolated, is_linear, solve
 
 METHODS = ("hessian", "displacements")
@@ -117,6 +118,7 @@ class Vibrations(Displayed, shows={"wavenumbers": "{} cm^-1", "imaginary": "{}"}
         return {
             "imaginary": self.imaginary,
             "formula": self.atoms.get_chemical_formula(),
+            "calculator": name_of(self.atoms.calc),
             "energy": float(self.atoms.get_potential_energy()),
             "cm-1": self.wavenumbers.tolist(),
             "THz": self.frequencies.tolist(),

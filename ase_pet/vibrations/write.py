@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import ase.io
 import numpy as np
 
+from ..phonons.run import name_of
 from .run import Vibrations
 from .thermochemistry import Thermochemistry
 
@@ -92,7 +93,8 @@ def plot(vibrations: Vibrations) -> Figure:
         unit = "modes"
     _plot_lines(axes, wavenumbers, heights)
     axes.set(xlabel="wavenumber (cm$^{-1}$)", ylabel=unit, ylim=(0, None))
-    title = f"{vibrations.atoms.get_chemical_formula()}, {vibrations.method}"
+    atoms = vibrations.atoms
+    title = f"{atoms.get_chemical_formula()}, {name_of(atoms.calc)}, {vibrations.method}"
     if vibrations.imaginary:
         title = f"{vibrations.imaginary} IMAGINARY MODES. {title}"
     figure.suptitle(title)
