@@ -16,7 +16,7 @@ supercell=2,2,2 mesh=21,21,21 temperatures=0:1000:20 strains=-0.015:0.025:0.005
 repeat=3,3,3 ramp=20 heating=25 warm=5 npt=50
 if [ "${SMALL:-0}" = 1 ]; then
     supercell=1,1,1 mesh=5,5,5 temperatures=0:800:200 strains=-0.01:0.02:0.0075
-    repeat=1,1,1 ramp=0.2 heating=0.3 warm=0.05 npt=0.2
+    repeat=1,1,1 ramp=0.08 heating=0.1 warm=0.02 npt=0.1
 fi
 
 mkdir -p "$folder"
