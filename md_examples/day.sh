@@ -1,7 +1,7 @@
 #!/bin/sh
 # One afternoon with a crystal: from a CIF file to phonons, thermal expansion and dynamics.
 #
-#   sh md_examples/day.sh [FOLDER]            about an hour on one core
+#   sh md_examples/day.sh [FOLDER]            less than an hour on one core
 #   SMALL=1 sh md_examples/day.sh [FOLDER]    a minute: the same steps, far from converged
 #
 # docs/guides/day.md names every file that it writes. An interrupted script starts again where it was:
@@ -13,7 +13,7 @@ ase_pet="${ASE_PET:-ase-pet}"
 calculator=${CALCULATOR:-silicon}
 
 supercell=2,2,2 mesh=21,21,21 temperatures=0:1000:20 strains=-0.015:0.025:0.005
-repeat=3,3,3 ramp=20 heating=25 warm=5 npt=50
+repeat=2,2,2 ramp=20 heating=25 warm=5 npt=50
 if [ "${SMALL:-0}" = 1 ]; then
     supercell=1,1,1 mesh=5,5,5 temperatures=0:800:200 strains=-0.01:0.02:0.0075
     repeat=1,1,1 ramp=0.08 heating=0.1 warm=0.02 npt=0.1
