@@ -106,7 +106,8 @@ def command(
     from .. import phonons
     from ..choices import one_of
     from ..dispersion import check, dispersed
-    from ..phonons.quasi_harmonic import EQUATIONS, checked_strains, checked_temperatures
+    from ..phonons._ranges import checked_strains, checked_temperatures
+    from ..phonons.quasi_harmonic import EQUATIONS
 
     repeats = supercell_matrix(supercell)
     # cheap arguments are checked before a model is loaded or downloaded

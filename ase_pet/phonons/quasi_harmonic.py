@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms, units
 
 from ..display import Displayed
+from ._ranges import checked_strains, checked_temperatures, grid_of
 from ._strained import Strained, Volume, relaxed_volumes, with_phonons
 from .force_constants import EXTRA
 from .run import name_of
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 STRAINS = tuple(np.round(np.arange(-0.015, 0.0251, 0.005), 3).tolist())
 EQUATIONS = ("vinet", "birch_murnaghan", "murnaghan")
-FEWEST = 5  # volumes; phonopy fits polynomials of degree 4
-SAME = 1e-6  # K
-STEP = 5.0  # K, of the central differences with respect to temperature
 J_PER_MOL = units._e * units._Nav  # in eV
 
 OnProgress = Callable[[str, int, "int | None"], object]
@@ -222,7 +220,7 @@ def quasi_harmonic(
         limits=limits,
         on_progress=on_progress,
     )
-    grid = _grid(kelvin)
+    grid = grid_of(kelvin)
     result = _run(crystals, grid, mesh, pressure, equation)
     rows = np.searchsorted(grid, kelvin)
     _require_inside(result, crystals, rows)
@@ -334,62 +332,6 @@ def _static(crystals: list[Strained], pressure: float, equation: str) -> dict[st
         "bulk_modulus": float(modulus / units.GPa),
         "largest_error": float(np.abs(errors).max()),
     }
-
-
-def checked_temperatures(temperatures: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(T,) temperatures in K; ValueError if they are not in ascending order or below 0.
-
-    Parameters
-    ----------
-    temperatures:
-        Temperatures in K.
-    """
-    kelvin = np.atleast_1d(np.asarray(temperatures, dtype=float))
-    if kelvin.ndim != 1 or not len(kelvin) or not np.isfinite(kelvin).all():
-        raise ValueError("`temperatures`: expected a list of finite numbers in K")
-    # phonopy differentiates with respect to them
-    if kelvin[0] < 0 or not (np.diff(kelvin) > SAME).all():
-        raise ValueError(
-            f"`temperatures` go from {kelvin[0]:g} to {kelvin[-1]:g} K: expected numbers in"
-            " ascending order, none below 0"
-        )
-    return kelvin
-
-
-def checked_strains(strains: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(volumes,) strains; ValueError unless there are enough, small and in ascending order.
-
-    Parameters
-    ----------
-    strains:
-        Relative changes of the cell lengths.
-    """
-    changes = np.asarray(strains, dtype=float)
-    if changes.ndim != 1 or len(changes) < FEWEST or not (np.abs(changes) < 0.3).all():
-        raise ValueError(
-            f"`strains` are {np.round(changes, 6).tolist()}: expected {FEWEST} or more relative"
-            " changes of length, such as -0.01, 0, 0.01, 0.02, 0.03, each within 0.3"
-        )
-    if not (np.diff(changes) > 0).all():
-        raise ValueError("`strains`: expected numbers in ascending order")
-    return changes
-
-
-def _grid(kelvin: np.ndarray) -> np.ndarray:
-    """Temperatures and their neighbours, for central differences at each of them.
-
-    Phonopy leaves zeros at the first temperature, which is right at 0 K only: no other is first.
-    """
-    warm = kelvin[kelvin > 0]
-    steps = np.minimum(STEP, warm / 2)
-    # 0 K alone would be too few for phonopy
-    grid = [*kelvin, *(warm - steps), *(warm + steps), kelvin[-1] + STEP, kelvin[-1] + 2 * STEP]
-    # a neighbour that is another temperature, but for rounding, is left out
-    distinct = list(kelvin)
-    for temperature in grid:
-        if np.abs(np.array(distinct) - temperature).min() > SAME:
-            distinct.append(temperature)
-    return np.array(sorted(distinct))
 
 
 def _require_minimum(volumes: list[Volume], pressure: float) -> None:

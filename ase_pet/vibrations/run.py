@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.constraints import FixAtoms
 
 from ..choices import one_of
 from ..constraints import describe
 from ..display import Displayed
 from ..phonons import Relaxation, relax
-from ..phonons._protocols import Displacement, SupportsBatches, SupportsHessian
-from ..phonons.force_constants import forces
+from ..phonons._protocols import SupportsHessian
 from ..phonons.run import name_of
+from .derivatives import OnProgress, has_dipole, infrared_intensities, second_derivatives
 from .modes import IMAGINARY, external_motions, external_of, is_isolated, is_linear, solve
 
 METHODS = ("hessian", "displacements")
 UNRELAXED = 0.01  # eV/A; above this force the frequencies are said to be doubtful
-# (e/sqrt(amu))^2 in km/mol: N_A / (12 eps_0 c^2), with c in m/s, times 1e-3
-KM_PER_MOL = 1e-3 * units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu)
 PLANCK = units._hplanck / units._e * 1e12  # eV in a THz
-
-OnProgress = Callable[[str, int, "int | None"], object]
-
-
-@runtime_checkable
-class StatesProperties(Protocol):
-    """A calculator that says what it computes, as those of ASE do."""
-
-    implemented_properties: Sequence[str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,7 +194,7 @@ def run(
     structure = start if relaxation is None else relaxation.atoms
     moving = _moving(structure)
     largest = _largest_force(structure, moving)
-    used, full = _second_derivatives(structure, moving, method, displacement, report)
+    used, full = second_derivatives(structure, moving, method, displacement, report)
     if not np.isfinite(full).all():
         raise ValueError("the calculator returned second derivatives or forces with nan or inf")
     symmetric = (full + full.T) / 2
@@ -227,8 +213,8 @@ def run(
     modes = np.zeros((len(energies), len(structure), 3))
     modes[:, moving] = weighted.reshape(len(energies), -1, 3) / np.sqrt(masses)[:, None]
     intensities = None
-    if infrared and external == "molecule" and _has_dipole(structure.calc):
-        intensities = _intensities(structure, modes, displacement, report)
+    if infrared and external == "molecule" and has_dipole(structure.calc):
+        intensities = infrared_intensities(structure, modes, displacement, report)
     return Vibrations(
         atoms=structure,
         moving=moving,
@@ -283,82 +269,6 @@ def _moving(atoms: Atoms) -> np.ndarray:
     return np.setdiff1d(np.arange(len(atoms)), np.concatenate([np.array([], dtype=int), *fixed]))
 
 
-def _second_derivatives(
-    atoms: Atoms,
-    moving: np.ndarray,
-    method: str | None,
-    displacement: float,
-    report: OnProgress,
-) -> tuple[str, np.ndarray]:
-    """Method that was used, and the second derivatives (3k, 3k) in eV/A^2."""
-    calculator = atoms.calc
-    if method != "displacements" and isinstance(calculator, SupportsHessian):
-        report("second derivatives", 0, None)
-        # some models have forces, but no exact second derivatives
-        try:
-            return "hessian", _analytic(calculator, atoms, moving)
-        except PropertyNotImplementedError as error:
-            if method == "hessian":
-                raise
-            warnings.warn(f"{error}: forces of displaced atoms are used", stacklevel=3)
-    return "displacements", _central(atoms, moving, displacement, report)
-
-
-def _analytic(calculator: Any, atoms: Atoms, moving: np.ndarray) -> np.ndarray:
-    """Second derivatives (3k, 3k) by the calculator's `hessian`."""
-    size = 3 * len(atoms)
-    # x, y and z of each atom that moves
-    columns = np.arange(size).reshape(-1, 3)[moving].ravel()
-    if "of" in inspect.signature(calculator.hessian).parameters:
-        rows = calculator.hessian(atoms, of=moving.tolist())
-    else:
-        full = np.reshape(calculator.hessian(atoms), (size, size))
-        rows = full[columns]
-    chosen: np.ndarray = np.array(rows, dtype=float)[:, columns]
-    return chosen
-
-
-def _central(
-    atoms: Atoms, moving: np.ndarray, displacement: float, report: OnProgress
-) -> np.ndarray:
-    """Second derivatives (3k, 3k) by central differences of forces."""
-    moves = _moves(moving, displacement)
-    all_forces = forces(
-        atoms.calc,
-        _displaced(atoms, moves),
-        [(0, np.zeros(3)), *moves],
-        lambda done, total: report("displacements", done, total),
-    )
-    # without the undisplaced structure: (k, 3, 2 signs, k, 3)
-    values = np.array(all_forces[1:])[:, moving].reshape(len(moving), 3, 2, len(moving), 3)
-    slopes = (values[:, :, 0] - values[:, :, 1]) / (2 * displacement)
-    derivatives: np.ndarray = -slopes.reshape(3 * len(moving), 3 * len(moving))
-    return derivatives
-
-
-def _moves(moving: np.ndarray, displacement: float) -> list[Displacement]:
-    """Displaced atom and displacement (3,) in A: for each atom and axis, plus and minus."""
-    axes = np.eye(3)
-    moves: list[Displacement] = []
-    for index in moving:
-        for axis in axes:
-            moves.append((int(index), displacement * axis))
-            moves.append((int(index), -displacement * axis))
-    return moves
-
-
-def _displaced(atoms: Atoms, moves: Sequence[Displacement]) -> list[Atoms]:
-    """The structure, and its displaced copies, without constraints."""
-    free = atoms.copy()
-    free.set_constraint()
-    copies = [free]
-    for index, shift in moves:
-        copy = free.copy()
-        copy.positions[index] += shift
-        copies.append(copy)
-    return copies
-
-
 def _largest_force(atoms: Atoms, moving: np.ndarray) -> float:
     """Largest force of the calculator in eV/A on atoms that move, with a warning if it is large."""
     at_rest = atoms.get_forces(apply_constraint=False)[moving]
@@ -372,37 +282,3 @@ def _largest_force(atoms: Atoms, moving: np.ndarray) -> float:
             stacklevel=3,
         )
     return largest
-
-
-def _has_dipole(calculator: Any) -> bool:
-    return (
-        isinstance(calculator, StatesProperties) and "dipole" in calculator.implemented_properties
-    )
-
-
-def _intensities(
-    atoms: Atoms, modes: np.ndarray, displacement: float, report: OnProgress
-) -> np.ndarray:
-    """Infrared intensities (m,) in km/mol of modes (m, n, 3) in A/sqrt(amu)."""
-    derivatives = _dipole_derivatives(atoms, displacement, report)
-    slopes = modes.reshape(len(modes), -1) @ derivatives  # (m, 3) in e/sqrt(amu)
-    intensities: np.ndarray = KM_PER_MOL * (slopes**2).sum(axis=1)
-    return intensities
-
-
-def _dipole_derivatives(atoms: Atoms, displacement: float, report: OnProgress) -> np.ndarray:
-    """Derivatives (3n, 3) of the dipole in e by central differences."""
-    calculator = atoms.calc
-    _, *copies = _displaced(atoms, _moves(np.arange(len(atoms)), displacement))
-    if isinstance(calculator, SupportsBatches):
-        report("dipoles", 0, None)
-        dipoles = [row["dipole"] for row in calculator.evaluate(copies, ("dipole",))]
-    else:
-        dipoles = []
-        for copy in copies:
-            dipoles.append(calculator.get_property("dipole", copy))
-            report("dipoles", len(dipoles), len(copies))
-    # (3n, 2 signs, 3)
-    values = np.array(dipoles).reshape(3 * len(atoms), 2, 3)
-    slopes: np.ndarray = (values[:, 0] - values[:, 1]) / (2 * displacement)
-    return slopes

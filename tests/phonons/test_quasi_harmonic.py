@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from ase_pet import PETCalculator, phonons, shipped
 from ase_pet.cli import app, qha
+from ase_pet.phonons._ranges import grid_of
 from ase_pet.phonons._strained import relaxed_volumes
-from ase_pet.phonons.quasi_harmonic import J_PER_MOL, _grid
+from ase_pet.phonons.quasi_harmonic import J_PER_MOL
 
 MESH = (7, 7, 7)
 KELVIN = [0.0, 10.0, 100.0, 300.0, 600.0]
@@ -154,7 +155,7 @@ def test_silicon_shrinks_when_cold():
 
 @pytest.mark.parametrize("kelvin", [[0.0], [300.0], [0.0, 5.0, 10.0], [1.0, 300.0, 304.999999999]])
 def test_every_temperature_has_neighbours(kelvin):
-    grid = _grid(np.array(kelvin))
+    grid = grid_of(np.array(kelvin))
     assert set(kelvin) <= set(grid)
     assert (np.diff(grid) > 1e-6).all()
     for temperature in kelvin:
