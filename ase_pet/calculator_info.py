@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from ase.data import atomic_numbers, chemical_symbols
+from pydantic import AfterValidator, Field
 
+from . import toml_files, weights
 from .models.base import AtomisticModel
+from .ranges import Cutoff, Energy, HeadName, Name, Radius, Scale, checked
 
 FORMAT = 1
-WEIGHTS = "weights.safetensors"
+WEIGHTS = weights.FILE
 UNITS = {"energy": "eV", "length": "A"}
 # entries of calculator.toml that each calculator must have
 REQUIRED = {
@@ -27,6 +29,58 @@ REQUIRED = {
     "scales",
     "weights",
 }
+
+
+def _symbol(text: str) -> str:
+    if text not in atomic_numbers:
+        raise ValueError(f"is {text[:20]!r}, which is no element")
+    return text
+
+
+def _pair(text: str) -> str:
+    symbols = text[:20].split("-")
+    if len(symbols) != 2 or not atomic_numbers.keys() >= set(symbols):
+        raise ValueError(f"is {text[:20]!r}: expected a pair of elements such as 'H-Si'")
+    return text
+
+
+Symbol = Annotated[str, AfterValidator(_symbol)]
+Pair = Annotated[str, AfterValidator(_pair)]
+Distance = Annotated[float, Field(ge=0, le=1000)]  # A
+
+
+@checked
+class Weights:
+    """Table `weights` of a calculator.toml."""
+
+    sha256: str
+    file: Literal["weights.safetensors"] = "weights.safetensors"
+
+
+@checked
+class Content:
+    """Entries of a calculator.toml, for their types and ranges."""
+
+    format: Literal[1]
+    name: Name
+    model: Name  # file of ase_pet/models
+    symmetrise: Name
+    dtype: Literal["float32", "float64"]
+    settings: dict[str, Any]  # those of the model have their own schema
+    composition_energies: dict[HeadName, dict[Symbol, Energy]]  # eV
+    scales: dict[HeadName, Scale | dict[Symbol, Scale]]
+    weights: Weights
+    # what follows from the settings
+    species: list[Symbol] | None = None
+    cutoff: Cutoff | None = None  # A
+    units: Literal[None] | dict[str, str] = None
+    covalent_radii: dict[Symbol, Radius] = field(default_factory=dict)  # A
+    shortest_distances: dict[Pair, Distance] = field(default_factory=dict)  # A
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.units not in (None, UNITS):
+            raise ValueError(f"`units` are {self.units}: expected {UNITS}")
 
 
 @dataclass
@@ -92,21 +146,34 @@ def read_content(path: Path) -> dict[str, Any]:
         The file is not in TOML, of another format version, or incomplete.
     """
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = toml_files.read(path)
+    except ValueError as error:
         raise ValueError(f"`{path}` is not a calculator card: {error}") from None
-    if content.get("format") != FORMAT:
+    # `type`, because True equals 1
+    if type(content.get("format")) is not int or content["format"] != FORMAT:
         raise ValueError(
-            f"`{path}` has format {content.get('format')!r}: this version of ase_pet reads {FORMAT}"
+            f"`{path}` has format {str(content.get('format'))[:20]}: this version of ase_pet reads"
+            f" {FORMAT}"
         )
-    # types and values are checked where they are used
     missing = REQUIRED - content.keys()
     if missing:
         raise ValueError(f"`{path}` lacks {', '.join(sorted(missing))}")
+    try:
+        values = {**content, "weights": Weights(**_table(content, "weights"))}
+        Content(**values)
+    except ValueError as error:
+        raise ValueError(f"`{path}` does not describe a calculator: {error}") from None
     return content
 
 
-def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> dict[str, Any]:
+def _table(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = content[name]
+    if not isinstance(table, dict):
+        raise ValueError(f"`{name}` is {str(table)[:40]!r}: expected a table")
+    return table
+
+
+def content_of(model: AtomisticModel, info: CalculatorInfo, data: bytes) -> dict[str, Any]:
     """Content of the calculator.toml of a model.
 
     Parameters
@@ -115,7 +182,7 @@ def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> d
         Model, whose settings and tables are written.
     info:
         The other entries.
-    weights:
+    data:
         Content of the file of weights, for its checksum.
     """
     settings = asdict(model.settings)
@@ -142,7 +209,7 @@ def content_of(model: AtomisticModel, info: CalculatorInfo, weights: bytes) -> d
         "scales": scales,
         "covalent_radii": _by_symbol(model.covalent_radii),
         "shortest_distances": shortest_distances,
-        "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
+        "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()},
         "provenance": info.provenance,
     }
 

@@ -16,14 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import tomli_w
 import torch
+from ase.data import atomic_numbers
 
-from . import cards, formats, plugins, published
+from . import cards, formats, plugins, published, symmetrisers, weights
 from .calculator_info import WEIGHTS, CalculatorInfo, by_number, content_of, read_content
 from .choices import one_of
+from .models import _values
 from .models.base import AtomisticModel
 
 CARD = "calculator.toml"
@@ -103,17 +104,11 @@ def load(model: str | Path) -> tuple[AtomisticModel, CalculatorInfo]:
     try:
         network = _model(path, content)
         info = CalculatorInfo.from_content(content)
-    # what wrong types and missing entries of a file that was edited by hand raise
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        safetensors.SafetensorError,
-    ) as error:
-        raise ValueError(
-            f"`{path / CARD}` does not describe a calculator: {type(error).__name__}: {error}"
-        ) from None
+        symmetrisers.check(info.symmetrise)
+    # all but the first: what a model that is a plug-in may raise for bad settings
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"`{path / CARD}` does not describe a calculator: {kind}{error}") from None
     return network, info
 
 
@@ -134,11 +129,11 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
     state = {}
     for name, tensor in model.state_dict().items():
         state[name] = tensor.detach().cpu().contiguous()
-    weights = safetensors.torch.save(state)
+    data = safetensors.torch.save(state)
     # text first: if the content cannot be written as TOML, no file is left behind
-    content = content_of(model, info, weights)
+    content = content_of(model, info, data)
     text = tomli_w.dumps(content)
-    (folder / WEIGHTS).write_bytes(weights)
+    (folder / WEIGHTS).write_bytes(data)
     (folder / CARD).write_text(text, encoding="utf-8")
 
 
@@ -235,6 +230,10 @@ def _load_foreign(path: Path) -> tuple[AtomisticModel, CalculatorInfo]:
         network = formats.read(path)
     except ValueError as error:
         raise ValueError(f"{error}{published.remedy(path)}") from None
+    try:
+        _values.check(network)
+    except ValueError as error:
+        raise ValueError(f"`{path}` holds no model that can be used: {error}") from None
     weight = next(network.parameters(), None)
     dtype = "float64" if weight is None else str(weight.dtype).removeprefix("torch.")
     return network, CalculatorInfo(_name(path), dtype=dtype, provenance=network.metadata)
@@ -250,30 +249,42 @@ def _name(path: Path) -> str:
 def _model(path: Path, content: Mapping[str, Any]) -> AtomisticModel:
     """Model of a calculator folder with the content of its calculator.toml."""
     module = plugins.load("ase_pet.models", content["model"])
-    # Initial weights are random: the state of the user's random numbers is restored afterwards.
-    with torch.random.fork_rng(devices=[]):
-        settings = module.Settings(**content["settings"])
-        network: AtomisticModel = module.Model(settings)
-    state = _read_weights(path / WEIGHTS, content["weights"]["sha256"])
-    weight_names = [name for name, _ in network.named_parameters() if name in state]
-    if weight_names:
-        network.to(state[weight_names[0]].dtype)
-    # `assign` keeps the dtype of each tensor in the file, whatever that of the weights.
-    network.load_state_dict(state, assign=True)
+    settings = module.Settings(**content["settings"])
+    network = weights.loaded(
+        lambda: module.Model(settings), path / WEIGHTS, content["weights"]["sha256"]
+    )
     heads = network.head_sizes
     compositions = content["composition_energies"]
     scales = content["scales"]
     unknown = sorted({*compositions, *scales} - heads.keys())
     if unknown:
         raise ValueError(
-            f"`{path / CARD}` has composition energies or scales of {', '.join(unknown)}: "
-            f"the heads of the model are {', '.join(heads)}"
+            f"there are composition energies or scales of {', '.join(unknown)}: the heads of the"
+            f" model are {', '.join(heads)}"
         )
     network.compositions = {head: by_number(table) for head, table in compositions.items()}
     network.scales = {head: by_number(scale) for head, scale in scales.items()}
     if "covalent_radii" in content:
         network.covalent_radii = by_number(content["covalent_radii"])
+    _check_stated(network, content)
+    _values.check(network)
     return network
+
+
+def _check_stated(network: AtomisticModel, content: Mapping[str, Any]) -> None:
+    """Raise ValueError if what people read in calculator.toml is not what the model does."""
+    species = content.get("species")
+    if species is not None and [atomic_numbers[symbol] for symbol in species] != list(
+        network.species
+    ):
+        raise ValueError(
+            f"`species` are {' '.join(species)}, but the settings name others: the model would"
+            " take one element for another"
+        )
+    if content.get("cutoff", network.cutoff) != network.cutoff:
+        raise ValueError(
+            f"`cutoff` is {content['cutoff']} A, but that of the settings is {network.cutoff} A"
+        )
 
 
 def _compare(model: AtomisticModel, copy: AtomisticModel) -> None:
@@ -317,14 +328,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_none(entry) for entry in value if entry is not None]
     return value
-
-
-def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"`{path}` is missing: the calculator folder is incomplete")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError(f"`{path}` is damaged or not the file its card names: sha256 differs")
-    tensors = safetensors.torch.load(data)
-    # They are views of the bytes of the file, which may be badly aligned.
-    return {name: tensor.clone() for name, tensor in tensors.items()}

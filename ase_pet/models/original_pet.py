@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .. import ranges
 from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import cutoff, ragged
@@ -41,20 +42,20 @@ from .base import AtomisticModel
 ACTIVATIONS = {"silu": nn.SiLU, "mish": nn.Mish}
 
 
-@dataclass(frozen=True)
+@ranges.checked
 class Settings:
     """Hyper-parameters of an original PET, with the names of its program in small letters."""
 
-    species: tuple[int, ...]  # atomic numbers, in the order of the embedding rows
-    r_cut: float = 5.0  # A
-    cutoff_delta: float = 0.2  # A, width over which an edge is switched off
+    species: ranges.Species  # atomic numbers, in the order of the embedding rows
+    r_cut: ranges.Cutoff = 5.0  # A
+    cutoff_delta: ranges.SwitchWidth = 0.2  # A, width over which an edge is switched off
     cutoff_function: str = "cosine"  # bump, cosine, step; the original has the cosine
-    n_gnn_layers: int = 3  # message-passing layers
-    n_trans_layers: int = 3  # transformer layers in each message-passing layer
-    transformer_d_model: int = 128  # width of tokens
-    transformer_n_head: int = 4  # attention heads
-    transformer_dim_feedforward: int = 512  # hidden width of the MLP on tokens
-    head_n_neurons: int = 128  # hidden width of heads
+    n_gnn_layers: ranges.Layers = 3  # message-passing layers
+    n_trans_layers: ranges.BlockLayers = 3  # transformer layers in each message-passing layer
+    transformer_d_model: ranges.LayerWidth = 128  # width of tokens
+    transformer_n_head: ranges.LayerWidth = 4  # attention heads
+    transformer_dim_feedforward: ranges.LayerWidth = 512  # hidden width of the MLP on tokens
+    head_n_neurons: ranges.LayerWidth = 128  # hidden width of heads
     activation: str = "silu"  # silu, mish
     transformer_type: str = "PostLN"  # PostLN, PreLN
     compress_mode: str = "mlp"  # mlp, linear
@@ -69,11 +70,10 @@ class Settings:
     average_bond_energies: bool = False  # mean over neighbours, not sum
     # False, as before April 2024: bond energies without f, means by number of neighbours
     weigh_bonds: bool = True
-    residual_factor: float = 0.5  # R
-    heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})  # name -> components
+    residual_factor: ranges.Factor = 0.5  # R
+    heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})  # name -> components
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "species", tuple(int(z) for z in self.species))  # it is frozen
         choices = {
             "cutoff_function": cutoff.FUNCTIONS,
             "activation": ACTIVATIONS,

@@ -41,6 +41,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .. import ranges
 from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import adaptive, cutoff, ragged, zbl
@@ -52,38 +53,41 @@ from .base import AtomisticModel
 Tokens = tuple[Tensor, Tensor]  # central tokens (n_atoms, d_node), edge tokens (2P, d_pet)
 
 
-@dataclass(frozen=True)
+@ranges.checked
 class Settings:
     """Hyper-parameters of a PET, with the names of metatrain."""
 
-    species: tuple[int, ...]  # atomic numbers, in the order of the embedding rows
-    cutoff: float = 4.5  # A
-    cutoff_width: float = 0.5  # A, over which an edge is switched off
+    species: ranges.Species  # atomic numbers, in the order of the embedding rows
+    cutoff: ranges.Cutoff = 4.5  # A
+    cutoff_width: ranges.SwitchWidth = 0.5  # A, over which an edge is switched off
     cutoff_function: str = "bump"  # bump, cosine, step
-    num_neighbors_adaptive: float | None = None  # number of neighbours; None: the cutoff is fixed
+    num_neighbors_adaptive: ranges.NeighbourCount = (
+        None  # number of neighbours; None: the cutoff is fixed
+    )
     adaptive_cutoff_method: str = "solver"  # grid, solver
-    cutoff_width_adaptive: float = 1.0  # A, over which a neighbour is counted partially
-    d_pet: int = 128  # width of edge tokens and messages
-    d_node: int = 256  # width of central tokens between transformer layers
-    d_head: int = 128  # width of readout features
-    d_feedforward: int = 256  # hidden width of the MLP on tokens
-    num_heads: int = 8  # attention heads
-    num_attention_layers: int = 2  # transformer layers in each message-passing layer
-    num_gnn_layers: int = 2  # message-passing layers
+    cutoff_width_adaptive: ranges.SwitchWidth = (
+        1.0  # A, over which a neighbour is counted partially
+    )
+    d_pet: ranges.LayerWidth = 128  # width of edge tokens and messages
+    d_node: ranges.LayerWidth = 256  # width of central tokens between transformer layers
+    d_head: ranges.LayerWidth = 128  # width of readout features
+    d_feedforward: ranges.LayerWidth = 256  # hidden width of the MLP on tokens
+    num_heads: ranges.LayerWidth = 8  # attention heads
+    num_attention_layers: ranges.Layers = 2  # transformer layers in each message-passing layer
+    num_gnn_layers: ranges.Layers = 2  # message-passing layers
     normalization: str = "RMSNorm"  # RMSNorm, LayerNorm
     activation: str = "SwiGLU"  # SwiGLU, SiLU
     transformer_type: str = "PreLN"  # PreLN, PostLN
     featurizer_type: str = "feedforward"  # feedforward, residual
-    attention_temperature: float = 1.0  # scores are divided by it
+    attention_temperature: ranges.Temperature = 1.0  # scores are divided by it
     zbl: bool = False  # repulsion of nuclei is added to energies
     system_conditioning: bool = False  # energies depend on total charge and spin multiplicity
-    max_charge: int = 10  # e, largest total charge of either sign
-    max_spin_multiplicity: int = 10  # 2S+1
-    heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})  # name -> components
-    uncertainties: dict[str, int] = field(default_factory=dict)  # head -> members of its ensemble
+    max_charge: ranges.LargestCharge = 10  # e, largest total charge of either sign
+    max_spin_multiplicity: ranges.LargestSpin = 10  # 2S+1
+    heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})  # name -> components
+    uncertainties: ranges.Members = field(default_factory=dict)  # head -> members of its ensemble
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "species", tuple(int(z) for z in self.species))  # it is frozen
         choices = {
             "cutoff_function": cutoff.FUNCTIONS,
             "adaptive_cutoff_method": adaptive.METHODS,
@@ -94,9 +98,8 @@ class Settings:
         }
         one_of_each(self, choices)
         unknown = sorted(self.uncertainties.keys() - self.heads.keys())
-        heads = ", ".join(self.heads)
         if unknown:
-            raise ValueError(f"`uncertainties` of {', '.join(unknown)}: the heads are {heads}")
+            raise ValueError(f"`uncertainties` of {unknown}: the heads are {', '.join(self.heads)}")
         if self.d_pet % self.num_heads:
             raise ValueError(
                 f"`d_pet` {self.d_pet} must be a multiple of `num_heads` {self.num_heads}"

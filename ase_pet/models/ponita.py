@@ -28,17 +28,16 @@ arXiv:2310.02970. Unlike there, edges vanish smoothly at the cutoff, and b is sm
 from __future__ import annotations
 
 import copy
-import math
 import numbers
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from .. import orientations
+from .. import orientations, ranges
 from ..choices import one_of
 from ..graph import Graph, chunking
 from ..layers.calibration import N_ATOMS, random_gas
@@ -47,55 +46,37 @@ from ..layers.position_orientation import WINDOWS, Edges, edges_on_grid, has_all
 from .base import AtomisticModel
 
 
-@dataclass(frozen=True)
+@ranges.checked
 class Settings:
     """Settings of a PONITA."""
 
-    species: tuple[int, ...]  # atomic numbers, in the order of the rows of the embedding
-    cutoff: float = 5.0  # A
+    species: ranges.Species  # atomic numbers, in the order of the rows of the embedding
+    cutoff: ranges.Cutoff = 5.0  # A
     # polynomial, bump, step; none: every pair of atoms counts, molecules only
     cutoff_function: str = "polynomial"
-    cutoff_power: int = 6  # of the polynomial
-    cutoff_width: float = 1.0  # A, of bump and step
+    cutoff_power: ranges.Power = 6  # of the polynomial
+    cutoff_width: ranges.SwitchWidth = 1.0  # A, of bump and step
     # name of a grid, see `ase_pet.orientations`; "given:n": n axes that come with the weights;
     # "none": no axes (PNITA)
     orientations: str = "icosahedral"
     # A, distance from an axis below which b is smooth; 0: a cusp, as in the authors' models
-    softening: float = 0.3
+    softening: ranges.Length = 0.3
     # invariants divided by the cutoff, from which bonds are hard to learn; else in A
     scaled: bool = False
-    degree: int = 3  # of the polynomials of invariants
-    width: int = 64  # channels C
-    num_basis: int = 64  # functions K of the kernel basis
-    num_layers: int = 3  # convolutions
-    widening: int = 4  # hidden width of the MLP of a block divided by C
-    layer_scale: float | None = None  # first value of s, None: no s
+    degree: ranges.Degree = 3  # of the polynomials of invariants
+    width: ranges.LayerWidth = 64  # channels C
+    num_basis: ranges.LayerWidth = 64  # functions K of the kernel basis
+    num_layers: ranges.Layers = 3  # convolutions
+    widening: ranges.Power = 4  # hidden width of the MLP of a block divided by C
+    layer_scale: ranges.OptionalFactor = None  # first value of s, None: no s
     multiple_readouts: bool = True  # read each layer, not only the last
-    vector_inputs: int = 0  # vectors per atom that `predict` takes
-    shift: float = 0.0  # eV per structure, as in the authors' models: not size-extensive
+    vector_inputs: ranges.SmallCount = 0  # vectors per atom that `predict` takes
+    shift: ranges.Energy = 0.0  # eV per structure, as in the authors' models: not size-extensive
     # readouts per atom: name -> components, 1 or 3
-    heads: dict[str, int] = field(default_factory=lambda: {"energy": 1})
+    heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "species", tuple(int(number) for number in self.species))
-        different = len(set(self.species)) == len(self.species)
-        if not self.species or not different or min(self.species) < 0:
-            raise ValueError(f"`species` is {self.species}: expected different atomic numbers")
         one_of("cutoff_function", self.cutoff_function, WINDOWS)
-        # lengths that must be finite, and numbers of things
-        for name in ("cutoff", "cutoff_width"):
-            length = getattr(self, name)
-            if not 0 < length < math.inf:
-                raise ValueError(
-                    f"`{name}` is {length!r}: expected a finite length in A, more than 0"
-                )
-        for name in ("cutoff_power", "degree", "width", "num_basis", "num_layers", "widening"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}: expected 1 or more")
-        if not 0 <= self.softening < math.inf:
-            raise ValueError(
-                f"`softening` is {self.softening!r}: expected a length in A, 0 or more"
-            )
         self._check_heads()
         self.axes()
 

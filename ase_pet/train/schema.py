@@ -7,15 +7,14 @@ keys in docs/reference/recipe.md.
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import annotated_types
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+
+from ..ranges import expected as expected
 
 # Strict: a text such as "10" is no number, and True is no whole number.
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
@@ -312,41 +311,3 @@ def keys(table: type) -> dict[str, FieldInfo]:
     """
     schema: dict[str, FieldInfo] = table.__pydantic_fields__  # type: ignore[attr-defined]
     return {name: field for name, field in schema.items() if not field.exclude}
-
-
-def expected(field: FieldInfo) -> str:
-    """What a key accepts, in words, such as "expected a whole number above 0".
-
-    Parameters
-    ----------
-    field:
-        Field of the schema.
-    """
-    annotation = field.annotation
-    if isinstance(annotation, types.UnionType):  # `X | None`, of which TOML can say X only
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) is Literal:
-        return f"valid choices are {', '.join(typing.get_args(annotation))}"
-    kind = typing.get_origin(annotation) or annotation
-    names = {int: "a whole number", float: "a number", str: "a string", dict: "a table"}
-    words = names.get(typing.cast(type, kind), "a list of strings")
-    for bound in field.metadata:
-        match bound:
-            case annotated_types.Gt(gt):
-                words += f" above {gt}"
-            case annotated_types.Ge(ge):
-                words += f", {ge} or more"
-            case annotated_types.Le(le):
-                words += f", at most {_written(le)}"
-            case annotated_types.Lt(lt):
-                words += f", below {lt}"
-            case annotated_types.MinLen(1):
-                words += ", not empty"
-            case annotated_types.MaxLen(length):
-                words += f", at most {length} characters"
-    return f"expected {words}"
-
-
-def _written(number: Any) -> str:
-    """A bound as people write it: 1e6 rather than 1000000.0."""
-    return f"{number:g}" if number < MOST else "1e7"

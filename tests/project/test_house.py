@@ -19,7 +19,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own subpackage and from subpackages of earlier lines only.
 SUBPACKAGES = (
-    ("choices", "constraints", "extras", "plugins", "rotations"),
+    ("choices", "constraints", "extras", "plugins", "ranges", "rotations"),
     ("orientations",),
     ("graph",),
     ("layers",),
@@ -28,6 +28,7 @@ SUBPACKAGES = (
     ("evaluation", "uncertainty_policy"),
     ("outputs",),
     ("formats",),
+    ("toml_files", "weights"),
     ("calculator_info", "cards", "published"),
     ("store",),
     ("arguments", "display", "fingerprints", "memory"),

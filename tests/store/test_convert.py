@@ -339,21 +339,40 @@ def lossy(change):
 
 
 LOSSES = {
-    "species": lambda model: setattr(model, "species", (1, 6, 8)),
-    "scales": lambda model: setattr(model, "scales", {"energy": float("nan")}),
-    "covalent_radii": lambda model: setattr(model, "covalent_radii", {1: 0.3, 6: 2, 8: (1, 2)}),
+    "species": (
+        lambda model: setattr(model, "species", (1, 6, 8)),
+        "`species` are H C O, but the settings name others",
+    ),
+    "scales": (
+        lambda model: setattr(model, "scales", {"energy": float("nan")}),
+        "scales of `energy` are nan for atomic number 1",
+    ),
+    "covalent radii": (
+        lambda model: setattr(model, "covalent_radii", {1: 0.3, 6: 2, 8: (1, 2), 14: 1.0}),
+        r"covalent radii are \(1, 2\) for atomic number 8",
+    ),
+    "lengths": (
+        lambda model: setattr(model, "covalent_radii", {1: 0.3}),
+        "covalent radii lack atomic numbers 6, 8, 14",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", LOSSES)
 def test_a_model_that_a_folder_cannot_hold_is_refused(what, tmp_path, monkeypatch):
-    monkeypatch.setattr(store.formats, "read", lambda path: lossy(LOSSES[what]))
-    with pytest.raises(
-        ValueError,
-        match=f"a calculator folder cannot hold this model: .*{what}.* came back different",
-    ):
+    change, message = LOSSES[what]
+    monkeypatch.setattr(store.formats, "read", lambda path: lossy(change))
+    with pytest.raises(ValueError, match=message):
         store.convert(DIRECT, tmp_path / "target")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_with_another_number_is_refused():
+    model = tiny_pet()
+    copy = tiny_pet()
+    copy.scales = {"energy": 2.0}
+    with pytest.raises(ValueError, match="cannot hold this model: scales came back different"):
+        store._compare(model, copy)
 
 
 def test_no_permission_is_one_line(tmp_path, monkeypatch, capsys):

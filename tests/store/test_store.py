@@ -231,7 +231,7 @@ def no_tensors(folder):
 
 
 DAMAGE = {
-    "no tensors": (no_tensors, "does not describe a calculator: SafetensorError"),
+    "no tensors": (no_tensors, "weights.safetensors` holds no weights .SafetensorError"),
     "truncated weights": (
         truncated,
         "weights.safetensors` is damaged or not the file its card names",
@@ -287,7 +287,7 @@ DAMAGE = {
     ),
     "no table": (
         lambda folder: rewritten(folder, "[composition_energies.energy]", "[composition_energies]"),
-        "composition energies or scales of C, H, O, Si: the heads of the model are energy",
+        "`composition_energies.H` is -0.3: expected a table",
     ),
     "unknown dtype": (
         lambda folder: rewritten(folder, 'dtype = "float64"', 'dtype = "half"'),
