@@ -1,4 +1,6 @@
-"""Half neighbour lists by matscipy, and their reuse between the steps of a run.
+"""Half neighbour lists, and their reuse between the steps of a run.
+
+Matscipy searches by bins; a k-d tree takes its place where atoms are sparse.
 
 A half list holds each pair of atoms once: i < j, or i = j with a lexicographically positive shift S
 (self-images come in pairs +S, -S). The edge vector is v = x_j - x_i + S @ cell.
@@ -11,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from matscipy.neighbours import neighbour_list
 
+from ._sparse import compact, tree_pairs
 from .structure import Structure, check_density
 
 # Search bins along a non-periodic direction: those of a sparse cluster would fill the memory.
 MOST_BINS = 50
+MOST_COMPARISONS = 500  # of each atom with others in its bin, about; a search by bins is fast below
+FEW_COMPARISONS = 10**6  # of all atoms together, always fast
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,28 @@ def pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, 
     InvalidStructure
         Atoms or cell are so dense that the search would practically not end.
     """
+    structure, operation = compact(structure)
     check_density(structure, cutoff)
     periods, pbc = _periods(structure, cutoff)
     wrapped = structure.positions - periods @ structure.cell
     cell, origin = _search_box(structure.cell, pbc, wrapped, cutoff)
+    if _is_sparse(wrapped - origin, cell, cutoff):
+        i, j, shifts = tree_pairs(wrapped, cell, pbc, cutoff)
+    else:
+        i, j, shifts = _by_bins(structure, wrapped, cell, origin, pbc, cutoff)
+    # shifts of the vectors of the given cell, whose lattice is the same
+    return i, j, (shifts + periods[i] - periods[j]) @ operation
+
+
+def _by_bins(
+    structure: Structure,
+    wrapped: np.ndarray,
+    cell: np.ndarray,
+    origin: np.ndarray,
+    pbc: np.ndarray,
+    cutoff: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs as of `pairs`, by bins of about the cutoff in the search box `cell` at `origin`."""
     i, j, shifts = neighbour_list(
         "ijS",
         cutoff=float(cutoff),
@@ -80,7 +103,24 @@ def pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, 
     half = one_direction | own_image
     i = i[half]
     j = j[half]
-    return i, j, shifts[half] + periods[i] - periods[j]
+    return i, j, shifts[half]
+
+
+def _is_sparse(positions: np.ndarray, box: np.ndarray, cutoff: float) -> bool:
+    """Whether bins are far more than atoms, or hold so many that comparing them takes long.
+
+    positions (n, 3) are relative to the origin of the search box (3, 3).
+    """
+    inverse = np.linalg.inv(box)
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    n_bins = np.maximum(1, heights // cutoff)
+    if n_bins.prod() > MOST_BINS**3 + 10 * len(positions):
+        return True
+    # atoms beyond the box are compared with all atoms of the bins at its border
+    bins = np.clip(np.floor(positions @ inverse * n_bins), 0, n_bins - 1)
+    _, counts = np.unique(bins @ [1, n_bins[0], n_bins[0] * n_bins[1]], return_counts=True)
+    comparisons = float((counts.astype(float) ** 2).sum())
+    return comparisons > max(FEW_COMPARISONS, MOST_COMPARISONS * len(positions))
 
 
 def half_list(structure: Structure, cutoff: float) -> HalfList:

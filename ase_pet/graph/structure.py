@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 FARTHEST = 1e9  # A: beyond it, float64 resolves positions worse than 1e-7 A
 FARTHEST_CELLS = 1e6  # periods of the cell
 CLOSEST = 0.1  # A: below it there is no chemistry, and gradients of any model are noise
-DENSEST = 20  # atoms / A^3: ten times the densest matter known, still few enough neighbours
+DENSEST = 2  # atoms / A^3: three times the densest matter known, hydrogen at 600 GPa
+BIN = 3.0  # A, edge of the cubes in which atoms are counted
 MOST_IMAGES = 1e6  # copies of the cell that a neighbour search may visit
 
 
@@ -179,26 +180,25 @@ def check_density(structure: Structure, cutoff: float) -> None:
         Search radius in A.
     """
     positions = structure.positions
-    volume = 1.0  # A^3, of one bin below
+    images = 1.0  # of the cell in one of the cubes below
     if structure.pbc.any():
         cell = structure.cell[structure.pbc]
         dual = np.linalg.pinv(cell)
         thickness = 1 / np.linalg.norm(dual, axis=0)
         n_images = np.prod(2 * cutoff / thickness + 1)
-        if n_images > MOST_IMAGES:
+        if n_images > MOST_IMAGES or thickness.min() < CLOSEST / 2:
             raise InvalidStructure(
                 f"`cell` is only {thickness.min():.3g} A thick along a periodic direction: take "
                 "shorter cell vectors of the same lattice, or check the unit (A)"
             )
         periods = np.floor(positions @ dual)
         positions = positions - periods @ cell  # inside the cell
-        squared_volume = np.linalg.det(cell @ cell.T)
-        volume = min(1.0, float(np.sqrt(squared_volume)))
-    # Atoms are counted in cubic bins of 1 A; two bins with the same number are harmless here.
-    bins = np.floor(positions).astype(np.int64) @ np.array([1, 2**21, 2**42])
-    _, first_atoms, counts = np.unique(bins, return_index=True, return_counts=True)
+        images = float(np.maximum(1, BIN / thickness).prod())
+    # Two cubes with the same number are harmless here.
+    cubes = np.floor(positions / BIN).astype(np.int64) @ np.array([1, 2**21, 2**42])
+    _, first_atoms, counts = np.unique(cubes, return_index=True, return_counts=True)
     densest = counts.argmax()
-    density = counts[densest] / volume
+    density = counts[densest] * images / BIN**3
     if density > DENSEST:
         raise InvalidStructure(
             f"about {density:.0f} atoms per A^3 around atom"

@@ -134,7 +134,10 @@ STRUCTURES = {
         lambda: Atoms("Si", cell=[0.09, 5, 5], pbc=(1, 0, 0)),
         "atoms 0 and 0 are 0.09 A apart",
     ),
-    "pile": (lambda: Atoms("Si20000", np.zeros((20000, 3))), "20000 atoms per A.3 around atom 0"),
+    "pile": (
+        lambda: Atoms("Si20000", np.zeros((20000, 3))),
+        "about 741 atoms per A.3 around atom 0",
+    ),
     "cell in nm": (in_nanometres, r"atoms per A.3 around atom \d+: check the unit"),
     "scaled positions": (in_fractions, r"about 1000 atoms per A.3"),
 }
