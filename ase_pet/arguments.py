@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import math
 import numbers
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from . import store, symmetrisers
+from .choices import shown
 from .models.base import AtomisticModel, adapted
+from .orientations import name_of
 
+LARGEST_SKIN = 10.0  # A; the number of pairs grows with the cube of cutoff and skin
+MOST_ATOMS = 10**9  # of a batch
+MOST_LETTERS = 200  # of a name
 # names of heads that hold direct forces and stress, by the property that they replace
 DIRECT_HEADS = {
     "forces": ("non_conservative_forces", "non_conservative_force"),
@@ -40,18 +46,24 @@ def check_numbers(skin: Any, batch_atoms: Any, compile: Any) -> None:
     compile:
         Must be "auto" or False.
     """
-    if not isinstance(skin, numbers.Real) or not 0 <= float(skin) < math.inf:
-        raise ValueError(f"`skin` is {skin!r}: expected a length in A, 0 or more")
-    whole = isinstance(batch_atoms, numbers.Integral)
-    if batch_atoms is not None and (not whole or batch_atoms < 1):
+    # True and False are numbers of Python
+    is_number = isinstance(skin, numbers.Real) and not isinstance(skin, bool)
+    if not is_number or not 0 <= skin <= LARGEST_SKIN:
         raise ValueError(
-            f"`batch_atoms` is {batch_atoms!r}: expected a number of atoms, 1 or more, or None"
+            f"`skin` is {shown(skin)}: expected a length in A, 0 or more, at most {LARGEST_SKIN:g}"
         )
-    if compile not in ("auto", False):
-        raise ValueError(f"`compile` is {compile!r}: valid choices are 'auto', False")
+    whole = isinstance(batch_atoms, numbers.Integral) and not isinstance(batch_atoms, bool)
+    if batch_atoms is not None and (not whole or not 1 <= batch_atoms <= MOST_ATOMS):
+        raise ValueError(
+            f"`batch_atoms` is {shown(batch_atoms)}: expected a number of atoms, 1 or more, or None"
+        )
+    if compile is not False and not (isinstance(compile, str) and compile == "auto"):
+        raise ValueError(f"`compile` is {shown(compile)}: valid choices are 'auto', False")
 
 
-def check_choices(dtype: Any, symmetrise: Any, non_conservative: Any, orientations: Any) -> None:
+def check_choices(
+    dtype: Any, symmetrise: Any, variant: Any, non_conservative: Any, orientations: Any
+) -> None:
     """Raise ValueError for a choice that no model has, before any model is loaded.
 
     Parameters
@@ -60,6 +72,8 @@ def check_choices(dtype: Any, symmetrise: Any, non_conservative: Any, orientatio
         Must be "float32", "float64" or None.
     symmetrise:
         Must be the name of a symmetriser, with an argument that it takes, or None.
+    variant:
+        Must be a text or None.
     non_conservative:
         Must be False, True, "forces" or "stress".
     orientations:
@@ -68,18 +82,85 @@ def check_choices(dtype: Any, symmetrise: Any, non_conservative: Any, orientatio
     if dtype is not None:
         store.dtype_of(dtype)
     if symmetrise is not None:
+        _check_text("symmetrise", symmetrise, "the name of a symmetriser such as 'ecse'")
         symmetrisers.check(symmetrise)
-    if non_conservative not in list(REPLACED):  # compared by ==, as it may not be hashable
+    if variant is not None:
+        _check_text("variant", variant, "the name of an energy head")
+    # `type` first: arrays cannot be compared with one text
+    if not isinstance(non_conservative, bool | str) or non_conservative not in REPLACED:
         raise ValueError(
-            f"`non_conservative` is {non_conservative!r}: "
+            f"`non_conservative` is {shown(non_conservative)}: "
             "valid choices are False, True, 'forces', 'stress'"
         )
-    text_or_number = isinstance(orientations, str | numbers.Integral)
-    if orientations is not None and (isinstance(orientations, bool) or not text_or_number):
+    is_number = isinstance(orientations, numbers.Integral) and not isinstance(orientations, bool)
+    if is_number:
+        name_of(orientations)
+    elif orientations is not None:
+        what = "a number of axes, or the name of a grid such as 'dodecahedral'"
+        _check_text("orientations", orientations, what)
+
+
+def _check_text(name: str, value: Any, what: str) -> None:
+    """Raise ValueError unless a value is a short text, of which `what` is expected."""
+    if not isinstance(value, str) or len(value) > MOST_LETTERS:
+        raise ValueError(f"`{name}` is {shown(value)}: expected {what}, or None")
+
+
+def displacements(given: Any, n_atoms: int) -> tuple[list[int], np.ndarray]:
+    """Indices (k) of atoms and their displacements (k, 3) in A.
+
+    Parameters
+    ----------
+    given:
+        Pairs of an index and a displacement.
+    n_atoms:
+        Number of atoms of the structure.
+
+    Raises
+    ------
+    ValueError
+        An index is no atom, or a displacement is not three finite lengths.
+    """
+    try:
+        every = [(index, np.asarray(shift, dtype=float)) for index, shift in given]
+    except (TypeError, ValueError):
         raise ValueError(
-            f"`orientations` is {orientations!r}: expected a number of axes, or the name of a grid"
-            " such as 'dodecahedral'"
-        )
+            "`displacements`: expected pairs of an index and three lengths in A"
+        ) from None
+    shifts = [shift for _, shift in every]
+    if any(shift.shape != (3,) or not np.isfinite(shift).all() for shift in shifts):
+        raise ValueError("`displacements`: expected three finite lengths in A for each atom")
+    return indices("displacements", [index for index, _ in every], n_atoms), np.array(shifts)
+
+
+def indices(name: str, given: Any, n_atoms: int) -> list[int]:
+    """Indices of atoms as plain integers.
+
+    Parameters
+    ----------
+    name:
+        Name of the argument.
+    given:
+        Whole numbers from 0 to n_atoms - 1.
+    n_atoms:
+        Number of atoms of the structure.
+
+    Raises
+    ------
+    ValueError
+        An entry is no index of an atom, such as 1.5, -1 or True.
+    """
+    try:
+        every = list(given)
+    except TypeError:
+        every = [None]
+    for index in every:
+        whole = isinstance(index, numbers.Integral) and not isinstance(index, bool | np.bool_)
+        if not whole or not 0 <= index < n_atoms:
+            raise ValueError(
+                f"`{name}`: expected indices of atoms from 0 to {n_atoms - 1}, got {shown(index)}"
+            )
+    return [int(index) for index in every]
 
 
 def device(name: str | torch.device) -> torch.device:
@@ -95,15 +176,16 @@ def device(name: str | torch.device) -> torch.device:
     ValueError
         The name is unknown, or there is no such device.
     """
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(name)
-    except (RuntimeError, TypeError):
-        chosen = None
-    # torch knows more kinds of devices than models were tested on
-    if chosen is None or chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f"`device` is {name!r}: valid choices are auto, cpu, cuda, cuda:N")
+    chosen = None
+    if isinstance(name, str | torch.device):  # torch takes numbers, too
+        with contextlib.suppress(RuntimeError, TypeError, ValueError):
+            chosen = torch.device(name)
+    # torch knows more kinds of devices than models were tested on, and any number of CPUs
+    known = chosen is not None and (chosen.type == "cuda" or str(chosen) in ("cpu", "cpu:0"))
+    if chosen is None or not known:
+        raise ValueError(f"`device` is {shown(name)}: valid choices are auto, cpu, cuda, cuda:N")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"`device` is {name!r}, but this torch sees {torch.cuda.device_count() or 'no'} CUDA"
@@ -120,8 +202,12 @@ def model(given: str | Path | nn.Module) -> tuple[AtomisticModel, store.Card]:
     given:
         Name, path, or a module, which is copied and adapted to the contract of models.
     """
-    if not isinstance(given, nn.Module):
+    if isinstance(given, str | Path):
         return store.load(given)
+    if not isinstance(given, nn.Module):
+        raise ValueError(
+            f"`model` is {shown(given)}: expected the name or path of a calculator, or a module"
+        )
     dtype = next((parameter.dtype for parameter in given.parameters()), torch.float64)
     described = store.Card(name=type(given).__name__, dtype=str(dtype).removeprefix("torch."))
     return adapted(copy.deepcopy(given)), described

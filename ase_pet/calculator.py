@@ -14,13 +14,17 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from torch import nn
 
 from . import arguments, display, evaluation, fingerprints, graph, memory, outputs, store
+from .batches import BatchEvaluator
+from .concurrency import OneAtATime, exclusive
 from .evaluation import Evaluation, local_models
-from .graph import Structure, chunking
+from .graph import chunking
 from .graph_inputs import GraphInputs
 from .uncertainty_policy import THRESHOLD, UncertaintyPolicy
 
 
-class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Calculator):
+class PETCalculator(
+    OneAtATime, display.DisplayedCalculator, fingerprints.Fingerprinted, Calculator
+):
     """ASE calculator of a trained model.
 
     Results are energy and free_energy (eV), energies (n,) of atoms, forces (n, 3) in eV/A and
@@ -111,7 +115,7 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
         # what needs no model is checked first: loading one may mean a download
         self.device = arguments.device(device)
         arguments.check_numbers(skin, batch_atoms, compile)
-        arguments.check_choices(dtype, symmetrise, non_conservative, orientations)
+        arguments.check_choices(dtype, symmetrise, variant, non_conservative, orientations)
         self._policy = UncertaintyPolicy(uncertainty, uncertainty_threshold)
 
         network, self.card = arguments.model(model)
@@ -126,7 +130,8 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
 
         self._inputs = GraphInputs(self.model, self.device, self.dtype, self.card)
         self._neighbours = graph.VerletList(self.cutoff, skin)
-        self._batch_atoms = batch_atoms or chunking.budget("atoms", self.device)
+        at_once = batch_atoms or chunking.budget("atoms", self.device)
+        self._batches = BatchEvaluator(self._inputs, self._direct, at_once)
         self._evaluation: Evaluation | None = None
 
     @property
@@ -139,6 +144,7 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
         """Atomic numbers that the model supports, without those it was never trained on."""
         return tuple(z for z in self.model.species if z not in self.card.untrained_species)
 
+    @exclusive
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -172,9 +178,10 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
             pairs = self._inputs.pairs(structure, self._neighbours)
             batch = self._inputs.graph([structure], [pairs])
             self._evaluation = outputs.evaluation_of(self.model, batch, names, self._direct)
-        self.results.update(self._outputs(self._evaluation, names)[0])
+        self.results.update(self._outputs(self._evaluation, names))
         self._policy.apply(self.results)
 
+    @exclusive
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
@@ -197,6 +204,7 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
         self._check_properties([name])
         return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
+    @exclusive
     def evaluate(
         self, list_of_atoms: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
     ) -> list[dict[str, Any]]:
@@ -211,18 +219,18 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
         properties:
             Names of properties.
         """
+        properties = (properties,) if isinstance(properties, str) else tuple(properties)
         self._check_properties(properties)
         structures = [
             self._inputs.structure(atoms, f"structure {k}: ")
             for k, atoms in enumerate(list_of_atoms)
         ]
-        chunks = chunking.split([len(structure) for structure in structures], self._batch_atoms)
-        results: list[dict[str, Any]] = []
-        # chunks are in order, so that results are too
-        for chunk in chunks:
-            results += self._evaluate_chunk(structures[chunk], properties, chunk.start)
-        return results
+        try:
+            return self._batches.evaluate(structures, properties)
+        except evaluation.Undefined as error:
+            raise PropertyNotImplementedError(str(error)) from None
 
+    @exclusive
     def displaced_forces(
         self, atoms: Atoms, displacements: Sequence[tuple[int, Sequence[float]]]
     ) -> list[np.ndarray]:
@@ -239,14 +247,8 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
             Index of the displaced atom and its displacement (3,) in A, for each copy.
         """
         structure = self._inputs.structure(atoms)
-        moved = [int(index) for index, _ in displacements]
-        shifts = np.array([shift for _, shift in displacements], dtype=float)
+        moved, shifts = arguments.displacements(displacements, len(atoms))
         largest = np.linalg.norm(shifts, axis=-1).max(initial=0.0)
-        if not (np.isfinite(largest) and all(0 <= index < len(atoms) for index in moved)):
-            raise ValueError(
-                f"`displacements`: expected indices from 0 to {len(atoms) - 1} and finite lengths"
-                " in A"
-            )
         # pairs within the cutoff in any of the copies
         pairs = self._inputs.pairs(
             structure, functools.partial(graph.half_list, cutoff=self.cutoff + largest)
@@ -262,10 +264,11 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
                 batch,
                 torch.tensor(moved, device=self.device),
                 torch.tensor(shifts, device=self.device),
-                self._batch_atoms,
+                self._batches.batch_atoms,
             )
         return list(forces.cpu().numpy())
 
+    @exclusive
     def hessian(self, atoms: Atoms, of: Sequence[int] | None = None) -> np.ndarray:
         """Second derivatives (3n, 3n) of the energy in eV/A^2, by automatic differentiation.
 
@@ -279,14 +282,18 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
             Indices of k atoms, for their rows (3k, 3n) only; None for all.
         """
         structure = self._inputs.structure(atoms)
+        rows = None if of is None else arguments.indices("of", of, len(structure))
+        if rows == []:
+            return np.zeros((0, 3 * len(structure)))
         pairs = graph.half_list(structure, self.cutoff)
         graph.check_distances(structure, pairs)
         batch = self._inputs.graph([structure], [pairs])
         try:
-            return evaluation.hessian(self.model, batch, of).cpu().numpy()
+            return evaluation.hessian(self.model, batch, rows).cpu().numpy()
         except evaluation.Undefined as error:
             raise PropertyNotImplementedError(str(error)) from None
 
+    @exclusive
     def cost(self, atoms: Atoms) -> dict[str, float]:
         """Predicted cost of a symmetrised model, see `models.base.cost_summary`; {} of a plain one.
 
@@ -300,6 +307,7 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
         structure = self._inputs.structure(atoms)
         return self.model.cost(graph.build([structure], self.cutoff, device=self.device))
 
+    @exclusive
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation as ASE names them, with "charge" and "spin".
 
@@ -343,14 +351,23 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
             raise ValueError("this calculator was made from a module: it has no name to load it by")
         return cls(arguments.pop("model"), **arguments)
 
+    def forget(self) -> None:
+        """Drop all results: the next call computes anew, as if it were the first."""
+        self.atoms = None
+        self.results = {}
+        self._evaluation = None
+        self._neighbours.forget()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_evaluation": None}
+        # neither derivatives nor a lock can be copied
+        with self._lock:
+            return {k: v for k, v in self.__dict__.items() if k != "_lock"} | {"_evaluation": None}
 
     def _check_properties(self, names: Iterable[str]) -> None:
         unknown = [name for name in names if name not in self.implemented_properties]
         if unknown:
             raise PropertyNotImplementedError(
-                f"{', '.join(unknown)}: this calculator supports "
+                f"{', '.join(map(str, unknown))}: this calculator supports "
                 f"{', '.join(self.implemented_properties)}"
             )
 
@@ -361,39 +378,9 @@ class PETCalculator(display.DisplayedCalculator, fingerprints.Fingerprinted, Cal
             copy.positions[index] += shift
         return [results["forces"] for results in self.evaluate(copies, ("forces",))]
 
-    def _evaluate_chunk(
-        self, structures: list[Structure], properties: Sequence[str], first: int
-    ) -> list[dict[str, Any]]:
-        """Outputs of structures, the first of which is number `first` of the user's list."""
-        search = functools.partial(graph.half_list, cutoff=self.cutoff)
-        lists = [
-            self._inputs.pairs(structure, search, f"structure {k}: ")
-            for k, structure in enumerate(structures, first)
-        ]
+    def _outputs(self, results: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+        """{name: value} of the one structure of an evaluation."""
         try:
-            batch = self._inputs.graph(structures, lists)
-            results = outputs.evaluation_of(self.model, batch, properties, self._direct)
-            return self._outputs(results, properties, first)
-        except MemoryError:
-            if len(structures) == 1:
-                raise
-        # too large for the memory: try each half of the chunk
-        half = len(structures) // 2
-        return [
-            *self._evaluate_chunk(structures[:half], properties, first),
-            *self._evaluate_chunk(structures[half:], properties, first + half),
-        ]
-
-    def _outputs(
-        self, results: Evaluation, names: Sequence[str], first: int = 0
-    ) -> list[dict[str, Any]]:
-        """{name: value} for each structure, the first of which is number `first`."""
-        size = results.graph
-        try:
-            with memory.explained(
-                self.device, size.n_atoms, 2 * len(size.pair_vectors), size.n_structures
-            ):
-                return outputs.compute(results, names)
+            return self._batches.outputs(results, names)[0]
         except evaluation.Undefined as error:
-            counted = f", counted from structure {first}" if first else ""
-            raise PropertyNotImplementedError(f"{error}{counted}") from None
+            raise PropertyNotImplementedError(str(error)) from None

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from . import rotations
+from .choices import shown
 
 GOLDEN = (1 + 5**0.5) / 2
 MOST_POINTS = 1024
@@ -61,7 +62,7 @@ def name_of(n: int) -> str:
     is_integer = isinstance(n, numbers.Integral) and not isinstance(n, bool)
     if not is_integer or not 1 <= n <= MOST_POINTS:
         raise ValueError(
-            f"`orientations` is {n!r}: expected a number of points from 1 to {MOST_POINTS}"
+            f"`orientations` is {shown(n)}: expected a number of points from 1 to {MOST_POINTS}"
         )
     # in order of preference
     count = int(n)  # a plain int: NumPy's are printed with their type

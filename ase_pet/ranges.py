@@ -218,13 +218,26 @@ def expected(field: FieldInfo) -> str:
     for bound in field.metadata:
         match bound:
             case annotated_types.MinLen():
-                text += " that is not empty"
+                text += ", not empty"
+            case annotated_types.MaxLen(length):
+                text += f", at most {length} characters"
             case annotated_types.Gt(gt):
-                text += f" above {gt}"
+                text += f" above {written(gt)}"
             case annotated_types.Ge(ge):
-                text += f", {ge} or more"
+                text += f", {written(ge)} or more"
             case annotated_types.Lt(lt):
-                text += f", below {lt}"
+                text += f", below {written(lt)}"
             case annotated_types.Le(le):
-                text += f", at most {le}"
+                text += f", at most {written(le)}"
     return f"expected {text}"
+
+
+def written(number: Any) -> str:
+    """A bound as people write it: 1e6 rather than 1000000.0 or 1e+06.
+
+    Parameters
+    ----------
+    number:
+        Bound of a range.
+    """
+    return f"{number:g}".replace("e+0", "e").replace("e-0", "e-")

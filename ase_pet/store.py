@@ -7,6 +7,7 @@ Checkpoints of other programs are read too, and converted to folders.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import difflib
 import hashlib
@@ -23,7 +24,7 @@ from ase.data import atomic_numbers
 
 from . import cards, formats, plugins, published, symmetrisers, weights
 from .calculator_info import WEIGHTS, CalculatorInfo, by_number, content_of, read_content
-from .choices import one_of
+from .choices import one_of, shown
 from .models import _values
 from .models.base import AtomisticModel
 
@@ -64,8 +65,10 @@ def find(model: str | Path) -> Path:
     # Names come before paths: a folder of that name, with the output of a run, must not hide it.
     if str(model) in shipped():
         return shipped_folder() / str(model)
-    if Path(model).exists():
-        return Path(model)
+    with contextlib.suppress(OSError, ValueError):  # of a text that no path can have
+        if Path(model).exists():
+            return Path(model)
+    name = shown(str(model))[1:-1]
     # may access the network
     path = published.find(str(model))
     if path is not None:
@@ -79,7 +82,7 @@ def find(model: str | Path) -> Path:
             f"shipped calculators: {', '.join(shipped())}; published checkpoints: `ase-pet list"
             " --published`"
         )
-    raise FileNotFoundError(f"`{model}` is neither a path nor the name of a calculator; {hint}")
+    raise FileNotFoundError(f"`{name}` is neither a path nor the name of a calculator; {hint}")
 
 
 def load(model: str | Path) -> tuple[AtomisticModel, CalculatorInfo]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import warnings
 from typing import Any
 
 import numpy as np
 
+from .choices import shown
 from .models.base import AtomisticModel
 
 POLICIES = ("off", "warn", "stop")
 PROPERTIES = ("energy_uncertainty", "energies_uncertainty")
 THRESHOLD = 0.1  # eV
+LARGEST = 1e6  # eV
 
 
 class TooUncertain(RuntimeError):
@@ -47,12 +48,13 @@ class UncertaintyPolicy:
     _was_above: bool
 
     def __init__(self, policy: str, threshold: float) -> None:
-        if policy not in POLICIES:
+        if not isinstance(policy, str) or policy not in POLICIES:
             choices = ", ".join(map(repr, POLICIES))
-            raise ValueError(f"`uncertainty` is {policy!r}: valid choices are {choices}")
-        if not isinstance(threshold, numbers.Real) or not 0 < float(threshold) < math.inf:
+            raise ValueError(f"`uncertainty` is {shown(policy)}: valid choices are {choices}")
+        is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
+        if not is_number or not 0 < threshold <= LARGEST:
             raise ValueError(
-                f"`uncertainty_threshold` is {threshold!r}: expected an energy in eV above 0"
+                f"`uncertainty_threshold` is {shown(threshold)}: expected an energy in eV above 0"
             )
         self.policy = policy
         self.threshold = float(threshold)

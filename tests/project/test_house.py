@@ -33,6 +33,7 @@ SUBPACKAGES = (
     ("store",),
     ("arguments", "display", "fingerprints", "memory"),
     ("graph_inputs",),
+    ("batches", "concurrency"),
     ("calculator",),
     ("statistics",),
     ("checks", "md", "phonons"),
