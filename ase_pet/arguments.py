@@ -46,19 +46,19 @@ def check_numbers(skin: Any, batch_atoms: Any, compile: Any) -> None:
     compile:
         Must be "auto" or False.
     """
-    # True and False are numbers of Python
+    if compile is not False and not (isinstance(compile, str) and compile == "auto"):
+        raise ValueError(f"`compile` is {shown(compile)}: valid choices are 'auto', False")
     is_number = isinstance(skin, numbers.Real) and not isinstance(skin, bool)
     if not is_number or not 0 <= skin <= LARGEST_SKIN:
         raise ValueError(
             f"`skin` is {shown(skin)}: expected a length in A, 0 or more, at most {LARGEST_SKIN:g}"
         )
-    whole = isinstance(batch_atoms, numbers.Integral) and not isinstance(batch_atoms, bool)
-    if batch_atoms is not None and (not whole or not 1 <= batch_atoms <= MOST_ATOMS):
+    if batch_atoms is None:
+        return
+    if not _is_whole(batch_atoms) or not 1 <= batch_atoms <= MOST_ATOMS:
         raise ValueError(
             f"`batch_atoms` is {shown(batch_atoms)}: expected a number of atoms, 1 or more, or None"
         )
-    if compile is not False and not (isinstance(compile, str) and compile == "auto"):
-        raise ValueError(f"`compile` is {shown(compile)}: valid choices are 'auto', False")
 
 
 def check_choices(
@@ -92,12 +92,16 @@ def check_choices(
             f"`non_conservative` is {shown(non_conservative)}: "
             "valid choices are False, True, 'forces', 'stress'"
         )
-    is_number = isinstance(orientations, numbers.Integral) and not isinstance(orientations, bool)
-    if is_number:
+    if _is_whole(orientations):
         name_of(orientations)
     elif orientations is not None:
         what = "a number of axes, or the name of a grid such as 'dodecahedral'"
         _check_text("orientations", orientations, what)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; True and False are numbers of Python."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _check_text(name: str, value: Any, what: str) -> None:
@@ -121,16 +125,21 @@ def displacements(given: Any, n_atoms: int) -> tuple[list[int], np.ndarray]:
     ValueError
         An index is no atom, or a displacement is not three finite lengths.
     """
+    atoms = []
+    shifts = []
     try:
-        every = [(index, np.asarray(shift, dtype=float)) for index, shift in given]
+        for index, shift in given:
+            atoms.append(index)
+            shifts.append(np.asarray(shift, dtype=float))
     except (TypeError, ValueError):
         raise ValueError(
             "`displacements`: expected pairs of an index and three lengths in A"
         ) from None
-    shifts = [shift for _, shift in every]
-    if any(shift.shape != (3,) or not np.isfinite(shift).all() for shift in shifts):
-        raise ValueError("`displacements`: expected three finite lengths in A for each atom")
-    return indices("displacements", [index for index, _ in every], n_atoms), np.array(shifts)
+    for shift in shifts:
+        # finite lengths only: an atom at NaN has no neighbours
+        if shift.shape != (3,) or not np.isfinite(shift).all():
+            raise ValueError("`displacements`: expected three finite lengths in A for each atom")
+    return indices("displacements", atoms, n_atoms), np.array(shifts)
 
 
 def indices(name: str, given: Any, n_atoms: int) -> list[int]:
@@ -155,7 +164,7 @@ def indices(name: str, given: Any, n_atoms: int) -> list[int]:
     except TypeError:
         every = [None]
     for index in every:
-        whole = isinstance(index, numbers.Integral) and not isinstance(index, bool | np.bool_)
+        whole = _is_whole(index)
         if not whole or not 0 <= index < n_atoms:
             raise ValueError(
                 f"`{name}`: expected indices of atoms from 0 to {n_atoms - 1}, got {shown(index)}"
@@ -178,10 +187,7 @@ def device(name: str | torch.device) -> torch.device:
     """
     if isinstance(name, str) and name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = None
-    if isinstance(name, str | torch.device):  # torch takes numbers, too
-        with contextlib.suppress(RuntimeError, TypeError, ValueError):
-            chosen = torch.device(name)
+    chosen = _device_of_torch(name)
     # torch knows more kinds of devices than models were tested on, and any number of CPUs
     known = chosen is not None and (chosen.type == "cuda" or str(chosen) in ("cpu", "cpu:0"))
     if chosen is None or not known:
@@ -192,6 +198,15 @@ def device(name: str | torch.device) -> torch.device:
             " devices: use 'cpu' or 'auto'"
         )
     return chosen
+
+
+def _device_of_torch(name: Any) -> torch.device | None:
+    """What torch makes of a name, None for nothing; torch takes numbers, too."""
+    if not isinstance(name, str | torch.device):
+        return None
+    with contextlib.suppress(RuntimeError):
+        return torch.device(name)
+    return None
 
 
 def model(given: str | Path | nn.Module) -> tuple[AtomisticModel, store.Card]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -73,6 +74,6 @@ def _renew() -> None:
             each.forget()
 
 
-# not on Windows, which has no fork
-if hasattr(os, "register_at_fork"):
+# Windows has no fork
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_renew)

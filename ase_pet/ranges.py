@@ -33,6 +33,7 @@ HEAVIEST = 118  # atomic number
 LARGEST_ENERGY = 1e9  # eV, of an atom
 LARGEST_SCALE = 1e9  # of the values of a head
 LARGEST_RADIUS = 10.0  # A, of an atom
+MOST_TEXTS = 4  # errors in a message
 SHOWN = 80  # characters of a bad value in a message
 # parts of the place of an error that pydantic adds, such as a member of a union
 INTERNAL = re.compile(r"\[key\]|constrained-|function-|literal\[|dict\[")
@@ -164,11 +165,18 @@ def sentence(error: ValidationError, schema: Mapping[str, FieldInfo]) -> str:
     """
     texts: dict[str, str] = {}  # one of each field: a union has an error for each of its members
     for problem in error.errors(include_url=False):
-        parts = [str(part)[:SHOWN] for part in problem["loc"] if not INTERNAL.match(str(part))]
-        place = repr(".".join(parts))[1:-1]  # without characters of control
-        name = str(problem["loc"][0]) if problem["loc"] else ""
-        texts.setdefault(name, _problem(problem, place, name, schema))
-    return "; ".join(list(texts.values())[:4])
+        location = [str(part) for part in problem["loc"]]
+        name = location[0] if location else ""
+        if name not in texts:
+            texts[name] = _problem(problem, _place(location), name, schema)
+    first = list(texts.values())[:MOST_TEXTS]
+    return "; ".join(first)
+
+
+def _place(location: list[str]) -> str:
+    """Text such as `heads.energy` for the parts of a location, without characters of control."""
+    parts = [part[:SHOWN] for part in location if not INTERNAL.match(part)]
+    return repr(".".join(parts))[1:-1]
 
 
 def _problem(problem: Any, place: str, name: str, schema: Mapping[str, FieldInfo]) -> str:

@@ -131,7 +131,8 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     state = {}
     for name, tensor in model.state_dict().items():
-        state[name] = tensor.detach().cpu().contiguous()
+        on_cpu = tensor.detach().cpu()
+        state[name] = on_cpu.contiguous()
     data = safetensors.torch.save(state)
     # text first: if the content cannot be written as TOML, no file is left behind
     content = content_of(model, info, data)

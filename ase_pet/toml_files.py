@@ -24,6 +24,7 @@ OPAQUE = re.compile(
     r"|#[^\n]*",
     re.DOTALL,
 )
+BRACKETS = re.compile(r"[\[\]{}]")
 BETWEEN_KEYS = re.compile(r"[=,{}\n]")
 
 
@@ -61,10 +62,14 @@ def _check_work(text: str) -> None:
     """Raise ValueError for a text whose parsing would take long."""
     bare = OPAQUE.sub("s", text)  # strings may hold any character
     depth = 0
-    for bracket in re.findall(r"[\[\]{}]", bare):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in BRACKETS.findall(bare):
+        if bracket in "[{":
+            depth += 1
+        else:
+            depth -= 1
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} nested brackets are refused")
-    most = max(part.count(".") for part in BETWEEN_KEYS.split(bare)) + 1
+    dots = [part.count(".") for part in BETWEEN_KEYS.split(bare)]
+    most = max(dots) + 1
     if most > MOST_PARTS:
         raise ValueError(f"a key of {most} parts is refused: expected {MOST_PARTS} at most")

@@ -51,7 +51,9 @@ class UncertaintyPolicy:
         if not isinstance(policy, str) or policy not in POLICIES:
             choices = ", ".join(map(repr, POLICIES))
             raise ValueError(f"`uncertainty` is {shown(policy)}: valid choices are {choices}")
-        is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
+        # True is a number of Python
+        is_number = isinstance(threshold, numbers.Real)
+        is_number = is_number and not isinstance(threshold, bool)
         if not is_number or not 0 < threshold <= LARGEST:
             raise ValueError(
                 f"`uncertainty_threshold` is {shown(threshold)}: expected an energy in eV above 0"

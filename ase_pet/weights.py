@@ -16,7 +16,7 @@ from .models.base import AtomisticModel
 FILE = "weights.safetensors"
 LARGEST_HEADER = 1 << 24  # bytes of the names and shapes in a file
 LARGEST_NUMBER = 8  # bytes of a number
-PRECISIONS = (torch.float32, torch.float64)
+PRECISIONS: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
 
 
 def loaded(build: Callable[[], AtomisticModel], path: Path, sha256: str) -> AtomisticModel:
@@ -47,34 +47,39 @@ def loaded(build: Callable[[], AtomisticModel], path: Path, sha256: str) -> Atom
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = build()
     state = _read(path, sha256, model.state_dict())
-    if any(_is_made_here(model)):
+    if _has_empty_buffers(model):
         # buffers that no file holds are made by the constructor, now that the sizes are known
         with torch.random.fork_rng(devices=[]):
             model = build()
-    weight_names = [name for name, _ in model.named_parameters() if name in state]
-    if weight_names:
-        model.to(state[weight_names[0]].dtype)
+    first = next(model.named_parameters(), None)
+    if first is not None:
+        name, _ = first
+        model.to(state[name].dtype)
     # `assign` keeps the dtype of each tensor in the file, whatever that of the weights.
     model.load_state_dict(state, assign=True)
     return model
 
 
-def _is_made_here(model: AtomisticModel) -> list[bool]:
-    """Whether each tensor that is not part of the state dict has no memory."""
+def _has_empty_buffers(model: AtomisticModel) -> bool:
+    """Whether a buffer that is not part of the state dict has no memory."""
     saved = model.state_dict()
-    return [tensor.is_meta for name, tensor in model.named_buffers() if name not in saved]
+    others = [tensor for name, tensor in model.named_buffers() if name not in saved]
+    return any(tensor.is_meta for tensor in others)
 
 
 def _read(path: Path, sha256: str, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors of a file that has this checksum and the names, shapes and types expected."""
-    most = LARGEST_HEADER + sum(LARGEST_NUMBER * tensor.numel() for tensor in expected.values())
+    n_values = sum(tensor.numel() for tensor in expected.values())
+    most = LARGEST_HEADER + LARGEST_NUMBER * n_values
+    # a sparse file may have any size
     size = path.stat().st_size
     if size > most:
         raise ValueError(
             f"`{path}` has {size} bytes: the settings of the model ask for {most} at most"
         )
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != sha256:
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
         raise ValueError(f"`{path}` is damaged or not the file its card names: sha256 differs")
     try:
         tensors = safetensors.torch.load(data)
@@ -95,16 +100,18 @@ def _check_tensors(tensors: dict[str, torch.Tensor], expected: dict[str, torch.T
     if unknown:
         raise ValueError(f"the weights hold the unknown {names(unknown)}")
     for name, tensor in tensors.items():
-        shape = tuple(expected[name].shape)
-        if tuple(tensor.shape) != shape:
-            raise ValueError(
-                f"{names([name])} has shape {tuple(tensor.shape)}: the settings ask for {shape}"
-            )
-        is_float = expected[name].is_floating_point()
-        valid = PRECISIONS if is_float else (expected[name].dtype,)
-        if tensor.dtype not in valid:
-            choices = " or ".join(str(dtype).removeprefix("torch.") for dtype in valid)
-            raise ValueError(
-                f"{names([name])} is in {str(tensor.dtype).removeprefix('torch.')}: expected"
-                f" {choices}"
-            )
+        _check_tensor(names([name]), tensor, expected[name])
+
+
+def _check_tensor(name: str, tensor: torch.Tensor, expected: torch.Tensor) -> None:
+    """Raise ValueError unless a tensor has the shape and kind of numbers of another one."""
+    shape = tuple(tensor.shape)
+    if shape != tuple(expected.shape):
+        raise ValueError(f"{name} has shape {shape}: the settings ask for {tuple(expected.shape)}")
+    if tensor.dtype not in _valid_types(expected.dtype):
+        raise ValueError(f"{name} is in {tensor.dtype}: expected {expected.dtype}")
+
+
+def _valid_types(expected: torch.dtype) -> tuple[torch.dtype, ...]:
+    """Types of numbers that a file may have where the model has another one."""
+    return PRECISIONS if expected.is_floating_point else (expected,)

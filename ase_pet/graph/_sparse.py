@@ -92,8 +92,11 @@ def _positive_shifts(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> list[n
     """Integer shifts (3,) of images that may be within the cutoff, one of each pair +S, -S."""
     counts = np.zeros(3, dtype=int)
     if pbc.any():
-        heights = 1 / np.linalg.norm(np.linalg.pinv(cell[pbc]), axis=0)  # of lattice planes, A
-        counts[pbc] = np.ceil(cutoff / heights).astype(int)
+        dual = np.linalg.pinv(cell[pbc])
+        heights = 1 / np.linalg.norm(dual, axis=0)  # of lattice planes, A
+        counts[pbc] = np.ceil(cutoff / heights)
     ranges = [range(-count, count + 1) for count in counts]
+    shifts = itertools.product(*ranges)
     # tuples are compared like words, by the first number that differs
-    return [np.array(shift) for shift in itertools.product(*ranges) if shift > (0, 0, 0)]
+    positive = [shift for shift in shifts if shift > (0, 0, 0)]
+    return [np.array(shift) for shift in positive]

@@ -114,13 +114,18 @@ def _is_sparse(positions: np.ndarray, box: np.ndarray, cutoff: float) -> bool:
     inverse = np.linalg.inv(box)
     heights = 1 / np.linalg.norm(inverse, axis=0)
     n_bins = np.maximum(1, heights // cutoff)
-    if n_bins.prod() > MOST_BINS**3 + 10 * len(positions):
+    n_atoms = len(positions)
+    if n_bins.prod() > MOST_BINS**3 + 10 * n_atoms:
         return True
     # atoms beyond the box are compared with all atoms of the bins at its border
-    bins = np.clip(np.floor(positions @ inverse * n_bins), 0, n_bins - 1)
-    _, counts = np.unique(bins @ [1, n_bins[0], n_bins[0] * n_bins[1]], return_counts=True)
-    comparisons = float((counts.astype(float) ** 2).sum())
-    return comparisons > max(FEW_COMPARISONS, MOST_COMPARISONS * len(positions))
+    fractional = positions @ inverse
+    bins = np.floor(fractional * n_bins)
+    bins = np.clip(bins, 0, n_bins - 1)
+    strides = np.cumprod([1.0, *n_bins[:2]])
+    _, counts = np.unique(bins @ strides, return_counts=True)
+    comparisons = np.square(counts.astype(float)).sum()
+    most = max(FEW_COMPARISONS, MOST_COMPARISONS * n_atoms)
+    return bool(comparisons > most)
 
 
 def half_list(structure: Structure, cutoff: float) -> HalfList:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from ..choices import shown
 from ..layers.llpr import LastLayer
 from ..ranges import LARGEST_ENERGY, LARGEST_RADIUS, LARGEST_SCALE, SHOWN
 from .base import AtomisticModel
@@ -34,10 +34,14 @@ def check(model: AtomisticModel) -> None:
         # a table for some elements only would silently give the others no energy
         _check_numbers(what, energies, species, -LARGEST_ENERGY, LARGEST_ENERGY)
     for head, scale in model.scales.items():
-        table = scale if isinstance(scale, Mapping) else dict.fromkeys(species, scale)
-        _check_numbers(f"scales of `{head}`", table, species, 0.0, LARGEST_SCALE)
-    if model.covalent_radii:
-        radii = model.covalent_radii
+        what = f"scales of `{head}`"
+        table = scale
+        if not isinstance(scale, Mapping):
+            table = dict.fromkeys(species, scale)
+        _check_numbers(what, table, species, 0.0, LARGEST_SCALE)
+    radii = model.covalent_radii
+    # only models with a repulsion of nuclei have any
+    if radii:
         _check_numbers("covalent radii", radii, species, 0.0, LARGEST_RADIUS)
 
 
@@ -82,14 +86,16 @@ def _check_numbers(
     what: str, table: Mapping[int, Any], species: Iterable[int], above: float, below: float
 ) -> None:
     """Raise ValueError unless a table has a number between two limits for each species."""
-    missing = [z for z in species if z not in table]
+    missing = [str(z) for z in species if z not in table]
     if missing:
-        raise ValueError(f"the {what} lack atomic numbers {', '.join(map(str, missing))}")
+        raise ValueError(f"the {what} lack atomic numbers {', '.join(missing)}")
     for z in species:
         value = table[z]
         is_number = isinstance(value, numbers.Real)
-        if not is_number or not math.isfinite(value) or not above < value < below:
+        # also False for NaN, and for infinite numbers
+        is_inside = is_number and above < value < below
+        if not is_inside:
             raise ValueError(
-                f"the {what} are {str(value)[:SHOWN]} for atomic number {z}: expected a finite"
+                f"the {what} are {shown(value)} for atomic number {z}: expected a finite"
                 f" number between {above:g} and {below:g}"
             )

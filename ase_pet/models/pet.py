@@ -99,11 +99,9 @@ class Settings:
         one_of_each(self, choices)
         unknown = sorted(self.uncertainties.keys() - self.heads.keys())
         if unknown:
-            raise ValueError(f"`uncertainties` of {unknown}: the heads are {', '.join(self.heads)}")
+            raise ValueError(f"`uncertainties` of {unknown}: the heads are {list(self.heads)}")
         if self.d_pet % self.num_heads:
-            raise ValueError(
-                f"`d_pet` {self.d_pet} must be a multiple of `num_heads` {self.num_heads}"
-            )
+            raise ValueError(f"`d_pet` {self.d_pet} is no multiple of `num_heads` {self.num_heads}")
 
 
 @dataclass(frozen=True)

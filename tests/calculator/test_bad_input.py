@@ -394,7 +394,7 @@ def test_models_without_conditioning_ignore_charge_and_spin(calculator, value):
         ({"activation": "ReLU"}, "valid choices are SwiGLU, SiLU"),
         ({"transformer_type": "MidLN"}, "valid choices are PreLN, PostLN"),
         ({"featurizer_type": "sum"}, "valid choices are feedforward, residual"),
-        ({"d_pet": 9}, "`d_pet` 9 must be a multiple of `num_heads` 2"),
+        ({"d_pet": 9}, "`d_pet` 9 is no multiple of `num_heads` 2"),
     ],
 )
 def test_bad_settings(changes, message):

@@ -284,7 +284,7 @@ STATE = "model_state_dict"
         ((*HYPERS, "d_pet"), True, "`d_pet` is of type bool, expected int"),
         ((*HYPERS, "d_pet"), 10**9, "`d_pet` is 1000000000: expected 1 to 65536"),
         ((*HYPERS, "d_pet"), 10, "`.*` has shape .*: expected "),
-        ((*HYPERS, "num_heads"), 3, "`d_pet` 8 must be a multiple of `num_heads` 3"),
+        ((*HYPERS, "num_heads"), 3, "`d_pet` 8 is no multiple of `num_heads` 3"),
         ((*HYPERS, "num_gnn_layers"), 10**6, "`num_gnn_layers` is 1000000: expected 1 to 64"),
         ((*HYPERS, "num_gnn_layers"), 3, "the model's state lacks `.*` and [0-9]+ others"),
         ((*HYPERS, "num_gnn_layers"), 1, "holds the unknown `.*`"),

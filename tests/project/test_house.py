@@ -19,8 +19,8 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own subpackage and from subpackages of earlier lines only.
 SUBPACKAGES = (
-    ("choices", "constraints", "extras", "plugins", "ranges", "rotations"),
-    ("orientations",),
+    ("choices", "constraints", "extras", "plugins", "rotations"),
+    ("orientations", "ranges"),
     ("graph",),
     ("layers",),
     ("models",),
