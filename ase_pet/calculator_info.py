@@ -72,6 +72,7 @@ class Content:
     weights: Weights
     # what follows from the settings
     species: list[Symbol] | None = None
+    untrained_species: list[Symbol] = field(default_factory=list)
     cutoff: Cutoff | None = None  # A
     units: Literal[None] | dict[str, str] = None
     covalent_radii: dict[Symbol, Radius] = field(default_factory=dict)  # A

@@ -222,7 +222,7 @@ def expected(field: FieldInfo) -> str:
     text = words.get(typing.cast(type, kind))
     if text is None:
         members = typing.get_args(annotation)
-        text = "a list of strings" if str in members else "a list of whole numbers"
+        text = "a list of whole numbers" if AtomicNumber in members else "a list of strings"
     for bound in field.metadata:
         match bound:
             case annotated_types.MinLen():
@@ -248,4 +248,7 @@ def written(number: Any) -> str:
     number:
         Bound of a range.
     """
-    return f"{number:g}".replace("e+0", "e").replace("e-0", "e-")
+    text = f"{number:g}"
+    if float(text) != number:  # more digits than six
+        return str(number)
+    return text.replace("e+0", "e").replace("e-0", "e-")

@@ -202,7 +202,9 @@ def test_direct_forces_have_no_spread():
 
 
 def test_uncertainties_of_an_unknown_head():
-    with pytest.raises(ValueError, match=r"`uncertainties` of .'energy/a'.: the heads are .'energy'"):
+    with pytest.raises(
+        ValueError, match=r"`uncertainties` of .'energy/a'.: the heads are .'energy'"
+    ):
         tiny_pet(uncertainties={"energy/a": 3})
 
 

@@ -255,9 +255,9 @@ def test_a_bad_recipe_is_one_clear_error(recipe, tmp_path, old, new, message):
         (
             "loss",
             "energy = -1.0",
-            r"\[loss\]: `energy` is -1.0: expected a number, 0 or more, at most 1e.06$",
+            r"\[loss\]: `energy` is -1.0: expected a number, 0 or more, at most 1e6$",
         ),
-        ("loss", "huber = nan", "`huber` is nan: expected a number above 0, at most 1e.06$"),
+        ("loss", "huber = nan", "`huber` is nan: expected a number above 0, at most 1e6$"),
         (
             "data",
             "limit = 0",
