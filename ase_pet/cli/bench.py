@@ -82,6 +82,7 @@ def command(
         raise ValueError("give CALC, or --calculator module:factory STRUCTURE")
     options.check_positive(steps=steps, timestep=timestep, temperature=temperature)
     repeats = None if repeat is None else options.integers("repeat", repeat, (3,))
+    options.check_positive(repeat=min(repeats or [1]))
     format = chosen.pop("format")
     atoms = None if structure is None else options.read_structures(structure, -1, format)
     begin = time.perf_counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -178,7 +179,7 @@ def integers(name: str, text: str, sizes: Collection[int]) -> list[int]:
 def check_positive(**numbers: float) -> None:
     """Raise ValueError for the first option that is not above 0; numbers: {name: value}."""
     for name, value in numbers.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             option = name.replace("_", "-")
             raise ValueError(f"`--{option}` is {value!r}: expected a number above 0")
 

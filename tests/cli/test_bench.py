@@ -99,6 +99,9 @@ def test_molecule_of_a_foreign_calculator(tmp_path):
     [
         ([], "give CALC, or --calculator module:factory STRUCTURE"),
         (["silicon", "--steps", "0"], "`--steps` is 0: expected a number above 0"),
+        (["silicon", "--timestep", "inf"], "`--timestep` is inf: expected a number above 0"),
+        (["silicon", "--temperature", "nan"], "`--temperature` is nan: expected a number above 0"),
+        (["silicon", "--repeat", "2,0,2"], "`--repeat` is 0: expected a number above 0"),
         (
             ["silicon", "--repeat", "2"],
             "`--repeat` is '2': expected 3 whole numbers, such as 2,2,2",
