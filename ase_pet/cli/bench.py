@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 STEP = "step of dynamics"
 # A, between evaluations: no result is cached, and neighbour lists are reused as in dynamics
 DISPLACEMENT = 1e-3
+MOST_ATOMS = 10**6  # of a supercell
 BUSY = 1.5  # wall time in CPU times, above which other processes slowed the run
 
 
@@ -91,7 +93,7 @@ def command(
     if atoms is None:
         atoms = _built(loaded, repeats)
     elif repeats is not None:
-        atoms = atoms.repeat(repeats)
+        atoms = _repeated(atoms, repeats)
     atoms.calc = loaded
     options.announce(calc or calculator, loaded, [atoms])
     content = {
@@ -119,6 +121,14 @@ def _built(calculator: Any, repeats: list[int] | None) -> Atoms:
     atoms: Atoms = list(defaults(species).values())[-1]
     if repeats is None:
         repeats = [2, 2, 2] if is_periodic(atoms) else [1, 1, 1]
+    return _repeated(atoms, repeats)
+
+
+def _repeated(atoms: Atoms, repeats: list[int]) -> Atoms:
+    """Supercell of a structure, refused before it is made if it is too large."""
+    number = len(atoms) * math.prod(repeats)
+    if number > MOST_ATOMS:
+        raise ValueError(f"`--repeat` makes {number} atoms: expected at most {MOST_ATOMS}")
     repeated: Atoms = atoms.repeat(repeats)
     return repeated
 

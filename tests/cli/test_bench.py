@@ -101,6 +101,7 @@ def test_molecule_of_a_foreign_calculator(tmp_path):
         (["silicon", "--steps", "0"], "`--steps` is 0: expected a number above 0"),
         (["silicon", "--timestep", "inf"], "`--timestep` is inf: expected a number above 0"),
         (["silicon", "--temperature", "nan"], "`--temperature` is nan: expected a number above 0"),
+        (["silicon", "--repeat", "99,99,999"], "`--repeat` makes 78329592 atoms"),
         (["silicon", "--repeat", "2,0,2"], "`--repeat` is 0: expected a number above 0"),
         (
             ["silicon", "--repeat", "2"],
