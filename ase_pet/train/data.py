@@ -154,6 +154,21 @@ def sample(
     )
 
 
+def count_atoms(numbers: Sequence[np.ndarray], species: Sequence[int]) -> np.ndarray:
+    """Number of atoms of each species in each structure, (B, number of species).
+
+    Parameters
+    ----------
+    numbers:
+        Atomic numbers of each of B structures, (n,).
+    species:
+        Atomic numbers Z.
+    """
+    columns = list(species)
+    size = max(columns) + 1
+    return np.array([np.bincount(atoms, minlength=size)[columns] for atoms in numbers])
+
+
 def fit_composition(
     numbers: Sequence[np.ndarray],
     energies: np.ndarray | Sequence[float],
@@ -176,10 +191,7 @@ def fit_composition(
         Whether deviations beyond their median count linearly (`soft_l1` of scipy).
     """
     reference = np.asarray(energies)
-    rows = []
-    for atoms in numbers:
-        rows.append([np.sum(atoms == z) for z in species])
-    counts = np.array(rows, dtype=float)  # (B, number of species)
+    counts = count_atoms(numbers, species).astype(float)
 
     def deviations(solution: np.ndarray) -> np.ndarray:
         deviation: np.ndarray = counts @ solution - reference  # (B,)

@@ -154,7 +154,7 @@ def _far(samples: Sequence[data.Sample], species: Sequence[int]) -> list[str]:
 
 def _fit(numbers: Sequence[np.ndarray], energies: np.ndarray, species: Sequence[int]) -> np.ndarray:
     """Energies (B,) in eV as sums of energies of elements that fit most structures."""
-    counts = np.array([[np.sum(each == z) for z in species] for each in numbers])
+    counts = data.count_atoms(numbers, species)
     fitted = np.ones(len(energies), dtype=bool)
     robust = True
     for _ in range(FITS):
