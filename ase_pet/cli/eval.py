@@ -133,8 +133,9 @@ def labels_of(
     labels.check_found(keys, found, f"the structures from {places[0]} on")
     notes.warn()
     if not any(table):
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
         raise ValueError(
-            f"{places[0]} and {len(places) - 1} more: no energy, forces, stress or dipole to"
+            f"{places[0]}{more}: no energy, forces, stress or dipole to"
             " compare with; --keys gives other names of them"
         )
     return table

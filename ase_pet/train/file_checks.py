@@ -75,12 +75,15 @@ def check_occupancy(atoms: Atoms, where: str) -> None:
     """
     texts = []
     sites = atoms.info.get("occupancy")
-    for shares in sites.values() if isinstance(sites, dict) else ():
+    tables = sites.values() if isinstance(sites, dict) else ()
+    # another program may use the same word for something else
+    for shares in (table for table in tables if isinstance(table, dict)):
         known = {element: share for element, share in shares.items() if _is_number(share)}
         partial = any(abs(float(share) - 1) > ROUNDING for share in known.values())
         if len(shares) > 1 or partial:
-            text = " + ".join(f"{share} {element}" for element, share in shares.items())
-            texts.append(text)
+            # the largest share first, whatever the order in the file
+            largest = sorted(known.items(), key=lambda item: -item[1])
+            texts.append(" + ".join(f"{share} {element}" for element, share in largest))
     # files of proteins: 0 stands for an occupancy that is not given
     column = atoms.arrays.get("occupancy", np.ones(0))
     for atom in np.flatnonzero((column > ROUNDING) & (column < 1 - ROUNDING)):

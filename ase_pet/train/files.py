@@ -66,7 +66,8 @@ def structures(path: Path | str, index: int | str = ":", format: str | None = No
         ) from None
 
     if isinstance(frames, Atoms):
-        _check(frames, f"`{path}`, structure {index}")
+        which = "last structure" if index == -1 else f"structure {index}"
+        _check(frames, f"`{path}`, {which}")
     else:
         for number, atoms in enumerate(frames):
             _check(atoms, f"`{path}`, structure {number}")

@@ -178,6 +178,14 @@ def test_occupancy_of_other_files(tmp_path):
         assert len(structures(write(tmp_path / "a.pdb", line.format(occupancy)), -1)) == 1
 
 
+@pytest.mark.parametrize("value", [0.5, [0.5, 1.0], {"0": 0.5}, "half", {"0": {}}])
+def test_other_meanings_of_occupancy(tmp_path, value):
+    atoms = Atoms("Si", cell=[4, 4, 4], pbc=True)
+    atoms.info["occupancy"] = value
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    assert len(structures(tmp_path / "a.extxyz")) == 1
+
+
 def test_notes_on_crystallographic_files(tmp_path):
     two = write(tmp_path / "two.cif", cif() + cif("two"))
     with pytest.warns(UserWarning, match=r"holds 2 structures \(one, two\): two is used"):
