@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.mixing import SumCalculator
+from ase.cell import Cell
 
 from .choices import one_of
 from .extras import how_to_install
 from .phonons._protocols import SupportsBatches, SupportsHessian
 
 DAMPING = {"bj": "d3bj", "zero": "d3zero", "mbj": "d3mbj", "mzero": "d3mzero"}
+MARGIN = 1.0  # A, between atoms and the ends of the cell of a layer
 ADDED = ("energy", "free_energy", "forces", "stress")
 
 
@@ -116,15 +118,65 @@ def with_dispersion(calculator: Any, functional: str) -> WithDispersion:
         The package `dftd3` is not installed, or has no parameters for the functional.
     """
     check(functional)
-    from dftd3.ase import DFTD3
-
-    method, damping = parse(functional)
-    d3 = DFTD3(method=method, damping=DAMPING[damping])
-    # of D3, free energy and energy are the same; without it sums would lose the free energy
-    d3.implemented_properties = [*ADDED, "hessian"]
+    d3 = _calculator(*parse(functional))
     if isinstance(calculator, SupportsBatches) and isinstance(calculator, SupportsHessian):
         return BatchedWithDispersion(calculator, d3)
     return WithDispersion(calculator, d3)
+
+
+def _calculator(method: str, damping: str) -> Any:
+    """ASE calculator of D3."""
+    from dftd3.ase import DFTD3
+
+    class D3(DFTD3):
+        """DFTD3 with a free energy, which is its energy, and for layers and wires."""
+
+        def calculate(
+            self,
+            atoms: Atoms | None = None,
+            properties: Any = None,
+            system_changes: Any = (),
+        ) -> None:
+            """Compute properties into `results`."""
+            if atoms is None or atoms.pbc.all() or not atoms.pbc.any():
+                super().calculate(atoms, properties, system_changes)
+                return
+            boxed = in_a_box(atoms)
+            super().calculate(boxed, properties, system_changes)
+            stress = self.results.pop("stress", None)
+            if stress is not None and atoms.cell.rank == 3:
+                self.results["stress"] = stress * boxed.get_volume() / atoms.get_volume()
+            self.atoms = atoms.copy()
+
+    d3 = D3(method=method, damping=DAMPING[damping])
+    # sums of calculators have the properties that all of them have
+    d3.implemented_properties = [*ADDED, "hessian"]
+    return d3
+
+
+def in_a_box(atoms: Atoms) -> Atoms:
+    """Copy of a layer or wire in a cell that contains all its atoms.
+
+    s-dftd3 (1.7) wraps atoms into the cell along directions that are not periodic too, and divides
+    by its volume: atoms at both sides of the origin, or no vector there, give wrong energies. Here
+    the vectors of these directions are orthogonal to the others and longer than the structure.
+
+    Parameters
+    ----------
+    atoms:
+        Structure with one or two periodic directions.
+    """
+    boxed: Atoms = atoms.copy()
+    boxed.set_constraint()
+    vectors = atoms.cell.array.copy()
+    vectors[~atoms.pbc] = 0
+    vectors = Cell(vectors).complete().array  # unit vectors in place of the others
+    for axis in np.flatnonzero(~atoms.pbc):
+        heights = atoms.positions @ vectors[axis]
+        boxed.positions += (MARGIN - heights.min()) * vectors[axis]
+        vectors[axis] *= np.ptp(heights) + 2 * MARGIN
+    boxed.set_cell(vectors)
+    return boxed
 
 
 def parse(functional: str) -> tuple[str, str]:

@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase import Atoms
+from ase.build import bulk, graphene, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from typer.testing import CliRunner
@@ -82,6 +83,51 @@ def test_batches_and_second_derivatives_are_sums():
             forces = both.d3.get_property("forces", moved).ravel()
             numerical[:, column] -= sign * forces / 2e-3
     np.testing.assert_allclose(dispersion, numerical, atol=1e-4 * np.abs(dispersion).max())
+
+
+def layer():
+    """Rumpled graphene."""
+    atoms = graphene(size=(2, 2, 1))
+    atoms.rattle(0.05, seed=2)
+    atoms.pbc = [True, True, False]
+    return atoms
+
+
+def wire():
+    """A zigzag chain."""
+    positions = [[0, 0, 0], [1.3, 0.3, 0], [2.6, 0, 0.2], [3.9, -0.2, 0]]
+    return Atoms("C4", positions, cell=[5.2, 0, 0], pbc=[True, False, False])
+
+
+@pytest.mark.parametrize("structure", [layer, wire])
+@pytest.mark.parametrize("height", [0.0, 15.0])
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_layers_and_wires_are_those_of_a_large_vacuum(structure, height, shift):
+    """Atoms at both sides of the origin, and directions without a cell vector."""
+    atoms = structure()
+    large = atoms.copy()
+    cell = atoms.cell.array
+    cell[~atoms.pbc] = 200 * np.eye(3)[~atoms.pbc]
+    large.set_cell(cell)
+    large.pbc = True
+    large.calc = with_dispersion(Function(nothing), "pbe")
+    cell[~atoms.pbc] *= height / 200
+    atoms.set_cell(cell)
+    atoms.positions += shift
+    atoms.calc = with_dispersion(Function(nothing), "pbe")
+    np.testing.assert_allclose(atoms.get_forces(), large.get_forces(), atol=1e-7)
+    assert atoms.get_potential_energy() == pytest.approx(large.get_potential_energy(), abs=1e-7)
+    assert atoms.calc.d3.check_state(atoms) == []
+
+
+def test_stress_of_a_layer_is_that_of_its_cell():
+    atoms = layer()
+    atoms.set_cell([*atoms.cell[:2], [0, 0, 15.0]])
+    calculator = Function(nothing)
+    calculator.implemented_properties = ["energy", "free_energy", "forces", "stress"]
+    atoms.calc = with_dispersion(calculator, "pbe")
+    numerical = calculate_numerical_stress(atoms, eps=1e-3)
+    assert np.abs(atoms.get_stress() - numerical).max() < STEP * np.abs(numerical).max()
 
 
 def test_what_a_calculator_depends_on_is_noticed():
