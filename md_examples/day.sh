@@ -65,7 +65,7 @@ CIF
 [ -f npt/md.json ] ||
     $ase_pet md "$calculator" heating/final.extxyz --ensemble npt --temperature 900 --pressure 0 \
         --momenta keep --equilibrate "$warm" --time "$npt" --timestep 2 --thermostat-time 100 \
-        --barostat-time 500 --thermo-interval 5 --output npt --restart
+        --barostat-time 500 --interval 5 --thermo-interval 5 --output npt --restart
 
 # 7. Energies and forces of the trajectory, as data for training or for another model.
 [ -f labelled.extxyz ] ||
