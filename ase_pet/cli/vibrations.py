@@ -11,6 +11,7 @@ from rich.table import Table
 
 from . import options, screen
 from ._results import Overwrite, require_new
+from .qha import numbers
 
 
 @options.with_options(
@@ -63,7 +64,7 @@ def command(
     fmax:
         Largest force after the relaxation in eV/A.
     temperatures:
-        Temperatures in K, separated by commas.
+        Temperatures in K, separated by commas, or first:last:step.
     symmetry_number:
         Number of rotations that map the molecule onto itself, such as 2 for H2O; default: 1.
     multiplicity:
@@ -91,7 +92,7 @@ def command(
 
     if method is not None:
         one_of("method", method, vibrations.METHODS)
-    kelvin = _numbers("temperatures", temperatures)
+    kelvin = _kelvin(temperatures)
     options.check_positive(displacement=displacement, fmax=fmax, gas_pressure=gas_pressure)
     check(d3)
     counts = {"symmetry_number": symmetry_number, "multiplicity": multiplicity}
@@ -138,15 +139,12 @@ def command(
         _show(content, output)
 
 
-def _numbers(name: str, text: str) -> list[float]:
-    """Numbers of an option, separated by commas."""
-    try:
-        numbers = [float(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < float("inf") for number in numbers):
-        raise ValueError(f"`--{name}` is {text!r}: expected numbers above 0, such as 300,500")
-    return numbers
+def _kelvin(text: str) -> list[float]:
+    """Temperatures in K of --temperatures, above 0."""
+    kelvin = numbers("temperatures", text)
+    if not min(kelvin) > 0:
+        raise ValueError(f"`--temperatures` is {text!r}: expected temperatures above 0 K")
+    return kelvin
 
 
 def _show(content: dict[str, Any], output: Path) -> None:

@@ -28,6 +28,7 @@ from . import ends
 
 INTERPOLATIONS = ("idpp", "linear")
 TRAJECTORY = "neb.traj"
+MOST_IMAGES = 1000
 CLIMB_BELOW = 5.0  # times fmax: the highest image climbs once the forces on the band are below
 
 OnStep = Callable[[int, float], object]
@@ -235,6 +236,8 @@ def run(
     for name, value in (("images", images), ("fmax", fmax), ("steps", steps), ("spring", spring)):
         if not value > 0:
             raise ValueError(f"`{name}` is {value!r}: expected a number above 0")
+    if images > MOST_IMAGES:
+        raise ValueError(f"`images` is {images}: expected {MOST_IMAGES} or fewer")
     if initial.calc is None:
         raise ValueError("`initial` has no calculator: set `initial.calc`")
     ends.check(initial, final)

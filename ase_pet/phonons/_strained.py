@@ -14,7 +14,7 @@ from ase.optimize import BFGS
 from ..constraints import without
 from . import _costs, _numbers
 from ._symmetry import TOLERANCE, refine, space_group
-from .force_constants import Crystal, forces
+from .force_constants import DISPLACEMENTS, Crystal, forces
 from .relaxation import NotRelaxed, OnStep, relax
 from .spectrum import Spectrum
 
@@ -180,6 +180,20 @@ def relaxed_volumes(
         energy = float(crystal.get_potential_energy())
         volumes.append(Volume(float(strain), crystal, energy, group))
     return volumes
+
+
+def check_phonons(mesh: Sequence[int], displacement: float) -> None:
+    """Raise ValueError for what would fail after the relaxations.
+
+    Parameters
+    ----------
+    mesh:
+        Number of q-points along each reciprocal vector.
+    displacement:
+        Length of the displacements in A.
+    """
+    _numbers.mesh(mesh)
+    _numbers.between("displacement", displacement, *DISPLACEMENTS, "A")
 
 
 def with_phonons(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms, units
 
-from ._strained import Strained, relaxed_volumes, with_phonons
+from ._strained import Strained, check_phonons, relaxed_volumes, with_phonons
 from .run import name_of
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def gruneisen(
     """
     if not 0 < strain < 0.1:
         raise ValueError(f"`strain` is {strain!r}: expected a number above 0 and below 0.1")
+    check_phonons(mesh, displacement)
     volumes = relaxed_volumes(
         atoms,
         supercell,

@@ -12,7 +12,7 @@ from ase import Atoms, units
 
 from ..display import Displayed
 from ._ranges import checked_strains, checked_temperatures, grid_of
-from ._strained import Strained, Volume, relaxed_volumes, with_phonons
+from ._strained import Strained, Volume, check_phonons, relaxed_volumes, with_phonons
 from .force_constants import EXTRA
 from .run import name_of
 
@@ -201,6 +201,7 @@ def quasi_harmonic(
     changes = checked_strains(strains)
     if equation not in EQUATIONS:
         raise ValueError(f"`equation` is {equation!r}: valid choices are {', '.join(EQUATIONS)}")
+    check_phonons(mesh, displacement)
     volumes = relaxed_volumes(
         atoms,
         supercell,

@@ -14,12 +14,15 @@ from ..choices import one_of
 from ..constraints import describe
 from ..display import Displayed
 from ..phonons import Relaxation, relax
+from ..phonons._numbers import between
 from ..phonons._protocols import SupportsHessian
+from ..phonons.force_constants import DISPLACEMENTS
 from ..phonons.run import name_of
 from .derivatives import OnProgress, has_dipole, infrared_intensities, second_derivatives
 from .modes import IMAGINARY, external_motions, external_of, is_isolated, is_linear, solve
 
 METHODS = ("hessian", "displacements")
+MOST_ATOMS = 4000  # that move; three matrices of (3k, 3k) numbers then take 3 GiB
 UNRELAXED = 0.01  # eV/A; above this force the frequencies are said to be doubtful
 PLANCK = units._hplanck / units._e * 1e12  # eV in a THz
 
@@ -172,8 +175,7 @@ def run(
     """
     if method is not None:
         one_of("method", method, METHODS)
-    if not (displacement > 0 and np.isfinite(displacement)):
-        raise ValueError(f"`displacement` is {displacement!r}: expected a length in A above 0")
+    between("displacement", displacement, *DISPLACEMENTS, "A")
     report = on_progress or (lambda stage, done, total: None)
     start = _prepared(atoms)
     if method == "hessian" and not isinstance(atoms.calc, SupportsHessian):
@@ -255,6 +257,11 @@ def _prepared(atoms: Atoms) -> Atoms:
     moving = _moving(prepared)
     if len(moving) == 0:
         raise ValueError("all atoms are fixed: expected some that vibrate")
+    if len(moving) > MOST_ATOMS:
+        raise ValueError(
+            f"{len(moving)} atoms move, and the limit is {MOST_ATOMS}: fix those that are far from"
+            " what you look at (FixAtoms)"
+        )
     if len(prepared) == 1:
         raise ValueError(
             "a single atom has no vibrations; those of a crystal are its phonons"

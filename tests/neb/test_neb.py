@@ -163,6 +163,7 @@ def test_one_structure_is_no_path():
     ("settings", "message"),
     [
         ({"images": 0}, "`images` is 0"),
+        ({"images": 10**7}, "expected 1000 or fewer"),
         ({"fmax": -1.0}, "`fmax` is -1"),
         ({"interpolation": "cubic"}, "valid choices are idpp, linear"),
     ],

@@ -176,6 +176,8 @@ def test_every_temperature_has_neighbours(kelvin):
         ({"temperatures": [np.inf]}, "finite numbers"),
         ({"temperatures": []}, "finite numbers"),
         ({"pressure": np.nan}, "`pressure` is nan"),
+        ({"displacement": 5.0}, "`displacement` is 5"),
+        ({"mesh": (2.5, 3, 3)}, "`mesh` is"),
         ({"equation": "cubic"}, "valid choices are vinet, birch_murnaghan, murnaghan"),
     ],
 )

@@ -289,6 +289,7 @@ def test_what_cannot_vibrate_is_refused(atoms, message):
         ({"method": "hessian"}, "EMT has no method of that name"),
         ({"displacement": 0.0}, "`displacement` is 0.0"),
         ({"displacement": np.nan}, "`displacement` is nan"),
+        ({"displacement": 5.0}, "`displacement` is 5"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
