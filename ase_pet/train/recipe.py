@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 from ase.data import atomic_numbers
 from pydantic import ValidationError
 
-from .. import plugins, symmetrisers
+from .. import plugins, symmetrisers, toml_files
 from ..choices import closest
 from .schema import TABLES, Data, Files, Keys, Loss, Optimiser, Recipe, expected, keys
 
@@ -90,14 +89,13 @@ def model_settings(recipe: Recipe) -> Any:
 
 def _parsed(path: Path) -> dict[str, Any]:
     """Content of a TOML file."""
+    if path.is_dir():
+        raise ValueError(f"`{path}` is a folder: expected a recipe")
+    if not path.exists():
+        raise ValueError(f"`{path}`: there is no such recipe")
     try:
-        # some editors begin a file with a byte order mark
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ValueError(f"`{path}`: there is no such recipe") from None
-    except IsADirectoryError:
-        raise ValueError(f"`{path}` is a folder: expected a recipe") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return toml_files.read(path)
+    except ValueError as error:
         raise ValueError(f"`{path}` is not TOML: {error}") from None
 
 

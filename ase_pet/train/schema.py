@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
+from ..ranges import Name
 from ..ranges import expected as expected
 
 # Strict: a text such as "10" is no number, and True is no whole number.
@@ -195,9 +196,12 @@ class Recipe:
     """All settings of a training."""
 
     name: Annotated[
-        str,
+        Name,
         Field(
-            min_length=1, max_length=200, description="name of the calculator", examples=["silicon"]
+            min_length=1,
+            max_length=200,
+            description="name of the calculator, in printable letters",
+            examples=["silicon"],
         ),
     ]
     model: Annotated[

@@ -317,6 +317,7 @@ def test_a_bad_choice_is_one_clear_error(recipe):
         ("draws = 0", "`draws` is 0: expected a whole number above 0, at most 1000$"),
         ("dtype = 'float16'", "`dtype` is 'float16': valid choices are float32, float64$"),
         ("name = ''", "`name` is '': expected a string, not empty, at most 200 characters$"),
+        (r'name = "a\u001b]0;b"', r"`name` is 'a.x1b.0;b': expected a string"),
         ("loss = 3", r"\[loss\] is 3: expected a table"),
         ("settings = []", r"`settings` is \[\]: expected a table"),
     ],
