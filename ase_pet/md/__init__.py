@@ -58,7 +58,7 @@ NAMES = {
     "thermalise": ("momenta", "thermalise"),
 }
 # modules that are reached as `md.thermo`, without an import of their own
-MODULES = ("folders", "momenta", "outputs", "plots", "state", "thermo")
+MODULES = ("folders", "momenta", "outputs", "plots", "report", "state", "thermo")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,140 @@
+"""Result of an analysis: a table, numbers and a picture, written as CSV, JSON and PNG."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import statistics
+from ..md import plots
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One panel of a picture."""
+
+    x: str  # column of the table
+    ys: tuple[str, ...]  # columns of the table
+    xlabel: str
+    ylabel: str
+    lines: tuple[tuple[float, str], ...] = ()  # horizontal lines with their labels
+    marks: tuple[tuple[float, str], ...] = ()  # vertical lines with their labels
+    xlim: tuple[float, float] | None = None
+    style: str = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """Result of an analysis.
+
+    Attributes
+    ----------
+    name:
+        Name of its files.
+    title:
+        Title of its picture.
+    values:
+        Results, as {name with unit: number, or what `number` returns}.
+    table:
+        {column: (m,) array}; names of columns end with their unit.
+    curves:
+        Panels of the picture.
+    notes:
+        What a reader should know.
+    """
+
+    name: str
+    title: str
+    values: dict[str, Any]
+    table: dict[str, np.ndarray]
+    curves: tuple[Curve, ...]
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Content for JSON: title, values and notes."""
+        return {"title": self.title, "values": self.values, "notes": list(self.notes)}
+
+    def write(self, folder: Path, heading: str = "") -> list[Path]:
+        """Paths of NAME.json and, of an analysis with a table, NAME.csv and NAME.png.
+
+        Parameters
+        ----------
+        folder:
+            Folder to write to.
+        heading:
+            Title of the picture above that of the analysis, such as the system.
+
+        Raises
+        ------
+        ValueError
+            Matplotlib is not installed.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.json"
+        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        paths = [path]
+        if self.table:
+            columns = np.column_stack(list(self.table.values()))
+            header = ",".join(self.table)
+            path = folder / f"{self.name}.csv"
+            np.savetxt(path, columns, "%.8g", ",", header=header, comments="")
+            paths.append(path)
+        if self.curves:
+            path = folder / f"{self.name}.png"
+            self.draw(heading).savefig(path, dpi=130)
+            paths.append(path)
+        return paths
+
+    def draw(self, heading: str = "") -> Any:
+        """Figure with one panel for each curve.
+
+        Parameters
+        ----------
+        heading:
+            Title above that of the analysis, such as the system.
+        """
+        size = (7, 3.0 * len(self.curves) + 0.6)
+        figure = plots.figure_class()(figsize=size, layout="constrained")
+        title = "\n".join(text for text in (heading, self.title) if text)
+        figure.suptitle(title, fontsize="medium", parse_math=False, wrap=True)
+        panels = figure.subplots(len(self.curves), 1, squeeze=False)[:, 0]
+        for axes, curve in zip(panels, self.curves, strict=True):
+            self._draw(axes, curve)
+        return figure
+
+    def _draw(self, axes: Any, curve: Curve) -> None:
+        for name in curve.ys:
+            label = name.rsplit("_", 1)[0] if len(curve.ys) > 1 else None
+            axes.plot(self.table[curve.x], self.table[name], curve.style, label=label, linewidth=1)
+        # lines come after the curves, which have the first colours
+        for height, text in curve.lines:
+            axes.axhline(height, color="black", linestyle="--", linewidth=0.8, label=text or None)
+        for position, text in curve.marks:
+            axes.axvline(position, color="grey", linestyle=":", linewidth=1, label=text)
+        axes.set(xlabel=curve.xlabel, ylabel=curve.ylabel, xlim=curve.xlim)
+        axes.ticklabel_format(useOffset=False)
+        if axes.get_legend_handles_labels()[0]:
+            plots.legend(axes)
+
+
+def number(mean: statistics.Mean, digits: int = 8) -> dict[str, Any]:
+    """Mean for JSON: value, standard error (None if there is none), samples and note.
+
+    Parameters
+    ----------
+    mean:
+        Mean of a series.
+    digits:
+        Significant digits of the value.
+    """
+    content: dict[str, Any] = {"value": float(f"{mean.value:.{digits}g}"), "error": None}
+    if mean.error is not None:
+        content["error"] = float(f"{mean.error:.3g}")
+        content["samples"] = round(mean.samples, 1)
+    if mean.note:
+        content["note"] = mean.note
+    return content

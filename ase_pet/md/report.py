@@ -1,0 +1,136 @@
+"""Report of a run: report.html, one page with settings, plots, means, warnings and versions."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from . import folders, plots, thermo
+from .outputs import SETTINGS, THERMO
+
+TEMPLATE = "report.html.j2"
+REPORT = "report.html"
+SUMMARY = "md.json"
+PICTURES = (thermo.PICTURE, "averages.png", "rdf.png", "msd.png", "vdos.png")
+ANALYSIS = "analysis.json"
+
+
+def write(folder: Path | str, analysis: Path | str | None = None) -> Path:
+    """Path of report.html in the folder of a run, which refers to no other file.
+
+    The plots that the folder holds are part of the page; thermo.png is drawn again.
+
+    Parameters
+    ----------
+    folder:
+        Folder of a run.
+    analysis:
+        Folder with the files of `ase_pet.analysis`; None for the folder analysis of the run.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no run, or matplotlib is not installed.
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS).exists() or not (folder / THERMO).exists():
+        raise ValueError(f"`{folder}` holds no run: {SETTINGS} or {THERMO} is missing")
+    description = folders.read(folder)
+    atoms = int(description["structure"]["atoms"])
+    picture = thermo.plot(folder, atoms)
+    table = thermo.read(folder)
+    means = thermo.summary(table, atoms)
+    place = folder / "analysis" if analysis is None else Path(analysis)
+    pictures = [picture, *(place / name for name in PICTURES[1:])]
+    page = _render(
+        title=plots.title(folder),
+        means=thermo.described(means),
+        rows=len(table["step"]),
+        end=float(table["time_ps"][-1]),
+        warnings=_warnings(folder, description, means),
+        analyses=_analyses(place / ANALYSIS),
+        tables=_tables(description),
+        plots=[_embedded(path) for path in pictures if path.exists()],
+        date=datetime.date.today().isoformat(),
+    )
+    path = folder / REPORT
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _render(**content: Any) -> str:
+    # imported here, as only reports need it
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(source).render(**content)
+
+
+def _embedded(path: Path) -> dict[str, str]:
+    """Description of a picture, and the picture in base64."""
+    return {"name": path.stem, "png": base64.b64encode(path.read_bytes()).decode("ascii")}
+
+
+def _tables(description: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """{heading: rows of name and text} of settings.toml; nested tables become texts."""
+    tables = {}
+    for heading, content in description.items():
+        if isinstance(content, dict):
+            tables[heading] = [(str(name), str(value)) for name, value in content.items()]
+    return tables
+
+
+def _warnings(folder: Path, description: dict[str, Any], means: dict[str, Any]) -> list[str]:
+    """What a reader of the results should know."""
+    texts = [
+        f"{name.rsplit('_', 1)[0]}: {note}"
+        for name, note in means.get("notes", {}).items()
+        if note != "constant"
+    ]
+    if not means:
+        texts.append("the table has too few rows for means (thermo_interval)")
+    if (folder / "last_good.traj").exists():
+        texts.append("the run became unstable: last_good.traj holds the last good structure")
+    slope = abs(means.get("drift_meV_per_atom_per_ps", 0))
+    if slope > 3 * means.get("error_drift", 0):
+        texts.append(f"the conserved energy drifts by {slope:.2g} meV/atom/ps")
+    stored = description.get("warnings", {}).get("texts", [])
+    return [*texts, *map(str, stored)]
+
+
+def _analyses(path: Path) -> list[dict[str, Any]]:
+    """Sections of the analyses in analysis.json: title, rows and notes; none without the file."""
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    sections = []
+    for analysis in content["analyses"].values():
+        rows = [(name, text(value)) for name, value in analysis["values"].items()]
+        sections.append({"title": analysis["title"], "rows": rows, "notes": analysis["notes"]})
+    skipped = [f"{name}: {reason}" for name, reason in content["skipped"].items()]
+    if skipped:
+        sections.append({"title": "not analysed", "rows": [], "notes": skipped})
+    return sections
+
+
+def text(value: Any) -> str:
+    """Text of a number, or of a mean with its error or note.
+
+    Parameters
+    ----------
+    value:
+        Number, or table with value, error and note as in analysis.json.
+    """
+    if not isinstance(value, dict):
+        return f"{value}"
+    if value.get("error") is not None:
+        return f"{value['value']:.6g} ± {value['error']:.2g}"
+    note = value.get("note", "no error bar")
+    return f"{value['value']:.6g} ({note})"
