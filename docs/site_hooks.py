@@ -35,6 +35,8 @@ PAGES_OF_THE_REPOSITORY = {
 API = {  # page of the reference -> modules whose public names it lists
     "ase_pet": ("ase_pet",),
     "md": ("ase_pet.md",),
+    "analysis": ("ase_pet.analysis",),
+    "statistics": ("ase_pet.statistics",),
     "phonons": ("ase_pet.phonons",),
     "vibrations": ("ase_pet.vibrations",),
     "neb": ("ase_pet.neb",),

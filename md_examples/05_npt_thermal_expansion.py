@@ -5,14 +5,11 @@ effects freeze its stiff modes. Takes about ten minutes on one core.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-import numpy as np
 from ase.build import bulk
-from matplotlib.figure import Figure
 
-from ase_pet import PETCalculator, md
+from ase_pet import PETCalculator, analysis, md
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("calculator", nargs="?", default="silicon", help="calculator of silicon")
@@ -24,7 +21,7 @@ arguments = parser.parse_args()
 calculator = PETCalculator(arguments.calculator)
 settings = {"ensemble": "npt", "pressure": 0.0, "time": arguments.time, "timestep": 2.0}
 settings |= {"thermostat_time": 50, "barostat_time": 300, "thermo_interval": 5}
-rows = []  # temperature, lattice constant, its standard error
+folders = []
 
 for kelvin in arguments.temperatures:
     atoms = bulk("Si", cubic=True, a=5.47).repeat(arguments.repeats)
@@ -32,29 +29,15 @@ for kelvin in arguments.temperatures:
     folder = arguments.output / f"npt_{kelvin:.0f}K"
     settings |= {"temperature": kelvin, "start_temperature": 2 * kelvin}
     # restart: continue if this script was interrupted
-    summary = md.run(atoms, folder, restart=True, **settings).summary()
-    volume = summary["mean_volume_A3"]
-    length = volume ** (1 / 3) / arguments.repeats
-    # a run that is too short has no error bar, and the slope below none either
-    error = length * summary.get("error_volume_A3", np.nan) / (3 * volume)
-    rows.append((kelvin, length, error))
-    print(f"{kelvin:5.0f} K: a = {length:.4f} ± {error:.4f} A", end=", ")
-    print(f"mean {summary['mean_temperature_K']:.1f} K, {summary['mean_pressure_GPa']:.3f} GPa")
+    run = md.run(atoms, folder, restart=True, **settings)
+    folders.append(folder)
+    for quantity, value, unit in md.thermo.described(run.summary()):
+        print(f"{kelvin:5.0f} K: {quantity} {value} {unit}")
 
-# weighted least squares: a straight line and the standard error of its slope
-kelvin, length, error = np.array(rows).T
-weights = 1 / error if np.isfinite(error).all() else np.ones(len(error))
-line, covariance = np.polyfit(kelvin, length, 1, w=weights, cov="unscaled")
-mean = np.average(length, weights=weights**2)
-expansion = line[0] / mean
-expansion_error = covariance[0, 0] ** 0.5 / mean * np.mean(weights * error)
-print(f"linear thermal expansion ({1e6 * expansion:.1f} ± {1e6 * expansion_error:.1f}) 1e-6/K")
-
-figure = Figure(figsize=(5, 4), layout="constrained")
-axes = figure.subplots()
-axes.errorbar(kelvin, length, error, fmt="o", capsize=3)
-axes.plot(kelvin, np.polyval(line, kelvin), "k--", linewidth=1)
-axes.set(xlabel="temperature (K)", ylabel="lattice constant (A)")
-figure.savefig(arguments.output / "thermal_expansion.png", dpi=150)
-report = {"expansion_per_K": expansion, "error": expansion_error, "rows": rows}
-(arguments.output / "thermal_expansion.json").write_text(json.dumps(report, indent=1) + "\n")
+# a straight line through the volumes, weighted by their standard errors
+expansion = analysis.thermal_expansion(folders)
+for name, result in expansion.values.items():
+    print(f"{name}: {result['value']:.3g} ± {result['error'] or float('nan'):.2g}")
+for note in expansion.notes:
+    print(note)
+expansion.write(arguments.output, "silicon")

@@ -75,7 +75,8 @@ class Analysis:
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
-        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(self.as_dict(), indent=1)
+        path.write_text(text + "\n", encoding="utf-8")
         paths = [path]
         if self.table:
             columns = np.column_stack(list(self.table.values()))
@@ -85,7 +86,8 @@ class Analysis:
             paths.append(path)
         if self.curves:
             path = folder / f"{self.name}.png"
-            self.draw(heading).savefig(path, dpi=130)
+            figure = self.draw(heading)
+            figure.savefig(path, dpi=130)
             paths.append(path)
         return paths
 
@@ -97,27 +99,31 @@ class Analysis:
         heading:
             Title above that of the analysis, such as the system.
         """
-        size = (7, 3.0 * len(self.curves) + 0.6)
-        figure = plots.figure_class()(figsize=size, layout="constrained")
-        title = "\n".join(text for text in (heading, self.title) if text)
+        count = len(self.curves)
+        figure_class = plots.figure_class()
+        figure = figure_class(figsize=(7, 3 * count + 0.6), layout="constrained")
+        title = f"{heading}\n{self.title}" if heading else self.title
+        # a $ in a name begins no formula
         figure.suptitle(title, fontsize="medium", parse_math=False, wrap=True)
-        panels = figure.subplots(len(self.curves), 1, squeeze=False)[:, 0]
-        for axes, curve in zip(panels, self.curves, strict=True):
+        panels = figure.subplots(count, 1, squeeze=False)
+        for axes, curve in zip(panels[:, 0], self.curves, strict=True):
             self._draw(axes, curve)
+            axes.set(xlabel=curve.xlabel, ylabel=curve.ylabel, xlim=curve.xlim)
+            axes.ticklabel_format(useOffset=False)
         return figure
 
     def _draw(self, axes: Any, curve: Curve) -> None:
+        """Plot the columns and lines of a panel."""
+        x = self.table[curve.x]
         for name in curve.ys:
-            label = name.rsplit("_", 1)[0] if len(curve.ys) > 1 else None
-            axes.plot(self.table[curve.x], self.table[name], curve.style, label=label, linewidth=1)
+            label = name.rsplit("_", 1)[0]
+            axes.plot(x, self.table[name], curve.style, label=label, linewidth=1)
         # lines come after the curves, which have the first colours
         for height, text in curve.lines:
-            axes.axhline(height, color="black", linestyle="--", linewidth=0.8, label=text or None)
+            axes.axhline(height, color="black", linestyle="--", linewidth=0.8, label=text)
         for position, text in curve.marks:
             axes.axvline(position, color="grey", linestyle=":", linewidth=1, label=text)
-        axes.set(xlabel=curve.xlabel, ylabel=curve.ylabel, xlim=curve.xlim)
-        axes.ticklabel_format(useOffset=False)
-        if axes.get_legend_handles_labels()[0]:
+        if len(curve.ys) > 1 or curve.lines or curve.marks:
             plots.legend(axes)
 
 

@@ -80,7 +80,8 @@ def _displacements(positions: np.ndarray, members: np.ndarray) -> tuple[np.ndarr
     # the sums over atoms need no more memory than a block of them
     for block in _chunks(members, frames):
         part = np.asarray(positions[:, block], dtype=float)
-        whole += _windowed(part).sum(axis=1)[: frames // 2]
+        displacements = _windowed(part)
+        whole += displacements[: frames // 2].sum(axis=1)
         segments += _of_segments(part)
     return whole / len(members), segments / len(members)
 
@@ -152,16 +153,24 @@ def _windowed(positions: np.ndarray) -> np.ndarray:
     """
     frames = len(positions)
     positions = positions - positions.mean(axis=0)  # smaller numbers, less rounding
-    length = 2 * frames
-    transform = np.fft.rfft(positions, length, axis=0)
-    power = (np.abs(transform) ** 2).sum(axis=2)
-    products = np.fft.irfft(power, length, axis=0)[:frames]
     squares = (positions**2).sum(axis=2)
     # sums over the origins of a lag: all squares but the first, or last, `lag` ones
-    forward = np.cumsum(squares, axis=0)[::-1]
-    backward = np.cumsum(squares[::-1], axis=0)[::-1]
-    origins = np.arange(frames, 0, -1)[:, None]
-    return np.asarray((forward + backward - 2 * products) / origins)
+    from_start = np.cumsum(squares, axis=0)
+    from_end = np.cumsum(squares[::-1], axis=0)
+    sums = from_start + from_end
+    products = 2 * _correlation(positions)
+    origins = np.arange(frames, 0, -1)
+    return np.asarray((sums[::-1] - products) / origins[:, None])
+
+
+def _correlation(positions: np.ndarray) -> np.ndarray:
+    """(frames, n) sums over time of r(t + lag) r(t)."""
+    frames = len(positions)
+    # zeros after the end keep the end from meeting the start
+    transform = np.fft.rfft(positions, 2 * frames, axis=0)
+    power = np.abs(transform) ** 2
+    products = np.fft.irfft(power.sum(axis=2), 2 * frames, axis=0)
+    return products[:frames]
 
 
 def _of_segments(positions: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from .. import statistics
-from ..graph.neighbours import half_list
-from ..graph.structure import from_atoms
+from ..graph.neighbours import HalfList, half_list
+from ..graph.structure import Structure, from_atoms
 from ._results import Analysis, Curve, number
 from .trajectory import Trajectory
 
@@ -18,8 +18,10 @@ CUTOFF = 8.0  # A
 BIN = 0.05  # A
 MOST_FRAMES = 400
 SMOOTHING = 0.06  # A, of the distribution whose first minimum is searched
+TINY = 1e-9  # A
 PROMINENCE = 0.05  # of a peak, in heights of the highest
-MOST_PAIRS_OF_ELEMENTS = 15  # of five elements
+MOST_ELEMENTS = 6
+MOST_BINS = 10000
 
 
 def radial_distribution(
@@ -49,18 +51,30 @@ def radial_distribution(
     most_frames:
         Largest number of frames, evenly distributed.
     """
-    if not (np.isfinite(cutoff) and np.isfinite(width) and 0 < width < cutoff):
-        raise ValueError(f"`cutoff` {cutoff!r}, `width` {width!r}: expected A, 0 < width < cutoff")
+    _check_bins(cutoff, width)
     elements = sorted(set(trajectory.first.symbols))
+    if len(elements) > MOST_ELEMENTS:
+        raise ValueError(
+            f"`trajectory` has {len(elements)} elements: expected {MOST_ELEMENTS} or fewer"
+        )
     pairs = list(itertools.combinations_with_replacement(elements, 2))
-    if len(pairs) > MOST_PAIRS_OF_ELEMENTS:
-        raise ValueError(f"`trajectory` has {len(elements)} elements: expected five or fewer")
     bins = round(cutoff / width)
+    edges = np.linspace(0, bins * width, bins + 1)
+    counts = _Counts(trajectory, pairs, edges)
+    # rounded up
     step = -(-(len(trajectory) - start) // most_frames)
-    counts = _Counts(trajectory, pairs, np.linspace(0, bins * width, bins + 1))
     for atoms in trajectory.frames(start, step):
-        counts.add(from_atoms(atoms, conditioned=False))
+        structure = from_atoms(atoms, conditioned=False)
+        counts.add(structure)
     return counts.analysis()
+
+
+def _check_bins(cutoff: float, width: float) -> None:
+    """Raise ValueError if there are no such bins."""
+    if not (np.isfinite(cutoff) and 0 < width < cutoff):
+        raise ValueError(f"`cutoff` {cutoff!r}, `width` {width!r}: expected A, 0 < width < cutoff")
+    if cutoff > MOST_BINS * width:
+        raise ValueError(f"`width` {width!r}: expected at most {MOST_BINS} bins, cutoff / width")
 
 
 class _Counts:
@@ -69,30 +83,37 @@ class _Counts:
     def __init__(
         self, trajectory: Trajectory, pairs: list[tuple[str, str]], edges: np.ndarray
     ) -> None:
-        self.pairs = pairs
         self.periodic = trajectory.periodic
-        self.edges = edges
         self.half = _half_of_the_cell(trajectory)
+        self.edges = edges
+        self.pairs = pairs
         symbols = np.array(list(trajectory.first.symbols))
-        self.members = {pair: (symbols == pair[0], symbols == pair[1]) for pair in pairs}
-        # (frames, bins) each, numbers of neighbours b of an atom a
-        self.neighbours: dict[tuple[str, str], list[np.ndarray]] = {pair: [] for pair in pairs}
+        self.members = {element: symbols == element for element in set(symbols)}
+        # (frames, bins) for each pair, numbers of neighbours b of an atom a
+        self.neighbours: dict[tuple[str, str], list[np.ndarray]] = {}
+        for pair in pairs:
+            self.neighbours[pair] = []
         self.volumes: list[float] = []
 
-    def add(self, structure: object) -> None:
+    def add(self, structure: Structure) -> None:
         """Count the pairs of a frame."""
-        found = half_list(structure, self.edges[-1])  # type: ignore[arg-type]
+        found = half_list(structure, self.edges[-1])
         distances = found.distances()
-        for pair, (first, second) in self.members.items():
-            forward = first[found.centres] & second[found.neighbours]
-            backward = second[found.centres] & first[found.neighbours]
-            # each pair is in the list once: from a to b, from b to a, or both if a is b
-            weights = forward.astype(float) + backward
-            if pair[0] != pair[1]:
-                weights = np.minimum(weights, 1)
-            counts, _ = np.histogram(distances, self.edges, weights=weights)
-            self.neighbours[pair].append(counts / max(first.sum(), 1))
-        self.volumes.append(structure.volume)  # type: ignore[attr-defined]
+        self.volumes.append(structure.volume)
+        for pair in self.pairs:
+            weights = self._weights(found, pair)
+            histogram = np.histogram(distances, self.edges, weights=weights)[0]
+            centres = self.members[pair[0]].sum()
+            self.neighbours[pair].append(histogram / centres)
+
+    def _weights(self, found: HalfList, pair: tuple[str, str]) -> np.ndarray:
+        """(P,) number of times that each pair of atoms is a pair of these elements."""
+        first = self.members[pair[0]]
+        second = self.members[pair[1]]
+        # a pair is in the list once, and counts from each of its atoms that is an `a`
+        forward = first[found.centres] & second[found.neighbours]
+        backward = second[found.centres] & first[found.neighbours]
+        return np.asarray(forward.astype(float) + backward)
 
     def analysis(self) -> Analysis:
         """Distributions and coordination numbers."""
@@ -101,11 +122,13 @@ class _Counts:
         values: dict[str, object] = {}
         marks = []
         notes = []
+        kind = "g" if self.periodic else "per_A"
         for pair in self.pairs:
             name = "-".join(pair)
-            column = f"{name}_g" if self.periodic else f"{name}_per_A"
-            table[column] = self._distribution(pair)
-            cutoff = first_minimum(centres, table[column])
+            column = f"{name}_{kind}"
+            distribution = self._distribution(pair)
+            table[column] = distribution
+            cutoff = first_minimum(centres, distribution)
             if cutoff is None:
                 notes.append(f"{name}: no first minimum, and no coordination number")
                 continue
@@ -114,7 +137,9 @@ class _Counts:
             marks.append((cutoff, f"first minimum {name}"))
         if self.half < self.edges[-1]:
             notes.append(f"beyond {self.half:.2f} A, half of the cell, atoms see their own images")
-        panel = self._panel(table, tuple(marks[:3]))
+        # more lines would hide the curves
+        shown = tuple(marks[:3])
+        panel = self._panel(table, shown)
         title = "radial distribution functions"
         return Analysis("rdf", title, values, table, (panel,), tuple(notes))
 
@@ -123,7 +148,7 @@ class _Counts:
         columns = tuple(name for name in table if name != "r_A")
         label = "g(r)" if self.periodic else "neighbours per Å"
         # an ideal gas has g = 1
-        lines = ((1.0, ""),) if self.periodic else ()
+        lines = ((1.0, "ideal gas"),) if self.periodic else ()
         return Curve("r_A", columns, "r (Å)", label, lines, marks)
 
     def _distribution(self, pair: tuple[str, str]) -> np.ndarray:
@@ -131,23 +156,30 @@ class _Counts:
         neighbours = np.array(self.neighbours[pair])  # (frames, bins)
         if not self.periodic:
             return np.asarray(neighbours.mean(axis=0) / np.diff(self.edges))
-        shells = 4 / 3 * np.pi * np.diff(self.edges**3)  # A^3
-        others = self.members[pair][1].sum()
-        density = others / np.array(self.volumes)  # of each frame, 1/A^3
-        return np.asarray((neighbours / density[:, None]).mean(axis=0) / shells)
+        return self._per_density(neighbours, self.members[pair[1]].sum())
+
+    def _per_density(self, neighbours: np.ndarray, others: int) -> np.ndarray:
+        """(bins,) neighbours (frames, bins) per A^3, over the density of each frame."""
+        shells = 4 / 3 * np.pi * np.diff(self.edges**3)
+        volumes = np.array(self.volumes)[:, None]
+        scaled = neighbours * volumes / others
+        return np.asarray(scaled.mean(axis=0) / shells)
 
     def _coordination(self, pair: tuple[str, str], cutoff: float) -> dict[str, object]:
         """Mean numbers of neighbours up to a distance in A, with errors."""
         first, second = pair
-        inside = self.edges[1:] <= cutoff + 1e-9
-        series = np.array(self.neighbours[pair])[:, inside].sum(axis=1)
-        values: dict[str, object] = {}
-        mean = statistics.mean(series, start=0)
-        values[f"coordination of {first} by {second}"] = number(mean)
-        if first != second:
-            ratio = self.members[pair][0].sum() / self.members[pair][1].sum()
-            mean = statistics.mean(ratio * series, start=0)
-            values[f"coordination of {second} by {first}"] = number(mean)
+        inside = self.edges[1:] <= cutoff + TINY
+        neighbours = np.array(self.neighbours[pair])  # (frames, bins)
+        series = neighbours[:, inside].sum(axis=1)
+        mean = statistics.mean(series, 0)
+        values: dict[str, object] = {f"coordination of {first} by {second}": number(mean)}
+        if first == second:
+            return values
+        # the same pairs, shared among the other atoms
+        centres = self.members[first].sum()
+        others = self.members[second].sum()
+        mean = statistics.mean(series * centres / others, 0)
+        values[f"coordination of {second} by {first}"] = number(mean)
         return values
 
 
@@ -172,13 +204,15 @@ def first_minimum(distances: np.ndarray, distribution: np.ndarray) -> float | No
     """
     width = distances[1] - distances[0]
     smooth = gaussian_filter1d(distribution, SMOOTHING / width)
-    if not smooth.max() > 0:
+    highest = smooth.max()
+    if not highest > 0:
         return None
-    peaks, _ = find_peaks(smooth, prominence=PROMINENCE * smooth.max())
+    peaks, _ = find_peaks(smooth, prominence=PROMINENCE * highest)
     if len(peaks) < 2:
         return None
-    between = smooth[peaks[0] : peaks[1] + 1]
+    first, second = peaks[:2]
+    between = smooth[first : second + 1]
     # a gap between two shells of a crystal has many zeros: the middle of them
-    lowest = np.flatnonzero(between <= between.min() + 1e-9 * smooth.max())
-    index = peaks[0] + lowest[len(lowest) // 2]
-    return float(distances[index] + width / 2)
+    lowest = np.flatnonzero(between <= between.min() + TINY * highest)
+    middle = lowest[len(lowest) // 2]
+    return float(distances[first + middle] + width / 2)

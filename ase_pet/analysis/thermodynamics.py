@@ -31,38 +31,46 @@ def averages(trajectory: Trajectory) -> tuple[Analysis, float | None]:
     Returns
     -------
     tuple
-        The means, and the time in ps from which the trajectory is equilibrated, None if it is not.
+        The means, and the fraction of the trajectory after which it is equilibrated, None if it
+        still drifts.
     """
-    series = {name: trajectory.series[name] for name in COLUMNS if name in trajectory.series}
-    mass = trajectory.masses.sum()
-    if trajectory.periodic and "volume_A3" in series:
-        series["density_g_per_cm3"] = GRAMS * mass / series["volume_A3"]
+    series = _series(trajectory)
     means = statistics.means(series)
-    time = trajectory.series["time_ps"]
-    drifting = any(mean.note == statistics.DRIFTING for mean in means.values())
+    notes = [mean.note for mean in means.values()]
     used = [mean.start for mean in means.values() if mean.note == ""]
-    begin = max(used, default=0)
+    time = trajectory.series["time_ps"]
+    begin = max(used, default=0) / len(time)
     values: dict[str, Any] = {name: number(mean) for name, mean in means.items()}
     if trajectory.first.cell.rank == 3:
-        first = int(begin / len(time) * len(trajectory))
-        values |= _lattice(trajectory, first)
+        values |= _lattice(trajectory, int(begin * len(trajectory)))
     table = {}
-    curves: tuple[Curve, ...] = ()
+    curves: list[Curve] = []
+    # times may be unknown
     if np.isfinite(time).all():
         table = {"time_ps": time, **series}
-        curves = tuple(_panel(name, means[name]) for name in series)
-    analysis = Analysis("averages", "averages over the trajectory", values, table, curves)
-    return analysis, None if drifting else begin / len(time)
+        curves = [_panel(name, mean) for name, mean in means.items()]
+    title = "averages over the trajectory"
+    analysis = Analysis("averages", title, values, table, tuple(curves))
+    return analysis, None if statistics.DRIFTING in notes else begin
+
+
+def _series(trajectory: Trajectory) -> dict[str, np.ndarray]:
+    """{column: (m,) array} of what is averaged."""
+    series = {name: trajectory.series[name] for name in COLUMNS if name in trajectory.series}
+    if trajectory.periodic and "volume_A3" in series:
+        mass = GRAMS * trajectory.masses.sum()
+        series["density_g_per_cm3"] = mass / series["volume_A3"]
+    return series
 
 
 def _panel(name: str, mean: statistics.Mean) -> Curve:
     """Panel of a column over time, with its mean where it has an error."""
     quantity, unit = name.split("_", 1)
-    lines: tuple[tuple[float, str], ...] = ()
-    if mean.error is not None:
-        lines = ((mean.value, f"mean {mean.value:.5g} ± {mean.error:.2g}"),)
     label = f"{quantity}\n({unit.replace('_per_', '/')})"
-    return Curve("time_ps", (name,), "time (ps)", label, lines)
+    if mean.error is None:
+        return Curve("time_ps", (name,), "time (ps)", label)
+    line = (mean.value, f"mean {mean.value:.5g} ± {mean.error:.2g}")
+    return Curve("time_ps", (name,), "time (ps)", label, (line,))
 
 
 def _lattice(trajectory: Trajectory, first: int) -> dict[str, Any]:
@@ -102,8 +110,7 @@ def heat_capacity(trajectory: Trajectory, start: float) -> Analysis:
         raise ValueError(
             "the heat capacity needs the ensemble: give `ensemble` nve, nvt or npt (--ensemble)"
         )
-    first = int(start * len(trajectory.series["total_eV"]))
-    late = {name: values[first:] for name, values in trajectory.series.items()}
+    late = _late(trajectory, start)
     if trajectory.ensemble == "nve":
         capacity = _microcanonical(late, degrees_of_freedom(trajectory.first))
     else:
@@ -182,18 +189,26 @@ def expansion_from_fluctuations(trajectory: Trajectory, start: float) -> Analysi
     missing = sorted({"total_eV", "temperature_K", "volume_A3"} - trajectory.series.keys())
     if trajectory.ensemble != "npt" or missing:
         raise ValueError("thermal expansion from fluctuations needs an npt run with energies")
-    first = int(start * len(trajectory.series["total_eV"]))
-    late = {name: values[first:] for name, values in trajectory.series.items()}
+    late = _late(trajectory, start)
     enthalpy = _enthalpy(trajectory, late)
     volume = late["volume_A3"]
-    products = (volume - volume.mean()) * (enthalpy - enthalpy.mean())
+    mean_volume = volume.mean()
+    products = (volume - mean_volume) * (enthalpy - enthalpy.mean())
     temperature = late["temperature_K"].mean()
-    factor = 1 / (units.kB * temperature**2 * volume.mean())
-    expansion = _scaled(statistics.mean(products, start=0), factor)
-    values = {"volumetric expansion (1/K)": number(expansion, 5)}
+    factor = 1 / (units.kB * temperature**2 * mean_volume)
+    expansion = _scaled(statistics.mean(products, 0), factor)
     linear = _scaled(expansion, 1 / 3)
-    values["linear expansion, third of it (1/K)"] = number(linear, 5)
+    values = {
+        "volumetric expansion (1/K)": number(expansion, 5),
+        "linear expansion, third of it (1/K)": number(linear, 5),
+    }
     return Analysis("expansion", "thermal expansion from fluctuations", values, {}, ())
+
+
+def _late(trajectory: Trajectory, start: float) -> dict[str, np.ndarray]:
+    """Columns after a fraction of the trajectory."""
+    first = int(start * len(trajectory.series["total_eV"]))
+    return {name: values[first:] for name, values in trajectory.series.items()}
 
 
 def thermal_expansion(sources: Sequence[Path | str | Trajectory]) -> Analysis:
@@ -212,14 +227,18 @@ def thermal_expansion(sources: Sequence[Path | str | Trajectory]) -> Analysis:
     ValueError
         Runs have different atoms, no volume or temperature, or fewer than two temperatures.
     """
-    runs = [source if isinstance(source, Trajectory) else read(source) for source in sources]
+    runs = []
+    for source in sources:
+        run = source if isinstance(source, Trajectory) else read(source)
+        runs.append(run)
     formulas = {run.first.get_chemical_formula() for run in runs}
+    # volumes of the same cell
     if len(formulas) > 1:
-        raise ValueError(
-            f"thermal expansion of runs with different atoms: {', '.join(sorted(formulas))}"
-        )
+        different = ", ".join(sorted(formulas))
+        raise ValueError(f"thermal expansion of runs with different atoms: {different}")
     rows = np.array([_volume(run) for run in runs])
-    if np.ptp(rows[:, 0]) < SMALLEST_DIFFERENCE:
+    temperatures = rows[:, 0]
+    if np.ptp(temperatures) < SMALLEST_DIFFERENCE:
         raise ValueError("thermal expansion needs runs at two or more temperatures")
     return _expansion(*rows.T)
 
@@ -235,13 +254,18 @@ def _expansion(
     weights = 1 / error if known else np.ones(len(error))
     line, covariance = np.polyfit(temperature, volume, 1, w=weights, cov="unscaled")
     average = np.average(volume, weights=weights**2)
-    slope_error = float(np.sqrt(covariance[0, 0])) if known else None
+    variance = covariance[0, 0]
+    slope_error = float(np.sqrt(variance)) if known else None
     values = {
         "volumetric expansion (1/K)": _ratio(line[0], slope_error, average),
         "linear expansion (1/K)": _ratio(line[0], slope_error, 3 * average),
     }
-    table = {"temperature_K": temperature, "volume_A3": volume, "error_A3": error}
-    table["line_A3"] = np.polyval(line, temperature)
+    table = {
+        "temperature_K": temperature,
+        "volume_A3": volume,
+        "error_A3": error,
+        "line_A3": np.polyval(line, temperature),
+    }
     return _expansion_analysis(values, table, known)
 
 

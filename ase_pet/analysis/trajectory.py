@@ -192,29 +192,40 @@ class _Scan:
 
     def series(self) -> dict[str, np.ndarray]:
         """Columns that all frames have; the time is nan where it is unknown."""
-        names = set.intersection(*(set(row) for row in self.rows))
-        columns = {name: np.array([row[name] for row in self.rows]) for name in sorted(names)}
-        for name, values in columns.items():
-            if name != "time_ps" and not np.isfinite(values).all():
-                index = int(np.argmin(np.isfinite(values)))
-                raise ValueError(f"frame {index} has {name} {values[index]}: expected a number")
+        shared = set(self.rows[0])
+        for row in self.rows:
+            shared &= row.keys()
+        columns = {}
+        for name in sorted(shared):
+            columns[name] = np.array([row[name] for row in self.rows])
+            if name != "time_ps":
+                _check_finite(name, columns[name])
         return columns
 
     def _row(self, atoms: Atoms) -> dict[str, float]:
+        """What is known of a frame: nothing is computed here by a calculator."""
         row = {"time_ps": float(atoms.info.get("time_ps", np.nan))}
         if atoms.cell.rank == 3:
             row["volume_A3"] = float(atoms.get_volume())
-        # results that the file holds: nothing is computed here
         results = {} if atoms.calc is None else atoms.calc.results
         if "energy" in results:
             row["potential_eV"] = float(results["energy"])
         if "momenta" in atoms.arrays:
+            kinetic = float(atoms.get_kinetic_energy())
             degrees = max(3 * len(atoms) - 3, 1)
-            row["kinetic_eV"] = float(atoms.get_kinetic_energy())
-            row["temperature_K"] = 2 * row["kinetic_eV"] / (degrees * units.kB)
+            row["kinetic_eV"] = kinetic
+            row["temperature_K"] = 2 * kinetic / (degrees * units.kB)
         if {"potential_eV", "kinetic_eV"} <= row.keys():
             row["total_eV"] = row["potential_eV"] + row["kinetic_eV"]
         return row
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    """Raise ValueError for the first frame with a value that is no number."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        index = int(np.argmin(finite))
+        raise ValueError(f"frame {index} has {name} {values[index]}: expected a number")
 
 
 def _paths(source: Path) -> tuple[Path, ...]:

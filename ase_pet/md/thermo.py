@@ -110,14 +110,17 @@ def summary(table: Table, atoms: int) -> dict[str, Any]:
     results: dict[str, Any] = {}
     # one time for all of them
     if used:
-        results["equilibrated_from_ps"] = float(table["time_ps"][max(used)])
+        start = max(used)
+        time = table["time_ps"][start]
+        results["equilibrated_from_ps"] = float(time)
     for name, mean in means.items():
         results[f"mean_{name}"] = mean.value
         if mean.error is not None:
             results[f"error_{name}"] = mean.error
             results[f"samples_{name}"] = mean.samples
             results[f"inefficiency_{name}"] = mean.inefficiency
-    results["notes"] = {name: mean.note for name, mean in means.items() if mean.note}
+    notes = {name: mean.note for name, mean in means.items()}
+    results["notes"] = {name: note for name, note in notes.items() if note}
     if "conserved_eV" in table:
         results |= _drift(table, atoms)
     return results

@@ -34,16 +34,19 @@ def equilibration(values: np.ndarray) -> int | None:
     # candidates are dense at the start, where most series end their equilibration
     latest = LATEST_START * len(blocks)
     fractions = np.linspace(0, 1, STARTS) ** 2
-    starts = np.unique((latest * fractions).astype(int))
+    candidates = latest * fractions
+    starts = np.unique(candidates.astype(int))
     samples = _samples_after(blocks, starts)
     # the number of samples is noisy: the first start that is nearly the best is enough
-    nearly_best = samples >= NEARLY_BEST * samples.max()
+    enough = NEARLY_BEST * samples.max()
+    nearly_best = samples >= enough
     first = int(np.argmax(nearly_best))
     negligible = _is_relaxed_after(blocks, starts, samples)
     allowed = starts[first:][negligible[first:]]
     if len(allowed) == 0:
         return None
-    return int(allowed[0] * length)
+    earliest = int(allowed[0])
+    return earliest * length
 
 
 def _samples_after(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

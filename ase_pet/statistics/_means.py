@@ -96,15 +96,18 @@ def _mean_after(values: np.ndarray, start: int) -> Mean:
     """Mean of a series that is equilibrated after `start`, if that can be."""
     late = values[start:]
     average = float(late.mean())
-    if len(late) < FEWEST_ROWS:
-        return Mean(average, None, start, 1.0, float(len(late)), FEW_ROWS)
+    count = len(late)
+    if count < FEWEST_ROWS:
+        return Mean(average, None, start, 1.0, float(count), FEW_ROWS)
     inefficiency = statistical_inefficiency(late)
-    samples = len(late) / inefficiency
+    samples = count / inefficiency
     result = Mean(average, None, start, samples, inefficiency, "")
     if drifts(late):
         return result._replace(note=DRIFTING)
     if samples < FEWEST_SAMPLES:
-        return result._replace(note=f"no error bar: {samples:.1f} independent samples")
+        few = f"no error bar: {samples:.1f} independent samples"
+        return result._replace(note=few)
     # one degree of freedom is that of the mean
-    error = np.sqrt(late.var() / (samples - 1))
+    degrees = samples - 1
+    error = np.sqrt(late.var() / degrees)
     return result._replace(error=float(error))

@@ -57,6 +57,7 @@ WRITTEN = {
     "05_npt_thermal_expansion": [
         "npt_300K",
         "npt_900K",
+        "thermal_expansion.csv",
         "thermal_expansion.json",
         "thermal_expansion.png",
     ],
