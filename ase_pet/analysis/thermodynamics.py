@@ -69,7 +69,7 @@ def _panel(name: str, mean: statistics.Mean) -> Curve:
     label = f"{quantity}\n({unit.replace('_per_', '/')})"
     if mean.error is None:
         return Curve("time_ps", (name,), "time (ps)", label)
-    line = (mean.value, f"mean {mean.value:.5g} ± {mean.error:.2g}")
+    line = (mean.value, f"mean {mean}")
     return Curve("time_ps", (name,), "time (ps)", label, (line,))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ase.formula import Formula
 
 from ..extras import how_to_install
+from ..statistics import with_error
 from . import folders
 from .outputs import SETTINGS
 
@@ -39,8 +40,11 @@ def figure_class(purpose: str = "the plot") -> Any:
 
 
 def legend(axes: Any) -> None:
-    """Put the legend of `axes` above them, where it covers no curve."""
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, fontsize="small")
+    """Put the legend of `axes`, if they have labels, above them, where it covers no curve."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, fontsize="small"
+        )
 
 
 def title(folder: Path) -> str:
@@ -192,13 +196,13 @@ def _plot_column(
 
 def _mark_mean(axes: Any, table: dict[str, np.ndarray], name: str, means: dict[str, Any]) -> None:
     """Plot the mean of a column after the equilibration; the legend says why there is none."""
-    mean = means.get(f"mean_{name}")
+    mean = means.get(f"mean_{name}", np.nan)
     error = means.get(f"error_{name}")
     note = means.get("notes", {}).get(name)
     if error is not None:
         start = means["equilibrated_from_ps"]
         end = table["time_ps"][-1]
-        text = f"mean {mean:.5g} ± {error:.2g}"
+        text = f"mean {with_error(mean, error)}"
         axes.plot([start, end], [mean, mean], color="C1", label=text)
     elif note is not None:
         axes.plot([], [], " ", label=note)

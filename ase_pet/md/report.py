@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..statistics import with_error
 from . import folders, plots, thermo
 from .outputs import SETTINGS, THERMO
 
@@ -133,6 +134,6 @@ def text(value: Any) -> str:
     if not isinstance(value, dict):
         return f"{value}"
     if value.get("error") is not None:
-        return f"{value['value']:.6g} ± {value['error']:.2g}"
+        return with_error(value["value"], value["error"])
     note = value.get("note", "no error bar")
     return f"{value['value']:.6g} ({note})"

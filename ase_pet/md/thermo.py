@@ -170,7 +170,7 @@ def described(means: dict[str, Any]) -> list[tuple[str, str, str]]:
         slope = means["drift_meV_per_atom_per_ps"]
         error = means["error_drift"]
         rms = means["rms_meV_per_atom"]
-        drift = f"{slope:.2g} ± {error:.2g}"
+        drift = statistics.with_error(slope, error)
         rows.append(("drift of the conserved energy", drift, "meV/atom/ps"))
         rows.append(("RMS about the drift", f"{rms:.2g}", "meV/atom"))
     return rows
@@ -181,12 +181,10 @@ def _text(means: dict[str, Any], name: str) -> str:
     note: str | None = means["notes"].get(name)
     if note == statistics.DRIFTING:
         return note  # the mean is no result
-    # energies have many digits
-    digits = ".8g" if name == "potential_eV" else ".5g"
-    text = format(means[f"mean_{name}"], digits)
+    value: float = means[f"mean_{name}"]
     if note is not None:
-        return f"{text} ({note})"
-    return f"{text} ± {means[f'error_{name}']:.2g}"
+        return f"{value:.8g} ({note})"
+    return statistics.with_error(value, means[f"error_{name}"])
 
 
 def plot(folder: Path, atoms: int) -> Path:

@@ -15,7 +15,7 @@ g(start), is largest (J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016)).
 from ._correlation import statistical_inefficiency
 from ._equilibration import FEWEST_ROWS, equilibration
 from ._lines import Line, drifts, fit_line
-from ._means import CONSTANT, DRIFTING, FEWEST_SAMPLES, Mean, mean, means
+from ._means import CONSTANT, DRIFTING, FEWEST_SAMPLES, Mean, mean, means, with_error
 
 __all__ = [
     "CONSTANT",
@@ -30,4 +30,5 @@ __all__ = [
     "mean",
     "means",
     "statistical_inefficiency",
+    "with_error",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from ._correlation import checked, is_constant, statistical_inefficiency
 from ._equilibration import FEWEST_ROWS, LATEST_START, equilibration
 from ._lines import drifts
 
+PLAIN = (1e-4, 1e4)  # errors that are written without a power of ten
 FEWEST_SAMPLES = 10  # independent ones, of a series with a standard error
 CONSTANT = "constant"
 DRIFTING = "not equilibrated: still drifting"
@@ -30,7 +32,24 @@ class Mean(NamedTuple):
     def __str__(self) -> str:
         if self.error is None:
             return f"{self.value:.5g} ({self.note})"
-        return f"{self.value:.5g} +- {self.error:.2g}"
+        return with_error(self.value, self.error)
+
+
+def with_error(value: float, error: float) -> str:
+    """Text such as "301.5 ± 3.2": a value with the digits that its standard error allows.
+
+    Parameters
+    ----------
+    value:
+        Value.
+    error:
+        Its standard error.
+    """
+    if not PLAIN[0] <= error < PLAIN[1]:
+        return f"{value:.5g} ± {error:.2g}"
+    # two digits of the error
+    digits = max(1 - math.floor(math.log10(error)), 0)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def mean(values: np.ndarray, start: int | None = None) -> Mean:

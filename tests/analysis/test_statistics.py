@@ -136,7 +136,21 @@ def test_series_of_a_run_share_the_end_of_equilibration():
     assert means["early"].start == means["late"].start > 60
     assert means["drifting"].note == statistics.DRIFTING
     assert means["constant"].note == statistics.CONSTANT
-    assert str(means["early"]).count("+-") == 1
+    assert str(means["early"]).count("±") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (301.541, 3.22, "301.5 ± 3.2"),
+        (0.0013393, 0.0397, "0.001 ± 0.040"),
+        (-123456.7, 52.1, "-123457 ± 52"),
+        (5.1877e-5, 1.2e-5, "5.1877e-05 ± 1.2e-05"),
+        (1.0, 0.0, "1 ± 0"),
+    ],
+)
+def test_values_have_the_digits_of_their_errors(value, error, text):
+    assert statistics.with_error(value, error) == text
 
 
 # Lines
