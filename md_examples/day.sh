@@ -67,6 +67,9 @@ CIF
         --momenta keep --equilibrate "$warm" --time "$npt" --timestep 2 --thermostat-time 100 \
         --barostat-time 500 --interval 5 --thermo-interval 5 --output npt --restart
 
-# 7. Energies and forces of the trajectory, as data for training or for another model.
+# 7. Structure, motion and thermodynamics of the run, and a report for people.
+[ -f npt/report.html ] || $ase_pet analyse npt --html
+
+# 8. Energies and forces of the trajectory, as data for training or for another model.
 [ -f labelled.extxyz ] ||
     $ase_pet singlepoint "$calculator" npt/trajectory.traj --output labelled.extxyz
