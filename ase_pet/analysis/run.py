@@ -15,7 +15,7 @@ from ..md import plots
 from ..md.outputs import SETTINGS
 from ._results import Analysis
 from .motion import mean_square_displacement, vibrational_density_of_states
-from .structure import CUTOFF, radial_distribution
+from .structure import CUTOFF, check_bins, radial_distribution
 from .thermodynamics import averages, expansion_from_fluctuations, heat_capacity
 from .trajectory import Trajectory, read
 
@@ -106,6 +106,7 @@ def analyse(
     """
     if skip is not None and not 0 <= skip < 1:
         raise ValueError(f"`skip` is {skip!r}: expected a fraction of the trajectory, 0 to below 1")
+    check_bins(cutoff)
     trajectory = source if isinstance(source, Trajectory) else read(source, interval, ensemble)
     means, begin = averages(trajectory)
     if skip is not None:

@@ -51,7 +51,7 @@ def radial_distribution(
     most_frames:
         Largest number of frames, evenly distributed.
     """
-    _check_bins(cutoff, width)
+    check_bins(cutoff, width)
     elements = sorted(set(trajectory.first.symbols))
     if len(elements) > MOST_ELEMENTS:
         raise ValueError(
@@ -69,8 +69,16 @@ def radial_distribution(
     return counts.analysis()
 
 
-def _check_bins(cutoff: float, width: float) -> None:
-    """Raise ValueError if there are no such bins."""
+def check_bins(cutoff: float, width: float = BIN) -> None:
+    """Raise ValueError if there are no such bins.
+
+    Parameters
+    ----------
+    cutoff:
+        Largest distance in A.
+    width:
+        Width of the bins in A.
+    """
     if not (np.isfinite(cutoff) and 0 < width < cutoff):
         raise ValueError(f"`cutoff` {cutoff!r}, `width` {width!r}: expected A, 0 < width < cutoff")
     if cutoff > MOST_BINS * width:

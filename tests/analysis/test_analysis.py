@@ -345,6 +345,9 @@ def test_missing_information_is_named(tmp_path):
     for interval in (0, -1, np.nan):
         with pytest.raises(ValueError, match="`interval` is"):
             analysis.read(tmp_path / "still.traj", interval=interval)
+    for cutoff in (0, np.nan, np.inf, 1e9):
+        with pytest.raises(ValueError, match="`cutoff`|`width`"):
+            analysis.analyse(read, cutoff=cutoff)
     with pytest.raises(ValueError, match="valid choices are nve, nvt, npt"):
         analysis.read(tmp_path / "still.traj", ensemble="nph")
 
