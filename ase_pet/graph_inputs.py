@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from . import graph, memory
 from .calculator_info import CalculatorInfo
+from .choices import shown
 from .graph import Graph, HalfList, Structure
 from .models.base import AtomisticModel
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+
+@runtime_checkable
+class HasPositions(Protocol):
+    """What is asked of an `ase.Atoms` object."""
+
+    numbers: Any
+    positions: Any
+    cell: Any
+    pbc: Any
+    info: Any
 
 
 class GraphInputs:
@@ -65,6 +77,8 @@ class GraphInputs:
             The structure has no valid energy.
         """
         try:
+            if not isinstance(atoms, HasPositions):
+                raise graph.InvalidStructure(f"{shown(atoms)}: expected an `ase.Atoms` object")
             structure = graph.from_atoms(atoms, self.model.conditioned)
             graph.check(structure, tuple(self.model.species))
             self._check_trained(structure)

@@ -96,6 +96,7 @@ Name = Annotated[str, AfterValidator(_name)]
 HeadName = Annotated[str, AfterValidator(_head)]
 Cutoff = Annotated[float, Field(ge=0.1, le=100)]  # A
 SwitchWidth = Annotated[float, Field(ge=0.001, le=100)]  # A, over which a function is switched off
+AdaptiveWidth = Annotated[float, Field(ge=0.01, le=100)]  # A
 LayerWidth = Annotated[int, Field(ge=1, le=1 << 16)]  # numbers that a layer has for each token
 Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Heads = Annotated[

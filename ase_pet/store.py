@@ -137,8 +137,8 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
     # text first: if the content cannot be written as TOML, no file is left behind
     content = content_of(model, info, data)
     text = tomli_w.dumps(content)
-    (folder / WEIGHTS).write_bytes(data)
-    (folder / CARD).write_text(text, encoding="utf-8")
+    _replace(folder / WEIGHTS, data)
+    _replace(folder / CARD, text.encode())
 
 
 def convert(source: str | Path, folder: str | Path, name: str | None = None) -> Path:
@@ -218,8 +218,17 @@ def write_section(model: str | Path, title: str, body: str) -> Path:
         )
     card = path / README
     text = card.read_text(encoding="utf-8") if card.exists() else f"# {path.name}\n"
-    card.write_text(cards.with_section(text, title, body), encoding="utf-8")
+    _replace(card, cards.with_section(text, title, body).encode())
     return card
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step; a link of that name is replaced, not what it refers to."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with new.open("xb") as file:  # x: refuses links, too
+        file.write(data)
+    new.replace(path)
 
 
 def dtype_of(name: str) -> torch.dtype:
@@ -270,6 +279,8 @@ def _model(path: Path, content: Mapping[str, Any]) -> AtomisticModel:
     network.scales = {head: by_number(scale) for head, scale in scales.items()}
     if "covalent_radii" in content:
         network.covalent_radii = by_number(content["covalent_radii"])
+    if content["settings"].get("zbl") and not network.covalent_radii:
+        raise ValueError("`covalent_radii` are missing, which the setting `zbl` asks for")
     _check_stated(network, content)
     _values.check(network)
     return network
@@ -321,7 +332,9 @@ def _sha256(path: Path) -> str | dict[str, Any]:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    files = [entry for entry in sorted(path.rglob("*")) if entry.is_file()]
+    # links may lead anywhere
+    entries = [entry for entry in sorted(path.rglob("*")) if not entry.is_symlink()]
+    files = [entry for entry in entries if entry.is_file()]
     return {file.relative_to(path).as_posix(): _sha256(file) for file in files}
 
 

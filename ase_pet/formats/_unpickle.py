@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+LARGEST_KEY = 10**6  # of a table; checkpoints count optimiser states and species
 MOST_OPERATIONS = 2_000_000  # a checkpoint of 10^9 parameters has about 10^5
 
 Function: TypeAlias = Callable[[tuple[Any, ...]], Any]
@@ -166,8 +167,9 @@ class _Machine:
             keys = items[::2]
             values = items[1::2]
             # Other keys are dropped: nested tuples can take forever to hash, and none is used.
+            # Large numbers may be chosen to have one hash, and a table of them takes forever.
             for key, value in zip(keys, values, strict=True):
-                if type(key) in (str, int):
+                if type(key) is str or (type(key) is int and abs(key) <= LARGEST_KEY):
                     target[key] = value
 
     def stop(self, _: Any) -> None:

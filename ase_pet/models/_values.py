@@ -13,6 +13,7 @@ from ..layers.llpr import LastLayer
 from ..ranges import LARGEST_ENERGY, LARGEST_RADIUS, LARGEST_SCALE, SHOWN
 from .base import AtomisticModel
 
+LARGEST_WEIGHT = 1e15
 MOST_NAMES = 4  # that a message shows
 
 
@@ -46,7 +47,7 @@ def check(model: AtomisticModel) -> None:
 
 
 def check_finite(state: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError for tensors that hold NaN or infinite numbers.
+    """Raise ValueError for tensors that hold NaN, infinite or senselessly large numbers.
 
     Parameters
     ----------
@@ -56,10 +57,11 @@ def check_finite(state: Mapping[str, torch.Tensor]) -> None:
     bad = [
         name
         for name, tensor in state.items()
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        # also False for NaN
+        if tensor.is_floating_point() and not bool((tensor.abs() <= LARGEST_WEIGHT).all())
     ]
     if bad:
-        raise ValueError(f"{names(bad)}: not finite, which gives no energies")
+        raise ValueError(f"{names(bad)}: not finite, or beyond {LARGEST_WEIGHT:g}")
 
 
 def names(bad: Iterable[Any]) -> str:

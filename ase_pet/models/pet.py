@@ -65,7 +65,7 @@ class Settings:
         None  # number of neighbours; None: the cutoff is fixed
     )
     adaptive_cutoff_method: str = "solver"  # grid, solver
-    cutoff_width_adaptive: ranges.SwitchWidth = (
+    cutoff_width_adaptive: ranges.AdaptiveWidth = (
         1.0  # A, over which a neighbour is counted partially
     )
     d_pet: ranges.LayerWidth = 128  # width of edge tokens and messages
