@@ -12,6 +12,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from pydantic import AfterValidator, Field
 
 from . import toml_files, weights
+from .choices import shown
 from .models.base import AtomisticModel
 from .ranges import Cutoff, Energy, HeadName, Name, Radius, Scale, checked
 
@@ -153,7 +154,7 @@ def read_content(path: Path) -> dict[str, Any]:
     # `type`, because True equals 1
     if type(content.get("format")) is not int or content["format"] != FORMAT:
         raise ValueError(
-            f"`{path}` has format {str(content.get('format'))[:20]}: this version of ase_pet reads"
+            f"`{path}` has format {shown(content.get('format'))}: this version of ase_pet reads"
             f" {FORMAT}"
         )
     missing = REQUIRED - content.keys()

@@ -100,6 +100,10 @@ def same(found, expected, what="energy"):
 
 # ---- folders
 
+# settings of which every number in range has a meaning: another model, not a broken one
+FREE = {"Si", "softening", "shift", "residual_factor"}
+FREE |= {"r_embedding_activation", "average_bond_energies"}
+
 
 def models():
     """{name: small model}, of each architecture."""
@@ -160,7 +164,10 @@ def folders():
 
         def attack(path, value, model=model, right=right):
             folder = edited(model, lambda content: put(content, path, value))
-            same(energy(folder, dtype="float64"), right)
+            found = energy(folder, dtype="float64")
+            assert math.isfinite(found), "not finite"
+            if path[-1] not in FREE:
+                same(found, right)
 
         def missing(path, model=model, right=right):
             same(energy(edited(model, lambda content: drop(content, path))), right)
