@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -128,7 +129,10 @@ class Record:
         frame.info["converged"] = converged
         # a file that is replaced is never half written
         temporary = self.folder / f".{RELAXED}"
-        ase.io.write(temporary, frame, format="extxyz")
+        with warnings.catch_warnings():
+            # entries of `info` that the format does not hold are not ours
+            warnings.simplefilter("ignore")
+            ase.io.write(temporary, frame, format="extxyz")
         os.replace(temporary, self.folder / RELAXED)
 
     def step(self, atoms: Atoms) -> None:

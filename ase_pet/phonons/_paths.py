@@ -76,11 +76,15 @@ def band_path(
         # that a cell is nearly of higher symmetry changes names of points only
         warnings.simplefilter("ignore")
         found = _seekpath(cell, positions, numbers, tolerance)
-    special = {name: np.array(point) for name, point in found["point_coords"].items()}
+    special = {}
+    for name, point in found["point_coords"].items():
+        if vacuum is None or abs(point[vacuum]) < 1e-8:
+            special[name] = np.array(point)
     if text is None:
-        segments = [(start, end, special[start], special[end]) for start, end in found["path"]]
-        if vacuum is not None:
-            segments = [line for line in segments if _in_plane(line[2:], vacuum)]
+        segments = []
+        for start, end in found["path"]:
+            if start in special and end in special:
+                segments.append((start, end, special[start], special[end]))
     else:
         segments = _segments(text, special)
         if vacuum is not None and not all(_in_plane(line[2:], vacuum) for line in segments):
@@ -102,8 +106,19 @@ def _in_plane(ends: Sequence[np.ndarray], vacuum: int) -> bool:
     return all(abs(end[vacuum]) < 1e-8 for end in ends)
 
 
-def _segments(text: str, special: dict[str, np.ndarray]) -> list[Any]:
-    """(name, name, q-point, q-point) of each line of the path of a user."""
+def check(text: str) -> None:
+    """Raise ValueError for the text of a path that is wrong for every crystal.
+
+    Parameters
+    ----------
+    text:
+        Path of the user, see `band_path`.
+    """
+    _segments(text, None)
+
+
+def _segments(text: str, special: dict[str, np.ndarray] | None) -> list[Any]:
+    """(name, name, q-point, q-point) of each line; special None: names are not looked up."""
     segments = []
     for part in text.split("|"):
         names = [name.strip() for name in part.split(",")]
@@ -114,18 +129,21 @@ def _segments(text: str, special: dict[str, np.ndarray]) -> list[Any]:
             )
         ends = [_point(name, special) for name in names]
         for start, end in zip(ends, ends[1:], strict=False):
-            if np.allclose(start[1], end[1]):
+            same = start[0] == end[0] if special is None else np.allclose(start[1], end[1])
+            if same:
                 raise ValueError(f"`path` is {text!r}: a line from {start[0]} to itself")
             segments.append((start[0], end[0], start[1], end[1]))
     return segments
 
 
-def _point(text: str, special: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+def _point(text: str, special: dict[str, np.ndarray] | None) -> tuple[str, np.ndarray]:
     """Name and q-point of one point of the path of a user."""
     numbers = text.split()
     if len(numbers) == 3:
         return text, q_points(text)[0]
     name = "GAMMA" if text in GAMMA else text
+    if special is None:
+        return name, np.zeros(3)
     if name not in special:
         valid = ", ".join("G" if key == "GAMMA" else key for key in special)
         raise ValueError(

@@ -136,7 +136,8 @@ def equation_of_state(
             f" {max(volumes):.2f} A^3: relax the cell first"
         )
     fit = ase.eos.EquationOfState(volumes, energies, FORM)
-    volume, energy, modulus = fit.fit()
+    # under pressure the lowest energy is not among the volumes, but the pressure is
+    volume, energy, modulus = fit.fit(warn=not gigapascals)
     errors = fit.func(np.array(volumes), *fit.eos_parameters) - energies
     if gigapascals:
         volume, modulus = _under_pressure(fit, gigapascals * units.GPa, volumes)

@@ -90,6 +90,9 @@ class Crystal:
         self._unit = right_handed(with_vacuum(atoms))
         self._unit.set_constraint()
         self._unit.calc = None
+        if self.vacuum is not None:
+            # phonopy wraps atoms into the cell, which must not split a layer
+            self._unit.center(axis=self.vacuum)
         symbols, self.stand_ins = symbols_of_kinds(atoms)
         moments = atoms.get_initial_magnetic_moments()
         cell = cell_class(

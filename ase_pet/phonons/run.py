@@ -13,7 +13,7 @@ from ase import Atoms
 
 from .. import constraints
 from ..choices import one_of
-from . import _costs, _numbers
+from . import _costs, _numbers, _paths
 from ._folder import identity
 from ._forces import forces
 from ._protocols import AseCalculator, SupportsCard
@@ -24,6 +24,7 @@ from .spectrum import LARGE_FORCE, Spectrum
 
 METHODS = ("displacements", "hessian")
 LARGEST_FORCE = 0.1  # eV/A in a structure whose phonons are computed without another word
+INCONSISTENT = 1e-3  # eV/A, difference of the forces of unit cell and supercell
 
 OnProgress = Callable[[str, int, int | None], object]
 
@@ -128,7 +129,7 @@ def run(
     own = _tolerance(free, tolerance, symmetry, relaxed)
     # wrong input is refused before the relaxation, after which it is used again
     first = Crystal(free, supercell, symmetry=symmetry, tolerance=own, limits=limits)
-    _rehearse(Spectrum(first), nac, displacement, spectrum_options)
+    _rehearse(Spectrum(first), nac, displacement, spectrum_options, relaxed)
     relaxation = None
     if relaxed:
         relaxation = relax(
@@ -147,6 +148,7 @@ def run(
     at_rest = _require_minimum(unit, allow_forces)
     crystal = Crystal(unit, supercell, symmetry=symmetry, tolerance=own, limits=limits)
     spectrum = Spectrum(crystal, relaxation)
+    _look_up(spectrum, nac, path)
     start = time.perf_counter()
     facts = _force_constants(crystal, unit.calc, method, displacement, report)
     spectrum.facts = {
@@ -162,6 +164,7 @@ def run(
         "nac": None if nac is None else str(nac),
         "seconds": round(time.perf_counter() - start, 3),
     }
+    _compare_forces(spectrum.facts)
     spectrum.residuals["before"] = crystal.residuals()
     crystal.project(projection)
     spectrum.residuals["after"] = crystal.residuals()
@@ -200,7 +203,11 @@ def _tolerance(atoms: Atoms, tolerance: float | None, symmetry: bool, relaxed: b
 
 
 def _rehearse(
-    spectrum: Spectrum, nac: Path | str | None, displacement: float, options: dict[str, Any]
+    spectrum: Spectrum,
+    nac: Path | str | None,
+    displacement: float,
+    options: dict[str, Any],
+    relaxed: bool,
 ) -> None:
     """Refuse what would fail after the relaxation: costs, path, q-points, BORN file."""
     crystal = spectrum.crystal
@@ -211,10 +218,21 @@ def _rehearse(
         dataset: Any = crystal.phonopy.dataset
         _costs.require_evaluations(len(dataset["first_atoms"]), len(crystal.phonopy.supercell))
     spectrum.check(options["temperatures"], options["temperature_max"], options["q_points"])
-    if options["path"] is not None:
-        spectrum.band_path(options["path"])
+    # a relaxation that gains symmetry gives points other names, and a file BORN other atoms
+    if options["path"] is not None and relaxed:
+        _paths.check(options["path"])
+    if not relaxed:
+        _look_up(spectrum, nac, options["path"])
+
+
+def _look_up(spectrum: Spectrum, nac: Path | str | None, path: str | None) -> None:
+    """Refuse a path and a file BORN that do not belong to the crystal."""
+    if path is not None:
+        spectrum.band_path(path)
     if nac is not None:
-        crystal.correct_for_charges(nac)
+        spectrum.crystal.correct_for_charges(nac)
+        # they are set after the projection: residuals are those of the force constants
+        spectrum.phonopy.nac_params = None
 
 
 def _require_minimum(atoms: Atoms, allowed: bool) -> float:
@@ -234,6 +252,18 @@ def _require_minimum(atoms: Atoms, allowed: bool) -> float:
             stacklevel=3,
         )
     return largest
+
+
+def _compare_forces(facts: dict[str, Any]) -> None:
+    """Warn if the supercell at rest has other forces than the unit cell, which it repeats."""
+    at_rest = facts.get("largest_force_at_rest", facts["largest_force"])
+    if abs(at_rest - facts["largest_force"]) > INCONSISTENT:
+        warnings.warn(
+            f"the largest force is {facts['largest_force']:.2g} eV/A in the unit cell, but"
+            f" {at_rest:.2g} in the supercell, which repeats it: the calculator is wrong for one of"
+            " them (`ase-pet check`)",
+            stacklevel=3,
+        )
 
 
 def _force_constants(

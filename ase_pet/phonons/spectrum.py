@@ -177,10 +177,7 @@ class Spectrum(Displayed):
         phonopy.run_mesh(
             numbers, with_eigenvectors=True, is_mesh_symmetry=False, is_gamma_center=True
         )
-        frequencies: Any = phonopy.mesh
-        low = float(frequencies.frequencies.min())
-        high = float(frequencies.frequencies.max())
-        phonopy.run_projected_dos(freq_min=low, freq_max=high, freq_pitch=(high - low) / 200)
+        phonopy.run_projected_dos()
         density: Any = phonopy.projected_dos
         self.element_dos["frequency"] = np.asarray(density.frequency_points)
         for element in dict.fromkeys(elements.tolist()):

@@ -106,7 +106,8 @@ def plot(spectrum: Spectrum, title: str = "") -> Figure:
     _plot_states(states, spectrum)
     # the frequency range of phonopy's density of states is much larger than that of the bands
     frequencies = spectrum.frequencies
-    low = min(0.0, frequencies.min())
+    lowest = frequencies.min()
+    low = lowest if lowest < IMAGINARY else 0.0
     high = frequencies.max()
     margin = 0.05 * (high - low)
     bands.set_ylim(low - margin if low < 0 else low, high + margin)
@@ -135,7 +136,7 @@ def _plot_states(axes: Any, spectrum: Spectrum) -> None:
     axes.set(xlabel="states per THz and cell", xlim=(0, None))
     if elements:
         # outside of the axes, where no curve is
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
 
 
 def _title(spectrum: Spectrum) -> str:
