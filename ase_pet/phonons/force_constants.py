@@ -306,7 +306,7 @@ def require_bonds(force_constants: Any) -> None:
     if not largest > WEAKEST:
         raise ValueError(
             f"the largest force constant is {largest:.1g} eV/A^2: for this calculator these are"
-            " isolated atoms, which have no phonons"
+            " isolated atoms, which have no phonons (or a supercell of one atom: take a larger one)"
         )
 
 
