@@ -25,6 +25,7 @@ from .relaxation import Relaxation, relax
 from .spectrum import IMAGINARY
 
 DISPLACEMENT = 0.03  # A; third derivatives need larger displacements than second derivatives
+EXCHANGE = [1, 0, 2]  # order of the vectors of a left-handed cell that makes it right-handed
 UPPER_LIMIT = 1e6  # W/m/K, above any material: diamond has 2e3
 
 
@@ -162,6 +163,13 @@ def conductivity(
     if pressure and not relaxed:
         raise ValueError("`pressure` is that of a relaxation: expected relaxed=True (--relax)")
     free = constraints.without(atoms, "the conductivity")
+    # third derivatives by finite differences depend on the directions of the displacements, which
+    # follow the vectors: an exchange gives those of the right-handed cell
+    left_handed = np.linalg.det(atoms.cell) < 0
+    if left_handed:
+        free.set_cell(atoms.cell[EXCHANGE])
+        supercell = _numbers.supercell_matrix(supercell)[np.ix_(EXCHANGE, EXCHANGE)]
+        points = (points[1], points[0], points[2])
     own = TOLERANCE / 10 if tolerance is None else tolerance
     options: dict[str, Any] = {"symmetry": symmetry, "tolerance": own, "limits": limits}
     Crystal(free, supercell, **options)  # refuses wrong input before the relaxation
@@ -191,26 +199,44 @@ def conductivity(
     # forces of the undisplaced supercell are subtracted, as in `Crystal.from_forces`
     at_rest, *displaced = forces(free.calc, structures, on_progress=on_progress)
     phono3py.forces = np.array(displaced) - at_rest
-    tensors = _tensors(phono3py, points, kelvin, _mass_variances(crystal) if isotopes else None)
+    variances = _mass_variances(crystal) if isotopes else None
+    tensors = _tensors(phono3py, points, kelvin, variances, symmetry)
     if not np.abs(tensors).max() < UPPER_LIMIT:
         raise ValueError(
             f"`supercell` {supercell!r} is too small: no phonon scatters in it; expected a"
             " larger one"
         )
+    if left_handed and relaxation is not None:
+        relaxation.atoms.set_cell(relaxation.atoms.cell[EXCHANGE])
     facts = {"input": identity(atoms), "stand_ins": crystal.stand_ins}
     return Conductivity(kelvin, tensors, len(displaced), phono3py, relaxation, facts)
 
 
 def _tensors(
-    phono3py: Any, mesh: Sequence[int], kelvin: np.ndarray, variances: np.ndarray | None
+    phono3py: Any,
+    mesh: Sequence[int],
+    kelvin: np.ndarray,
+    variances: np.ndarray | None,
+    symmetry: bool,
 ) -> np.ndarray:
     """(T, 3, 3) conductivities in W/m/K, from the forces that phono3py holds."""
-    phono3py.produce_fc3()
-    phono3py.symmetrize_fc3()
-    phono3py.produce_fc2()
-    phono3py.symmetrize_fc2()
+    if symmetry:
+        phono3py.produce_fc3()
+        phono3py.symmetrize_fc3()
+        phono3py.produce_fc2()
+        phono3py.symmetrize_fc2()
+    else:
+        # the solver of phono3py needs the operations of the supercell; symfc fits all displacements
+        phono3py.produce_fc3(fc_calculator="symfc")
+        phono3py.produce_fc2(fc_calculator="symfc")
     require_bonds(phono3py.fc2)
-    phono3py.mesh_numbers = mesh
+    try:
+        phono3py.mesh_numbers = mesh
+    except RuntimeError as error:
+        raise ValueError(
+            f"`mesh` is {tuple(mesh)}: it has not the symmetry of the crystal ({error}); expected"
+            " the same number along equivalent vectors"
+        ) from None
     phono3py.init_phph_interaction()
     _require_stable(phono3py)
     phono3py.run_thermal_conductivity(

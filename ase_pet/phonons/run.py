@@ -165,14 +165,20 @@ def run(
         "seconds": round(time.perf_counter() - start, 3),
     }
     _compare_forces(spectrum.facts)
+    _project(spectrum, projection, nac)
+    report("bands and density of states", 0, None)
+    spectrum.compute(**spectrum_options)  # type: ignore[arg-type]
+    return spectrum
+
+
+def _project(spectrum: Spectrum, projection: str, nac: Path | str | None) -> None:
+    """Project the force constants, measure their symmetries before and after, add charges."""
+    crystal = spectrum.crystal
     spectrum.residuals["before"] = crystal.residuals()
     crystal.project(projection)
     spectrum.residuals["after"] = crystal.residuals()
     if nac is not None:
         crystal.correct_for_charges(nac)
-    report("bands and density of states", 0, None)
-    spectrum.compute(**spectrum_options)  # type: ignore[arg-type]
-    return spectrum
 
 
 def name_of(calculator: object) -> str:
@@ -223,6 +229,8 @@ def _rehearse(
         _paths.check(options["path"])
     if not relaxed:
         _look_up(spectrum, nac, options["path"])
+    elif nac is not None and not Path(nac).is_file():
+        raise ValueError(f"`nac` is {str(nac)!r}: there is no such file")
 
 
 def _look_up(spectrum: Spectrum, nac: Path | str | None, path: str | None) -> None:

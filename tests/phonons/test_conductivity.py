@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from typer.testing import CliRunner
 
 from ase_pet import phonons
@@ -95,3 +96,33 @@ def test_missing_phono3py_is_named(monkeypatch):
         ValueError, match=r"needs phono3py, of the extra `conductivity` \(pip install"
     ):
         phonons.conductivity(copper())
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("phono3py")
+def test_conductivity_of_left_handed_cells_and_fixed_atoms(recwarn):
+    atoms = copper(a=3.59)
+    left = atoms.copy()
+    left.set_cell(atoms.cell[[1, 0, 2]])
+    left.set_constraint(FixAtoms([0]))
+    left.calc = EMT()
+    options = {"mesh": (3, 3, 3), "relaxed": False}
+    expected = phonons.conductivity(atoms, (3, 3, 3), **options)
+    recwarn.clear()
+    found = phonons.conductivity(left, (3, 3, 3), **options)
+    np.testing.assert_allclose(found.tensors, expected.tensors, rtol=1e-6, atol=1e-6)
+    assert "(FixAtoms) are ignored for the conductivity" in str(recwarn[0].message)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("phono3py")
+def test_bad_arguments_of_the_conductivity_are_refused():
+    with pytest.raises(ValueError, match="`mesh` 100 x 100 x 100 has 1000000 q-points"):
+        phonons.conductivity(copper(), mesh=(100, 100, 100))
+    with pytest.raises(ValueError, match="`displacement` is 5: expected a number"):
+        phonons.conductivity(copper(), displacement=5)
+    with pytest.raises(ValueError, match="it has not the symmetry of the crystal"):
+        phonons.conductivity(copper(a=3.59), (2, 2, 2), mesh=(3, 3, 2), relaxed=False)
+    isolated = copper(a=11.0)
+    with pytest.raises(ValueError, match="the largest force constant is 0 eV/A"):
+        phonons.conductivity(isolated, (1, 1, 1), mesh=(2, 2, 2), relaxed=False)
