@@ -67,7 +67,7 @@ def command(
     relaxed:
         Relax atoms and cell first.
     symmetry:
-        Use the space group.
+        Keep the space group in the relaxation, and use its primitive cell.
     symprec:
         Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
     fmax:

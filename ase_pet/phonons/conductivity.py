@@ -129,7 +129,8 @@ def conductivity(
         Include scattering by the natural isotopes of the elements; atoms to which the user gave
         another mass than that of their element count as pure isotopes.
     symmetry:
-        Keep the space group, which also needs fewer displacements.
+        Keep the space group in the relaxation, and use its primitive cell. The operations that the
+        supercell has within `tolerance` reduce the displacements in each case.
     tolerance:
         Tolerance of the space group in A; None: see `relax`.
     relaxed:
@@ -188,7 +189,6 @@ def conductivity(
         crystal.phonopy.unitcell,
         supercell_matrix=crystal.phonopy.supercell_matrix,
         primitive_matrix=crystal.phonopy.primitive_matrix,
-        is_symmetry=symmetry,
         symprec=own,
     )
     phono3py.generate_displacements(distance=distance)
@@ -200,7 +200,7 @@ def conductivity(
     at_rest, *displaced = forces(free.calc, structures, on_progress=on_progress)
     phono3py.forces = np.array(displaced) - at_rest
     variances = _mass_variances(crystal) if isotopes else None
-    tensors = _tensors(phono3py, points, kelvin, variances, symmetry)
+    tensors = _tensors(phono3py, points, kelvin, variances)
     if not np.abs(tensors).max() < UPPER_LIMIT:
         raise ValueError(
             f"`supercell` {supercell!r} is too small: no phonon scatters in it; expected a"
@@ -213,22 +213,13 @@ def conductivity(
 
 
 def _tensors(
-    phono3py: Any,
-    mesh: Sequence[int],
-    kelvin: np.ndarray,
-    variances: np.ndarray | None,
-    symmetry: bool,
+    phono3py: Any, mesh: Sequence[int], kelvin: np.ndarray, variances: np.ndarray | None
 ) -> np.ndarray:
     """(T, 3, 3) conductivities in W/m/K, from the forces that phono3py holds."""
-    if symmetry:
-        phono3py.produce_fc3()
-        phono3py.symmetrize_fc3()
-        phono3py.produce_fc2()
-        phono3py.symmetrize_fc2()
-    else:
-        # the solver of phono3py needs the operations of the supercell; symfc fits all displacements
-        phono3py.produce_fc3(fc_calculator="symfc")
-        phono3py.produce_fc2(fc_calculator="symfc")
+    phono3py.produce_fc3()
+    phono3py.symmetrize_fc3()
+    phono3py.produce_fc2()
+    phono3py.symmetrize_fc2()
     require_bonds(phono3py.fc2)
     try:
         phono3py.mesh_numbers = mesh
