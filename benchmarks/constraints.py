@@ -30,6 +30,7 @@ from ase.constraints import (
 from ase_pet import md
 
 KELVIN = 300
+THERMOSTAT = 30  # fs, of the order of a vibration: chains of few atoms are slow with longer times
 
 
 def crystal():
@@ -90,7 +91,8 @@ def line(name, ensemble, picoseconds):
                 equilibrate=picoseconds / 5,
                 time=picoseconds,
                 timestep=5.0,
-                thermo_interval=2,
+                thermostat_time=THERMOSTAT,
+                thermo_interval=4,
                 interval=10000,
                 checkpoint=10000,
                 **ENSEMBLES[ensemble],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SETTINGS = [field.name for field in dataclasses.fields(Settings)]
 # options that go to PETCalculator, and are remembered for a restart
 CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
+COMMAND = ("calc", "structure", "calculator", "fast", "repeat", *CALCULATOR_OPTIONS)
 NAMED = ("calc", "calculator", "fast")  # names and paths that are loaded or imported
 
 
@@ -82,14 +83,14 @@ def continued(folder: Path, given: dict[str, Any]) -> Plan:
 
     atoms = folders.beginning(folder)
     stored = folders.read(folder)
-    if "command" not in stored:
+    command = folders.command(folder, COMMAND)
+    if command is None:
         raise ValueError(
             f"`output` {folder} holds a run that was not begun by `ase-pet md`: give CALC STRUCTURE"
             " and its settings with --restart"
         )
     # what is given now replaces what was given then; `folders` checks what may change
     settings = dict(stored["settings"])
-    command = dict(stored["command"])
     for name in NAMED:
         _require_repeated(folder, name, command.get(name), given.get(name))
     if given.get("repeat") is not None:

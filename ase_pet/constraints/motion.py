@@ -29,6 +29,7 @@ from ase.constraints import (
     FixSymmetry,
     Hookean,
 )
+from ase.geometry import minkowski_reduce
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -44,6 +45,7 @@ COUNT_PRECISION = 1e-3  # of the trace of a projection, a whole number
 VIOLATION = 1e-3  # A, largest change of the positions at the start
 STEP = 1e-4  # A, of displacements that the constraints must allow
 DISPLACEMENT = 0.1  # A, of the structures in which conserved momenta must exist
+CLEAR_IMAGE = 0.5 + 1e-6  # largest ratio of a bond and the shortest lattice vector
 NULL = 1e-5  # relative, singular values below it are zero
 
 
@@ -75,6 +77,7 @@ def check(atoms: Atoms) -> None:
     """
     if not atoms.constraints:
         return
+    _check_images(atoms)
     rng = np.random.default_rng(0)
     masses = atoms.get_masses()[:, None]  # (n, 1)
     first = np.sqrt(masses) * rng.standard_normal((len(atoms), 3))
@@ -196,6 +199,30 @@ def _adjust(atoms: Atoms, momenta: np.ndarray) -> np.ndarray:
                 f"constraint {name} cannot be used in dynamics: {type(error).__name__}: {error}"
             ) from None
     return adjusted
+
+
+def _check_images(atoms: Atoms) -> None:
+    """Raise ValueError for a bond whose nearest periodic image may change during a run."""
+    if not atoms.pbc.any():
+        return
+    reduced, _ = minkowski_reduce(atoms.cell.complete(), atoms.pbc)
+    lengths = np.linalg.norm(reduced, axis=1)
+    shortest = lengths[atoms.pbc].min()
+    for constraint in atoms.constraints:
+        pairs = np.empty((0, 2), dtype=int)
+        if isinstance(constraint, FixBondLengths):
+            pairs = np.asarray(constraint.pairs).reshape(-1, 2)
+        if isinstance(constraint, FixLinearTriatomic):
+            pairs = constraint.triples[:, [0, 2]]
+        for first, second in pairs:
+            # up to half of the shortest vector no other image of a fixed length is nearer
+            bond = atoms.get_distance(first, second, mic=True)
+            if bond > CLEAR_IMAGE * shortest:
+                raise ValueError(
+                    f"constraint {type(constraint).__name__} of atoms {first} and {second},"
+                    f" {bond:.3g} A apart, in a cell whose shortest vector is {shortest:.3g} A:"
+                    " their nearest periodic image may change. Use a supercell of twice the length"
+                )
 
 
 def _check_positions(atoms: Atoms, velocities: np.ndarray) -> None:

@@ -15,12 +15,13 @@ from . import folders
 from . import state as states
 from ._protocols import AseCalculator
 from .integrators import integrator, thermostat_name
-from .momenta import degrees_of_freedom, thermalise
+from .momenta import degrees_of_freedom, remove_conserved, thermalise
 from .settings import Settings
 
 # names that other programs give to velocities, in files that ASE reads without a unit
 VELOCITIES = ("vel", "velo", "velocity", "velocities", "v")
 CHANGED_MOMENTA = 1e-6  # relative
+NET_MOTION = 1e-3  # of the kinetic energy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +127,11 @@ def start(
         return {name: state[name] for name in names}
     motion.check(atoms)
     _check_motion(atoms, settings)
-    if settings.momenta == "keep" and atoms.constraints:
+    given = states.structure(atoms, states.START)
+    if settings.momenta == "keep":
         _keep_allowed(atoms)
-    return states.structure(atoms, states.START)
+        _examine_net_motion(atoms, thermostat_name(settings))
+    return given
 
 
 def initialise_constraints(atoms: Atoms, state: states.State | None) -> None:
@@ -198,6 +201,8 @@ def _check_motion(atoms: Atoms, settings: Settings) -> None:
 
 def _keep_allowed(atoms: Atoms) -> None:
     """Change momenta to those that the constraints allow; warn if that changes them."""
+    if not atoms.constraints:
+        return
     given = atoms.get_momenta()
     allowed = motion.project(atoms, given)
     if np.abs(allowed - given).max() > CHANGED_MOMENTA * max(np.abs(given).max(), 1e-12):
@@ -206,6 +211,31 @@ def _keep_allowed(atoms: Atoms) -> None:
             stacklevel=4,
         )
         atoms.set_momenta(allowed, apply_constraint=False)
+
+
+def _examine_net_motion(atoms: Atoms, thermostat: str | None) -> None:
+    """Warn of conserved momenta, and remove them where a thermostat would take them for heat."""
+    if thermostat == "langevin":
+        return  # it changes them as all others
+    still = atoms.copy()
+    remove_conserved(still)
+    kinetic = atoms.get_kinetic_energy()
+    net = kinetic - still.get_kinetic_energy()
+    if net <= NET_MOTION * kinetic:
+        return
+    share = f"{100 * net / kinetic:.0f} % of the kinetic energy"
+    if thermostat is None:
+        warnings.warn(
+            f"the structure moves or turns as a whole ({share}), which `temperature_K` includes",
+            stacklevel=5,
+        )
+        return
+    warnings.warn(
+        f"the motion of the structure as a whole ({share}) was removed: thermostat {thermostat!r}"
+        " would take it for heat",
+        stacklevel=5,
+    )
+    atoms.set_momenta(still.get_momenta(), apply_constraint=False)
 
 
 def _warn_of_interval(settings: Settings, highest: float) -> None:

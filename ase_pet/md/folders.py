@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import warnings
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ SAME_MOMENTA = 1e-6  # relative
 SAME_ENERGY = 1e-4
 SAME_FORCE = 1e-3  # relative to the root mean square
 LEAST_FORCE = 1e-3
+
+TABLES = ("settings", "structure", "calculator", "programs")  # of settings.toml
+FIELDS = dataclasses.fields(Settings)
 
 Description = dict[str, Any]
 
@@ -79,11 +83,45 @@ def read(folder: Path) -> Description:
     ValueError, OSError
         The file cannot be read; the message names it.
     """
+    path = folder / SETTINGS
     try:
-        with open(folder / SETTINGS, "rb") as file:
-            return tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"`{folder / SETTINGS}` cannot be read: {error}") from None
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"`{path}` cannot be read: {error}") from None
+    for table in TABLES:
+        if not isinstance(content.get(table), dict):
+            raise ValueError(f"`{path}` is not of a run: it has no table [{table}]")
+    _check_values(path, "settings", content["settings"], [field.name for field in FIELDS])
+    return content
+
+
+def _check_values(path: Path, table: str, values: Any, names: Sequence[str]) -> None:
+    """Raise ValueError for entries of a table that are unknown or neither text nor numbers."""
+    if not isinstance(values, dict):
+        raise ValueError(f"`{path}` is not of a run: [{table}] is no table")
+    for name, value in values.items():
+        parts = value if isinstance(value, list) else [value]
+        plain = all(isinstance(part, str | int | float) for part in parts)
+        if name not in names or not plain:
+            raise ValueError(f"`{path}` has an entry `{name}` in [{table}] that no run writes")
+
+
+def command(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
+    """Command line that began the run in a folder, None if it was not begun by one.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run.
+    names:
+        Names that a command line may have.
+    """
+    content = read(folder)
+    if "command" not in content:
+        return None  # of a run from Python
+    _check_values(folder / SETTINGS, "command", content["command"], names)
+    return dict(content["command"])
 
 
 def beginning(folder: Path) -> Atoms:
@@ -102,7 +140,8 @@ def beginning(folder: Path) -> Atoms:
         raise ValueError(
             f"`output` {folder} holds no run to be continued ({states.FILE} is missing)"
         )
-    atoms = ase.io.read(holder / TRAJECTORY, 0)
+    # the format is stated: ASE would look into the file for others
+    atoms = ase.io.read(holder / TRAJECTORY, 0, format="traj")
     assert isinstance(atoms, Atoms)  # one index is one structure
     for name in ("step", "time_ps", "energy_uncertainty_eV"):  # added by `Outputs.write_frame`
         atoms.info.pop(name, None)
@@ -267,7 +306,7 @@ def _compare(folder: Path, description: Description) -> None:
     """Raise ValueError if settings, structure or calculators of the run in the folder differ."""
     before = read(folder)
     # runs of earlier versions lack later settings, whose defaults are what they did
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    defaults = {field.name: field.default for field in FIELDS}
     old_settings = defaults | before["settings"]
     old_settings["temperature"] = parse_temperature(old_settings["temperature"])
     _require_same(folder, old_settings, defaults | description["settings"])
@@ -300,18 +339,11 @@ def _require_same_calculator(folder: Path, table: str, old: Any, new: Any) -> No
     _require_same_hashes(folder, table, *files)
     hashes = [{"weights": part.get("fingerprint")} for part in (old, new)]
     _require_same_hashes(folder, table, *hashes)
-    # of sums of calculators
-    for name in ("factors", "parts"):
-        _require_same(folder, {name: _size(old, name)}, {name: _size(new, name)}, whose)
+    # of sums of calculators, which have as many factors as parts
+    _require_same(folder, {"factors": old.get("factors")}, {"factors": new.get("factors")}, whose)
     parts = [part.get("parts", []) for part in (old, new)]
     for number, (first, second) in enumerate(zip(*parts, strict=True)):
         _require_same_calculator(folder, f"{table}, part {number}", first, second)
-
-
-def _size(description: dict[str, Any], name: str) -> Any:
-    """Factors of a sum of calculators, or the number of its parts."""
-    value = description.get(name)
-    return len(value) if name == "parts" and value is not None else value
 
 
 def _require_same_hashes(

@@ -142,16 +142,19 @@ class Loop:
         energy = atoms.get_potential_energy()
         if not math.isfinite(energy):
             raise UnstableRun(f"step {self.dynamics.nsteps}: the energy is {energy}")
+        # constraints hide the forces of fixed atoms
+        forces = constraints.true_forces(atoms)
         self._require_finite(
             {
-                # constraints hide the forces of fixed atoms
-                "forces": constraints.true_forces(atoms),
+                "forces": forces,
                 "momenta": atoms.get_momenta(),
                 "positions": atoms.positions,
                 "cell": atoms.cell.array,
             }
         )
-        force = np.sqrt((atoms.get_forces() ** 2).sum(axis=1).max())
+        # each call compares the structure with that of the calculator, which takes time
+        acting = atoms.get_forces() if atoms.constraints else forces
+        force = np.sqrt((acting**2).sum(axis=1).max())
         step = self.dynamics.nsteps
         if force > settings.max_force:
             raise UnstableRun(

@@ -82,7 +82,7 @@ class Result(Displayed):
 
     def frames(self) -> list[Atoms]:
         """Trajectory, with momenta, energy, forces, and the time in ps in `info["time_ps"]`."""
-        frames = ase.io.read(self.folder / TRAJECTORY, ":")
+        frames = ase.io.read(self.folder / TRAJECTORY, ":", format="traj")
         assert isinstance(frames, list)  # ":" reads all of them
         return frames
 

@@ -28,6 +28,12 @@ OUTPUTS = "outputs"
 START = "start "  # prefix of positions and cell at the beginning of the run
 END = "end "  # prefix of step and structure at its end, which need not be those of the state
 
+# arrays of all states
+REQUIRED = (
+    "dynamics nsteps",
+    *(ATOMS + name for name in ("numbers", "pbc", "positions", "momenta", "cell")),
+)
+
 State = dict[str, np.ndarray]
 
 
@@ -202,7 +208,11 @@ def read(folder: Path) -> tuple[State, dict[str, int]] | tuple[None, None]:
     try:
         with np.load(path, allow_pickle=False) as file:
             state = dict(file)
-        return state, json.loads(str(state.pop(OUTPUTS)))
+        sizes = json.loads(str(state.pop(OUTPUTS)))
+        missing = [name for name in REQUIRED if name not in state]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        return state, sizes
     except Exception as error:  # zip, numpy and json raise errors of many kinds
         raise ValueError(
             f"`{path}` cannot be read as the state of a run: {type(error).__name__}: {error}"

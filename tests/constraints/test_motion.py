@@ -181,6 +181,11 @@ def test_projected_momenta_share_the_kinetic_energy(name):
         (ethanol, lambda atoms: MirrorForce(0, 1), "MirrorForce cannot be used in dynamics"),
         (ethanol, mode, "FixedMode cannot be used in dynamics"),
         (
+            lambda: bulk("Cu", cubic=True),
+            lambda atoms: FixBondLengths([[0, 1]]),
+            r"of atoms 0 and 1, 2\.55 A apart, in a cell whose shortest vector is 3\.61 A",
+        ),
+        (
             ethanol,
             lambda atoms: FixBondLengths([[0, 1]], bondlengths=[1.2]),
             r"does not satisfy its constraints \(FixBondLengths\), by 0\.1",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms, FixBondLengths, FixSymmetry
 from typer.testing import CliRunner
 
 import springs
@@ -440,3 +442,133 @@ def test_a_plot_is_not_worth_a_run(copper, tmp_path, monkeypatch):
     done = emt(copper, tmp_path / "run")
     assert done.exit_code == 0
     assert "the plot needs matplotlib" in done.stderr
+
+
+# Restarts of folders from strangers
+
+
+def test_a_restart_imports_nothing_that_a_file_names(tmp_path, monkeypatch):
+    atoms = springs.copper()
+    atoms.calc = EMT()
+    md.run(atoms, tmp_path / "run", time=0.01, about={"command": {"calculator": "evil:make"}})
+    (tmp_path / "evil.py").write_text("raise SystemExit('code from the folder ran')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    again = ("--restart", "--output", "run")
+    for arguments in ((), ("--json",), ("--time", 1)):
+        refused = command(*again, *arguments).exception
+        assert isinstance(refused, ValueError)
+        assert "used `--calculator` 'evil:make': repeat it with --restart" in str(refused)
+    other = command(*again, *EMT_AGAIN).exception
+    assert "`--calculator` is 'ase.calculators.emt:EMT', but the run in" in str(other)
+    assert "evil" not in sys.modules
+
+
+def test_a_restart_loads_no_path_that_a_file_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    silicon().write("si.extxyz")
+    store.save("tiny", tiny_pet("local", dtype=torch.float64), store.Card("tiny"))
+    run = ("tiny", "si.extxyz", "--time", 0.003, "--max-force", 1e9, "--output", "run")
+    assert command(*run).exit_code == 0
+    again = ("--restart", "--output", "run", "--time", 0.005)
+    assert "used CALC 'tiny': repeat it with --restart" in str(command(*again).exception)
+    assert "CALC is 'silicon', but the run in" in str(command("silicon", *again).exception)
+    assert command("tiny", *again).exit_code == 0
+
+
+def test_the_name_of_a_shipped_calculator_need_not_be_repeated(tmp_path):
+    silicon().write(tmp_path / "si.extxyz")
+    output = ("--output", tmp_path / "run")
+    assert command("silicon", tmp_path / "si.extxyz", *output, "--time", 0.002).exit_code == 0
+    done = command("--restart", *output, "--time", 0.003, "--json")
+    assert json.loads(done.stdout)["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[settings]", "[other]", r"has no table \[settings\]"),
+        ("seed = 0", "seed = 0\nevil = 1", r"an entry `evil` in \[settings\] that no run writes"),
+        ("seed = 0", "seed = {a = 1}", r"an entry `seed` in \[settings\] that no run writes"),
+        ("[command]", "[command]\nmodule = 'os'", r"an entry `module` in \[command\] that no run"),
+        ("seed = 0", "seed = ", "cannot be read"),
+    ],
+)
+def test_settings_of_another_program_are_refused(old, new, message, copper, tmp_path):
+    emt(copper, tmp_path / "run", "--time", 0.01)
+    path = tmp_path / "run" / "settings.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    refused = command("--restart", *EMT_AGAIN, "--output", tmp_path / "run").exception
+    assert isinstance(refused, ValueError)
+    assert re.search(message, str(refused))
+
+
+# Stages
+
+
+def test_supercells_ramps_and_equilibrations(copper, tmp_path):
+    stages = ("--repeat", "2,1,1", "--equilibrate", 0.2, "--ensemble", "nvt")
+    run = ("--temperature", "300:600:300", "--ramp-time", 0.3, "--thermo-interval", 1)
+    done = emt(copper, tmp_path / "run", *stages, *run)
+    assert done.exit_code == 0
+    assert "nvt, 8 atoms, 100 steps" in done.stdout
+    assert "equilibration, 0.2 ps" in done.stdout
+    assert "300 to 600 K, 0 to 0.15 ps" in done.stdout
+    assert "600 to 300 K, 0.15 to 0.3 ps" in done.stdout
+    assert "300 to 300 K, 0.3 to 0.5 ps" in done.stdout
+    report = json.loads((tmp_path / "run" / "md.json").read_text())
+    assert report["settings"]["temperature"] == [300, 600, 300]
+    assert report["equilibration"]["mean_temperature_K"] > 0
+    assert len(ase.io.read(tmp_path / "run" / "final.extxyz")) == 8
+    again = ("--restart", *EMT_AGAIN, "--output", tmp_path / "run", "--json")
+    assert json.loads(command(*again, "--time", 0.6).stdout)["steps"] == 120
+    assert "`temperature` is (300.0, 500.0), but" in str(
+        command(*again, "--time", 0.6, "--temperature", "300:500").exception
+    )
+
+
+@pytest.mark.parametrize("constraint", [FixAtoms([0]), FixBondLengths([[0, 1]]), FixSymmetry])
+def test_constraints_of_a_file_are_kept_by_a_restart(constraint, tmp_path):
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.positions[0, 0] += 0.2
+    atoms.set_constraint(constraint(atoms) if constraint is FixSymmetry else constraint)
+    path = tmp_path / "start.traj"
+    atoms.write(path)
+    ensemble = ("--ensemble", "nvt", "--thermostat", "nose-hoover")
+    for name, times in (("whole", [0.5]), ("longer", [0.2, 0.5])):
+        assert emt(path, tmp_path / name, *ensemble, "--time", times[0]).exit_code == 0
+        again = ("--restart", *EMT_AGAIN, "--output", tmp_path / name)
+        assert command(*again, "--time", times[-1]).exit_code == 0
+    for name in ("trajectory.traj", "thermo.csv", "state.npz", "final.extxyz"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "longer" / name).read_bytes()
+
+
+def test_constraints_that_cannot_be_repeated_are_named(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_constraint(FixBondLengths([[0, 1]]))
+    atoms.write(tmp_path / "start.traj")
+    refused = emt(tmp_path / "start.traj", tmp_path / "run", "--repeat", "2,2,2").exception
+    assert "`--repeat`: the constraints of the structure (FixBondLengths) cannot" in str(refused)
+    refused = emt(tmp_path / "start.traj", tmp_path / "run", "--repeat", "0,1,1").exception
+    assert "`--repeat` is 0: expected a number above 0" in str(refused)
+
+
+def test_uncertainties_are_columns_and_in_frames(tmp_path):
+    checkpoint = TESTS / "data" / "pet_llpr.ckpt"
+    atoms = silicon()
+    atoms.numbers[:] = PETCalculator(checkpoint).species[0]
+    atoms.write(tmp_path / "in.extxyz")
+    run = ("--time", 0.002, "--timestep", 0.1, "--max-force", 1e9, "--max-temperature", 1e9)
+    limits = ("--thermo-interval", 5, "--interval", 10)
+    done = command(checkpoint, tmp_path / "in.extxyz", "--output", tmp_path / "run", *run, *limits)
+    assert done.exit_code == 0
+    table = md.read(tmp_path / "run")
+    assert (table["uncertainty_eV"] > 0).all()
+    frame = ase.io.read(tmp_path / "run" / "trajectory.traj", 1)
+    last = ase.io.read(tmp_path / "run" / "final.extxyz")
+    assert frame.info["energy_uncertainty_eV"] == pytest.approx(table["uncertainty_eV"][2])
+    assert last.info["energy_uncertainty_eV"] == pytest.approx(table["uncertainty_eV"][4])
+    largest = last.arrays["energies_uncertainty_eV"].max()
+    assert largest == pytest.approx(table["max_atom_uncertainty_eV"][4], abs=1e-7)

@@ -1,9 +1,19 @@
 """Mean temperatures with constraints, for each thermostat; what is refused."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixCom, FixSymmetry, Hookean
+from ase.constraints import (
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixLinearTriatomic,
+    FixSymmetry,
+    Hookean,
+)
 
 import springs
 from ase_pet import md
@@ -20,7 +30,16 @@ def strained():
     return atoms
 
 
+def dioxides():
+    """Two linear molecules, held by springs."""
+    atoms = Atoms("OCO", [[-1.16, 0, 0], [0, 0, 0], [1.16, 0, 0]])
+    atoms += Atoms("OCO", [[-1.16, 0, 4], [0, 0.5, 4], [1.16, 1.0, 4]])
+    atoms.calc = springs.Held(springs.Springs(atoms))
+    return atoms
+
+
 CONSTRAINTS = {
+    "linear molecules": (dioxides, lambda atoms: FixLinearTriatomic([(0, 1, 2), (3, 4, 5)])),
     "fixed atoms": (cube, lambda atoms: FixAtoms([0, 1, 2])),
     "one free atom": (cube, lambda atoms: FixAtoms(range(7))),
     "half fixed": (cube, lambda atoms: FixCartesian([0, 1], [True, True, False])),
@@ -137,3 +156,27 @@ def test_frames_hold_the_forces_of_the_potential(tmp_path):
     frame = run(atoms, tmp_path, time=0.05, interval=5).frames()[-1]
     assert np.abs(frame.get_forces(apply_constraint=False)[0]).max() > 1e-4
     assert np.abs(frame.get_forces()[0]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("thermostat", "after"), [("bussi", 0.0), ("nose-hoover", 0.0), ("langevin", None)]
+)
+def test_net_motion_that_is_kept_is_no_heat(thermostat, after, tmp_path):
+    atoms = cube()
+    md.thermalise(atoms, 300, np.random.default_rng(0))
+    momenta = atoms.get_momenta() + 3.0
+    atoms.set_momenta(momenta)
+    notes = pytest.warns(
+        UserWarning, match=r"as a whole \(\d+ % of the kinetic energy\) was removed"
+    )
+    with contextlib.nullcontext() if after is None else notes:
+        result = run(atoms, tmp_path, thermostat=thermostat, momenta="keep", time=0.02, interval=1)
+    net = np.abs(result.frames()[0].get_momenta().sum(axis=0)).max()
+    assert net == pytest.approx(24.0 if after is None else 0.0, abs=1e-9)
+
+
+def test_net_motion_in_nve_is_noted(tmp_path):
+    atoms = cube()
+    atoms.set_momenta(np.full((8, 3), 0.5))
+    with pytest.warns(UserWarning, match=r"as a whole \(100 % .*which `temperature_K` includes"):
+        run(atoms, tmp_path, ensemble="nve", momenta="keep", time=0.02)
