@@ -6,7 +6,7 @@ usage: constraints.py [--time 20] [--output FILE]
 EMT copper at 300 K, steps of 5 fs, after an equilibration of a fifth of the time. For each
 constraint and each ensemble of `ase_pet.md`: degrees of freedom, mean temperature with its standard
 error, the deviation from 300 K in standard errors (not in NVE), pressure, and the drift of the
-conserved energy. What is refused is quoted.
+conserved energy. What is refused is quoted; nan is the error of a mean that still drifts.
 """
 
 import argparse
@@ -103,11 +103,12 @@ def line(name, ensemble, picoseconds):
     thermostat = None if ensemble == "nve" else ensemble
     count = md.degrees_of_freedom(atoms, thermostat)
     mean = means["mean_temperature_K"]
-    error = means["error_temperature_K"]
+    error = means.get("error_temperature_K", float("nan"))  # none where it still drifts
     deviation = "" if ensemble == "nve" else f"{(mean - KELVIN) / error:+.1f}"
     text = f"{begin}{count:4d}  {mean:6.1f} +- {error:5.1f} {deviation:>6s}"
-    if "pressure_GPa" in result.settings.as_dict() or "mean_pressure_GPa" in means:
-        text += f"  {means['mean_pressure_GPa']:6.2f} +- {means['error_pressure_GPa']:4.2f}"
+    if "mean_pressure_GPa" in means:
+        error = means.get("error_pressure_GPa", float("nan"))
+        text += f"  {means['mean_pressure_GPa']:6.2f} +- {error:4.2f}"
     else:
         text += " " * 16
     if "error_drift" in means:
