@@ -96,7 +96,7 @@ CASES = {
     ),
     "a bond and a fixed atom": (
         copper,
-        lambda atoms: [FixBondLengths([[0, -1]]), FixAtoms([5])],
+        lambda atoms: [FixBondLengths([[0, -31]]), FixAtoms([5])],
         92,
         0,
     ),
