@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options
-
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
@@ -18,29 +16,6 @@ Limits = Annotated[bool, typer.Option("--limits/--no-limits")]
 Symmetry = Annotated[bool, typer.Option("--symmetry/--no-symmetry")]
 Relax = Annotated[bool, typer.Option("--relax/--no-relax")]
 MOST_TEMPERATURES = 10000
-
-
-def structure(
-    calc: str | None, structure: str | None, calculator: str | None, **chosen: Any
-) -> Atoms:
-    """Last structure of a file without duplicate atoms, with its calculator.
-
-    Parameters
-    ----------
-    calc:
-        First argument of the command.
-    structure:
-        Second argument of the command.
-    calculator:
-        Value of --calculator.
-    chosen:
-        Options of the calculator.
-    """
-    from ..phonons import merge_duplicates
-
-    return merge_duplicates(
-        options.structure_for_derivatives(calc, structure, calculator, **chosen)
-    )
 
 
 def require_own_folder(

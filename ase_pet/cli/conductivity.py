@@ -94,7 +94,7 @@ def command(
     points = options.integers("mesh", mesh, (3,))
     kelvin = _crystals.temperatures(temperatures, lowest=1.0)
     options.check_positive(displacement=displacement, fmax=fmax)
-    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     with screen.progress() as report:
         result = phonons.conductivity(

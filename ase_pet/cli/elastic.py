@@ -78,7 +78,7 @@ def command(
     from .. import constraints, phonons
 
     options.check_positive(fmax=fmax)
-    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     atoms = constraints.without(atoms, "elastic constants")
     relaxation = {}

@@ -178,7 +178,9 @@ def _run(plan: md_plan.Plan, output: Path, restart: bool) -> Result:
 
 
 def _finish(result: Result, json: bool) -> None:
-    """Write md.json and the plot, and show the summary."""
+    """Write md.json, the plot and report.html, and show the summary."""
+    from ..md import report
+
     content: dict[str, Any] = {
         "atoms": result.atoms,
         "steps": result.steps,
@@ -190,11 +192,11 @@ def _finish(result: Result, json: bool) -> None:
         "equilibration": result.equilibration(),
         "ramp": result.ramp_parts(),
     }
+    screen.write_json(result.folder / "md.json", content)
     try:
-        result.plot()
+        report.write(result.folder)  # and its plot
     except ValueError as error:  # the run itself needs no matplotlib
         screen.complain(error)
-    screen.write_json(result.folder / "md.json", content)
     content["files"] = sorted(path.name for path in result.folder.iterdir())
     if json:
         screen.print_json(content)

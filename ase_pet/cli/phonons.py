@@ -123,7 +123,7 @@ def command(
     options.check_positive(displacement=displacement, fmax=fmax, temperature_max=temperature_max)
     kelvin = _crystals.temperatures(temperatures)
     listed = None if q_points is None else phonons.q_points(q_points)
-    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     _crystals.require_own_folder(output, "phonons.json", atoms, overwrite)
     with screen.progress() as report:
         result = phonons.run(

@@ -118,7 +118,7 @@ def command(
     options.check_positive(displacement=displacement, fmax=fmax)
     check(d3)
     require_new(output, "qha.json", overwrite)
-    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     atoms.calc = dispersed(atoms.calc, d3)
     common: dict[str, Any] = {
         "pressure": pressure,

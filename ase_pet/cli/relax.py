@@ -90,7 +90,7 @@ def command(
 
     options.check_positive(fmax=fmax, steps=steps)
     # no progress in percent: the number of steps is not known
-    atoms = _crystals.structure(calc, structure, calculator, **chosen)
+    atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     # what a run that is killed leaves
     screen.write_json(output / REPORT, {"converged": False, **own})

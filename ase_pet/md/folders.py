@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import warnings
 from collections.abc import Sequence
 from importlib import metadata
@@ -16,6 +15,7 @@ import numpy as np
 import tomli_w
 from ase import Atoms
 
+from .. import toml_files
 from . import fingerprints
 from . import state as states
 from ._protocols import AseCalculator
@@ -85,9 +85,8 @@ def read(folder: Path) -> Description:
     """
     path = folder / SETTINGS
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = toml_files.read(path)
+    except ValueError as error:
         raise ValueError(f"`{path}` cannot be read: {error}") from None
     for table in TABLES:
         if not isinstance(content.get(table), dict):

@@ -7,9 +7,10 @@ calculator. Its methods `evaluate` (a list of Atoms in one batch), `displaced_fo
 one displaced atom) and `hessian` are used if it has them.
 """
 
+from ..duplicates import merge_duplicates
 from ._folder import identity, require_own
 from ._paths import band_path, q_points
-from ._symmetry import merge_duplicates, space_group
+from ._symmetry import space_group
 from ._write_quasi_harmonic import plot_quasi_harmonic, write_quasi_harmonic
 from .conductivity import Conductivity, conductivity
 from .elasticity import Elasticity, elastic

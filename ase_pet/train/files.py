@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.io.formats import filetype, open_with_compression
 from ase.utils import string2index
 
+from ..duplicates import merge_duplicates
 from . import file_checks
 
 COMPRESSED = (".bz2", ".gz", ".xz")
@@ -68,10 +69,10 @@ def structures(path: Path | str, index: int | str = ":", format: str | None = No
     if isinstance(frames, Atoms):
         which = "last structure" if index == -1 else f"structure {index}"
         _check(frames, f"`{path}`, {which}")
-    else:
-        for number, atoms in enumerate(frames):
-            _check(atoms, f"`{path}`, structure {number}")
-    return frames
+        return merge_duplicates(frames)
+    for number, atoms in enumerate(frames):
+        _check(atoms, f"`{path}`, structure {number}")
+    return [merge_duplicates(atoms) for atoms in frames]
 
 
 def _selected(path: Path, selection: str, index: int | str, format: str | None) -> Any:
