@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable
 from types import ModuleType
 
+NOT_PLUGINS = ("base", "pytest_plugin")
+
 
 def names(package: str) -> list[str]:
     """Sorted names of the plug-ins of a package.
@@ -18,10 +20,11 @@ def names(package: str) -> list[str]:
     ----------
     package:
         Dotted name of the package, such as "ase_pet.models". `base` holds the contract of a
-        package, and files whose names begin with an underscore are private: neither are plug-ins.
+        package, `pytest_plugin` is one of pytest, and files whose names begin with an underscore
+        are private: none of them are plug-ins.
     """
     modules = [module.name for module in pkgutil.iter_modules(_folders(package))]
-    return sorted(name for name in modules if name != "base" and not name.startswith("_"))
+    return sorted(name for name in modules if name not in NOT_PLUGINS and name[0] != "_")
 
 
 def _folders(package: str) -> Iterable[str]:

@@ -7,12 +7,12 @@ from ase.calculators.lj import LennardJones
 
 
 class Function(Calculator):
-    """ASE calculator of a function Atoms -> {"energy", "forces", "stress"}.
+    """ASE calculator of a function Atoms -> {"energy", "forces", "stress"}, and more or less.
 
     It has a method `evaluate` for batches if the function has one.
     """
 
-    implemented_properties = ["energy", "forces", "stress"]
+    implemented_properties = ["energy", "forces", "stress", "free_energy", "energies"]
 
     def __init__(self, function, cutoff=None):
         super().__init__()
@@ -32,12 +32,12 @@ def lennard_jones():
 
 
 def argon(atoms):
-    """Energy, forces and, in a cell, stress of smooth Lennard-Jones argon."""
+    """Energy, forces and, in a cell, stress of smooth Lennard-Jones argon; energies of atoms."""
     calculator = lennard_jones()
     calculator.calculate(atoms, ["energy"])
     return {
         name: calculator.results[name]
-        for name in ("energy", "forces", "stress")
+        for name in ("energy", "forces", "stress", "free_energy", "energies")
         if name in calculator.results
     }
 

@@ -4,8 +4,9 @@ A check is one file of this folder, and its name is the name of the file. Files 
 with an underscore are not checks. A check (the protocol `Check` has the types) consists of
 
 docstring
-    The first line is "Title: the law." The last paragraph begins with "Where it fails, " and tells
-    users what a failure means for them; reports show both.
+    The first line is "Title: the law." A paragraph that begins with "What helps: " tells users how
+    to repair a failure, and the last one, "Where it fails, ", what it means for them; reports show
+    all three.
 `LEVEL`
     "quick", or "full" for a check that takes minutes.
 `STRUCTURES`
@@ -24,7 +25,8 @@ docstring
 """
 
 from ._check import Check
-from ._report import html, markdown
+from ._describe import describe, sentence
+from ._report import html, markdown, severity, versions
 from ._results import Limit, Measured, NotApplicable, Plot, Result
 from ._run import names, run
 from ._structures import defaults
@@ -37,8 +39,12 @@ __all__ = [
     "Plot",
     "Result",
     "defaults",
+    "describe",
     "html",
     "markdown",
     "names",
     "run",
+    "sentence",
+    "severity",
+    "versions",
 ]

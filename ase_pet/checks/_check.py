@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
@@ -14,6 +15,7 @@ from ._subject import Subject
 # {"energy": eV, "forces": (n, 3) eV/A, "stress": (6,) eV/A^3 where the structure has a volume}
 Properties = dict[str, Any]
 Calculate = Callable[[Atoms], Properties]
+HELPS = "What helps: "  # begins the paragraph of a docstring that says what helps
 
 
 class Check(Protocol):
@@ -52,6 +54,14 @@ class Check(Protocol):
 
     def broken(self, calculate: Calculate) -> Calculate:
         """Variant of `calculate` that violates the law, on which the check must fail."""
+
+
+def remedy(check: Check) -> str:
+    """What helps where a check fails, of the paragraph "What helps: " of its docstring, or ""."""
+    for paragraph in (inspect.getdoc(check) or "").split("\n\n"):
+        if paragraph.startswith(HELPS):
+            return " ".join(paragraph.removeprefix(HELPS).split())
+    return ""
 
 
 def names() -> list[str]:

@@ -9,9 +9,12 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+from ase.optimize import FIRE
 
 from ._subject import Subject
 
+RELAXED = 0.02  # eV/A, largest force of a relaxed structure
+RELAXATION = 60  # steps at most
 STEP_OF_HYDROGEN = 0.4  # fs; periods of vibration grow with the square root of the mass
 
 
@@ -44,6 +47,23 @@ def thermalised(subject: Subject, atoms: Atoms, stream: int = 0) -> Atoms:
     thermalize_momenta(atoms, temperature_K=subject.temperature, rng=subject.generator(stream))
     Stationary(atoms)
     return atoms
+
+
+def relaxed(subject: Subject, atoms: Atoms) -> Atoms:
+    """Copy of `atoms` after at most 60 steps of minimisation in the fixed cell, without calculator.
+
+    Parameters
+    ----------
+    subject:
+        Calculator.
+    atoms:
+        Structure.
+    """
+    moving = subject.with_calculator(atoms)
+    # Steps are short: a bad start must not be thrown apart.
+    FIRE(moving, logfile=None, maxstep=0.05).run(fmax=RELAXED, steps=RELAXATION)
+    result: Atoms = moving.copy()
+    return result
 
 
 def run_verlet(atoms: Atoms, step: float, steps: int, record: Callable[[Atoms], Any]) -> np.ndarray:

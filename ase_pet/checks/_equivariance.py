@@ -65,7 +65,8 @@ def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator
     differences = 1e3 * (energies - energy) / len(atoms)  # meV/atom, (number of images,)
     largest = np.abs(differences).max()
     note = _rms_note(differences, "meV/atom")
-    yield Measured("energy", largest, note)
+    noise = subject.noise
+    yield Measured("energy", largest, note, noise=1e3 * noise.energy)
 
     force_errors = []
     for image, (_, image_forces) in zip(images, evaluated, strict=True):
@@ -73,7 +74,7 @@ def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator
         difference = np.abs(image_forces - expected_forces)
         force_errors.append(difference.max())
     note = _rms_note(force_errors, "eV/A")
-    yield Measured("forces", max(force_errors), note)
+    yield Measured("forces", max(force_errors), note, noise=noise.forces)
 
     # Last, since it raises NotApplicable for a structure without a volume.
     stress = subject.stress(atoms)
@@ -84,7 +85,39 @@ def compare(subject: Subject, atoms: Atoms, images: Sequence[Image]) -> Iterator
         difference = np.abs(image_stress - expected_stress)
         stress_errors.append(difference.max())
     note = _rms_note(stress_errors, "eV/A^3")
-    yield Measured("stress", max(stress_errors), note)
+    yield Measured("stress", max(stress_errors), note, noise=noise.stress)
+
+
+def compare_repeated(
+    subject: Subject, atoms: Atoms, repeated: Sequence[Atoms]
+) -> Iterator[Measured]:
+    """Yield the largest differences of energy, forces and stress of a structure and repetitions.
+
+    Parameters
+    ----------
+    subject:
+        Calculator.
+    atoms:
+        Structure.
+    repeated:
+        Structures of whole copies of it, listed one after another.
+    """
+    energy, forces = subject.energy_and_forces(atoms)
+    energy_errors = []
+    force_errors = []
+    for many in repeated:
+        copies = len(many) // len(atoms)
+        total_energy, all_forces = subject.energy_and_forces(many)
+        energy_errors.append(1e3 * abs(total_energy / copies - energy) / len(atoms))  # meV/atom
+        force_errors.append(np.abs(all_forces - np.tile(forces, (copies, 1))).max())
+    noise = subject.noise
+    note = f"{len(repeated[-1])} atoms"
+    yield Measured("energy", max(energy_errors), note, noise=1e3 * noise.energy)
+    yield Measured("forces", max(force_errors), note, noise=noise.forces)
+    # Last, since it raises NotApplicable for a structure without a volume.
+    stress = subject.stress(atoms)
+    stress_errors = [np.abs(subject.stress(many) - stress).max() for many in repeated]
+    yield Measured("stress", max(stress_errors), note, noise=noise.stress)
 
 
 def _rms_note(values: ArrayLike, unit: str) -> str:

@@ -1,9 +1,10 @@
 """Search for jumps of energy, force and curvature along a path.
 
-The places of jumps need not be known. Energies and forces are evaluated on a grid; the intervals in
-which they change more than in the intervals around are bisected, each time keeping the half with
-the larger change, until they are so short that a smooth function cannot change within. A change
-that remains is a jump.
+The places of jumps need not be known. Energies and forces are evaluated on an even grid. Two
+filters vanish for smooth functions: the change of the energy in an interval plus the work of the
+forces, integrated by a polynomial through six points, and the fifth difference of the forces.
+Intervals where they do not vanish are divided by five, again and again: the residual of a smooth
+function falls by 5^5, that of a kink of the force by 5, and that of a jump stays.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from ._results import Limit, Measured, Plot
+from ._results import NOISE_FACTOR, Limit, Measured, Plot
 from ._subject import Subject
 
 JUMP_LIMITS = {
@@ -22,15 +23,21 @@ JUMP_LIMITS = {
     "energy jump": Limit("eV", float64=1e-9, float32=1e-4),
     "force jump": Limit("eV/A", float64=1e-6, float32=1e-3),
     "curvature jump": Limit("eV/A^2"),
-    "stiffness": Limit("eV/A^2"),
+    # three times that of the stiffest bond, of N2 (143); time steps resolve the vibrations below
+    "stiffness": Limit("eV/A^2", float64=500.0, float32=500.0),
 }
-SPACING = 0.05  # A, of the grid
-BISECTIONS = {"float64": 26, "float32": 13}  # to intervals of 7e-10 and 6e-6 A
+SPACING = 0.02  # A, of the grid
+LEVELS = {"float64": 10, "float32": 5}  # divisions by five: to intervals of 2e-9 and 6e-6 A
+DIVISIONS = 5
+SUSPICIOUS = 0.3  # of the limit: larger residuals are looked at more closely
+INTERVALS = {False: 150, True: 600}  # that are divided at once, by subject.full
 SIDE = {"float64": 1e-4, "float32": 1e-3}  # A, step of one-sided differences of forces
-WIDTHS = 16  # step, in widths of the last interval, that measures the slope of a smooth force in it
-ROUNDING = {"float64": 1e-12, "float32": 1e-6}  # eV or eV/A: changes that rounding causes
-NEIGHBOURS = 5  # intervals on each side with which one is compared
-CANDIDATES = 3  # intervals to bisect for their change of energy, and as many for that of force
+CURVATURES = 6  # places at which the jump of the curvature is measured
+REACHABLE = 1.0  # eV above the minimum, or above the end: where dynamics may go
+# of six points, for the integral over the middle interval of the polynomial through them
+INTEGRAL = np.array([11.0, -93, 802, 802, -93, 11]) / 1440
+# fifth difference, in which a step in the middle interval is 6
+FIFTH = np.array([-1.0, 5, -10, 10, -5, 1]) / 6
 
 
 class Points(NamedTuple):
@@ -39,10 +46,6 @@ class Points(NamedTuple):
     energies: np.ndarray  # (m,) eV
     forces: np.ndarray  # (m, n, 3) eV/A
     along: np.ndarray  # (m,) eV/A, force on the moved atom along the path
-
-    def at(self, index: slice) -> Points:
-        """The points of a slice `index`."""
-        return Points(self.energies[index], self.forces[index], self.along[index])
 
 
 class AtomPath:
@@ -78,6 +81,36 @@ class AtomPath:
         return Points(energies, forces, forces[:, self.index] @ self.direction)
 
 
+class Residuals(NamedTuple):
+    """Residuals of the filters in intervals of a path."""
+
+    left: np.ndarray  # (k,) A, lower ends of the intervals
+    width: float  # A, of each
+    energies: np.ndarray  # (k,) eV
+    forces: np.ndarray  # (k,) eV/A
+
+
+def residuals(grid: np.ndarray, points: Points) -> Residuals:
+    """Residuals of all intervals but the first two and the last two of an even grid.
+
+    Parameters
+    ----------
+    grid:
+        Displacements (m,) in A.
+    points:
+        Energies and forces there.
+    """
+    width = float(grid[1] - grid[0])
+    windows = np.lib.stride_tricks.sliding_window_view
+    minus_work = windows(points.along, 6) @ INTEGRAL * width  # (m - 5,)
+    changes = np.diff(points.energies)[2:-2]
+    coordinates = points.forces.reshape(len(grid), -1)
+    differences = windows(coordinates, 6, axis=0) @ FIFTH  # (m - 5, 3n)
+    return Residuals(
+        grid[2:-3], width, np.abs(changes + minus_work), np.abs(differences).max(axis=1)
+    )
+
+
 def largest_jumps(
     path: AtomPath, grid: np.ndarray, known: Sequence[float] = ()
 ) -> Iterator[Measured]:
@@ -88,23 +121,132 @@ def largest_jumps(
     path:
         Path of an atom.
     grid:
-        Increasing displacements (m,) in A at which jumps are looked for first.
+        Even, increasing displacements (m,) in A at which jumps are looked for first.
     known:
         Displacements in A where a jump is likely, such as the cutoff.
     """
-    dtype = path.subject.dtype
+    noise = path.subject.noise
+    energy_noise = noise.energy * len(path.atoms)
+    energy_limit = _limit("energy jump", path.subject, energy_noise)
+    force_limit = _limit("force jump", path.subject, noise.forces)
     points = path.evaluate(grid)
-    # Known places are off the middle, so that no bisection evaluates exactly on a jump.
-    before = 0.4 * SPACING
-    after = 0.6 * SPACING
-    around_known = [(x - before, x + after) for x in known]
-    suspicious = _suspicious_intervals(grid, points, ROUNDING[dtype])
-    intervals = np.array([*around_known, *suspicious])  # (k, 2)
-    left, right = _bisected(path, intervals, BISECTIONS[dtype])
+    search = _Search(path, SUSPICIOUS * energy_limit, SUSPICIOUS * force_limit)
+    search.run(residuals(grid, points), known)
     plot = _plot(grid, points)
-    yield from _jumps_between(path, left, right, plot)
-    yield _curvature_jump(path, left, right, SIDE[dtype])
-    yield _stiffness(grid, points.along)
+    yield Measured(
+        "energy jump", search.energy[0], _place(search.energy[1]), plot, noise=energy_noise
+    )
+    yield Measured("force jump", search.force[0], _place(search.force[1]), noise=noise.forces)
+    middle = float(grid[len(grid) // 2])
+    places = [*search.places, middle][:CURVATURES]
+    yield _curvature_jump(path, np.array(places))
+    yield _stiffness(grid, points)
+
+
+def _limit(quantity: str, subject: Subject, noise: float) -> float:
+    """Limit of a quantity, not below ten times the noise."""
+    return max(JUMP_LIMITS[quantity].high(subject.dtype) or 0.0, NOISE_FACTOR * noise)
+
+
+class _Search:
+    """Division of suspicious intervals until smooth functions leave no residual.
+
+    Attributes
+    ----------
+    path:
+        Path of an atom.
+    energy_threshold, force_threshold:
+        Residuals in eV and eV/A that are not suspicious.
+    energy, force:
+        The largest residuals that remain, with their displacements in A.
+    places:
+        Displacements in A of suspicious places, as closely as they are known.
+    """
+
+    def __init__(self, path: AtomPath, energy_threshold: float, force_threshold: float) -> None:
+        self.path = path
+        self.energy_threshold = energy_threshold
+        self.force_threshold = force_threshold
+        self.energy = (0.0, 0.0)
+        self.force = (0.0, 0.0)
+        self.places: list[float] = []
+
+    def run(self, first: Residuals, known: Sequence[float]) -> None:
+        """Divide from the first grid; the places of `known` in A are always divided once."""
+        segments = self._segments([first])
+        # no point exactly on a jump
+        segments += [(place - 0.43 * first.width, 1) for place in known]
+        levels = LEVELS[self.path.subject.precision]
+        width = first.width
+        last: list[Residuals] = []
+        for _ in range(levels):
+            if not segments:
+                break
+            grids = [_divided(left, count, width) for left, count in segments]
+            points = self.path.evaluate(np.concatenate(grids))
+            width /= DIVISIONS
+            start = 0
+            last = []
+            for grid in grids:
+                part = Points(*(values[start : start + len(grid)] for values in points))
+                start += len(grid)
+                last.append(residuals(grid, part))
+            segments = self._segments(last)
+            near = [left + 0.5 * count * width for left, count in segments if count <= DIVISIONS]
+            self.places = near or self.places
+        self.places = [*known, *self.places]
+        if not segments:
+            return
+        # what is suspicious to the end is a jump
+        for remaining in last:
+            self._keep(remaining, np.ones(len(remaining.left), bool))
+
+    def _segments(self, found: Sequence[Residuals]) -> list[tuple[float, int]]:
+        """(left end, number of intervals) of runs of suspicious intervals; remember the others.
+
+        The most suspicious ones, at most so many as the level allows.
+        """
+        ratios = []
+        for part in found:
+            ratio = np.maximum(
+                part.energies / self.energy_threshold, part.forces / self.force_threshold
+            )
+            ratios.append(np.nan_to_num(ratio, nan=np.inf))  # NaN is not smooth either
+        most = INTERVALS[self.path.subject.full]
+        ordered = np.sort(np.concatenate(ratios))[::-1]
+        least = ordered[most] if len(ordered) > most else 0.0
+        segments = []
+        for part, ratio in zip(found, ratios, strict=True):
+            self._keep(part, ratio <= 1)
+            chosen = ratio > max(1.0, least)
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
+            for start, end in zip(edges[::2], edges[1::2], strict=True):
+                segments.append((float(part.left[start]), int(end - start)))
+        return segments
+
+    def _keep(self, found: Residuals, chosen: np.ndarray) -> None:
+        """Remember the largest residuals of the chosen intervals (k,)."""
+        if not chosen.any():
+            return
+        left = found.left[chosen]
+        self.energy = _larger(self.energy, found.energies[chosen], left)
+        self.force = _larger(self.force, found.forces[chosen], left)
+
+
+def _larger(
+    known: tuple[float, float], values: np.ndarray, left: np.ndarray
+) -> tuple[float, float]:
+    """The largest of a known value and values (k,), NaN before all, with its place in A."""
+    worst = int(np.nan_to_num(values, nan=np.inf).argmax())
+    if values[worst] <= known[0] or np.isnan(known[0]):
+        return known
+    return float(values[worst]), float(left[worst])
+
+
+def _divided(left: float, count: int, width: float) -> np.ndarray:
+    """Grid of a fifth of the width over intervals, with three points more on either side."""
+    fine = width / DIVISIONS
+    return left + fine * np.arange(-3, DIVISIONS * count + 4)
 
 
 def _plot(grid: np.ndarray, points: Points) -> Plot:
@@ -115,134 +257,30 @@ def _plot(grid: np.ndarray, points: Points) -> Plot:
     return Plot("displacement (A)", "energy (eV), force (eV/A)", curves)
 
 
-def _jumps_between(
-    path: AtomPath, left: np.ndarray, right: np.ndarray, plot: Plot
-) -> Iterator[Measured]:
-    """Yield the largest jumps of energy and force from left (k,) to right (k,) in A."""
-    width = right - left
-    first = path.evaluate(left)
-    second = path.evaluate(right)
-    energy_jumps = _unexplained_energy(first, second, width)
-
-    # A smooth force also changes between the ends, by its slope times the width. The slope is
-    # that outside of the interval, as a jump inside would falsify it.
-    step = WIDTHS * width.max()
-    slope_below = _slopes(path, left, -step)
-    slope_above = _slopes(path, right, step)
-    smooth = 0.5 * (slope_below + slope_above) * width[:, None, None]  # (k, n, 3)
-    force_jumps = np.abs(second.forces - first.forces - smooth).max(axis=(1, 2))
-
-    worst = energy_jumps.argmax()
-    yield Measured("energy jump", energy_jumps[worst], _place(left[worst]), plot)
-    worst = force_jumps.argmax()
-    yield Measured("force jump", force_jumps[worst], _place(left[worst]))
-
-
-def _curvature_jump(path: AtomPath, left: np.ndarray, right: np.ndarray, step: float) -> Measured:
-    """Largest difference between the slopes of the forces left and right of intervals (k,)."""
-    below = _slopes(path, left, -step)
-    above = _slopes(path, right, step)
+def _curvature_jump(path: AtomPath, places: np.ndarray) -> Measured:
+    """Largest difference between the slopes of the forces left and right of places (k,)."""
+    step = SIDE[path.subject.precision]
+    below = _slopes(path, places - step, -step)
+    above = _slopes(path, places + step, step)
     jumps = np.abs(above - below).max(axis=(1, 2))
-    return Measured("curvature jump", jumps.max(), _place(left[jumps.argmax()]))
+    return Measured("curvature jump", jumps.max(), _place(places[jumps.argmax()]))
 
 
-def _stiffness(grid: np.ndarray, along: np.ndarray) -> Measured:
-    """Largest slope of the force along the path."""
-    slopes = np.abs(np.diff(along) / np.diff(grid))
-    # Without the repulsive wall at x < 0, which is stiff in any potential.
-    slopes = slopes * (grid[1:] > 0)
+def _stiffness(grid: np.ndarray, points: Points) -> Measured:
+    """Largest slope of the force along the path, where the energy is low enough to get there."""
+    slopes = np.abs(np.diff(points.along) / np.diff(grid))
+    energies = np.maximum(points.energies[1:], points.energies[:-1])
+    lowest = int(points.energies.argmin())
+    beyond = np.arange(len(slopes)) >= lowest
+    # Before the minimum is the repulsive wall, which any potential has.
+    reference = np.where(beyond, points.energies[-1], points.energies[lowest])
+    slopes = np.where(energies <= reference + REACHABLE, slopes, 0.0)
     worst = slopes.argmax()
     return Measured("stiffness", slopes.max(), f"at {grid[worst]:.2f} A of the path")
 
 
 def _place(displacement: float) -> str:
     return f"at {displacement:.4f} A of the path"
-
-
-def _unexplained_energy(first: Points, second: Points, width: np.ndarray) -> np.ndarray:
-    """Changes (m,) of the energy in eV that the work of the forces does not explain.
-
-    |E2 - E1 + (F1 + F2) / 2 * width|, by the trapezoidal rule.
-    """
-    change = second.energies - first.energies
-    minus_work = 0.5 * (first.along + second.along) * width
-    unexplained: np.ndarray = np.abs(change + minus_work)
-    return unexplained
-
-
-def _suspicious_intervals(
-    grid: np.ndarray, points: Points, rounding: float
-) -> list[tuple[float, float]]:
-    """Ends in A of the intervals of the grid in which energy or force change unusually."""
-    starts = points.at(slice(None, -1))
-    ends = points.at(slice(1, None))
-    widths = np.diff(grid)
-    energy_changes = _unexplained_energy(starts, ends, widths)
-    force_changes = _unexpected_force_changes(points.forces)
-    # An interval may be chosen for both its changes; it is then bisected twice.
-    chosen = [
-        *_outliers(energy_changes, rounding),
-        *_outliers(force_changes, rounding),
-    ]
-    return [(grid[k], grid[k + 1]) for k in chosen]
-
-
-def _unexpected_force_changes(forces: np.ndarray) -> np.ndarray:
-    """Differences (m - 1,) in eV/A of changes of forces (m, n, 3) to the mean of their neighbours.
-
-    The largest of the 3n coordinates.
-    """
-    changes = np.diff(forces.reshape(len(forces), -1), axis=0)  # (m - 1, 3n)
-    padded = np.concatenate([changes[:1], changes, changes[-1:]])
-    expected = 0.5 * (padded[:-2] + padded[2:])
-    largest: np.ndarray = np.abs(changes - expected).max(axis=1)
-    return largest
-
-
-def _outliers(changes: np.ndarray, rounding: float) -> np.ndarray:
-    """Indices of the largest changes (m,) in units of the median of those around each."""
-    medians = [
-        np.median(changes[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1]) for k in range(len(changes))
-    ]
-    return np.argsort(changes / (np.array(medians) + rounding))[-CANDIDATES:]
-
-
-def _bisected(path: AtomPath, intervals: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
-    """Left and right ends (k,) in A of intervals (k, 2) after bisecting them so many times."""
-    left, right = intervals.T.copy()
-    at_left = path.evaluate(left)
-    at_right = path.evaluate(right)
-    for _ in range(times):
-        # Keep the half that changes more.
-        middle = 0.5 * (left + right)
-        at_middle = path.evaluate(middle)
-        lower_width = middle - left
-        upper_width = right - middle
-        lower_change = _total_change(at_left, at_middle, lower_width)
-        upper_change = _total_change(at_middle, at_right, upper_width)
-        upper = upper_change > lower_change  # (k,)
-        left = np.where(upper, middle, left)
-        right = np.where(upper, right, middle)
-        at_left = _select(upper, at_middle, at_left)
-        at_right = _select(upper, at_right, at_middle)
-    return left, right
-
-
-def _total_change(first: Points, second: Points, width: np.ndarray) -> np.ndarray:
-    """Sum (k,) of the changes of energy and force, in which 1 eV/A counts as much as 1 eV."""
-    force_change = np.abs(second.forces - first.forces).max(axis=(1, 2))
-    energy_change = _unexplained_energy(first, second, width)
-    total: np.ndarray = energy_change + force_change
-    return total
-
-
-def _select(condition: np.ndarray, yes: Points, no: Points) -> Points:
-    """Points of `yes` where the condition (k,) holds, else those of `no`."""
-    return Points(
-        energies=np.where(condition, yes.energies, no.energies),
-        forces=np.where(condition[:, None, None], yes.forces, no.forces),
-        along=np.where(condition, yes.along, no.along),
-    )
 
 
 def _slopes(path: AtomPath, start: np.ndarray, step: float) -> np.ndarray:

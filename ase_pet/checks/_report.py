@@ -6,13 +6,15 @@ import base64
 import datetime
 import io
 import itertools
+import math
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata, resources
 from typing import Any
 
 from ..extras import how_to_install
 from . import _check as plugin
+from ._describe import sentence
 from ._results import Plot, Result
 
 TEMPLATE = "report.html.j2"
@@ -20,7 +22,12 @@ PACKAGES = ("ase_pet", "ase", "torch", "numpy")  # their versions are part of a 
 MEANING = "Where it fails, "  # begins the paragraph of a docstring that says what a failure means
 
 
-def html(results: Sequence[Result], title: str = "") -> str:
+def html(
+    results: Sequence[Result],
+    title: str = "",
+    description: Mapping[str, Any] | None = None,
+    unfinished: str = "",
+) -> str:
     """Text of an HTML page with a table of the results, failed checks first, and their plots.
 
     The page refers to no other file.
@@ -31,6 +38,10 @@ def html(results: Sequence[Result], title: str = "") -> str:
         Results of a run, in its order.
     title:
         Name of the calculator.
+    description:
+        What `describe` returns of the calculator.
+    unfinished:
+        Why results are missing, "" if none are.
 
     Raises
     ------
@@ -52,6 +63,9 @@ def html(results: Sequence[Result], title: str = "") -> str:
         title=title,
         n_checks=len(by_check),
         n_failed=sum(_failed(group) for group in by_check.values()),
+        n_passed=sum(_status(group) == "pass" for group in by_check.values()),
+        description=sentence(description or {}),
+        unfinished=unfinished,
         counts=_counts(results),
         dtypes=", ".join(_dtypes(results)),
         checks=[_section(name, by_check[name]) for name in ordered],
@@ -89,8 +103,8 @@ def provenance(results: Sequence[Result]) -> str:
     date = datetime.date.today().isoformat()
     machine = f"{platform.system()} {platform.machine()}"
     python = f"Python {platform.python_version()}"
-    versions = [f"{name} {_version(name)}" for name in PACKAGES]
-    parts = [f"{date}, {machine}, {python}", ", ".join(versions)]
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    parts = [f"{date}, {machine}, {python}", packages]
     # No results have no dtypes.
     dtypes = _dtypes(results)
     if dtypes:
@@ -99,6 +113,11 @@ def provenance(results: Sequence[Result]) -> str:
     seconds = sum(result.seconds for result in results)
     parts.append(f"{seconds:.0f} s.")
     return "; ".join(parts)
+
+
+def versions() -> dict[str, str]:
+    """{package: version} of this package and of those that it computes with."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _by_check(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -153,15 +172,19 @@ def _section(name: str, results: Sequence[Result]) -> dict[str, Any]:
     text = (plugin.load(name).__doc__ or "") if name in plugin.names() else name
     title, _, law = text.partition("\n")[0].partition(":")
     meaning = ""
+    helps = ""
     # Of failed checks only, as readers skip long texts.
-    if _failed(results) and MEANING in text:
-        meaning = text[text.index(MEANING) :].strip()
+    if _failed(results):
+        helps = next((result.remedy for result in results if result.remedy), "")
+        if MEANING in text:
+            meaning = text[text.index(MEANING) :].strip()
     return {
         "name": name,
         "status": _css_class(_status(results)),
         "title": title,
         "law": law.strip(),
         "meaning": meaning,
+        "helps": helps,
         "rows": [_row(result) for result in results],
     }
 
@@ -173,11 +196,20 @@ def _row(result: Result) -> dict[str, str]:
         "value": "" if result.value is None else f"{result.value:.3g}",
         "limit": result.range.replace("<=", "≤"),
         "unit": result.unit,
+        "severity": severity(result),
         "status": result.status,
         "class": _css_class(result.status),
         "structure": result.structure,
         "note": result.note,
     }
+
+
+def severity(result: Result) -> str:
+    """Text such as "12 x limit" of a quantity that failed, "" of the others."""
+    factor = result.severity
+    if result.status != "fail" or factor is None or not math.isfinite(factor):
+        return ""
+    return f"{factor:.3g} x limit"
 
 
 def _css_class(status: str) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+NOISE_FACTOR = 10.0  # a limit is at least this times the scatter of the calculator
+MOST_OF_NOISE = 10.0  # a limit rises with the scatter up to this times the limit of float32
+
 Values = Sequence[float] | np.ndarray  # (m,)
 
 
@@ -75,12 +78,16 @@ class Measured:
         Details for the reader.
     plot:
         Curves that show how the value was obtained.
+    noise:
+        Part of the value, in its unit, that the scatter of the calculator can cause; see
+        `_noise.Noise`. The limit rises with it.
     """
 
     quantity: str
     value: float
     note: str = ""
     plot: Plot | None = field(default=None, compare=False)
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class Result:
         Worst value; None where nothing was measured: the check is not applicable, or the
         calculator raised an error, which is then the note.
     limit:
-        Largest value that passes; None for "info".
+        Largest value that passes; None for "info". It includes the scatter of the calculator.
     low:
         Smallest value that passes.
     dtype:
@@ -116,6 +123,8 @@ class Result:
         Wall time of the check divided by its number of quantities.
     plot:
         Curves that show how the value was obtained.
+    remedy:
+        What helps, of a failed quantity.
     """
 
     check: str
@@ -131,16 +140,37 @@ class Result:
     note: str = ""
     seconds: float = 0.0
     plot: Plot | None = field(default=None, repr=False, compare=False)
+    remedy: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Fields of the result without its plot, for JSON; infinities and NaN become text."""
+        """Fields of the result without its plot, and its severity, for JSON.
+
+        Infinities and NaN become text.
+        """
         fields = {}
-        for name, value in vars(self).items():
+        for name, value in {**vars(self), "severity": self.severity}.items():
             if isinstance(value, float) and not math.isfinite(value):
                 fields[name] = str(value)
             elif name != "plot":
                 fields[name] = value
         return fields
+
+    @property
+    def severity(self) -> float | None:
+        """Factor by which the value is beyond its limit, above 1 where it fails.
+
+        None without a value or a limit; infinite where a limit of zero is exceeded or the value is
+        not finite.
+        """
+        if self.value is None or self.limit is None:
+            return None
+        if not math.isfinite(self.value):
+            return math.inf
+        if self.value < self.low:
+            return self.low / self.value if self.value > 0 else math.inf
+        if self.limit > 0:
+            return self.value / self.limit
+        return math.inf if self.value > 0 else 0.0
 
     @property
     def range(self) -> str:
@@ -152,19 +182,43 @@ class Result:
         return f"<= {self.limit:.3g}"
 
 
-def status(value: float, limit: Limit, dtype: str) -> str:
+def allowed(measured: Measured, limit: Limit, dtype: str) -> float | None:
+    """Largest value that passes, None without a limit: that of `dtype`, or ten times the noise.
+
+    At most ten times the limit of float32: a calculator that scatters more than that fails.
+
+    Parameters
+    ----------
+    measured:
+        Value with its noise.
+    limit:
+        Values that pass without noise.
+    dtype:
+        Precision of the calculator, "float64" or "float32".
+    """
+    high = limit.high(dtype)
+    if high is None or limit.float32 is None or not math.isfinite(measured.noise):
+        return high
+    most = MOST_OF_NOISE * limit.float32
+    return max(high, min(NOISE_FACTOR * measured.noise, most))
+
+
+def status(value: float, limit: Limit, dtype: str, high: float | None = None) -> str:
     """Status of a value: "pass", "fail" or "info".
 
     Parameters
     ----------
     value:
-        Measured value. One that is not finite fails, even without a limit.
+        Measured value. One that is not finite fails.
     limit:
         Values that pass.
     dtype:
         Precision of the calculator, "float64" or "float32".
+    high:
+        Largest value that passes, None for that of the limit.
     """
-    high = limit.high(dtype)
+    if high is None:
+        high = limit.high(dtype)
     if not math.isfinite(value):
         return "fail"
     if high is None:
@@ -172,21 +226,21 @@ def status(value: float, limit: Limit, dtype: str) -> str:
     return "pass" if limit.low <= value <= high else "fail"
 
 
-def excess(value: float, limit: Limit, dtype: str) -> float:
+def excess(measured: Measured, limit: Limit, dtype: str) -> float:
     """Distance by which a value exceeds its limits: the largest marks the worst structure.
 
     Parameters
     ----------
-    value:
+    measured:
         Measured value. One that is not finite is the worst.
     limit:
         Values that pass. Without a limit, the largest value is the worst.
     dtype:
         Precision of the calculator, "float64" or "float32".
     """
-    high = limit.high(dtype)
-    if not math.isfinite(value):
+    high = allowed(measured, limit, dtype)
+    if not math.isfinite(measured.value):
         return math.inf
     if high is None:
-        return value
-    return max(value - high, limit.low - value)
+        return measured.value
+    return max(measured.value - high, limit.low - measured.value)

@@ -9,20 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 
 from . import _check as plugin
-from . import _structures as build
+from ._cases import Structures, cases, named, validate
 from ._check import Check
-from ._results import Limit, Measured, NotApplicable, Result, excess, status
-from ._subject import Calculator, Subject
+from ._results import Limit, Measured, NotApplicable, Result, allowed, excess, status
+from ._subject import Calculator, Subject, one_line
 
 LEVELS = ("quick", "full")
+MADE = ("free", "pair")  # kinds of structures that are made if none is given
 DTYPES = (None, "float32", "float64")
-PAIRS_OF_QUICK = 6  # pairs of elements of the level "quick"
-LONGEST_NOTE = 300  # characters
-
-Structures = Atoms | list[Atoms] | tuple[Atoms, ...] | dict[str, Atoms]
+STRUCTURES_OF_NOISE = 2  # structures around which the scatter of the results is measured
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,7 @@ def run(
     temperature: float = 300.0,
     seed: int = 0,
     on_check: Callable[[str], object] | None = None,
+    on_results: Callable[[list[Result]], object] | None = None,
 ) -> list[Result]:
     """List of Result, one for each quantity of each check, on the structure where it is worst.
 
@@ -74,7 +72,7 @@ def run(
     structures:
         Atoms, a list or a {name: Atoms} of them; None: built from `species`. Checks use copies
         with coordinates displaced by 0.05 A rms, since forces that are zero by symmetry hide
-        errors.
+        errors. Constraints are ignored, with a warning.
     species:
         Atomic numbers or symbols of the elements; None: the calculator's attribute `species`.
     level:
@@ -90,6 +88,9 @@ def run(
         Seed of all random numbers.
     on_check:
         Function called with the name of each check before it runs.
+    on_results:
+        Function called with the results of each check after it ran, which keeps them if the run
+        is interrupted.
 
     Raises
     ------
@@ -109,101 +110,35 @@ def run(
     subject = Subject(calculator, dtype=dtype, full=full, temperature=temperature, seed=seed)
     if species is None:
         species = subject.species
-    named = _named(structures, species)
-    _validate(named, subject.species)
-    cases = _cases(named, species, subject)
-    # The checks do not report warnings of the calculator, here and below.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        first_structure = next(iter(cases["any"].values()))
-        subject.infer_dtype(first_structure)
+    given = named(structures, species)
+    validate(given, subject.species)
+    by_kind, pairs_left = cases(given, species, subject)
+    _prepare(subject, by_kind)
     results = []
     for name, check in checks.items():
         if on_check is not None:
             on_check(name)
-        structures_of_check = cases[check.STRUCTURES]
-        results += _results(name, check, subject, structures_of_check)
+        of_check = _results(name, check, subject, by_kind[check.STRUCTURES])
+        if check.STRUCTURES == "pair" and pairs_left:
+            note = f"{pairs_left} pairs of elements left to --full"
+            of_check = [_with_note(result, note) for result in of_check]
+        results += of_check
+        if on_results is not None:
+            on_results(of_check)
     return results
 
 
-def _named(structures: Structures | None, species: Sequence[int | str] | None) -> dict[str, Atoms]:
-    """{name: Atoms} of the structures that were given, else of default structures."""
-    if structures is None:
-        if species is None:
-            raise ValueError(
-                "the calculator does not say which species it knows: give `species` (`--species`)"
-                " or `structures` (`--structure FILE`)"
-            )
-        return build.defaults(species)
-    if isinstance(structures, dict):
-        return structures
-    if isinstance(structures, Atoms):
-        structures = [structures]
-    formulas = [atoms.get_chemical_formula() for atoms in structures]
-    if len(formulas) > 1:  # two may have the same formula
-        formulas = [f"{formula} ({k})" for k, formula in enumerate(formulas)]
-    return dict(zip(formulas, structures, strict=True))
-
-
-def _validate(structures: Mapping[str, Atoms], species: Sequence[int] | None) -> None:
-    """Raise ValueError for structures that cannot be checked; species: supported atomic numbers."""
-    if not structures:
-        raise ValueError("`structures` is empty: expected one Atoms or more")
-    for name, atoms in structures.items():
-        if len(atoms) == 0:
-            raise ValueError(f"structure `{name}` holds no atoms")
-        if len(atoms) == 1 and not atoms.pbc.any():
-            raise ValueError(
-                f"structure `{name}` is one atom alone: expected two or more, or a periodic"
-                " structure"
-            )
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise ValueError(f"structure `{name}` has positions or a cell that are not finite")
-        # Nothing is known to be unsupported where the calculator does not state its species.
-        unknown = [] if species is None else sorted(set(atoms.numbers) - set(species))
-        if species is not None and unknown:
-            raise ValueError(
-                f"structure `{name}` holds species with atomic numbers"
-                f" {', '.join(map(str, unknown))}: the calculator knows"
-                f" {', '.join(map(str, species))}"
-            )
-
-
-def _cases(
-    structures: Mapping[str, Atoms], species: Sequence[int | str] | None, subject: Subject
-) -> dict[str, dict[str, Atoms]]:
-    """{"any", "periodic", "free" or "pair": {name: Atoms}}, by what checks run on."""
-    moved = {}
-    periodic = {}
-    free = {}
-    for name, atoms in structures.items():
-        moved[name] = build.displaced(atoms, subject.seed)
-        if build.is_periodic(atoms):
-            periodic[name] = moved[name]
-        if build.is_free(atoms):
-            free[name] = moved[name]
-    # Clusters cut from the crystals stand in for molecules, if there are none.
-    if not free:
-        for name, atoms in moved.items():
-            free[f"cluster of {name}"] = build.cluster(atoms)
-    pairs = _pairs(structures, species, subject.full)
-    return {"any": moved, "periodic": periodic, "free": free, "pair": pairs}
-
-
-def _pairs(
-    structures: Mapping[str, Atoms], species: Sequence[int | str] | None, full: bool
-) -> dict[str, Atoms]:
-    """{name: Atoms} of pairs of all elements, or of some of those in the structures."""
-    if full and species is not None:
-        return build.pairs([_atomic_number(name) for name in species])
-    numbers = {int(number) for atoms in structures.values() for number in atoms.numbers}
-    pairs = build.pairs(numbers)
-    names = list(pairs) if full else list(pairs)[:PAIRS_OF_QUICK]
-    return {name: pairs[name] for name in names}
-
-
-def _atomic_number(name: int | str) -> int:
-    return int(atomic_numbers[name] if isinstance(name, str) else name)
+def _prepare(subject: Subject, by_kind: Mapping[str, Mapping[str, Atoms]]) -> None:
+    """Find out the precision of the calculator, its scatter and whether it needs a cell."""
+    with warnings.catch_warnings():
+        # The checks do not report warnings of the calculator.
+        warnings.simplefilter("ignore")
+        structures = list(by_kind["any"].values())
+        first_free = next(iter(by_kind["free"].values()))
+        subject.adapt_to_free(first_free)
+        subject.infer_dtype(structures[0])
+        for atoms in structures[:STRUCTURES_OF_NOISE]:
+            subject.noise = subject.noise.maximum(subject.measure_noise(atoms))
 
 
 def _results(
@@ -218,9 +153,13 @@ def _results(
         for case, atoms in structures.items():
             _measure(check, subject, case, atoms, measurements)
     seconds = (time.perf_counter() - start) / len(check.LIMITS)
-    return [
+    results = [
         _worst(name, quantity, limit, measurements, subject.dtype, seconds)
         for quantity, limit in check.LIMITS.items()
+    ]
+    helps = plugin.remedy(check)
+    return [
+        replace(result, remedy=helps) if result.status == "fail" else result for result in results
     ]
 
 
@@ -231,6 +170,8 @@ def _measure(
     missing = dict.fromkeys(check.LIMITS)  # a dictionary keeps the order
     failure = Failure("not applicable", case, "not measured")
     try:
+        if check.STRUCTURES in MADE and subject.refuses_free:
+            raise NotApplicable(f"the calculator refuses free structures: {subject.refuses_free}")
         with np.errstate(all="ignore"):  # a value that is not finite fails by itself
             for measured in check.measure(subject, atoms):
                 missing.pop(measured.quantity)
@@ -238,9 +179,9 @@ def _measure(
                 values.append((case, measured))
     # ASE's PropertyNotImplementedError is a NotImplementedError.
     except (NotApplicable, NotImplementedError) as reason:
-        failure = Failure("not applicable", case, _one_line(reason))
+        failure = Failure("not applicable", case, one_line(reason))
     except Exception as error:  # any error of a calculator is a result of the check
-        message = f"{type(error).__name__}: {_one_line(error)}"
+        message = f"{type(error).__name__}: {one_line(error)}"
         failure = Failure("fail", case, message)
     for quantity in missing:
         measurements.failures.setdefault(quantity, []).append(failure)
@@ -274,17 +215,23 @@ def _worst(
         absent = Failure("not applicable", "", "no structure of this kind")
         first = [*errors, *failures, absent][0]
         return replace(result, status=first.status, structure=first.structure, note=first.reason)
-    structure, worst = max(values, key=lambda pair: excess(pair[1].value, limit, dtype))
-    return replace(
+    structure, worst = max(values, key=lambda pair: excess(pair[1], limit, dtype))
+    high = allowed(worst, limit, dtype)
+    result = replace(
         result,
-        status=status(worst.value, limit, dtype),
+        status=status(worst.value, limit, dtype, high),
         value=float(worst.value),
+        limit=high,
         structure=structure,
         note=worst.note,
         plot=worst.plot,
     )
+    if high != limit.high(dtype):
+        result = _with_note(result, f"limit from the scatter {worst.noise:.2g}")
+    return result
 
 
-def _one_line(error: BaseException) -> str:
-    """Text of an error in one line."""
-    return " ".join(str(error).split())[:LONGEST_NOTE]
+def _with_note(result: Result, text: str) -> Result:
+    """The result with a text added to its note."""
+    note = "; ".join(part for part in (result.note, text) if part)
+    return replace(result, note=note)

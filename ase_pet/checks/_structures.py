@@ -92,7 +92,7 @@ def defaults(species: Iterable[int | str]) -> dict[str, Atoms]:
 
 
 def displaced(atoms: Atoms, seed: int) -> Atoms:
-    """Copy with each coordinate displaced by 0.05 A rms, without calculator and constraints.
+    """Copy with each coordinate displaced by 0.05 A rms, without calculator and momenta.
 
     A crystal with one atom in its cell is repeated first, as symmetry makes its forces zero.
 
@@ -103,7 +103,8 @@ def displaced(atoms: Atoms, seed: int) -> Atoms:
     seed:
         Seed of the displacements.
     """
-    atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
+    atoms = atoms.copy()
+    atoms.set_momenta(np.zeros((len(atoms), 3)), apply_constraint=False)
     # Two cells along each periodic direction.
     if len(atoms) == 1:
         atoms = atoms.repeat(1 + atoms.pbc)
@@ -146,7 +147,7 @@ def pairs(numbers: Iterable[int]) -> dict[str, Atoms]:
         Atomic numbers of the elements.
     """
     structures = {}
-    for first, second in combinations_with_replacement(sorted(numbers), 2):
+    for first, second in combinations_with_replacement(sorted(set(numbers)), 2):
         distance = covalent_radii[first] + covalent_radii[second]
         name = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
         structures[name] = Atoms([first, second], [[0, 0, 0], [0, 0, distance]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Any, Protocol, cast
 import numpy as np
 from ase import Atoms
 
+from ._noise import Noise, line, scatter
 from ._results import NotApplicable
 
 # Names of the cutoff in this package, in MACE, in ASE's EMT and in ASE's Lennard-Jones.
 CUTOFF_NAMES = ("cutoff", "r_max", "rc_list", "rc")
 DTYPE_NAMES = ("dtype", "default_dtype")  # in this package, in MACE
+LONGEST_NOTE = 300  # characters
+BOX = 10.0  # A of vacuum around free structures, for calculators that need a cell
 
 
 class Calculator(Protocol):
@@ -109,6 +113,35 @@ def _evaluate(values: Iterator[Any]) -> Evaluate | None:
     return None
 
 
+def one_line(error: BaseException) -> str:
+    """Text of an error in one line, of 300 characters at most."""
+    return " ".join(str(error).split())[:LONGEST_NOTE]
+
+
+@contextlib.contextmanager
+def extreme(structures: str) -> Iterator[None]:
+    """Turn errors of a calculator into NotApplicable, for structures far from those given.
+
+    A calculator may refuse what it was not made for, such as atoms at 0.5 A, or a slab: that is
+    better than wrong numbers.
+
+    Parameters
+    ----------
+    structures:
+        What the structures are, for the message.
+    """
+    try:
+        yield
+    # these are not applicable already
+    except (NotApplicable, NotImplementedError):
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise NotApplicable(
+            f"the calculator refuses {structures}: {kind}: {one_line(error)}"
+        ) from error
+
+
 class Subject:
     """An ASE calculator under examination, with the settings of the checks.
 
@@ -124,6 +157,12 @@ class Subject:
         Temperature of molecular dynamics in K.
     seed:
         Seed of all random numbers.
+    noise:
+        Scatter of the results, zero until it is measured.
+    refuses_free:
+        Why the calculator computes no free structures, "" if it does.
+    boxed:
+        Whether free structures get a box, without periodicity, as the calculator needs a cell.
     """
 
     def __init__(
@@ -143,12 +182,20 @@ class Subject:
         self.full = full
         self.temperature = temperature
         self.seed = seed
+        self.noise = Noise()
+        self.boxed = False
+        self.refuses_free = ""
         self._dtype = dtype or stated.dtype
 
     @property
     def dtype(self) -> str:
         """Precision of the calculator; float64 as long as it is unknown."""
         return self._dtype or "float64"
+
+    @property
+    def precision(self) -> str:
+        """Precision that sets the steps of differences: float32 for results that scatter."""
+        return "float32" if self.noise.is_coarse else self.dtype
 
     def infer_dtype(self, atoms: Atoms) -> None:
         """Set the dtype to that of the forces on `atoms`, unless it is stated."""
@@ -160,13 +207,50 @@ class Subject:
             return
         self._dtype = "float32" if forces.dtype == np.float32 else "float64"
 
+    def measure_noise(self, atoms: Atoms) -> Noise:
+        """Scatter of the results around `atoms`, zero where the calculator raises errors."""
+        # In random order, as self-consistent calculators start from the last result.
+        structures = line(atoms, self.generator(7))
+        order = self.generator(8).permutation(len(structures))
+        energies = np.zeros(len(structures))
+        forces = np.zeros((len(structures), len(atoms), 3))
+        stresses = np.zeros((len(structures), 6))
+        for k in order:
+            moving = self.with_calculator(structures[k])
+            try:
+                forces[k] = moving.get_forces()
+                energies[k] = moving.get_potential_energy()
+            except Exception:  # the checks will report the error
+                return Noise()
+            with contextlib.suppress(Exception):  # a calculator may have no stress
+                stresses[k] = moving.get_stress()
+        return Noise(
+            energy=scatter(energies) / len(atoms),
+            forces=scatter(forces),
+            stress=scatter(stresses),
+        )
+
+    def adapt_to_free(self, atoms: Atoms) -> None:
+        """Put free structures into a box if the calculator needs that, tried on `atoms`."""
+        try:
+            self.forces(atoms)
+        except Exception as error:
+            self.boxed = True
+            try:
+                self.forces(atoms)
+            except Exception:  # not for want of a cell
+                self.boxed = False
+                self.refuses_free = f"{type(error).__name__}: {one_line(error)}"
+
     def generator(self, stream: int = 0) -> np.random.Generator:
         """Random number generator, always the same for the same `stream`."""
         return np.random.default_rng([self.seed, stream])
 
     def with_calculator(self, atoms: Atoms) -> Atoms:
-        """Copy of `atoms` with the calculator."""
+        """Copy of `atoms` with the calculator, in a box where it needs one."""
         atoms = atoms.copy()
+        if self.boxed and atoms.cell.rank < 3 and not atoms.pbc.any():
+            atoms.center(vacuum=BOX)
         atoms.calc = self.calculator
         return atoms
 

@@ -1,5 +1,8 @@
 """Cutoff, third atom: energy and forces of a group do not jump as one atom moves out of range.
 
+What helps: a smooth cutoff function in all terms, of three and more atoms too; no limit on the
+number of neighbours.
+
 Where it fails, each neighbour that crosses the cutoff adds or removes energy: long runs drift.
 """
 
@@ -14,7 +17,7 @@ from . import cutoff_pair
 from ._check import Calculate
 from ._jumps import JUMP_LIMITS, SPACING, AtomPath, largest_jumps
 from ._results import Measured
-from ._subject import Subject
+from ._subject import Subject, extreme
 
 LEVEL = "quick"
 STRUCTURES = "free"
@@ -44,9 +47,10 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
         vectors = others - atoms.positions[index]
         crossings = _crossings(vectors, path.direction, subject.cutoff)
         known = crossings[: CROSSINGS[subject.full]]
-    end = reach + 10 * SPACING
+    end = reach + 0.5
     grid = np.arange(0.0, end, SPACING)
-    yield from largest_jumps(path, grid, known)
+    with extreme("atoms along the path"):
+        yield from largest_jumps(path, grid, known)
 
 
 def _crossings(vectors: np.ndarray, direction: np.ndarray, cutoff: float) -> list[float]:

@@ -4,6 +4,9 @@ Quantities and grid are those of the diatomics task of matbench-discovery
 (github.com/janosh/matbench-discovery); published models have a tortuosity of 1.003 to 1.03 and 1.3
 to 1.8 flips of the energy.
 
+What helps: training with pairs of atoms at short distances and a ZBL repulsion (`zbl = true` in the
+recipe).
+
 Where it fails, two atoms have false minima or barriers: the model does not know such distances, and
 is not safe where atoms come that close.
 """

@@ -1,5 +1,8 @@
 """Inversion and reflection: energy does not change, forces and stress follow the structure.
 
+What helps: a plain PET: `--symmetrise ecse`; other models: training on mirror images, or an
+equivariant model.
+
 Where it fails, mirror images of a molecule or a crystal differ in energy.
 """
 

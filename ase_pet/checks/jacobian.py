@@ -2,6 +2,9 @@
 
 It is minus the matrix of second derivatives of that energy.
 
+What helps: a conservative model: direct forces have no energy; for phonons at least symmetrised
+force constants.
+
 Where it fails, forces are not the gradient of an energy: runs heat or cool, and vibrations have no
 frequencies.
 """
@@ -34,7 +37,7 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     Ceriotti, arXiv:2412.11569.
     """
     generator = subject.generator()
-    step = STEP[subject.dtype]
+    step = STEP[subject.precision]
     number = DIRECTIONS[subject.full]
     directions = generator.normal(size=(number, len(atoms), 3))
     products = np.array([_product(subject, atoms, direction, step) for direction in directions])
@@ -46,7 +49,9 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     norm = np.sqrt(np.mean(squares))
     asymmetry = 0.5 * np.sqrt(np.mean(differences**2)) / norm
     note = f"norm of the Jacobian {norm:.3g} eV/A^2"
-    yield Measured("asymmetry", asymmetry, note)
+    # |J u| of the noise alone: 3n coordinates, each over the step
+    noise = subject.noise.forces / step * np.sqrt(3 * len(atoms)) / norm
+    yield Measured("asymmetry", asymmetry, note, noise=noise)
 
 
 def _product(subject: Subject, atoms: Atoms, direction: np.ndarray, step: float) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Lattice: results do not depend on the choice of the cell, nor of periodic images of atoms.
 
+What helps: a neighbour list of all images within the cutoff; until then wrap atoms and use cells
+that are as cubic as possible.
+
 Where it fails, results depend on how a cell was chosen, and jump when atoms are wrapped into it.
 """
 

@@ -1,5 +1,8 @@
 """Net force: the internal forces of a structure add up to zero.
 
+What helps: a conservative model that depends on differences of positions alone; for direct forces,
+subtraction of the mean force.
+
 Where it fails, the whole system accelerates by itself.
 """
 
@@ -25,7 +28,9 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     forces = subject.forces(atoms)
     net_force = float(np.linalg.norm(forces.sum(axis=0)))
     largest = np.abs(forces).max()
-    yield Measured("net force", net_force, f"largest force {largest:.3g} eV/A")
+    note = f"largest force {largest:.3g} eV/A"
+    noise = subject.noise.forces * len(atoms)
+    yield Measured("net force", net_force, note, noise=noise)
 
 
 def broken(calculate: Calculate) -> Calculate:

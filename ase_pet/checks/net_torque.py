@@ -2,6 +2,8 @@
 
 The energy does not change with the orientation.
 
+What helps: a plain PET: `--symmetrise ecse`; direct forces: a model whose forces are gradients.
+
 Where it fails, an isolated molecule starts to rotate by itself.
 """
 
@@ -28,7 +30,9 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     torques = np.cross(arms, subject.forces(atoms))  # (n, 3)
     largest = np.linalg.norm(torques, axis=1).max()
     net_torque = float(np.linalg.norm(torques.sum(axis=0)))
-    yield Measured("net torque", net_torque, f"largest of an atom {largest:.3g} eV")
+    note = f"largest of an atom {largest:.3g} eV"
+    noise = subject.noise.forces * np.linalg.norm(arms, axis=1).sum()
+    yield Measured("net torque", net_torque, note, noise=noise)
 
 
 def forces_around_axis(atoms: Atoms) -> np.ndarray:

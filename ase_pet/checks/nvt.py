@@ -3,6 +3,8 @@
 2 K / kT of N atoms follows the chi-squared distribution with 3N degrees of freedom. Forces that are
 not the gradient of an energy heat or cool against the thermostat.
 
+What helps: conservative forces (`gradients`, `jacobian`); a stronger thermostat hides it only.
+
 Where it fails, averages are not those of the temperature that was asked for.
 """
 

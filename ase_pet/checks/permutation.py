@@ -1,5 +1,7 @@
 """Permutation: results do not depend on the order in which atoms are listed.
 
+What helps: sums in float64; look for terms in the index of atoms.
+
 Where it fails, two files of the same structure have different energies.
 """
 

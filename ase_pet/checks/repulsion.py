@@ -1,5 +1,7 @@
 """Repulsion: two atoms repel each other ever more strongly as they approach, down to 0.5 A.
 
+What helps: a ZBL repulsion (`zbl = true` in the recipe) and training with atoms pressed together.
+
 Where it fails, atoms may fuse in hot runs, under pressure, or from a bad start.
 """
 

@@ -1,5 +1,8 @@
 """Rotation: energy does not change, forces and stress rotate with the structure.
 
+What helps: a plain PET: `--symmetrise ecse`; other models: an equivariant model, or averages over
+rotations.
+
 Where it fails, results depend on how a structure lies in space: molecules feel a torque, and
 degenerate phonons split.
 """

@@ -1,5 +1,7 @@
 """Translation: results do not change when all atoms are shifted, even by 1000 A.
 
+What helps: differences of positions in float64, before they are rounded to float32.
+
 Where it fails, results change as a system moves through space.
 """
 

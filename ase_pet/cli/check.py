@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ from .. import plugins
 from . import options, screen
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
-WIDTH = 140  # columns of the table in a file
+WIDTH = 150  # columns of the table in a file
+INTERRUPTED = 130  # exit status after Ctrl-C, as of programs of Unix
 Only = Annotated[str | None, typer.Option(help=f"{', '.join(plugins.names('ase_pet.checks'))}.")]
 
 
@@ -35,11 +37,14 @@ def command(
     html: Path | None = None,
     card: Annotated[bool, typer.Option("--card")] = False,
     json: options.Json = False,
+    seed: int = 0,
     **chosen: Any,
 ) -> None:
     """Check a calculator against the laws of physics; exit status 1 if a check fails.
 
-    The report of --html explains what each check measures and what its failure means.
+    It is also 1 if no check applies, as nothing was shown then, and 130 after Ctrl-C, which keeps
+    the results so far. Below the table is what helps against each failure. The report of --html
+    explains what each check measures and what its failure means.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ def command(
     species:
         Elements, e.g. 'Cu Ni', if the calculator does not list them.
     full:
-        Add the slow checks (nvt, memory), longer runs and all pairs of elements.
+        Add the slow checks (dense, nvt, memory), longer runs and all pairs of elements.
     only:
         Checks to run, separated by commas:
     temperature:
@@ -64,6 +69,8 @@ def command(
         Write the result into the card (README.md) of CALC.
     json:
         Print JSON for programs.
+    seed:
+        Seed of displacements, velocities and random directions.
     chosen:
         Options of the calculator, `options.CALCULATOR`.
 
@@ -82,7 +89,7 @@ def command(
     dtype = chosen["dtype"]
     of_calculator = {**chosen, "dtype": None if calc is None else dtype}
     tested = options.load_calculator(calc, calculator, **of_calculator)
-    results = _run(
+    results, finished = _run(
         tested,
         structures,
         names,
@@ -90,6 +97,7 @@ def command(
         level=level,
         dtype=dtype,
         temperature=temperature,
+        seed=seed,
     )
 
     given = _command_line(
@@ -101,17 +109,42 @@ def command(
         }
     )
     title = f"{calc or calculator} {given}".strip()
-    passed = not any(result.status == "fail" for result in results)
+    description = checks.describe(tested, None if calc is None else store.find(calc))
+    done = {result.check for result in results}
+    unfinished = "" if finished else f"Interrupted after {len(done)} of {len(names)} checks."
     if html is not None:
-        html.write_text(checks.html(results, title), encoding="utf-8")
-    if card and calc is not None:
+        page = checks.html(results, title, description, unfinished)
+        html.write_text(page, encoding="utf-8")
+    if card and calc is not None and finished:
         store.write_section(calc, *_section(calc, given, results))
+    status = _exit_status(results, finished)
     if json:
         rows = [result.as_dict() for result in results]
-        screen.print_json({"calculator": calc or calculator, "passed": passed, "results": rows})
+        screen.print_json(
+            {
+                "calculator": calc or calculator,
+                "passed": status == 0,
+                "complete": finished,
+                "description": description,
+                "versions": checks.versions(),
+                "results": rows,
+            }
+        )
     else:
-        _show(results, title)
-    raise typer.Exit(0 if passed else 1)
+        _show(results, title, description)
+    if unfinished:
+        print(f"ase-pet: {unfinished}", file=sys.stderr)
+    elif not any(result.status in ("pass", "fail") for result in results):
+        print("ase-pet: no check applies: nothing was shown", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _exit_status(results: Sequence[Any], finished: bool) -> int:
+    """130 after an interrupt; 1 where a check failed or none passed; else 0."""
+    if not finished:
+        return INTERRUPTED
+    statuses = {result.status for result in results}
+    return 0 if "pass" in statuses and "fail" not in statuses else 1
 
 
 def _check_arguments(
@@ -163,8 +196,8 @@ def _section(calc: str, given: str, results: Sequence[Any]) -> tuple[str, str]:
     return title, f"`{command}`: {checks.markdown(results)}"
 
 
-def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> list[Any]:
-    """Results of the checks, with a progress bar."""
+def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> tuple[list[Any], bool]:
+    """Results of the checks, and whether all ran; with a progress bar."""
     from .. import checks
 
     started: list[str] = []
@@ -174,25 +207,37 @@ def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> lis
             report(name, len(started), len(names))
             started.append(name)
 
-        results: list[Any] = checks.run(
-            tested, structures, only=names, on_check=on_check, **settings
-        )
-    return results
+        results: list[Any] = []
+        try:
+            checks.run(
+                tested,
+                structures,
+                only=names,
+                on_check=on_check,
+                on_results=results.extend,
+                **settings,
+            )
+        except KeyboardInterrupt:
+            return results, False
+    return results, True
 
 
-def _show(results: Sequence[Any], title: str) -> None:
-    """Print a table of the results, and how many checks passed and failed."""
+def _show(results: Sequence[Any], title: str, description: Mapping[str, Any]) -> None:
+    """Print a table of the results, their number, what helps, and what was checked."""
+    from .. import checks
+
     console = screen.console()
     if not console.is_terminal:
         console = screen.console(width=WIDTH)
-    names = ("check", "quantity", "value", "limit", "unit", "")
+    names = ("check", "quantity", "value", "limit", "unit", "", "severity")
     columns = [Column(name, no_wrap=True) for name in names]
     table = Table(*columns, "note", title=f"checks of {title}")
     last = None
     for result in results:
         note = ": ".join(text for text in (result.structure, result.note) if text)
         check = result.check if result.check != last else ""
-        value = "" if result.value is None else f"{result.value:.3g}"
+        missing = "error" if result.status == "fail" else ""
+        value = missing if result.value is None else f"{result.value:.3g}"
         table.add_row(
             check,
             result.quantity,
@@ -200,9 +245,15 @@ def _show(results: Sequence[Any], title: str) -> None:
             result.range,
             result.unit,
             Text(result.status, style=COLOURS[result.status]),
+            checks.severity(result),
             note,
         )
         last = result.check  # is named in its first row only
     console.print(table)
     counts = {kind: sum(result.status == kind for result in results) for kind in COLOURS}
     print(", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
+    remedies = {result.check: result.remedy for result in results if result.remedy}
+    for name, remedy in remedies.items():
+        print(f"What helps against {name}: {remedy}")
+    print(checks.sentence(description))
+    print(", ".join(f"{name} {version}" for name, version in checks.versions().items()))
