@@ -89,8 +89,10 @@ def cases(
         for name, atoms in moved.items():
             free[f"cluster of {name}"] = build.cluster(atoms)
     pairs = _pairs(structures, species)
-    of_level = list(pairs) if subject.full else list(pairs)[:PAIRS_OF_QUICK]
-    chosen = {name: pairs[name] for name in of_level}
+    names = list(pairs)
+    if not subject.full:
+        names = names[:PAIRS_OF_QUICK]
+    chosen = {name: pairs[name] for name in names}
     by_kind = {"any": moved, "periodic": periodic, "free": free, "pair": chosen}
     return by_kind, len(pairs) - len(chosen)
 

@@ -32,21 +32,37 @@ def describe(calculator: Calculator, path: str | Path | None = None) -> dict[str
         Calculator folder or checkpoint; None: what the calculator states.
     """
     kind = type(calculator)
-    description: dict[str, Any] = {"calculator": f"{kind.__module__}.{kind.__qualname__}"}
-    package = _package(kind.__module__.split(".")[0])
+    module = kind.__module__
+    description: dict[str, Any] = {"calculator": f"{module}.{kind.__qualname__}"}
+    package = _package(module.split(".")[0])
     if package:
         description["package"] = package
-    stated = vars(calculator) if hasattr(calculator, "__dict__") else {}
-    paths = [Path(path)] if path is not None else list(_paths(stated))
+
+    stated = vars(calculator)
+    paths = list(_paths(stated)) if path is None else [Path(path)]
     if paths:
-        description["path"] = ", ".join(str(one) for one in paths)
-        description["files"] = {
-            file.name: sha256(file) for one in paths for file in _files(one) if file.is_file()
-        }
+        texts = [str(one) for one in paths]
+        description["path"] = ", ".join(texts)
+        description["files"] = _hashes(paths)
+
     parameters = stated.get("parameters")
+    # Other packages use the name for other things.
     if isinstance(parameters, Mapping) and parameters:
-        description["parameters"] = {str(key): _plain(value) for key, value in parameters.items()}
+        description["parameters"] = _plain_parameters(parameters)
     return description
+
+
+def _plain_parameters(parameters: Mapping[Any, Any]) -> dict[str, Any]:
+    """Parameters with names and values that JSON can hold."""
+    return {str(name): _plain(value) for name, value in parameters.items()}
+
+
+def _hashes(paths: list[Path]) -> dict[str, str]:
+    """{name: SHA-256} of the files of paths."""
+    hashes = {}
+    for path in paths:
+        hashes.update({file.name: sha256(file) for file in _files(path)})
+    return hashes
 
 
 def sentence(description: Mapping[str, Any]) -> str:
@@ -78,8 +94,8 @@ def _package(name: str) -> str:
     distributions = metadata.packages_distributions().get(name)
     if distributions:
         return f"{distributions[0]} {metadata.version(distributions[0])}"
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return f"{file}" if file else ""
+    file = vars(sys.modules[name]).get("__file__")
+    return str(file or "")
 
 
 def _paths(stated: Mapping[str, Any]) -> Iterator[Path]:

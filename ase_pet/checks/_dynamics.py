@@ -104,9 +104,10 @@ def fit_line(times: np.ndarray, values: np.ndarray, blocks: int = 8) -> LineFit:
     residuals = values - slope * times - offset
     # Values close in time are correlated; means over long blocks are not.
     parts = np.array_split(residuals, blocks)
-    means = np.array([part.mean() for part in parts])
-    variance = means.var(ddof=2)  # two degrees of freedom are those of the line
-    error = np.sqrt(variance / blocks / times.var())
+    means = [part.mean() for part in parts]
+    variance = np.var(means, ddof=2)  # two degrees of freedom are those of the line
+    variance_of_slope = variance / blocks / times.var()
+    error = np.sqrt(variance_of_slope)
     mean_square = np.mean(residuals**2)
     rms = np.sqrt(mean_square)
     return LineFit(slope, error, rms)

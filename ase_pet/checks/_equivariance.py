@@ -108,15 +108,24 @@ def compare_repeated(
     for many in repeated:
         copies = len(many) // len(atoms)
         total_energy, all_forces = subject.energy_and_forces(many)
-        energy_errors.append(1e3 * abs(total_energy / copies - energy) / len(atoms))  # meV/atom
-        force_errors.append(np.abs(all_forces - np.tile(forces, (copies, 1))).max())
+        energy_error = abs(total_energy / copies - energy)
+        # Atoms are listed copy by copy.
+        expected_forces = np.tile(forces, (copies, 1))
+        difference = all_forces - expected_forces
+        largest = np.abs(difference).max()
+        energy_errors.append(1e3 * energy_error / len(atoms))  # meV/atom
+        force_errors.append(largest)
     noise = subject.noise
     note = f"{len(repeated[-1])} atoms"
     yield Measured("energy", max(energy_errors), note, noise=1e3 * noise.energy)
     yield Measured("forces", max(force_errors), note, noise=noise.forces)
+
     # Last, since it raises NotApplicable for a structure without a volume.
     stress = subject.stress(atoms)
-    stress_errors = [np.abs(subject.stress(many) - stress).max() for many in repeated]
+    stress_errors = []
+    for many in repeated:
+        difference = np.abs(subject.stress(many) - stress)
+        stress_errors.append(difference.max())
     yield Measured("stress", max(stress_errors), note, noise=noise.stress)
 
 

@@ -2,7 +2,8 @@
 
 The places of jumps need not be known. Energies and forces are evaluated on an even grid. Two
 filters vanish for smooth functions: the change of the energy in an interval plus the work of the
-forces, integrated by a polynomial through six points, and the fifth difference of the forces.
+forces, integrated by a polynomial through six points and compared with the intervals around, and
+the fifth difference of the forces.
 Intervals where they do not vanish are divided by five, again and again: the residual of a smooth
 function falls by 5^5, that of a kink of the force by 5, and that of a jump stays.
 """
@@ -15,7 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from ._results import NOISE_FACTOR, Limit, Measured, Plot
+from ._noise import POINTS as NOISE_POINTS
+from ._noise import SPACING as NOISE_SPACING
+from ._noise import scatter
+from ._results import NOISE_FACTOR, Limit, Measured, Plot, worst_index
 from ._subject import Subject
 
 JUMP_LIMITS = {
@@ -32,6 +36,7 @@ DIVISIONS = 5
 SUSPICIOUS = 0.3  # of the limit: larger residuals are looked at more closely
 INTERVALS = {False: 150, True: 600}  # that are divided at once, by subject.full
 SIDE = {"float64": 1e-4, "float32": 1e-3}  # A, step of one-sided differences of forces
+BESIDE = 5e-3  # A, distance from a jump at which scatter is measured
 CURVATURES = 6  # places at which the jump of the curvature is measured
 REACHABLE = 1.0  # eV above the minimum, or above the end: where dynamics may go
 # of six points, for the integral over the middle interval of the polynomial through them
@@ -46,6 +51,10 @@ class Points(NamedTuple):
     energies: np.ndarray  # (m,) eV
     forces: np.ndarray  # (m, n, 3) eV/A
     along: np.ndarray  # (m,) eV/A, force on the moved atom along the path
+
+    def at(self, index: slice) -> Points:
+        """The points of a slice `index`."""
+        return Points(self.energies[index], self.forces[index], self.along[index])
 
 
 class AtomPath:
@@ -102,12 +111,23 @@ def residuals(grid: np.ndarray, points: Points) -> Residuals:
     """
     width = float(grid[1] - grid[0])
     windows = np.lib.stride_tricks.sliding_window_view
-    minus_work = windows(points.along, 6) @ INTEGRAL * width  # (m - 5,)
+    along = windows(points.along, 6)  # (m - 5, 6)
+    minus_work = along @ INTEGRAL * width
     changes = np.diff(points.energies)[2:-2]
+    unexplained = changes + minus_work  # (m - 5,)
+    # Forces that are not gradients leave a residual everywhere, which differs from the mean of the
+    # neighbours at a jump only.
+    padded = np.pad(unexplained, 1, mode="edge")
+    around = 0.5 * (padded[:-2] + padded[2:])
+
     coordinates = points.forces.reshape(len(grid), -1)
-    differences = windows(coordinates, 6, axis=0) @ FIFTH  # (m - 5, 3n)
+    forces = windows(coordinates, 6, axis=0)  # (m - 5, 3n, 6)
+    differences = np.abs(forces @ FIFTH)
     return Residuals(
-        grid[2:-3], width, np.abs(changes + minus_work), np.abs(differences).max(axis=1)
+        left=grid[2:-3],
+        width=width,
+        energies=np.abs(unexplained - around),
+        forces=differences.max(axis=1),
     )
 
 
@@ -130,17 +150,40 @@ def largest_jumps(
     energy_limit = _limit("energy jump", path.subject, energy_noise)
     force_limit = _limit("force jump", path.subject, noise.forces)
     points = path.evaluate(grid)
+    first = residuals(grid, points)
     search = _Search(path, SUSPICIOUS * energy_limit, SUSPICIOUS * force_limit)
-    search.run(residuals(grid, points), known)
+    search.run(first, known)
+
     plot = _plot(grid, points)
-    yield Measured(
-        "energy jump", search.energy[0], _place(search.energy[1]), plot, noise=energy_noise
-    )
-    yield Measured("force jump", search.force[0], _place(search.force[1]), noise=noise.forces)
+    jump, place = search.energy
+    if jump > energy_limit:
+        energy_noise = max(energy_noise, _noise_beside(path, place)[0])
+    yield Measured("energy jump", jump, _place(place), plot, noise=energy_noise)
+    jump, place = search.force
+    force_noise = noise.forces
+    if jump > force_limit:
+        force_noise = max(force_noise, _noise_beside(path, place)[1])
+    yield Measured("force jump", jump, _place(place), noise=force_noise)
+    # The middle stands in where no place is suspicious.
     middle = float(grid[len(grid) // 2])
-    places = [*search.places, middle][:CURVATURES]
-    yield _curvature_jump(path, np.array(places))
+    places = [*search.places, middle]
+    yield _curvature_jump(path, np.array(places[:CURVATURES]))
     yield _stiffness(grid, points)
+
+
+def _noise_beside(path: AtomPath, place: float) -> tuple[float, float]:
+    """Scatter in eV and eV/A on both sides of a place in A: it may be larger there than elsewhere.
+
+    The lines begin 5 mA from it, so that a jump is in none of them.
+    """
+    line = BESIDE + NOISE_SPACING * np.arange(NOISE_POINTS)
+    energies = []
+    forces = []
+    for displacements in (place + line, place - line):
+        points = path.evaluate(displacements)
+        energies.append(scatter(points.energies))
+        forces.append(scatter(points.forces))
+    return max(energies), max(forces)
 
 
 def _limit(quantity: str, subject: Subject, noise: float) -> float:
@@ -183,17 +226,18 @@ class _Search:
             if not segments:
                 break
             grids = [_divided(left, count, width) for left, count in segments]
-            points = self.path.evaluate(np.concatenate(grids))
+            everything = np.concatenate(grids)
+            points = self.path.evaluate(everything)
             width /= DIVISIONS
             start = 0
             last = []
             for grid in grids:
-                part = Points(*(values[start : start + len(grid)] for values in points))
-                start += len(grid)
+                end = start + len(grid)
+                part = points.at(slice(start, end))
+                start = end
                 last.append(residuals(grid, part))
             segments = self._segments(last)
-            near = [left + 0.5 * count * width for left, count in segments if count <= DIVISIONS]
-            self.places = near or self.places
+            self._remember(segments, width)
         self.places = [*known, *self.places]
         if not segments:
             return
@@ -201,43 +245,70 @@ class _Search:
         for remaining in last:
             self._keep(remaining, np.ones(len(remaining.left), bool))
 
+    def _remember(self, segments: list[tuple[float, int]], width: float) -> None:
+        """Keep the middles of short segments as the places that are known best so far."""
+        short = [(left, count) for left, count in segments if count <= DIVISIONS]
+        middles = [left + 0.5 * count * width for left, count in short]
+        if middles:
+            self.places = middles
+
     def _segments(self, found: Sequence[Residuals]) -> list[tuple[float, int]]:
         """(left end, number of intervals) of runs of suspicious intervals; remember the others.
 
         The most suspicious ones, at most so many as the level allows.
         """
-        ratios = []
-        for part in found:
-            ratio = np.maximum(
-                part.energies / self.energy_threshold, part.forces / self.force_threshold
-            )
-            ratios.append(np.nan_to_num(ratio, nan=np.inf))  # NaN is not smooth either
+        ratios = [self._ratio(part) for part in found]
+        everything = np.concatenate(ratios)
+        ordered = np.sort(everything)[::-1]
         most = INTERVALS[self.path.subject.full]
-        ordered = np.sort(np.concatenate(ratios))[::-1]
         least = ordered[most] if len(ordered) > most else 0.0
         segments = []
         for part, ratio in zip(found, ratios, strict=True):
             self._keep(part, ratio <= 1)
             chosen = ratio > max(1.0, least)
-            edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
-            for start, end in zip(edges[::2], edges[1::2], strict=True):
-                segments.append((float(part.left[start]), int(end - start)))
+            segments += _runs(part, chosen)
         return segments
+
+    def _ratio(self, found: Residuals) -> np.ndarray:
+        """Residuals (k,) over what is not suspicious; those that are not a number are infinite."""
+        energies = self._jumps(found) / self.energy_threshold
+        forces = found.forces / self.force_threshold
+        ratio = np.maximum(energies, forces)
+        return np.nan_to_num(ratio, nan=np.inf)
+
+    def _jumps(self, found: Residuals) -> np.ndarray:
+        """Residuals (k,) of energies in eV, less the work of the scatter of the forces."""
+        work = NOISE_FACTOR * self.path.subject.noise.forces * found.width
+        jumps: np.ndarray = np.maximum(found.energies - work, 0.0)
+        return jumps
 
     def _keep(self, found: Residuals, chosen: np.ndarray) -> None:
         """Remember the largest residuals of the chosen intervals (k,)."""
         if not chosen.any():
             return
         left = found.left[chosen]
-        self.energy = _larger(self.energy, found.energies[chosen], left)
+        self.energy = _larger(self.energy, self._jumps(found)[chosen], left)
         self.force = _larger(self.force, found.forces[chosen], left)
+
+
+def _runs(found: Residuals, chosen: np.ndarray) -> list[tuple[float, int]]:
+    """(left end, number of intervals) of each run of chosen intervals (k,)."""
+    padded = np.concatenate([[False], chosen, [False]])
+    edges = np.flatnonzero(np.diff(padded))
+    # A run begins at an edge and ends before the next.
+    starts = edges[::2]
+    ends = edges[1::2]
+    return [
+        (float(found.left[start]), int(end - start))
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def _larger(
     known: tuple[float, float], values: np.ndarray, left: np.ndarray
 ) -> tuple[float, float]:
     """The largest of a known value and values (k,), NaN before all, with its place in A."""
-    worst = int(np.nan_to_num(values, nan=np.inf).argmax())
+    worst = worst_index(values)
     if values[worst] <= known[0] or np.isnan(known[0]):
         return known
     return float(values[worst]), float(left[worst])
@@ -268,15 +339,17 @@ def _curvature_jump(path: AtomPath, places: np.ndarray) -> Measured:
 
 def _stiffness(grid: np.ndarray, points: Points) -> Measured:
     """Largest slope of the force along the path, where the energy is low enough to get there."""
-    slopes = np.abs(np.diff(points.along) / np.diff(grid))
-    energies = np.maximum(points.energies[1:], points.energies[:-1])
-    lowest = int(points.energies.argmin())
-    beyond = np.arange(len(slopes)) >= lowest
+    slopes = np.diff(points.along) / np.diff(grid)
+    energies = points.energies
+    higher = np.maximum(energies[1:], energies[:-1])  # of the ends of each interval
+    lowest = int(energies.argmin())
+    numbers = np.arange(len(slopes))
     # Before the minimum is the repulsive wall, which any potential has.
-    reference = np.where(beyond, points.energies[-1], points.energies[lowest])
-    slopes = np.where(energies <= reference + REACHABLE, slopes, 0.0)
-    worst = slopes.argmax()
-    return Measured("stiffness", slopes.max(), f"at {grid[worst]:.2f} A of the path")
+    reference = np.where(numbers >= lowest, energies[-1], energies[lowest])
+    is_reachable = higher <= reference + REACHABLE
+    sizes = np.where(is_reachable, np.abs(slopes), 0.0)
+    worst = sizes.argmax()
+    return Measured("stiffness", sizes.max(), f"at {grid[worst]:.2f} A of the path")
 
 
 def _place(displacement: float) -> str:

@@ -83,10 +83,14 @@ def scatter(values: np.ndarray) -> float:
     columns = columns - columns[0]  # large energies would cost digits of the fit
     x = np.linspace(-1, 1, POINTS)
     basis = np.polynomial.legendre.legvander(x, DEGREE)  # (11, 4)
-    coefficients = np.linalg.lstsq(basis, columns, rcond=None)[0]
-    residuals = np.abs(columns - basis @ coefficients)
+    coefficients, *_ = np.linalg.lstsq(basis, columns, rcond=None)
+    fitted = basis @ coefficients
+    residuals = np.abs(columns - fitted)
     if not np.isfinite(residuals).all():
         return 0.0  # the checks report it
+    medians = np.median(residuals, axis=0)
     # degrees of freedom that the fit used up
-    correction = np.sqrt(POINTS / (POINTS - DEGREE - 1))
-    return float(NORMAL * correction * np.median(residuals, axis=0).max())
+    left = POINTS - DEGREE - 1
+    correction = np.sqrt(POINTS / left)
+    deviation = NORMAL * correction * medians.max()
+    return float(deviation)

@@ -33,12 +33,16 @@ class Limit:
         The same for a calculator in float32.
     low:
         Smallest value that passes.
+    most:
+        Up to this the largest value rises with the scatter of the calculator; None: ten times that
+        of float32.
     """
 
     unit: str
     float64: float | None = None
     float32: float | None = None
     low: float = 0.0
+    most: float | None = None
 
     def high(self, dtype: str) -> float | None:
         """Largest value that passes for `dtype`, "float64" or "float32"; None: every value does."""
@@ -166,11 +170,10 @@ class Result:
             return None
         if not math.isfinite(self.value):
             return math.inf
+        # Below a range that begins above zero, as the rms ratio of `nve`.
         if self.value < self.low:
-            return self.low / self.value if self.value > 0 else math.inf
-        if self.limit > 0:
-            return self.value / self.limit
-        return math.inf if self.value > 0 else 0.0
+            return _ratio(self.low, self.value)
+        return _ratio(self.value, self.limit)
 
     @property
     def range(self) -> str:
@@ -182,10 +185,23 @@ class Result:
         return f"<= {self.limit:.3g}"
 
 
+def worst_index(values: np.ndarray) -> int:
+    """Index of the largest of values (m,); one that is not a number is larger than all."""
+    comparable = np.nan_to_num(values, nan=np.inf)
+    return int(comparable.argmax())
+
+
+def _ratio(value: float, limit: float) -> float:
+    """value / limit, infinite for a limit of zero that is exceeded."""
+    if limit > 0:
+        return value / limit
+    return math.inf if value > 0 else 0.0
+
+
 def allowed(measured: Measured, limit: Limit, dtype: str) -> float | None:
     """Largest value that passes, None without a limit: that of `dtype`, or ten times the noise.
 
-    At most ten times the limit of float32: a calculator that scatters more than that fails.
+    At most `limit.most`: a calculator that scatters more than that fails.
 
     Parameters
     ----------
@@ -199,7 +215,7 @@ def allowed(measured: Measured, limit: Limit, dtype: str) -> float | None:
     high = limit.high(dtype)
     if high is None or limit.float32 is None or not math.isfinite(measured.noise):
         return high
-    most = MOST_OF_NOISE * limit.float32
+    most = MOST_OF_NOISE * limit.float32 if limit.most is None else limit.most
     return max(high, min(NOISE_FACTOR * measured.noise, most))
 
 

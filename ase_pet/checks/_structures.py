@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
+from ase.geometry import get_distances
 
 MOLECULES = (  # in order of preference
     "CH3CONH2",
@@ -136,6 +137,22 @@ def cluster(atoms: Atoms) -> Atoms:
     nearest = from_centre.argsort(kind="stable")[:ATOMS_OF_A_CLUSTER]
     numbers = repeated.numbers[nearest]
     return Atoms(numbers, positions[nearest] - centre, info=atoms.info)
+
+
+def shortest_distance(atoms: Atoms) -> float:
+    """Shortest distance of two `atoms` in A, to the nearest periodic image."""
+    if len(atoms) == 1:
+        return float(atoms.cell.lengths().min())
+    distances = distance_matrix(atoms)
+    different = ~np.eye(len(atoms), dtype=bool)
+    return float(distances[different].min())
+
+
+def distance_matrix(atoms: Atoms) -> np.ndarray:
+    """Distances (n, n) in A between `atoms`, to the nearest periodic image."""
+    _, distances = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    matrix: np.ndarray = distances
+    return matrix
 
 
 def pairs(numbers: Iterable[int]) -> dict[str, Atoms]:

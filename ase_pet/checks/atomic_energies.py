@@ -23,18 +23,24 @@ LIMITS = {"sum": Limit("meV/atom", float64=1e-6, float32=1e-2)}
 
 
 def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
-    """Yield the difference of the sum of the energies of atoms and the energy, per atom."""
+    """Yield the difference of the sum of `energies` and the energy of `subject`, per atom."""
     with_calculator = subject.with_calculator(atoms)
     energy = float(with_calculator.get_potential_energy())
-    try:
-        energies = np.asarray(with_calculator.get_potential_energies(), dtype=np.float64)
-    # what calculators without the property raise, beside NotImplementedError
-    except (AttributeError, KeyError) as error:
-        raise NotApplicable(f"the calculator has no `energies`: {error}") from None
+    energies = _energies(with_calculator)
     if energies.shape != (len(atoms),):
         raise ValueError(f"`energies` has shape {energies.shape}: expected ({len(atoms)},)")
-    error = 1e3 * abs(energies.sum() - energy) / len(atoms)
+    difference = abs(energies.sum() - energy)
+    error = 1e3 * difference / len(atoms)
     yield Measured("sum", error, noise=1e3 * subject.noise.energy)
+
+
+def _energies(atoms: Atoms) -> np.ndarray:
+    """`energies` (n,) in eV; NotApplicable where the calculator has none."""
+    try:
+        return np.asarray(atoms.get_potential_energies(), dtype=np.float64)
+    # what calculators without the property raise, beside NotImplementedError
+    except (AttributeError, KeyError) as reason:
+        raise NotApplicable(f"the calculator has no `energies`: {reason}") from None
 
 
 def broken(calculate: Calculate) -> Calculate:

@@ -35,7 +35,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     compressed.set_cell(FACTOR * atoms.cell.array, scale_atoms=True)
     direction = subject.generator().normal(size=3)
     path = AtomPath(subject, compressed, index=0, direction=direction)
-    grid = np.arange(0.0, LENGTH, SPACING) - 0.5 * LENGTH
+    half = 0.5 * LENGTH
+    grid = np.arange(-half, half, SPACING)
     with extreme("a compressed crystal"):
         for measured in largest_jumps(path, grid):
             if measured.quantity in LIMITS:
@@ -43,18 +44,20 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
 
 
 def broken(calculate: Calculate) -> Calculate:
-    """`calculate` with a term of each atom's 60 nearest neighbours."""
+    """`calculate` with a term of the last of 60 neighbours, which jumps."""
 
     def wrong(atoms: Atoms) -> Properties:
-        images = atoms.repeat(3)  # the middle cell is surrounded by its images
-        centre = atoms.positions[0] + atoms.cell.array.sum(axis=0)
-        distances = np.sort(np.linalg.norm(images.positions - centre, axis=1))
-        last = distances[KEPT]
-        # the energy of the last one that is kept, and a force that follows its number
-        return altered(
-            calculate(atoms),
-            energy=0.01 * np.floor(200 * last),
-            forces=0.01 * np.floor(200 * last),
-        )
+        step = np.floor(200 * _last_neighbour(atoms))
+        error = 0.01 * step
+        return altered(calculate(atoms), energy=error, forces=error)
 
     return wrong
+
+
+def _last_neighbour(atoms: Atoms) -> float:
+    """Distance in A of the first atom to its 60th neighbour, if that is in the next cells."""
+    images = atoms.repeat(3)  # the middle cell is surrounded by its images
+    centre = atoms.positions[0] + atoms.cell.array.sum(axis=0)
+    arms = images.positions - centre
+    distances = np.linalg.norm(arms, axis=1)
+    return float(np.sort(distances)[KEPT])

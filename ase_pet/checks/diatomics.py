@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from ._check import Calculate, Properties
 from ._results import Limit, Measured, NotApplicable, Plot
 from ._structures import at_distances
-from ._subject import Subject
+from ._subject import Subject, extreme
 
 LEVEL = "quick"
 STRUCTURES = "pair"
@@ -51,7 +51,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     """Yield the properties of the energy curve of a pair `atoms`, evaluated by `subject`."""
     distances = grid(atoms.numbers)
     structures = at_distances(atoms, distances)
-    energies, forces = subject.energies_and_forces(structures)
+    with extreme("two atoms at some distances"):
+        energies, forces = subject.energies_and_forces(structures)
     # The second atom is on the z axis: a positive force on it repels.
     radial_forces = np.array([pair[1, 2] for pair in forces])
     spread = np.ptp(energies)

@@ -31,10 +31,10 @@ DISPLACEMENT = 0.05  # A rms
 
 
 def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
-    """Yield the difference of free energy and energy of `atoms`, and its change with displacement.
+    """Yield the difference of free energy and energy of `atoms`, and its change.
 
-    The change is divided by the length of the displacement: it is an error of forces that are the
-    derivatives of one of the two.
+    The change with a displacement is divided by the length of the displacement: it is an error of
+    forces that are the derivatives of one of the two. `subject` evaluates the atoms.
     """
     generator = subject.generator()
     first = _difference(subject, atoms)
@@ -44,7 +44,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
         moved = atoms.copy()
         moved.positions += displacement
         change = abs(_difference(subject, moved) - first)
-        slopes.append(1e3 * change / np.linalg.norm(displacement))
+        length = float(np.linalg.norm(displacement))
+        slopes.append(1e3 * change / length)
     noise = 1e3 * subject.noise.energy  # meV/atom
     yield Measured("difference", 1e3 * abs(first) / len(atoms), noise=noise)
     yield Measured("change of the difference", max(slopes), noise=noise * len(atoms))
@@ -62,6 +63,6 @@ def broken(calculate: Calculate) -> Calculate:
 
     def wrong(atoms: Atoms) -> dict[str, object]:
         properties = calculate(atoms)
-        return properties | {"free_energy": 1.01 * properties["energy"] + 1.0}
+        return properties | {"free_energy": 3.0 * properties["energy"] + 1.0}
 
     return wrong

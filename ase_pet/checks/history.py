@@ -15,12 +15,12 @@ from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import get_distances
 
 from ._check import Calculate, Properties
 from ._equivariance import altered
 from ._results import Limit, Measured
-from ._subject import Subject
+from ._structures import distance_matrix, shortest_distance
+from ._subject import Subject, extreme
 
 LEVEL = "quick"
 STRUCTURES = "any"
@@ -46,30 +46,36 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     """
     generator = subject.generator()
     structures = _walk(atoms, STEPS[subject.full], generator)
+    number = len(structures)
     half = atoms[: max(1, len(atoms) // 2)]
-    first = [subject.energy_and_forces(structure) for structure in structures]
+    with extreme("structures of a random walk"):
+        first = [subject.energy_and_forces(structure) for structure in structures]
 
     energy_errors = []
     force_errors = []
-    for k in generator.permutation(len(structures)):
+    for k in generator.permutation(number):
         if k % 2:
             subject.energy_and_forces(half)
         energy, forces = first[k]
         again, forces_again = subject.energy_and_forces(structures[k])
         # Numbers far beyond those of dynamics have fewer digits behind the point.
-        scale = max(1.0, np.abs(forces).max() / ORDINARY)
-        energy_errors.append(1e3 * abs(again - energy) / len(atoms) / scale)  # meV/atom
-        force_errors.append(np.abs(forces_again - forces).max() / scale)
-    note = f"{len(structures)} structures of a walk"
+        largest = np.abs(forces).max()
+        scale = max(1.0, largest / ORDINARY)
+        change = abs(again - energy) / scale
+        force_change = np.abs(forces_again - forces).max()
+        energy_errors.append(1e3 * change / len(atoms))  # meV/atom
+        force_errors.append(force_change / scale)
+    note = f"{number} structures of a walk"
     noise = subject.noise
-    yield Measured("energy", max(energy_errors), note, noise=1e3 * noise.energy)
+    largest = max(energy_errors)
+    yield Measured("energy", largest, note, noise=1e3 * noise.energy)
     yield Measured("forces", max(force_errors), note, noise=noise.forces)
 
 
 def _walk(atoms: Atoms, steps: int, generator: np.random.Generator) -> list[Atoms]:
     """Structures of a random walk of hard spheres, which begins in `atoms`, stretched."""
     walker = atoms.copy()
-    nearest = NEAREST * _shortest_distance(atoms)
+    nearest = NEAREST * shortest_distance(atoms)
     walker.set_cell(ROOM * walker.cell.array)
     walker.positions *= ROOM
     structures = []
@@ -78,33 +84,43 @@ def _walk(atoms: Atoms, steps: int, generator: np.random.Generator) -> list[Atom
             before = walker.positions[index].copy()
             walker.positions[index] += STRIDE * generator.normal(size=3)
             # A step that brings two atoms together is not made.
-            if _shortest_distance(walker) < nearest:
+            if shortest_distance(walker) < nearest:
                 walker.positions[index] = before
         structures.append(walker.copy())
     return structures
 
 
-def _shortest_distance(atoms: Atoms) -> float:
-    """Shortest distance of two atoms in A, to the nearest periodic image."""
-    if len(atoms) == 1:
-        return float(atoms.cell.lengths().min())
-    _, distances = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    different = ~np.eye(len(atoms), dtype=bool)
-    return float(distances[different].min())
+class StaleList:
+    """Function Atoms -> properties with a term of pairs whose list is refreshed too rarely.
+
+    Attributes
+    ----------
+    calculate:
+        Function Atoms -> properties without that term.
+    """
+
+    def __init__(self, calculate: Calculate) -> None:
+        self.calculate = calculate
+        self.calls = 0
+        self.pairs: list[tuple[int, int]] = []
+
+    def __call__(self, atoms: Atoms) -> Properties:
+        if self.calls % BROKEN_EVERY == 0:
+            self._refresh(atoms)
+        self.calls += 1
+        # The list may be of a larger structure.
+        number = sum(second < len(atoms) for _, second in self.pairs)
+        error = 0.01 * number
+        return altered(self.calculate(atoms), energy=error, forces=error)
+
+    def _refresh(self, atoms: Atoms) -> None:
+        """List the pairs (i, j), i < j, of neighbours."""
+        reach = RANGE * shortest_distance(atoms)
+        near = distance_matrix(atoms) < reach
+        upper = np.triu(near, 1)
+        self.pairs = [(int(i), int(j)) for i, j in np.argwhere(upper)]
 
 
 def broken(calculate: Calculate) -> Calculate:
     """`calculate` with an energy of pairs whose list is refreshed every 50 calls only."""
-    pairs: list[tuple[int, int]] = []
-    calls = [0]
-
-    def wrong(atoms: Atoms) -> Properties:
-        if calls[0] % BROKEN_EVERY == 0:
-            _, distances = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-            near = distances < RANGE * _shortest_distance(atoms)
-            pairs[:] = [(int(i), int(j)) for i, j in np.argwhere(near) if i < j]
-        calls[0] += 1
-        number = sum(j < len(atoms) for _, j in pairs)
-        return altered(calculate(atoms), energy=0.01 * number, forces=0.01 * number)
-
-    return wrong
+    return StaleList(calculate)

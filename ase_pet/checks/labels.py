@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
+from ..constraints import true_forces
 from ._check import Calculate, Properties
 from ._equivariance import altered
 from ._results import Limit, Measured
@@ -82,7 +83,8 @@ CHANGES: dict[str, Callable[[Atoms], None]] = {
 def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     """Yield the largest changes of energy and forces of `subject` with the labels of `atoms`."""
     moved = atoms.copy()
-    moved.positions += 0.05 * subject.generator().normal(size=moved.positions.shape)
+    noise_of_positions = subject.generator().normal(size=moved.positions.shape)
+    moved.positions += 0.05 * noise_of_positions
     energy, forces = subject.energy_and_forces(atoms)
     energy_errors = {}
     force_errors = {}
@@ -91,16 +93,22 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
         subject.energy_and_forces(moved)
         changed = subject.with_calculator(atoms)
         change(changed)
-        # Constraints would hide forces.
-        changed_forces = np.asarray(changed.get_forces(apply_constraint=False), dtype=np.float64)
+        changed_forces = true_forces(changed)
         changed_energy = float(changed.get_potential_energy())
-        energy_errors[name] = 1e3 * abs(changed_energy - energy) / len(atoms)  # meV/atom
-        force_errors[name] = float(np.abs(changed_forces - forces).max())
-    noise = {"energy": 1e3 * subject.noise.energy, "forces": subject.noise.forces}
-    for quantity, errors in (("energy", energy_errors), ("forces", force_errors)):
-        worst = max(errors, key=lambda name: errors[name])
-        note = f"with other {worst}" if errors[worst] > 0 else ""
-        yield Measured(quantity, errors[worst], note, noise=noise[quantity])
+        difference = abs(changed_energy - energy)
+        force_differences = np.abs(changed_forces - forces)
+        energy_errors[name] = 1e3 * difference / len(atoms)  # meV/atom
+        force_errors[name] = float(force_differences.max())
+    noise = subject.noise
+    yield _largest("energy", energy_errors, 1e3 * noise.energy)
+    yield _largest("forces", force_errors, noise.forces)
+
+
+def _largest(quantity: str, errors: dict[str, float], noise: float) -> Measured:
+    """The largest of errors by label."""
+    worst = max(errors, key=lambda name: errors[name])
+    note = f"with other {worst}" if errors[worst] > 0 else ""
+    return Measured(quantity, errors[worst], note, noise=noise)
 
 
 def broken(calculate: Calculate) -> Calculate:

@@ -42,31 +42,37 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     energy, forces = _interaction(subject, atoms, distance)
     noise = subject.noise
     of_both = 1e3 * noise.energy * 2 * len(atoms)  # meV
+    limit = LIMITS["energy"].high(subject.dtype) or 0.0
     note = f"{distance:.0f} A apart"
-    high = LIMITS["energy"].high(subject.dtype) or 0.0
-    if 1e3 * abs(energy) > max(high, of_both):
-        changes = [_interaction(subject, atoms, factor * distance) for factor in FACTORS]
-        energies = [energy for energy, _ in changes]
+    # Charges and dipoles act at any distance.
+    if 1e3 * abs(energy) > max(limit, of_both):
+        energies = []
+        for factor in FACTORS:
+            energy, forces = _interaction(subject, atoms, factor * distance)
+            energies.append(energy)
         energy, power = _at_infinity(energies)
-        forces = changes[-1][1]
         note = f"interaction falls as d^-{power:.1f}, extrapolated"
+    force = np.abs(forces).max()
     yield Measured("energy", 1e3 * abs(energy), note, noise=of_both)
-    yield Measured("forces", np.abs(forces).max(), note, noise=noise.forces)
+    yield Measured("forces", force, note, noise=noise.forces)
 
 
 def _interaction(subject: Subject, atoms: Atoms, distance: float) -> tuple[float, np.ndarray]:
     """E(A + B) - E(A) - E(B) in eV and the changes of the forces (2n, 3) of copies far apart."""
     other = atoms.copy()
     other.positions[:] = other.positions[:, [1, 2, 0]]  # a rotation by 120 degrees
+    # Far enough along x, whatever the shape of the two.
     width = np.ptp(atoms.positions[:, 0])
     other_width = np.ptp(other.positions[:, 0])
-    other.positions += [width + other_width + distance, 0, 0]
+    shift = width + other_width + distance
+    other.positions += [shift, 0, 0]
 
     energy_a, forces_a = subject.energy_and_forces(atoms)
     energy_b, forces_b = subject.energy_and_forces(other)
     energy, forces = subject.energy_and_forces(atoms + other)
     separate_forces = np.concatenate([forces_a, forces_b])
-    return energy - energy_a - energy_b, forces - separate_forces
+    interaction = energy - energy_a - energy_b
+    return interaction, forces - separate_forces
 
 
 def _at_infinity(energies: list[float]) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from ase import Atoms
 
 from ._check import Calculate, Properties
 from ._equivariance import altered
-from ._results import Limit, Measured, Plot
+from ._results import Limit, Measured, Plot, worst_index
 from ._subject import Subject, extreme
 
 LEVEL = "quick"
@@ -33,6 +33,8 @@ DISTANT = {  # A between the groups, by subject.full
     False: np.array([*np.arange(15.0, 41.0), *np.arange(45.0, 101.0, 5.0)]),
     True: np.array([*np.arange(14.25, 60.0, 0.25), *np.arange(60.0, 201.0, 2.0)]),
 }
+BROKEN_START = 20.0  # A
+BROKEN_PULL = 1e-3  # eV/A
 MARGIN = 1.2  # factor over the law of charges, for groups that are not points
 
 
@@ -43,54 +45,74 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     one between 10 and 14 A, F0 at r0, times (r0 / r)^2 for forces and r0 / r for energies.
     """
     reach = 2.0 * (subject.cutoff or 0.0)
-    near = NEAR + max(0.0, reach - NEAR[0])
-    distant = DISTANT[subject.full] + (near[0] - NEAR[0])
-    other = atoms.copy()
-    other.positions[:] = other.positions[:, [1, 2, 0]]  # a rotation by 120 degrees
-    # distances between the groups
-    offset = atoms.positions[:, 0].max() - other.positions[:, 0].min()
-
-    separate, separate_forces = _separate(subject, atoms, other)
-    structures = []
-    for gap in (*near, *distant):
-        shifted = other.copy()
-        shifted.positions[:, 0] += offset + gap
-        structures.append(atoms + shifted)
-    with extreme("two distant groups"):
-        energies, forces = subject.energies_and_forces(structures)
-    interactions = np.abs(energies - separate)
-    changes = np.array([np.abs(array - separate_forces).max() for array in forces])
+    start = max(NEAR[0], reach)
+    near = NEAR + (start - NEAR[0])
+    distant = DISTANT[subject.full] + (start - NEAR[0])
+    gaps = np.concatenate([near, distant])
+    energies, forces = _interactions(subject, atoms, gaps)
+    noise = subject.noise
+    of_both = 1e3 * noise.energy * 2 * len(atoms)  # meV
 
     count = len(near)
-    noise = subject.noise
-    plot = Plot("gap (A)", "force (eV/A)", {"force": (np.array([*near, *distant]), changes)})
-    excess = changes[count:] - MARGIN * changes[:count].max() * (near[0] / distant) ** 2
-    worst = int(np.argmax(np.nan_to_num(excess, nan=np.inf)))
-    note = f"at {distant[worst]:.0f} A"
-    yield Measured("force", max(excess[worst], 0.0), note, plot, noise=noise.forces)
-    excess = interactions[count:] - MARGIN * interactions[:count].max() * near[0] / distant
-    worst = int(np.argmax(np.nan_to_num(excess, nan=np.inf)))
-    note = f"at {distant[worst]:.0f} A"
-    of_both = 1e3 * noise.energy * 2 * len(atoms)
-    yield Measured("energy", 1e3 * max(excess[worst], 0.0), note, noise=of_both)
+    ratio = start / distant
+    plot = Plot("gap (A)", "force (eV/A)", {"force": (gaps, forces)})
+    law = MARGIN * forces[:count].max() * ratio**2
+    excess, note = _largest(distant, forces[count:] - law)
+    yield Measured("force", excess, note, plot, noise=noise.forces)
+    law = MARGIN * energies[:count].max() * ratio
+    excess, note = _largest(distant, energies[count:] - law)
+    yield Measured("energy", 1e3 * excess, note, noise=of_both)
 
 
-def _separate(subject: Subject, atoms: Atoms, other: Atoms) -> tuple[float, np.ndarray]:
-    """Sum of the energies and forces (2n, 3) of two groups, each alone."""
+def _largest(distances: np.ndarray, excess: np.ndarray) -> tuple[float, str]:
+    """Largest excess over a law, at least 0, and a note of its distance."""
+    worst = worst_index(excess)
+    value = float(np.maximum(excess[worst], 0.0))
+    return value, f"at {distances[worst]:.0f} A"
+
+
+def _interactions(
+    subject: Subject, atoms: Atoms, gaps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moduli (m,) of interaction energies in eV, and of forces in eV/A, of copies at gaps in A."""
+    other = atoms.copy()
+    other.positions[:] = other.positions[:, [1, 2, 0]]  # a rotation by 120 degrees
+    edge = atoms.positions[:, 0].max()
+    other_edge = other.positions[:, 0].min()
+    structures = []
+    for gap in gaps:
+        shifted = other.copy()
+        shifted.positions[:, 0] += edge - other_edge + gap
+        structures.append(atoms + shifted)
+
     energy, forces = subject.energy_and_forces(atoms)
     other_energy, other_forces = subject.energy_and_forces(other)
-    return energy + other_energy, np.concatenate([forces, other_forces])
+    separate_forces = np.concatenate([forces, other_forces])
+    with extreme("two distant groups"):
+        energies, force_list = subject.energies_and_forces(structures)
+    changes = [np.abs(array - separate_forces).max() for array in force_list]
+    interactions = np.abs(energies - energy - other_energy)
+    return interactions, np.array(changes)
 
 
 def broken(calculate: Calculate) -> Calculate:
     """`calculate` with an attraction of 1 meV/A to the middle, beyond 20 A from it."""
 
     def wrong(atoms: Atoms) -> Properties:
-        arms = atoms.positions - atoms.positions.mean(axis=0)
-        distances = np.linalg.norm(arms, axis=1)
-        beyond = np.maximum(distances - 20.0, 0.0)
-        units = arms / np.maximum(distances, 1.0)[:, None]
-        pull = -1e-3 * units * (beyond > 0)[:, None]
-        return altered(calculate(atoms), energy=1e-3 * beyond.sum(), forces=pull)
+        middle = atoms.positions.mean(axis=0)
+        arms = atoms.positions - middle
+        energies, forces = _attraction(arms)
+        return altered(calculate(atoms), energy=energies.sum(), forces=forces)
 
     return wrong
+
+
+def _attraction(arms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Energies (n,) in eV and forces (n, 3) in eV/A of the broken calculator; arms (n, 3) in A."""
+    distances = np.linalg.norm(arms, axis=1)
+    beyond = np.maximum(distances - BROKEN_START, 0.0)
+    # no pull inside, where the direction does not matter
+    pull = np.where(beyond > 0, BROKEN_PULL, 0.0)
+    divisors = np.maximum(distances, 1.0)
+    directions = arms / divisors[:, None]
+    return BROKEN_PULL * beyond, -pull[:, None] * directions

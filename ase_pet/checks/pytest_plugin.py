@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from . import _run
+from ._cases import Structures
 from ._report import severity
 from ._results import Result
 from ._subject import Calculator
@@ -42,7 +43,7 @@ class PhysicalLaw:
         self.options = options
 
     def __call__(
-        self, calculator: Calculator, structures: _run.Structures | None = None, **options: Any
+        self, calculator: Calculator, structures: Structures | None = None, **options: Any
     ) -> list[Result]:
         """Results of the check; the test fails where it fails, and is skipped where it applies not.
 
@@ -57,25 +58,31 @@ class PhysicalLaw:
         """
         chosen = {**self.options, **options}
         results = _run.run(calculator, structures, **chosen, only=[self.name])
-        failed = [result for result in results if result.status == "fail"]
-        if failed:
-            pytest.fail(_message(failed), pytrace=False)
-        if not any(result.status == "pass" for result in results):
-            pytest.skip(f"{self.name}: {results[0].note}")
+        _judge(results)
         return results
 
 
-def _message(failed: Sequence[Result]) -> str:
-    """Lines with what failed, by how much, and what helps."""
-    lines = []
-    for result in failed:
-        value = "error" if result.value is None else f"{result.value:.3g} {result.unit}".strip()
-        limit = f"limit {result.range}" if result.limit is not None else ""
-        parts = (value, limit, severity(result), result.structure, result.note)
-        details = ", ".join(part for part in parts if part)
-        lines.append(f"{result.check}, {result.quantity}: {details}")
-    lines.append(f"What helps: {failed[0].remedy}")
-    return "\n".join(lines)
+def _judge(results: Sequence[Result]) -> None:
+    """Fail the test with what failed and what helps, or skip it where nothing applies."""
+    failed = [result for result in results if result.status == "fail"]
+    if failed:
+        lines = [_line(result) for result in failed]
+        lines.append(f"What helps: {failed[0].remedy}")
+        pytest.fail("\n".join(lines), pytrace=False)
+    if not any(result.status == "pass" for result in results):
+        pytest.skip(results[0].note)
+
+
+def _line(result: Result) -> str:
+    """What failed, by how much, and where, in one line."""
+    value = "error" if result.value is None else f"{result.value:.3g} {result.unit}"
+    details = [value.strip()]
+    if result.limit is not None:
+        details.append(f"limit {result.range}")
+    details += [severity(result), result.structure, result.note]
+    # Parts that are empty are left out.
+    text = ", ".join(part for part in details if part)
+    return f"{result.check}, {result.quantity}: {text}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -104,9 +111,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if FIXTURE not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker(MARKER)
-    options = dict(marker.kwargs) if marker else {}
+    options: dict[str, Any] = {}
+    if marker:
+        options.update(marker.kwargs)
+    # The others are options of `run`.
     only = options.pop("only", None)
-    names = list(only) if only else _run.names(options.get("level", "quick"))
+    level = options.get("level", "quick")
+    names = list(only or _run.names(level))
     laws = [PhysicalLaw(name, options) for name in names]
     metafunc.parametrize(FIXTURE, laws, ids=names, indirect=True)
 

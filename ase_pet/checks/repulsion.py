@@ -15,7 +15,7 @@ from ase import Atoms
 from ._check import Calculate, Properties
 from ._results import Limit, Measured
 from ._structures import at_distances
-from ._subject import Subject
+from ._subject import Subject, extreme
 
 LEVEL = "quick"
 STRUCTURES = "pair"
@@ -38,7 +38,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     longer = np.arange(start, NEAREST, -SPACING)
     distances = np.append(longer, NEAREST)  # decreasing
     structures = at_distances(atoms, distances)
-    energies, forces = subject.energies_and_forces(structures)
+    with extreme("two atoms at 0.5 A and more"):
+        energies, forces = subject.energies_and_forces(structures)
     # The second atom is on the z axis: a negative force on it attracts.
     radial_forces = np.array([pair[1, 2] for pair in forces])
     falls = np.maximum(-np.diff(energies), 0)

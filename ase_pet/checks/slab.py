@@ -43,29 +43,33 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     The cell of `atoms` is left as it is, with some directions open; the reference has a long cell
     along these directions and is fully periodic.
     """
-    vacuum = max(VACUUM, 3 * (subject.cutoff or 0.0))
+    cutoff = subject.cutoff or 0.0
+    vacuum = max(VACUUM, 3 * cutoff)
     wrapped = atoms.copy()
     wrapped.wrap()
-    energy_errors = []
-    force_errors = []
-    names = []
+    energy_errors = {}
+    force_errors = {}
     for periodic in COMBINATIONS[subject.full]:
-        text = "".join("T" if direction else "F" for direction in periodic)
+        name = "".join("T" if direction else "F" for direction in periodic)
         open_cell = wrapped.copy()
         open_cell.pbc = periodic
-        with extreme(f"a cell that is periodic along {text}"):
+        padded = with_vacuum(wrapped, periodic, vacuum)
+        with extreme(f"a cell that is periodic along {name}"):
             energy, forces = subject.energy_and_forces(open_cell)
-            expected_energy, expected_forces = subject.energy_and_forces(
-                with_vacuum(wrapped, periodic, vacuum)
-            )
-        energy_errors.append(1e3 * abs(energy - expected_energy) / len(atoms))  # meV/atom
-        force_errors.append(np.abs(forces - expected_forces).max())
-        names.append(text)
+            expected_energy, expected_forces = subject.energy_and_forces(padded)
+        difference = abs(energy - expected_energy)
+        force_differences = np.abs(forces - expected_forces)
+        energy_errors[name] = 1e3 * difference / len(atoms)  # meV/atom
+        force_errors[name] = float(force_differences.max())
     noise = subject.noise
-    note = f"periodic along {names[int(np.argmax(energy_errors))]}"
-    yield Measured("energy", max(energy_errors), note, noise=1e3 * noise.energy)
-    note = f"periodic along {names[int(np.argmax(force_errors))]}"
-    yield Measured("forces", max(force_errors), note, noise=noise.forces)
+    yield _largest("energy", energy_errors, 1e3 * noise.energy)
+    yield _largest("forces", force_errors, noise.forces)
+
+
+def _largest(quantity: str, errors: dict[str, float], noise: float) -> Measured:
+    """The largest of errors by periodic directions."""
+    worst = max(errors, key=lambda name: errors[name])
+    return Measured(quantity, errors[worst], f"periodic along {worst}", noise=noise)
 
 
 def with_vacuum(atoms: Atoms, periodic: tuple[bool, ...], vacuum: float) -> Atoms:
@@ -85,7 +89,7 @@ def with_vacuum(atoms: Atoms, periodic: tuple[bool, ...], vacuum: float) -> Atom
     for direction in range(3):
         if not periodic[direction]:
             cell[direction] *= 1 + vacuum / heights[direction]
-    padded = atoms.copy()
+    padded: Atoms = atoms.copy()
     padded.set_cell(cell)
     padded.pbc = True
     return padded

@@ -15,17 +15,18 @@ from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import get_distances
 
 from ._check import Calculate, Properties
 from ._equivariance import SYMMETRY_LIMITS, altered, compare_repeated
 from ._results import Measured
+from ._structures import shortest_distance
 from ._subject import Subject, extreme
 
 LEVEL = "quick"
 STRUCTURES = "periodic"
 LIMITS = SYMMETRY_LIMITS
 REPEATS = {False: ((3, 3, 3),), True: ((3, 3, 3), (2, 3, 1), (6, 6, 6))}  # by subject.full
+FRACTIONAL = np.array([[0, 0, 0], [0.52, 0.49, 0.5]])  # coordinates of the two atoms
 STRAIN = 0.03  # rms, so that the small cell has no symmetry
 BROKEN_LENGTH = 9.0  # A, of the narrowest cell that the broken calculator computes well
 
@@ -44,18 +45,23 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
 
 
 def small_crystal(atoms: Atoms, generator: np.random.Generator) -> Atoms:
-    """Cell of two atoms of the elements of a structure, strained and displaced at random."""
-    numbers = list(dict.fromkeys(atoms.numbers))[:2]
-    if len(numbers) == 1:
-        numbers *= 2
-    _, distances = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    different = ~np.eye(len(atoms), dtype=bool)
-    nearest = distances[different].min()
+    """Cell of two atoms of the elements of a structure, strained and displaced at random.
+
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    generator:
+        Random numbers for the strain.
+    """
+    elements = list(dict.fromkeys(atoms.numbers))
+    numbers = [elements[0], elements[-1]]
+    nearest = shortest_distance(atoms)
     length = 2 * nearest / np.sqrt(3)  # of the cube whose half diagonal is the distance
     strain = STRAIN * generator.normal(size=(3, 3))
     cell = length * (np.eye(3) + strain)
-    fractional = np.array([[0, 0, 0], [0.52, 0.49, 0.5]])
-    return Atoms(numbers, fractional @ cell, cell=cell, pbc=True, info=atoms.info)
+    positions = FRACTIONAL @ cell
+    return Atoms(numbers, positions, cell=cell, pbc=True, info=atoms.info)
 
 
 def broken(calculate: Calculate) -> Calculate:

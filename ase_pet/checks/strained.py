@@ -12,12 +12,13 @@ Where it fails, hot runs, runs under pressure and equations of state do not cons
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
 
 from ._check import Calculate, Properties
-from ._results import Limit, Measured
+from ._results import NOISE_FACTOR, Limit, Measured, worst_index
 from ._subject import Subject, extreme
 
 LEVEL = "quick"
@@ -60,18 +61,17 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
 
 def _worst(results: list[Measured], factors: tuple[float, ...]) -> Measured:
     """The largest of values beyond their noise, with the factor of lengths as its note."""
-    beyond = [result.value - 10 * result.noise for result in results]
-    worst = int(np.argmax(np.nan_to_num(beyond, nan=np.inf)))
-    result = results[worst]
+    beyond = [result.value - NOISE_FACTOR * result.noise for result in results]
+    worst = worst_index(np.array(beyond))
     note = f"lengths times {factors[worst]:g}"
-    return Measured(result.quantity, result.value, note, noise=result.noise)
+    return replace(results[worst], note=note)
 
 
 def _scaled(atoms: Atoms, factor: float, generator: np.random.Generator) -> Atoms:
     """Copy with all lengths times a factor, and a shear by 2 % rms."""
     shear = 0.02 * generator.normal(size=(3, 3))
     deformation = factor * (np.eye(3) + shear)
-    scaled = atoms.copy()
+    scaled: Atoms = atoms.copy()
     scaled.set_cell(atoms.cell.array @ deformation)
     scaled.positions = atoms.positions @ deformation
     return scaled
@@ -82,12 +82,9 @@ def _force_error(
 ) -> tuple[float, float]:
     """Error of the forces along a direction, of their norm, and the part that noise can cause."""
     forces = subject.forces(atoms)
-    norm = np.linalg.norm(forces)
-    noise_of_energy = subject.noise.energy * len(atoms)
-    random = generator.normal(size=forces.shape)
-    direction = forces / max(norm, 1e-300) + 0.3 * random / np.linalg.norm(random)
-    direction /= np.linalg.norm(direction)
-    step = STEP[subject.precision] * np.sqrt(3 * len(atoms))  # along the unit vector
+    norm = float(np.linalg.norm(forces))
+    direction = _direction(forces, 0.3, generator)
+    step = STEP[subject.precision] * float(np.sqrt(forces.size))  # along the unit vector
 
     def energy_at(displacement: float) -> float:
         moved = atoms.copy()
@@ -95,9 +92,11 @@ def _force_error(
         return subject.energy_and_forces(moved)[0]
 
     expected = -float(np.sum(forces * direction))
-    scale = max(norm, SMALLEST_FORCES)
     error = _derivative_error(energy_at, step, expected, subject.precision)
-    noise = noise_of_energy / step + subject.noise.forces
+    # of energies over the step, and of the forces themselves
+    energy_noise = subject.noise.energy * len(atoms)
+    noise = energy_noise / step + subject.noise.forces
+    scale = max(norm, SMALLEST_FORCES)
     return error / scale, noise / scale
 
 
@@ -106,23 +105,36 @@ def _stress_error(
 ) -> tuple[float, float]:
     """Error of the stress along a strain, of its norm, and the part that noise can cause."""
     stress = subject.stress(atoms)
-    norm = np.linalg.norm(stress)
-    random = generator.normal(size=(3, 3))
-    direction = stress / max(norm, 1e-300) + 0.1 * (random + random.T)
-    direction /= np.linalg.norm(direction)
+    norm = float(np.linalg.norm(stress))
+    random = _direction(stress, 0.3, generator)
+    direction = 0.5 * (random + random.T)
     step = STRAIN[subject.precision]
-    volume = atoms.get_volume()
+    volume = float(atoms.get_volume())
 
     def energy_at(strain: float) -> float:
         deformed = atoms.copy()
-        deformed.set_cell(atoms.cell.array @ (np.eye(3) + strain * direction), scale_atoms=True)
+        deformation = np.eye(3) + strain * direction
+        deformed.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
         return subject.energy_and_forces(deformed)[0] / volume
 
     expected = float(np.sum(stress * direction))
-    scale = max(norm, SMALLEST_STRESS)
     error = _derivative_error(energy_at, step, expected, subject.precision)
-    noise = subject.noise.energy * len(atoms) / (step * volume) + subject.noise.stress
+    # of energies over the step, and of the stress itself
+    energy_noise = subject.noise.energy * len(atoms)
+    noise = energy_noise / (step * volume) + subject.noise.stress
+    scale = max(norm, SMALLEST_STRESS)
     return error / scale, noise / scale
+
+
+def _direction(values: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Unit vector of the shape of values, along them but for a random share."""
+    random = generator.normal(size=values.shape)
+    random *= share / np.linalg.norm(random)
+    norm = np.linalg.norm(values)
+    along = values / norm if norm > 0 else np.zeros_like(values)
+    direction = along + random
+    unit: np.ndarray = direction / np.linalg.norm(direction)
+    return unit
 
 
 def _derivative_error(
@@ -133,12 +145,19 @@ def _derivative_error(
     An energy with a kink of its slope has it within the step by chance only, a wrong derivative is
     wrong with any step.
     """
+    lengths = [step, SHORTER * step] if precision == "float64" else [step]
     errors = []
-    for length in (step, SHORTER * step) if precision == "float64" else (step,):
-        fine = (energy_at(length) - energy_at(-length)) / (2 * length)
-        coarse = (energy_at(2 * length) - energy_at(-2 * length)) / (4 * length)
-        errors.append(abs((4 * fine - coarse) / 3 - expected))
-    return float(min(errors))
+    for length in lengths:
+        fine = _central(energy_at, length)
+        coarse = _central(energy_at, 2 * length)
+        slope = (4 * fine - coarse) / 3
+        errors.append(abs(slope - expected))
+    return min(errors)
+
+
+def _central(energy_at: Callable[[float], float], step: float) -> float:
+    """(E(h) - E(-h)) / 2h."""
+    return (energy_at(step) - energy_at(-step)) / (2 * step)
 
 
 def broken(calculate: Calculate) -> Calculate:
