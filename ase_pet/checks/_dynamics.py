@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -16,14 +16,6 @@ from ._subject import Subject
 RELAXED = 0.02  # eV/A, largest force of a relaxed structure
 RELAXATION = 60  # steps at most
 STEP_OF_HYDROGEN = 0.4  # fs; periods of vibration grow with the square root of the mass
-
-
-class LineFit(NamedTuple):
-    """Straight line through values: its slope, the slope's standard error, the rms residual."""
-
-    slope: float
-    error: float
-    rms: float
 
 
 def time_step(atoms: Atoms) -> float:
@@ -86,28 +78,3 @@ def run_verlet(atoms: Atoms, step: float, steps: int, record: Callable[[Atoms], 
         dynamics.run(1)
         values.append(record(atoms))
     return np.array(values)
-
-
-def fit_line(times: np.ndarray, values: np.ndarray, blocks: int = 8) -> LineFit:
-    """Least-squares line through the values, with an error that allows for their correlation.
-
-    Parameters
-    ----------
-    times:
-        Abscissae (m,).
-    values:
-        Ordinates (m,).
-    blocks:
-        Number of blocks whose means give the standard error of the slope.
-    """
-    slope, offset = np.polyfit(times, values, 1)
-    residuals = values - slope * times - offset
-    # Values close in time are correlated; means over long blocks are not.
-    parts = np.array_split(residuals, blocks)
-    means = [part.mean() for part in parts]
-    variance = np.var(means, ddof=2)  # two degrees of freedom are those of the line
-    variance_of_slope = variance / blocks / times.var()
-    error = np.sqrt(variance_of_slope)
-    mean_square = np.mean(residuals**2)
-    rms = np.sqrt(mean_square)
-    return LineFit(slope, error, rms)

@@ -122,11 +122,9 @@ def compare_repeated(
 
     # Last, since it raises NotApplicable for a structure without a volume.
     stress = subject.stress(atoms)
-    stress_errors = []
-    for many in repeated:
-        difference = np.abs(subject.stress(many) - stress)
-        stress_errors.append(difference.max())
-    yield Measured("stress", max(stress_errors), note, noise=noise.stress)
+    differences = [subject.stress(many) - stress for many in repeated]
+    largest = np.abs(differences).max()
+    yield Measured("stress", largest, note, noise=noise.stress)
 
 
 def _rms_note(values: ArrayLike, unit: str) -> str:

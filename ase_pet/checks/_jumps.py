@@ -118,7 +118,8 @@ def residuals(grid: np.ndarray, points: Points) -> Residuals:
     # Forces that are not gradients leave a residual everywhere, which differs from the mean of the
     # neighbours at a jump only.
     padded = np.pad(unexplained, 1, mode="edge")
-    around = 0.5 * (padded[:-2] + padded[2:])
+    around = padded[:-2] + padded[2:]
+    energies = np.abs(unexplained - 0.5 * around)
 
     coordinates = points.forces.reshape(len(grid), -1)
     forces = windows(coordinates, 6, axis=0)  # (m - 5, 3n, 6)
@@ -126,7 +127,7 @@ def residuals(grid: np.ndarray, points: Points) -> Residuals:
     return Residuals(
         left=grid[2:-3],
         width=width,
-        energies=np.abs(unexplained - around),
+        energies=energies,
         forces=differences.max(axis=1),
     )
 
@@ -258,10 +259,7 @@ class _Search:
         The most suspicious ones, at most so many as the level allows.
         """
         ratios = [self._ratio(part) for part in found]
-        everything = np.concatenate(ratios)
-        ordered = np.sort(everything)[::-1]
-        most = INTERVALS[self.path.subject.full]
-        least = ordered[most] if len(ordered) > most else 0.0
+        least = _largest_but(INTERVALS[self.path.subject.full], np.concatenate(ratios))
         segments = []
         for part, ratio in zip(found, ratios, strict=True):
             self._keep(part, ratio <= 1)
@@ -289,6 +287,14 @@ class _Search:
         left = found.left[chosen]
         self.energy = _larger(self.energy, self._jumps(found)[chosen], left)
         self.force = _larger(self.force, found.forces[chosen], left)
+
+
+def _largest_but(number: int, values: np.ndarray) -> float:
+    """The largest of the values (k,) but so many, 0 if there are no more."""
+    if len(values) <= number:
+        return 0.0
+    ordered = np.sort(values)
+    return float(ordered[-1 - number])
 
 
 def _runs(found: Residuals, chosen: np.ndarray) -> list[tuple[float, int]]:

@@ -14,7 +14,9 @@ from ase import Atoms
 POINTS = 11  # of the line
 SPACING = 1e-4  # A between points; a smooth energy is a cubic over ten times that
 DEGREE = 3  # of the polynomial
-NORMAL = 1.4826  # standard deviation over median modulus of normal numbers
+# Standard deviation over median modulus of normal numbers, with the four degrees of freedom of the
+# fit: 1.4826 sqrt(11 / 7)
+NORMAL = 1.86
 COARSE_FORCES = 1e-8  # eV/A: above this scatter, steps of differences are those of float32
 
 
@@ -88,9 +90,5 @@ def scatter(values: np.ndarray) -> float:
     residuals = np.abs(columns - fitted)
     if not np.isfinite(residuals).all():
         return 0.0  # the checks report it
-    medians = np.median(residuals, axis=0)
-    # degrees of freedom that the fit used up
-    left = POINTS - DEGREE - 1
-    correction = np.sqrt(POINTS / left)
-    deviation = NORMAL * correction * medians.max()
-    return float(deviation)
+    median = np.median(residuals, axis=0).max()
+    return float(NORMAL * median)

@@ -47,7 +47,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     generator = subject.generator()
     structures = _walk(atoms, STEPS[subject.full], generator)
     number = len(structures)
-    half = atoms[: max(1, len(atoms) // 2)]
+    n_half = max(1, len(atoms) // 2)
+    half = atoms[:n_half]
     with extreme("structures of a random walk"):
         first = [subject.energy_and_forces(structure) for structure in structures]
 
@@ -62,7 +63,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
         largest = np.abs(forces).max()
         scale = max(1.0, largest / ORDINARY)
         change = abs(again - energy) / scale
-        force_change = np.abs(forces_again - forces).max()
+        differences = np.abs(forces_again - forces)
+        force_change = differences.max()
         energy_errors.append(1e3 * change / len(atoms))  # meV/atom
         force_errors.append(force_change / scale)
     note = f"{number} structures of a walk"

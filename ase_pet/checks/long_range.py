@@ -77,22 +77,27 @@ def _interactions(
     """Moduli (m,) of interaction energies in eV, and of forces in eV/A, of copies at gaps in A."""
     other = atoms.copy()
     other.positions[:] = other.positions[:, [1, 2, 0]]  # a rotation by 120 degrees
-    edge = atoms.positions[:, 0].max()
-    other_edge = other.positions[:, 0].min()
-    structures = []
-    for gap in gaps:
-        shifted = other.copy()
-        shifted.positions[:, 0] += edge - other_edge + gap
-        structures.append(atoms + shifted)
+    structures = [_apart(atoms, other, gap) for gap in gaps]
 
     energy, forces = subject.energy_and_forces(atoms)
     other_energy, other_forces = subject.energy_and_forces(other)
+    separate_energy = energy + other_energy
     separate_forces = np.concatenate([forces, other_forces])
     with extreme("two distant groups"):
-        energies, force_list = subject.energies_and_forces(structures)
-    changes = [np.abs(array - separate_forces).max() for array in force_list]
-    interactions = np.abs(energies - energy - other_energy)
-    return interactions, np.array(changes)
+        energies, together = subject.energies_and_forces(structures)
+    interactions = energies - separate_energy
+    changes = np.array(together) - separate_forces  # (m, 2n, 3)
+    return np.abs(interactions), np.abs(changes).max(axis=(1, 2))
+
+
+def _apart(atoms: Atoms, other: Atoms, gap: float) -> Atoms:
+    """Both structures, with a gap in A between them along x."""
+    edge = atoms.positions[:, 0].max()
+    other_edge = other.positions[:, 0].min()
+    shifted = other.copy()
+    shifted.positions[:, 0] += edge - other_edge + gap
+    both: Atoms = atoms + shifted
+    return both
 
 
 def broken(calculate: Calculate) -> Calculate:

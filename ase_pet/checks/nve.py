@@ -19,8 +19,9 @@ from collections.abc import Iterator
 import numpy as np
 from ase import Atoms, units
 
+from ..statistics import fit_line
 from ._check import Calculate, Properties
-from ._dynamics import fit_line, relaxed, run_verlet, thermalised, time_step
+from ._dynamics import relaxed, run_verlet, thermalised, time_step
 from ._results import Limit, Measured, Plot
 from ._subject import Subject
 
@@ -82,7 +83,8 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     ratio = coarse_line.rms / fine_line.rms
     yield Measured("rms ratio", ratio, run_note, plot)
     # work in meV/ps of a force that scatters, at the speed of an atom
-    speeds = np.linalg.norm(start.get_velocities(), axis=1) * units.fs
+    velocities = start.get_velocities() * units.fs  # A/fs
+    speeds = np.linalg.norm(velocities, axis=1)
     noise = 1e6 * subject.noise.forces * speeds.mean()
     yield Measured("drift", drift, drift_note, noise=noise)
     yield Measured("rms", fine_line.rms, f"at {half_step:.2f} fs")

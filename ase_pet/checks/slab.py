@@ -50,7 +50,7 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     energy_errors = {}
     force_errors = {}
     for periodic in COMBINATIONS[subject.full]:
-        name = "".join("T" if direction else "F" for direction in periodic)
+        name = _letters(periodic)
         open_cell = wrapped.copy()
         open_cell.pbc = periodic
         padded = with_vacuum(wrapped, periodic, vacuum)
@@ -64,6 +64,11 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     noise = subject.noise
     yield _largest("energy", energy_errors, 1e3 * noise.energy)
     yield _largest("forces", force_errors, noise.forces)
+
+
+def _letters(periodic: tuple[bool, ...]) -> str:
+    """Text such as "TTF" of periodic directions."""
+    return "".join("T" if direction else "F" for direction in periodic)
 
 
 def _largest(quantity: str, errors: dict[str, float], noise: float) -> Measured:
