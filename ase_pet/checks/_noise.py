@@ -82,13 +82,19 @@ def scatter(values: np.ndarray) -> float:
         Results at even steps.
     """
     columns = values.reshape(POINTS, -1)
-    columns = columns - columns[0]  # large energies would cost digits of the fit
-    x = np.linspace(-1, 1, POINTS)
-    basis = np.polynomial.legendre.legvander(x, DEGREE)  # (11, 4)
-    coefficients, *_ = np.linalg.lstsq(basis, columns, rcond=None)
-    fitted = basis @ coefficients
-    residuals = np.abs(columns - fitted)
+    # large energies would cost digits of the fit
+    residuals = _residuals(columns - columns[0])
     if not np.isfinite(residuals).all():
         return 0.0  # the checks report it
     median = np.median(residuals, axis=0).max()
     return float(NORMAL * median)
+
+
+def _residuals(columns: np.ndarray) -> np.ndarray:
+    """Moduli (11, m) of the differences of columns (11, m) from a cubic through each."""
+    x = np.linspace(-1, 1, POINTS)
+    basis = np.polynomial.legendre.legvander(x, DEGREE)  # (11, 4)
+    coefficients, *_ = np.linalg.lstsq(basis, columns, rcond=None)
+    fitted = basis @ coefficients
+    moduli: np.ndarray = np.abs(columns - fitted)
+    return moduli

@@ -23,12 +23,10 @@ LIMITS = {"sum": Limit("meV/atom", float64=1e-6, float32=1e-2)}
 
 
 def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
-    """Yield the difference of the sum of `energies` and the energy of `subject`, per atom."""
+    """Yield the difference of the sum of `energies` of `atoms` and the energy, by `subject`."""
     with_calculator = subject.with_calculator(atoms)
     energy = float(with_calculator.get_potential_energy())
     energies = _energies(with_calculator)
-    if energies.shape != (len(atoms),):
-        raise ValueError(f"`energies` has shape {energies.shape}: expected ({len(atoms)},)")
     difference = abs(energies.sum() - energy)
     error = 1e3 * difference / len(atoms)
     yield Measured("sum", error, noise=1e3 * subject.noise.energy)
@@ -37,10 +35,13 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
 def _energies(atoms: Atoms) -> np.ndarray:
     """`energies` (n,) in eV; NotApplicable where the calculator has none."""
     try:
-        return np.asarray(atoms.get_potential_energies(), dtype=np.float64)
+        energies = np.asarray(atoms.get_potential_energies(), dtype=np.float64)
     # what calculators without the property raise, beside NotImplementedError
     except (AttributeError, KeyError) as reason:
         raise NotApplicable(f"the calculator has no `energies`: {reason}") from None
+    if energies.shape != (len(atoms),):
+        raise ValueError(f"`energies` has shape {energies.shape}: expected ({len(atoms)},)")
+    return energies
 
 
 def broken(calculate: Calculate) -> Calculate:

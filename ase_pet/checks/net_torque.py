@@ -28,10 +28,13 @@ def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     """Yield the length of the sum of r x F about the middle of `atoms`, with F of `subject`."""
     arms = atoms.positions - atoms.positions.mean(axis=0)
     torques = np.cross(arms, subject.forces(atoms))  # (n, 3)
-    largest = np.linalg.norm(torques, axis=1).max()
-    net_torque = float(np.linalg.norm(torques.sum(axis=0)))
+    sizes = np.linalg.norm(torques, axis=1)
+    largest = sizes.max()
+    total = torques.sum(axis=0)
+    net_torque = float(np.linalg.norm(total))
     note = f"largest of an atom {largest:.3g} eV"
-    noise = subject.noise.forces * np.linalg.norm(arms, axis=1).sum()
+    arm_lengths = np.linalg.norm(arms, axis=1)
+    noise = subject.noise.forces * arm_lengths.sum()
     yield Measured("net torque", net_torque, note, noise=noise)
 
 

@@ -75,14 +75,17 @@ def _judge(results: Sequence[Result]) -> None:
 
 def _line(result: Result) -> str:
     """What failed, by how much, and where, in one line."""
-    value = "error" if result.value is None else f"{result.value:.3g} {result.unit}"
-    details = [value.strip()]
-    if result.limit is not None:
-        details.append(f"limit {result.range}")
-    details += [severity(result), result.structure, result.note]
+    details = [_value(result), severity(result), result.structure, result.note]
     # Parts that are empty are left out.
     text = ", ".join(part for part in details if part)
     return f"{result.check}, {result.quantity}: {text}"
+
+
+def _value(result: Result) -> str:
+    """Value, unit and limit of a result, "error" without a value."""
+    if result.value is None:
+        return "error"
+    return f"{result.value:.3g} {result.unit} (limit {result.range})"
 
 
 def pytest_configure(config: pytest.Config) -> None:
