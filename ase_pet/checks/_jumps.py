@@ -27,8 +27,8 @@ JUMP_LIMITS = {
     "energy jump": Limit("eV", float64=1e-9, float32=1e-4),
     "force jump": Limit("eV/A", float64=1e-6, float32=1e-3),
     "curvature jump": Limit("eV/A^2"),
-    # three times that of the stiffest bond, of N2 (143); time steps resolve the vibrations below
-    "stiffness": Limit("eV/A^2", float64=500.0, float32=500.0),
+    # seven times that of the stiffest bond, of N2 (143); usual time steps are unstable above
+    "stiffness": Limit("eV/A^2", float64=1000.0, float32=1000.0),
 }
 SPACING = 0.02  # A, of the grid
 LEVELS = {"float64": 10, "float32": 5}  # divisions by five: to intervals of 2e-9 and 6e-6 A

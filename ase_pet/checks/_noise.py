@@ -12,12 +12,12 @@ import numpy as np
 from ase import Atoms
 
 POINTS = 11  # of the line
-SPACING = 1e-4  # A between points; a smooth energy is a cubic over ten times that
-DEGREE = 3  # of the polynomial
-# Standard deviation over median modulus of normal numbers, with the four degrees of freedom of the
-# fit: 1.4826 sqrt(11 / 7)
-NORMAL = 1.86
-COARSE_FORCES = 1e-8  # eV/A: above this scatter, steps of differences are those of float32
+SPACING = 5e-5  # A between points; a smooth energy is a polynomial over ten times that
+DEGREE = 5  # of the polynomial
+# Standard deviation over median modulus of normal numbers, with the six degrees of freedom of the
+# fit: 1.4826 sqrt(11 / 5)
+NORMAL = 2.2
+COARSE_FORCES = 1e-6  # eV/A: above this scatter, steps of differences are those of float32
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Noise:
 
 
 def line(atoms: Atoms, generator: np.random.Generator) -> list[Atoms]:
-    """Structures (11) in even steps along a random direction, 0.1 mA rms apart, around `atoms`.
+    """Structures (11) in even steps along a random direction, 0.05 mA rms apart, around `atoms`.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def line(atoms: Atoms, generator: np.random.Generator) -> list[Atoms]:
 
 
 def scatter(values: np.ndarray) -> float:
-    """Standard deviation of values (11,) or (11, m) from a cubic, by the median of the moduli.
+    """Standard deviation of values (11,) or (11, m) from a polynomial, by the median of the moduli.
 
     The median is that of a calculator whose results step once on the line, which is no scatter.
 
@@ -91,7 +91,7 @@ def scatter(values: np.ndarray) -> float:
 
 
 def _residuals(columns: np.ndarray) -> np.ndarray:
-    """Moduli (11, m) of the differences of columns (11, m) from a cubic through each."""
+    """Moduli (11, m) of the differences of columns (11, m) from a polynomial through each."""
     x = np.linspace(-1, 1, POINTS)
     basis = np.polynomial.legendre.legvander(x, DEGREE)  # (11, 4)
     coefficients, *_ = np.linalg.lstsq(basis, columns, rcond=None)

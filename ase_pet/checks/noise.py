@@ -1,4 +1,4 @@
-"""Noise: results are a smooth function of the positions, down to displacements of 1e-4 A.
+"""Noise: results are a smooth function of the positions, down to displacements of 5e-5 A.
 
 Rounding scatters the results of analytic potentials. Self-consistent calculators also scatter by
 the tolerance at which they stop. The limits of other checks rise with this scatter.
@@ -33,7 +33,8 @@ LIMITS = {
 def measure(subject: Subject, atoms: Atoms) -> Iterator[Measured]:
     """Yield the scatter of energy and forces of `subject` about a smooth curve near `atoms`.
 
-    It is the standard deviation from a cubic through 11 points on a line of 1 mA.
+    It is the standard deviation from a polynomial of fifth degree through 11 points on a line
+    of 0.5 mA.
     """
     noise = subject.measure_noise(atoms)
     yield Measured("energy", 1e3 * noise.energy)
