@@ -13,13 +13,18 @@ limit). Results in FILE.json are reused, so an interrupted run can be resumed; -
 calculators listed after it anew. --take reads the column of NAME from the output of `ase-pet check
 CALC --json` without measuring. The checks nvt and memory take long and need --full. Calculators
 without results are omitted.
+
+--seeds N: another table, of hidden defects (defects.py), each by the check that must find it, and
+of the quantities in which good calculators fail with N seeds. Its results are kept in FILE.json too.
 """
 
 import argparse
 import importlib
 import json
+import time
 from pathlib import Path
 
+import defects
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
@@ -88,7 +93,11 @@ def main():
     )
     parser.add_argument("--take", nargs="+", default=[], metavar="NAME=FILE")
     parser.add_argument("--output", type=Path, default=Path("runs/checks.json"))
+    parser.add_argument("--seeds", type=int, default=0, metavar="N")
     arguments = parser.parse_args()
+    if arguments.seeds:
+        seeds_table(arguments.output, arguments.seeds)
+        return
     reports = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     reports = {name: rows for name, rows in reports.items() if name not in arguments.again}
     taken = {
@@ -112,6 +121,59 @@ def main():
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
             arguments.output.write_text(json.dumps(reports))
     print(table({name: reports[name] for name in CALCULATORS if name in reports}))
+
+
+def gfn2():
+    """GFN2-xTB of tblite."""
+    return importlib.import_module("tblite.ase").TBLite(method="GFN2-xTB", verbosity=0)
+
+
+def stillinger_weber():
+    """Stillinger-Weber silicon of matscipy."""
+    forms = importlib.import_module("matscipy.calculators.manybody.explicit_forms")
+    table = importlib.import_module(f"{forms.__name__}.stillinger_weber")
+    manybody = importlib.import_module("matscipy.calculators.manybody")
+    parameters = table.Stillinger_Weber_PRB_31_5262_Si
+    return manybody.Manybody(**forms.StillingerWeber(parameters))
+
+
+GOOD = {  # name: calculator, species, temperature in K
+    "lj": (argon, ["Ar"], 60.0),
+    "pair": (defects.Pair, ["Cu"], 300.0),
+    "emt": (EMT, ["Cu"], 300.0),
+    "sw": (stillinger_weber, ["Si"], 300.0),
+    "gfn2": (gfn2, ["H", "C", "O"], 300.0),
+}
+
+
+def seeds_table(output, seeds):
+    """Measure what is missing of defects and seeds, and print both tables so far."""
+    kept = json.loads(output.read_text()) if output.exists() else {}
+    jobs = [("defect", name) for name in defects.DEFECTS]
+    jobs += [(name, seed) for seed in range(seeds) for name in GOOD]
+    for kind, item in jobs:
+        key = f"{kind}: {item}"
+        if key in kept:
+            continue
+        start = time.perf_counter()
+        if kind == "defect":
+            make, check, level = defects.DEFECTS[item]
+            options = {"only": [check], "level": level, "species": defects.SPECIES}
+        else:
+            make, species, temperature = GOOD[kind]
+            options = {"species": species, "temperature": temperature, "seed": item}
+        results = checks.run(make(), **options)
+        failed = [
+            f"{result.check}, {result.quantity}: {result.value:.2g}"
+            for result in results
+            if result.status == "fail" and result.value is not None
+        ]
+        kept[key] = {"failed": failed, "seconds": round(time.perf_counter() - start, 1)}
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(kept, indent=1))
+        print(
+            f"{key:45s} {kept[key]['seconds']:7.1f} s  {'; '.join(failed) or 'passes'}", flush=True
+        )
 
 
 def from_command(path):

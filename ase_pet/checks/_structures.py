@@ -105,7 +105,7 @@ def displaced(atoms: Atoms, seed: int) -> Atoms:
         Seed of the displacements.
     """
     atoms = atoms.copy()
-    atoms.set_momenta(np.zeros((len(atoms), 3)), apply_constraint=False)
+    atoms.arrays.pop("momenta", None)
     # Two cells along each periodic direction.
     if len(atoms) == 1:
         atoms = atoms.repeat(1 + atoms.pbc)
