@@ -14,8 +14,9 @@ calculators listed after it anew. --take reads the column of NAME from the outpu
 CALC --json` without measuring. The checks nvt and memory take long and need --full. Calculators
 without results are omitted.
 
---seeds N: another table, of hidden defects (defects.py), each by the check that must find it, and
-of the quantities in which good calculators fail with N seeds. Its results are kept in FILE.json too.
+--seeds N: another table, of hidden defects (defects.py), each by the check that must find it,
+and of the quantities in which good calculators fail with N seeds. Its results are kept in FILE.json
+too.
 """
 
 import argparse
@@ -149,7 +150,9 @@ GOOD = {  # name: calculator, species, temperature in K
 def seeds_table(output, seeds):
     """Measure what is missing of defects and seeds, and print both tables so far."""
     kept = json.loads(output.read_text()) if output.exists() else {}
-    jobs = [("defect", name) for name in defects.DEFECTS]
+    # slow ones last
+    names = sorted(defects.DEFECTS, key=lambda name: defects.DEFECTS[name][2] == "full")
+    jobs = [("defect", name) for name in names]
     jobs += [(name, seed) for seed in range(seeds) for name in GOOD]
     for kind, item in jobs:
         key = f"{kind}: {item}"
