@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from . import options, screen
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
 WIDTH = 150  # columns of the table in a file
+NARROW = 120  # columns of a terminal below which notes follow the table
 INTERRUPTED = 130  # exit status after Ctrl-C, as of programs of Unix
 Only = Annotated[str | None, typer.Option(help=f"{', '.join(plugins.names('ase_pet.checks'))}.")]
 
@@ -222,6 +224,38 @@ def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> tup
     return results, True
 
 
+def _table(results: Sequence[Any], title: str, narrow: bool) -> Table:
+    """Table of the results; a narrow one has neither notes nor lines between its columns."""
+    from .. import checks
+
+    names = ("check", "quantity", "value", "limit", "unit", "", "severity")
+    columns = [Column(name, no_wrap=True) for name in names[: 5 if narrow else 7]]
+    if narrow:
+        columns.append(Column("", no_wrap=False))
+        table = Table(*columns, title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    else:
+        table = Table(*columns, "note", title=title)
+    last = None
+    for result in results:
+        missing = "error" if result.status == "fail" else ""
+        status = Text(result.status, style=COLOURS[result.status])
+        severity = checks.severity(result)
+        row = [
+            result.check if result.check != last else "",  # is named in its first row only
+            result.quantity,
+            missing if result.value is None else f"{result.value:.3g}",
+            result.range,
+            result.unit,
+        ]
+        if narrow:
+            table.add_row(*row, Text.assemble(status, f" {severity}" if severity else ""))
+        else:
+            note = ": ".join(text for text in (result.structure, result.note) if text)
+            table.add_row(*row, status, severity, note)
+        last = result.check
+    return table
+
+
 def _show(results: Sequence[Any], title: str, description: Mapping[str, Any]) -> None:
     """Print a table of the results, their number, what helps, and what was checked."""
     from .. import checks
@@ -229,31 +263,17 @@ def _show(results: Sequence[Any], title: str, description: Mapping[str, Any]) ->
     console = screen.console()
     if not console.is_terminal:
         console = screen.console(width=WIDTH)
-    names = ("check", "quantity", "value", "limit", "unit", "", "severity")
-    columns = [Column(name, no_wrap=True) for name in names]
-    table = Table(*columns, "note", title=f"checks of {title}")
-    last = None
+    # a narrow terminal has no room for notes: those of failures follow the table
+    narrow = console.width < NARROW
+    console.print(_table(results, f"checks of {title}", narrow))
     for result in results:
-        note = ": ".join(text for text in (result.structure, result.note) if text)
-        check = result.check if result.check != last else ""
-        missing = "error" if result.status == "fail" else ""
-        value = missing if result.value is None else f"{result.value:.3g}"
-        table.add_row(
-            check,
-            result.quantity,
-            value,
-            result.range,
-            result.unit,
-            Text(result.status, style=COLOURS[result.status]),
-            checks.severity(result),
-            note,
-        )
-        last = result.check  # is named in its first row only
-    console.print(table)
+        if narrow and result.note and result.status in ("fail", "not applicable"):
+            where = f" ({result.structure})" if result.structure else ""
+            screen.say(f"{result.check}, {result.quantity}{where}: {result.note}")
     counts = {kind: sum(result.status == kind for result in results) for kind in COLOURS}
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
+    screen.say(", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
     remedies = {result.check: result.remedy for result in results if result.remedy}
     for name, remedy in remedies.items():
-        print(f"What helps against {name}: {remedy}")
-    print(checks.sentence(description))
-    print(", ".join(f"{name} {version}" for name, version in checks.versions().items()))
+        screen.say(f"What helps against {name}: {remedy}")
+    screen.say(checks.sentence(description))
+    screen.say(", ".join(f"{name} {version}" for name, version in checks.versions().items()))
