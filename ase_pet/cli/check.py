@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,9 +134,9 @@ def command(
     else:
         _show(results, title, description)
     if unfinished:
-        print(f"ase-pet: {unfinished}", file=sys.stderr)
+        screen.complain(unfinished)
     elif not any(result.status in ("pass", "fail") for result in results):
-        print("ase-pet: no check applies: nothing was shown", file=sys.stderr)
+        screen.complain("no check applies: nothing was shown")
     raise typer.Exit(status)
 
 
