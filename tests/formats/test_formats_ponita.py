@@ -140,7 +140,7 @@ def test_missing_arguments_are_requested(saved):
             {"species": SPECIES[:4]},
             r"its atoms have 5 inputs besides 0 vectors \(`vector_inputs`\), but `species` gives 4",
         ),
-        ({"species": []}, r"`species` is \(\): expected different atomic numbers"),
+        ({"species": []}, r"`species` is \(\): expected a list of whole numbers, not empty"),
         ({"species": [1, 1, 6, 8, 14]}, r"`species` is \[1, 1, 6, 8, 14\]: expected different"),
         ({"vector_inputs": 1}, "its atoms have 4 inputs besides 1 vectors"),
         ({"grid": 2 * GRID}, "expected unit vectors"),

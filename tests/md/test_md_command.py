@@ -112,6 +112,7 @@ def test_run_writes_files_and_prints_a_summary(copper, tmp_path):
     assert report["files"] == [
         "final.extxyz",
         "md.json",
+        "report.html",
         "settings.toml",
         "state.npz",
         "thermo.csv",
