@@ -128,7 +128,7 @@ def command(
     # one argument is the structure if --calculator is given, else the calculator
     without_structure = structure is None and (calc is None or calculator is None)
     continued = restart and without_structure
-    plan = md_plan.continued(output, given) if continued else md_plan.new(ctx.params)
+    plan = md_plan.continued(output, given) if continued else md_plan.new(ctx.params, given)
     result = _run(plan, output, restart)
     _finish(result, json)
 

@@ -30,20 +30,22 @@ class Plan:
     command: dict[str, Any]  # what settings.toml remembers of the command line
 
 
-def new(params: dict[str, Any]) -> Plan:
+def new(params: dict[str, Any], given: dict[str, Any]) -> Plan:
     """Plan of a new run.
 
     Parameters
     ----------
     params:
         Arguments of the command.
+    given:
+        Those that were given on the command line: a run refuses settings that it would ignore.
     """
     calc, structure = options.calc_and_structure(
         params["calc"], params["structure"], params["calculator"]
     )
     command = {name: params[name] for name in ("calculator", "fast", *CALCULATOR_OPTIONS)}
     command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
-    settings = {name: params[name] for name in SETTINGS}
+    settings = {name: given[name] for name in SETTINGS if name in given}
     atoms = options.read_structures(structure, -1, params["format"])
     return _plan(_repeated(atoms, params["repeat"]), settings, command)
 

@@ -22,6 +22,15 @@ BATHS = "Thermostat and barostat"
 FILES = "Files"
 LIMITS = "Limits"
 
+# ensembles that use a setting; the others ignore it
+USED_IN = {
+    "thermostat": ("nvt",),
+    "thermostat_time": ("nvt", "npt"),
+    "pressure": ("npt",),
+    "barostat": ("npt",),
+    "barostat_time": ("npt",),
+}
+
 Temperature = float | tuple[float, ...]  # K, constant or the points of a ramp
 
 
@@ -308,6 +317,20 @@ class Settings:
             multiple=1,
         )
 
+    def unused(self) -> dict[str, str]:
+        """{name: what it needs} of the settings that neither run nor equilibration use."""
+        ensembles = {self.ensemble}
+        if self.equilibrate:
+            ensembles.add(self.of_equilibration().ensemble)
+        needs = {
+            name: f"`ensemble` {' or '.join(used)}, not {self.ensemble}"
+            for name, used in USED_IN.items()
+            if ensembles.isdisjoint(used)
+        }
+        if self.momenta == "keep":
+            needs["start_temperature"] = "`momenta` draw, not keep"
+        return needs
+
     def as_dict(self) -> dict[str, Any]:
         """{name: value} of the settings that are not None."""
         values = dataclasses.asdict(self)
@@ -349,3 +372,23 @@ def make_settings(**values: Any) -> Settings:
         if name not in names:
             raise ValueError(f"`{name}` is not a setting: valid choices are {', '.join(names)}")
     return Settings(**values)
+
+
+def refuse_unused(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Raise ValueError for settings that were given, and that the run would ignore.
+
+    Parameters
+    ----------
+    settings:
+        Settings of the run.
+    given:
+        {name: value} of those that were given. A complete table, as of `Settings.as_dict`, is
+        accepted: nobody chose each of its values.
+    """
+    if set(settings.as_dict()) <= set(given):
+        return
+    unused = settings.unused()
+    ignored = [name for name in given if name in unused and given[name] is not None]
+    if ignored:
+        texts = [f"`{name}` needs {unused[name]}" for name in ignored]
+        raise ValueError(f"{'; '.join(texts)}: it would be ignored. Leave it out, or change that")

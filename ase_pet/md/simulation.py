@@ -20,7 +20,7 @@ from .integrators import thermostat_name
 from .loop import Loop, OnStep
 from .momenta import remove_conserved
 from .outputs import TRAJECTORY, Outputs, are_complete, check_space, prepare, space
-from .settings import Settings, make_settings
+from .settings import Settings, make_settings, refuse_unused
 
 LARGE_DRIFT = 0.05  # of kT for each atom, over the run
 DRIFT_ERRORS = 4  # standard errors above which a drift is significant
@@ -151,7 +151,7 @@ def run(
     Raises
     ------
     ValueError
-        A setting is wrong, or the structure does not allow it.
+        A setting is wrong or would be ignored, or the structure does not allow it.
     FileExistsError
         The folder holds a run.
     OSError
@@ -161,8 +161,10 @@ def run(
     """
     settings = make_settings(**values)
     folder = Path(output)
-    begin.check(atoms, settings)
     first = folders.first_state(folder, settings) if restart else None
+    if first is None:
+        refuse_unused(settings, values)
+    begin.check(atoms, settings)
     if first is not None:
         states.require_same_atoms(atoms, first)
     begin.initialise_constraints(atoms, first)

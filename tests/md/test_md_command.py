@@ -369,6 +369,9 @@ def test_ctrl_c_prints_how_to_resume(copper, tmp_path):
     ("arguments", "message"),
     [
         (["--ensemble", "nph"], "`ensemble` is 'nph': valid choices are nve, nvt, npt"),
+        (["--thermostat", "langevin"], "`thermostat` needs `ensemble` nvt, not nve: it would be"),
+        (["--pressure", "0"], "`pressure` needs `ensemble` npt, not nve: it would be ignored"),
+        (["--ensemble", "nvt", "--barostat", "full"], "`barostat` needs `ensemble` npt, not nvt"),
         (["--timestep", "0"], "`timestep` is 0.0: expected a number above 0"),
         (
             ["--dtype", "float32"],

@@ -123,7 +123,7 @@ def test_momenta_that_are_kept_obey_the_constraints(tmp_path):
     md.thermalise(atoms, 300, np.random.default_rng(0))
     atoms.set_constraint(FixAtoms([0]))
     with pytest.warns(UserWarning, match=r"constraints \(FixAtoms\) do not allow were removed"):
-        result = run(atoms, tmp_path, ensemble="nve", momenta="keep", time=0.05)
+        result = md.run(atoms, tmp_path, timestep=5.0, ensemble="nve", momenta="keep", time=0.05)
     assert np.abs(result.frames()[0].get_momenta()[0]).max() == 0
 
 
@@ -135,7 +135,7 @@ def test_a_structure_whose_atoms_are_all_fixed_is_refused(constraint, ensemble, 
     atoms = cube()
     atoms.set_constraint(constraint)
     with pytest.raises(ValueError, match=r"all atoms are fixed by the constraints .*nothing can"):
-        run(atoms, tmp_path / "run", ensemble=ensemble)
+        md.run(atoms, tmp_path / "run", ensemble=ensemble)
     assert not (tmp_path / "run").exists()
 
 
@@ -150,7 +150,7 @@ def test_multiple_time_steps_refuse_constraints(tmp_path):
     atoms = constrained("fixed atoms")
     fast = springs.cube(springs.Whirl).calc
     with pytest.raises(ValueError, match=r"`multiple` time steps do not support constraints"):
-        run(atoms, tmp_path, ensemble="nve", multiple=2, fast=fast)
+        md.run(atoms, tmp_path, timestep=5.0, ensemble="nve", multiple=2, fast=fast)
 
 
 def test_frames_hold_the_forces_of_the_potential(tmp_path):
@@ -181,4 +181,4 @@ def test_net_motion_in_nve_is_noted(tmp_path):
     atoms = cube()
     atoms.set_momenta(np.full((8, 3), 0.5))
     with pytest.warns(UserWarning, match=r"as a whole \(100 % .*which `temperature_K` includes"):
-        run(atoms, tmp_path, ensemble="nve", momenta="keep", time=0.02)
+        md.run(atoms, tmp_path, timestep=5.0, ensemble="nve", momenta="keep", time=0.02)

@@ -186,3 +186,28 @@ def test_momenta_that_are_kept_must_exist(tmp_path):
     atoms.arrays["velo"] = 0.01 * atoms.positions
     with pytest.raises(ValueError, match="no momenta: it has `velo`, whose unit is not known"):
         run(tmp_path, lambda: atoms, momenta="keep")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"thermostat": "langevin"}, "`thermostat` needs `ensemble` nvt, not nve"),
+        ({"thermostat_time": 50}, "`thermostat_time` needs `ensemble` nvt or npt, not nve"),
+        ({"pressure": 1, "ensemble": "nvt"}, "`pressure` needs `ensemble` npt, not nvt"),
+        ({"barostat": "full", "barostat_time": 9}, "`barostat` needs .*`barostat_time` needs"),
+        ({"thermostat": "bussi", "ensemble": "npt"}, "`thermostat` needs `ensemble` nvt, not npt"),
+        ({"momenta": "keep", "start_temperature": 9}, "`start_temperature` needs `momenta` draw"),
+    ],
+)
+def test_settings_that_the_run_would_ignore_are_refused(values, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "run", **values)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_an_equilibration_or_of_a_whole_table_are_no_fault(tmp_path):
+    first = run(tmp_path / "one", equilibrate=0.05, thermostat="bussi", thermostat_time=50)
+    # a script may repeat all settings of another run, and a restart those of its own
+    values = first.settings.as_dict() | {"equilibrate": 0.0}
+    run(tmp_path / "two", **values)
+    assert run(tmp_path / "two", restart=True, **values | {"time": 0.2}).steps == 40
