@@ -48,7 +48,7 @@ def write(folder: Path | str, analysis: Path | str | None = None) -> Path:
     place = folder / "analysis" if analysis is None else Path(analysis)
     candidates = [place / name for name in PICTURES[1:]]
     pictures = [picture, *filter(Path.exists, candidates)]
-    texts = _warnings(folder, description, means)
+    texts = _warnings(folder, description, table, means)
     page = _render(
         title=plots.title(folder),
         means=thermo.described(means),
@@ -90,7 +90,9 @@ def _tables(description: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     return tables
 
 
-def _warnings(folder: Path, description: dict[str, Any], means: dict[str, Any]) -> list[str]:
+def _warnings(
+    folder: Path, description: dict[str, Any], table: thermo.Table, means: dict[str, Any]
+) -> list[str]:
     """What a reader of the results should know."""
     texts = [
         f"{name.rsplit('_', 1)[0]}: {note}"
@@ -101,9 +103,9 @@ def _warnings(folder: Path, description: dict[str, Any], means: dict[str, Any]) 
         texts.append("the table has too few rows for means (thermo_interval)")
     if (folder / "last_good.traj").exists():
         texts.append("the run became unstable: last_good.traj holds the last good structure")
-    slope = abs(means.get("drift_meV_per_atom_per_ps", 0))
-    if slope > 3 * means.get("error_drift", 0):
-        texts.append(f"the conserved energy drifts by {slope:.2g} meV/atom/ps")
+    drift = thermo.drift_note(table, means)
+    if drift is not None:
+        texts.append(drift)
     stored = description.get("warnings", {}).get("texts", [])
     return [*texts, *map(str, stored)]
 

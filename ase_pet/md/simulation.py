@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
-from ase import Atoms, units
+from ase import Atoms
 
 from ..display import Displayed, shown
 from . import begin, folders, ramp, thermo
@@ -21,9 +21,6 @@ from .loop import Loop, OnStep
 from .momenta import remove_conserved
 from .outputs import TRAJECTORY, Outputs, are_complete, check_space, prepare, space
 from .settings import Settings, make_settings, refuse_unused
-
-LARGE_DRIFT = 0.05  # of kT for each atom, over the run
-DRIFT_ERRORS = 4  # standard errors above which a drift is significant
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -250,19 +247,6 @@ def _run(
 def _warn_of_drift(result: Result) -> None:
     """Warn if the conserved energy drifted by a part of the thermal energy."""
     table = result.thermo()
-    means = thermo.summary(table, result.atoms)
-    if "error_drift" not in means or not means["error_drift"] > 0:
-        return
-    drift = means["drift_meV_per_atom_per_ps"]
-    error = means["error_drift"]
-    length = float(table["time_ps"][-1])
-    change = abs(drift) * length  # meV/atom
-    thermal = 1000 * units.kB * max(means["mean_temperature_K"], 1.0)
-    if abs(drift) > DRIFT_ERRORS * error and change > LARGE_DRIFT * thermal:
-        warnings.warn(
-            f"the conserved energy drifts by {drift:.3g} +- {error:.2g} meV/atom/ps, by"
-            f" {change:.3g} meV/atom in {length:g} ps, {change / thermal:.2g} of kT: try a shorter"
-            " `timestep`, a longer `thermostat_time` or `barostat_time`, or examine the calculator"
-            " with `ase-pet check --only nve`",
-            stacklevel=4,
-        )
+    note = thermo.drift_note(table, thermo.summary(table, result.atoms))
+    if note is not None:
+        warnings.warn(note, stacklevel=4)

@@ -19,6 +19,8 @@ from .outputs import SETTINGS, THERMO
 PICTURE = "thermo.png"
 SETTLING = 0.1  # fraction of a run, omitted from the drift of the conserved energy
 AVERAGED = ("temperature_K", "pressure_GPa", "volume_A3", "potential_eV")
+LARGE_DRIFT = 0.05  # of kT for each atom, over the run
+DRIFT_ERRORS = 4  # standard errors above which a drift is significant
 STRUCTURAL = ("volume_A3", "potential_eV")  # the pressure is not equilibrated before these are
 
 Table = dict[str, np.ndarray]
@@ -162,7 +164,9 @@ def described(means: dict[str, Any]) -> list[tuple[str, str, str]]:
     for name in AVERAGED:
         if f"mean_{name}" in means:
             quantity, unit = name.rsplit("_", 1)
-            rows.append((f"mean {quantity}", _text(means, name), unit))
+            text = _text(means, name)
+            # a text that is no number has no unit
+            rows.append((f"mean {quantity}", text, "" if text == statistics.DRIFTING else unit))
     if "equilibrated_from_ps" in means:
         start = means["equilibrated_from_ps"]
         rows.append(("equilibrated from", f"{start:.4g}", "ps"))
@@ -185,6 +189,33 @@ def _text(means: dict[str, Any], name: str) -> str:
     if note is not None:
         return f"{value:.8g} ({note})"
     return statistics.with_error(value, means[f"error_{name}"])
+
+
+def drift_note(table: Table, means: dict[str, Any]) -> str | None:
+    """Note on a drift of the conserved energy that is significant and a part of kT; else None.
+
+    Parameters
+    ----------
+    table:
+        Table of the run.
+    means:
+        Its `summary`.
+    """
+    if not means.get("error_drift", 0) > 0:
+        return None
+    drift = means["drift_meV_per_atom_per_ps"]
+    error = means["error_drift"]
+    length = float(table["time_ps"][-1])
+    change = abs(drift) * length  # meV/atom
+    thermal = 1000 * units.kB * max(means["mean_temperature_K"], 1.0)
+    if abs(drift) <= DRIFT_ERRORS * error or change <= LARGE_DRIFT * thermal:
+        return None
+    return (
+        f"the conserved energy drifts by {drift:.3g} +- {error:.2g} meV/atom/ps, by {change:.3g}"
+        f" meV/atom in {length:g} ps, {change / thermal:.2g} of kT: try a shorter `timestep`, a"
+        " longer `thermostat_time` or `barostat_time`, or examine the calculator with `ase-pet"
+        " check --only nve`"
+    )
 
 
 def plot(folder: Path, atoms: int) -> Path:

@@ -335,3 +335,16 @@ def test_a_large_drift_is_noted(tmp_path):
     atoms = springs.cube(springs.Whirl)
     with pytest.warns(UserWarning, match=r"the conserved energy drifts by .* of kT: try a shorter"):
         run(atoms, tmp_path, time=3.0, interval=100, checkpoint=100, temperature=60)
+    assert "the conserved energy drifts by" in md.report.write(tmp_path).read_text()
+
+
+@pytest.mark.parametrize(("drift", "noted"), [(-4.0, True), (0.1, False), (0.0, False)])
+def test_a_drift_is_noted_where_it_is_significant_and_a_part_of_kt(drift, noted):
+    time = np.linspace(0, 1, 200)
+    noise = np.random.default_rng(0).normal(size=200)
+    energy = 1e-3 * (drift * time + 1e-3 * noise)  # meV, of one atom
+    table = {"step": time, "time_ps": time, "conserved_eV": energy, "temperature_K": 300 + noise}
+    note = md.thermo.drift_note(table, md.summary(table, 1))
+    assert (note is not None) == noted
+    # kT at 300 K is 25.85 meV
+    assert not noted or "0.15 of kT" in note
