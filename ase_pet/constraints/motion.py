@@ -33,7 +33,7 @@ from ase.geometry import minkowski_reduce
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from . import describe
+from . import _springs, describe
 
 # constraints that treat each atom on its own, or no momenta at all
 SINGLE_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane, Hookean, ExternalForce)
@@ -166,7 +166,7 @@ def rigid_motions(atoms: Atoms) -> np.ndarray:
     """(k, n, 3) velocities of the k independent rigid motions whose momenta dynamics conserves.
 
     Translations and, without periodic directions, rotations that the constraints allow in every
-    structure that the constraints allow.
+    structure that the constraints allow, and along which no spring to a fixed place does work.
 
     Parameters
     ----------
@@ -176,6 +176,9 @@ def rigid_motions(atoms: Atoms) -> np.ndarray:
     centre = atoms.get_center_of_mass()
     fields = _rigid(atoms, centre)  # (n, 3, 6 or 3)
     allowed = _kernel(atoms, fields)  # (6 or 3, k) coefficients
+    # a spring to a point or plane takes up momentum
+    work = _springs.work(atoms, centre)[:, : fields.shape[2]]
+    allowed = _intersection(allowed, _null(work))
     rng = np.random.default_rng(1)
     for _ in range(2 if atoms.constraints else 0):
         moved = _sharing(atoms, atoms.constraints)

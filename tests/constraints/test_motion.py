@@ -105,6 +105,17 @@ CASES = {
     "full symmetry": (lambda: bulk("NaCl", "rocksalt", 5.6, cubic=True), FixSymmetry, 0, 0),
     "internals": (equal_masses, lambda atoms: FixInternals(bonds=[[None, [0, 1]]]), 20, 0),
     "spring": (ethanol, lambda atoms: Hookean(0, 1, 5.0, 1.0), 27, 6),
+    "springs to points": (
+        ethanol,
+        lambda atoms: [Hookean(k, atoms.positions[k] + 0.3, 3.0, 0.05) for k in range(4)],
+        27,
+        0,
+    ),
+    # rotations about the point are left
+    "a spring to a point": (ethanol, lambda atoms: Hookean(0, (0.1, 0.2, 0.3), 3.0), 27, 3),
+    # translations along the plane, and the rotation about its normal
+    "a spring to a plane": (ethanol, lambda atoms: Hookean(0, (0, 0, 1, 2), 3.0), 27, 3),
+    "springs of a crystal": (copper, lambda atoms: Hookean(0, (0, 0, 1, 2), 3.0), 96, 2),
     "mode": (copper, mode, 95, 2),
     "one atom of a molecule": (ethanol, lambda atoms: FixAtoms([0]), 24, 3),
     "two atoms of a molecule": (ethanol, lambda atoms: FixAtoms([0, 1]), 21, 1),

@@ -38,7 +38,21 @@ def dioxides():
     return atoms
 
 
+def tetrahedron():
+    """A free molecule of four atoms, whose momentum is conserved without constraints."""
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    atoms = Atoms("Cu4", 0.8 * corners)
+    atoms.calc = springs.Held(springs.Springs(atoms))
+    return atoms
+
+
+def tethers(atoms):
+    """Springs to points, which move and turn the molecule as heat does."""
+    return [Hookean(k, atoms.positions[k] + 0.3, 3.0, 0.05) for k in range(4)]
+
+
 CONSTRAINTS = {
+    "tethers": (tetrahedron, tethers),
     "linear molecules": (dioxides, lambda atoms: FixLinearTriatomic([(0, 1, 2), (3, 4, 5)])),
     "fixed atoms": (cube, lambda atoms: FixAtoms([0, 1, 2])),
     "one free atom": (cube, lambda atoms: FixAtoms(range(7))),
@@ -78,6 +92,7 @@ QUICK = [
     ("half fixed", "nose-hoover"),
     ("one free atom", "nose-hoover"),
     ("symmetry", "bussi"),
+    ("tethers", "bussi"),
 ]
 
 
@@ -100,6 +115,12 @@ def test_the_mean_temperature_is_that_of_the_thermostat(name, thermostat, tmp_pa
 def test_energy_is_conserved_with_constraints(name, thermostat, tmp_path):
     table = run(constrained(name), tmp_path, thermostat=thermostat, time=0.5).thermo()
     assert table["conserved_eV"].std() < 0.03 * table["total_eV"].std()
+
+
+def test_springs_to_points_leave_all_degrees_of_freedom():
+    atoms = constrained("tethers")
+    assert md.degrees_of_freedom(atoms) == md.degrees_of_freedom(atoms, "bussi") == 12
+    assert md.degrees_of_freedom(tetrahedron()) == 6
 
 
 @pytest.mark.parametrize("name", list(CONSTRAINTS))
