@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import least_squares
 
 from .. import graph, rotations
-from . import labels
+from . import constrained, labels
 from .files import structures
 from .metrics import root_mean_square
 from .recipe import Keys, Recipe
@@ -73,6 +73,11 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
         seen.add((name, index, split))
         where = f"`{name}`, structure {index}"
         found |= labels.held(atoms).keys()
+        springs = constrained.adds_energy(atoms)
+        if springs:
+            text = f"energy and forces may have a part of {', '.join(springs)}"
+            notes.add(f"left out, as {text}", where)
+            continue
         of_atoms = sample(atoms, species, cutoff, where, dipole, recipe.keys, notes)
         splits[split].append(of_atoms)
     labels.check_found(recipe.keys, found, f"recipe `{recipe.name}`")

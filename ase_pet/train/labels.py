@@ -15,9 +15,9 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.constraints import FixAtoms, FixCartesian
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from . import constrained
 from .schema import Keys
 
 KINDS = ("energy", "forces", "stress", "dipole")
@@ -89,7 +89,7 @@ def of_structure(
     """Labels of a structure of n atoms, those that it has, in ASE's units and signs.
 
     {"energy": () eV, "forces": (n, 3) eV/A, "stress": (3, 3) eV/A^3, "dipole": (3,) e A}. Forces
-    are raw: where constraints have set them to 0 they are NaN, not known.
+    are raw: where constraints have changed them they are NaN, not known.
 
     Parameters
     ----------
@@ -125,8 +125,6 @@ def of_structure(
             continue
         name, key = source
         value = _number(name, key, values[name], len(atoms), where)
-        if kind == "forces":
-            value = _raw_forces(value, atoms, where, notes)
         if kind == "stress":
             if not (atoms.cell.rank == 3 and atoms.pbc.any()):
                 notes.add("stress without a periodic cell, so without a volume: not used", where)
@@ -134,6 +132,8 @@ def of_structure(
             value = -value / atoms.cell.volume if key == "virial" else value
             _check_virial(value, keys, values, atoms, where)
         labels[kind] = value
+    for note in constrained.leave_out(labels, atoms):
+        notes.add(note, where)
     return labels
 
 
@@ -339,22 +339,6 @@ def _check_virial(
                 f"{where}: `{name}` is not -`stress` times the volume: one of them has another sign"
                 " or unit. Choose one by `keys.stress` or `keys.virial`"
             )
-
-
-def _raw_forces(forces: np.ndarray, atoms: ase.Atoms, where: str, notes: Notes) -> np.ndarray:
-    """Forces (n, 3), NaN where constraints have set them to 0, which some programs store."""
-    fixed = np.zeros(forces.shape, dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            fixed[constraint.index] = True
-        elif isinstance(constraint, FixCartesian):
-            fixed[constraint.index] |= np.asarray(constraint.mask, dtype=bool)
-    zero = fixed.any() and not forces[fixed].any()
-    # a crystal without any forces is no sign of this
-    if not zero or not (fixed.all() or forces[~fixed].any()):
-        return forces
-    notes.add("forces of all fixed atoms are exactly 0, as constraints leave them: not used", where)
-    return np.where(fixed, np.nan, forces)
 
 
 def _listed(names: list[str]) -> str:
