@@ -16,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from .constraints import without
 from .phonons._protocols import SupportsBatches
+from .results import WrongResult, check, error_text
 
 ALWAYS = ("energy", "free_energy", "forces")
 # ASE's names of labels that are written where the calculator has them
@@ -77,7 +78,8 @@ def label(
         rows = _results(calculator, structures[chunk])
         for atoms, row, name in zip(structures[chunk], rows, names[chunk], strict=True):
             if isinstance(row, Exception):
-                yield Failure(name, f"{type(row).__name__}: {row}")
+                known = isinstance(row, WrongResult)
+                yield Failure(name, str(row) if known else error_text(row))
                 continue
             wrong = [key for key, value in row.items() if not np.isfinite(value).all()]
             if wrong:
@@ -177,7 +179,9 @@ def _one(calculator: Any, atoms: Atoms) -> dict[str, Any]:
     # forces first: calculators compute the energy with them
     for name in sorted(_properties(calculator, atoms), key=lambda name: name != "forces"):
         try:
-            results[name] = calculator.get_property(name, free)
+            value = calculator.get_property(name, free)
+            # nan and inf have a message of their own, of all properties
+            results[name] = check(name, value, len(free), type(calculator).__name__, finite=False)
         except PropertyNotImplementedError:
             if name in ("energy", "forces"):
                 raise

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from ase import Atoms
 
+from ..results import error_text
 from ._noise import Noise, line, scatter
 from ._results import NotApplicable
 
@@ -115,7 +116,8 @@ def _evaluate(values: Iterator[Any]) -> Evaluate | None:
 
 def one_line(error: BaseException) -> str:
     """Text of an error in one line, of 300 characters at most."""
-    return " ".join(str(error).split())[:LONGEST_NOTE]
+    text = error_text(error).removeprefix(type(error).__name__).removeprefix(": ")
+    return " ".join(text.split())[:LONGEST_NOTE]
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol, runtime_checkable
 
+from ..results import WrongResult, error_text
 from . import screen
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -59,13 +60,13 @@ def line(error: BaseException) -> str:
     if screen.verbosity.verbose:
         screen.note("".join(traceback.format_exception(error)).rstrip())
     frames = _frames(error)
-    name = _foreign_calculator(frames)
+    name = None if isinstance(error, WrongResult) else _foreign_calculator(frames)
     if name is None and isinstance(error, OSError) and error.errno:
         return f"`{error.filename}`: {error.strerror}" if error.filename else str(error.strerror)
     if name is None and _is_deliberate(error.__traceback__):
         return ". ".join([str(error), *error.__notes__] if _has_notes(error) else [str(error)])
 
-    what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    what = " ".join(error_text(error).split())
     if len(what) > LONGEST:
         what = f"{what[:LONGEST]} ..."
     hint = "" if screen.verbosity.verbose else " (-v shows the traceback)"

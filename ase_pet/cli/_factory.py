@@ -9,6 +9,8 @@ import operator
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+from ..results import error_text
+
 
 @runtime_checkable
 class AseCalculator(Protocol):
@@ -50,7 +52,7 @@ def made(text: str, option: str = "calculator") -> Any:
     try:
         calculator = factory()
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{what} raised {_shown(error)}") from error
+        raise ValueError(f"{what} raised {error_text(error)}") from error
     # a class has the methods too, but is no object with results
     if inspect.isclass(calculator):
         raise ValueError(f"{what} returned the class {calculator.__name__}: expected an object")
@@ -69,24 +71,19 @@ def _factory(text: str, what: str) -> Any:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"{what}: its import raised {_shown(error)}") from error
+            raise ValueError(f"{what}: its import raised {error_text(error)}") from error
         hint = "; expected module:factory"
         if module.endswith(".py"):
             hint = f"; name a module without .py: {module.removesuffix('.py')}:{name}"
         raise ValueError(f"{what}: {error}{hint}") from error
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{what}: its import raised {_shown(error)}") from error
+        raise ValueError(f"{what}: its import raised {error_text(error)}") from error
     try:
         return operator.attrgetter(name)(imported)
     except AttributeError as error:
         close = difflib.get_close_matches(name, dir(imported), n=1)
         hint = f"; did you mean {module}:{close[0]}?" if close else ""
         raise ValueError(f"{what}: {module} has no {name}{hint}") from error
-
-
-def _shown(error: BaseException) -> str:
-    """Type and text of an error."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _required_arguments(factory: Callable[..., Any]) -> list[str]:

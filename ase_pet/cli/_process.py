@@ -77,12 +77,12 @@ def _status() -> int:
     except (KeyboardInterrupt, typer.Abort):
         screen.complain("interrupted")
         return INTERRUPTED
-    except (Exception, SystemExit) as error:  # of any library and of any calculator
+    except BaseException as error:  # of any library and of any calculator
         if isinstance(error, screen.BrokenPipe | BrokenPipeError) and _reader_has_gone():
             _forget_stdout()
             return BROKEN_PIPE
-        if isinstance(error, SystemExit) and not _errors.is_foreign(error):
-            raise  # of typer, to complete a word
+        if not isinstance(error, Exception) and not _errors.is_foreign(error):
+            raise  # of typer, to complete a word, or of the program that called
         text = _errors.line(error)
         if text:
             screen.complain(text)

@@ -88,7 +88,7 @@ def command(
     format = chosen.pop("format")
     atoms = None if structure is None else options.read_structures(structure, -1, format)
     begin = time.perf_counter()
-    loaded = options.load_calculator(calc, calculator, **chosen)
+    loaded = options.load_calculator(calc, calculator, finite=True, **chosen)
     seconds = time.perf_counter() - begin
     if atoms is None:
         atoms = _built(loaded, repeats)

@@ -223,7 +223,12 @@ def _check_format(name: str) -> None:
 
 
 def load_calculator(
-    calc: str | None, calculator: str | None, *, option: str = "calculator", **options: Any
+    calc: str | None,
+    calculator: str | None,
+    *,
+    option: str = "calculator",
+    finite: bool = False,
+    **options: Any,
 ) -> Any:
     """ASE calculator: PETCalculator of CALC, or what `module:factory` returns.
 
@@ -235,6 +240,9 @@ def load_calculator(
         `module:factory`, or None.
     option:
         Name of the option that holds it, for errors.
+    finite:
+        Whether the results of a factory's calculator with nan or inf are errors, as those of a
+        wrong type or shape are in any case.
     options:
         Arguments of PETCalculator; those that are None are left out.
 
@@ -251,7 +259,9 @@ def load_calculator(
             raise ValueError(
                 f"`--{wrong}` is for calculators of this package: expected CALC, not --calculator"
             )
-        return made(calculator, option)
+        from ..results import checked
+
+        return checked(made(calculator, option), finite)
     if calc is None:
         raise ValueError("give CALC, or --calculator module:factory")
 
@@ -298,7 +308,7 @@ def structure_with_calculator(
     """
     calc, path = calc_and_structure(calc, structure, calculator)
     atoms: Atoms = read_structures(path, -1, format)
-    atoms.calc = load_calculator(calc, calculator, **options)
+    atoms.calc = load_calculator(calc, calculator, finite=True, **options)
     announce(calc or calculator, atoms.calc, [atoms])
     return atoms
 

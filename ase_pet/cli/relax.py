@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ..results import error_text
 from . import _crystals, options, screen
 
 REPORT = "relax.json"
@@ -108,7 +109,7 @@ def command(
                 on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
             )
     except BaseException as error:
-        ended = f"{type(error).__name__}: {error}"
+        ended = error_text(error)
         screen.write_json(output / REPORT, {"converged": False, "error": ended, **own})
         raise
     content = {**relaxation.as_dict(), **own}

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from .. import constraints
+from ..results import WrongResult, error_text
 from . import folders, ramp, thermo
 from . import state as states
 from ._protocols import ListsProperties
@@ -118,10 +119,10 @@ class Loop:
         try:
             if thermo.has_stress(atoms):
                 return constraints.stress_is_complete(atoms)
-        except (OSError, MemoryError):
+        except (OSError, MemoryError, WrongResult):
             raise
         except Exception as error:  # other calculators raise what they like
-            reason = f"{type(error).__name__}: {error}"
+            reason = error_text(error)
             if not needed:
                 warnings.warn(f"no pressure: the stress cannot be computed, {reason}", stacklevel=5)
         if needed:

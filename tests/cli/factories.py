@@ -70,3 +70,39 @@ def needs(first, second=1, *, third):
 
 
 made = EMT()
+
+
+class WrongForces(EMT):
+    """A calculator whose forces are one row, which numpy adds to every atom."""
+
+    def calculate(self, *arguments, **more):
+        super().calculate(*arguments, **more)
+        self.results["forces"] = self.results["forces"][:1]
+
+
+class NoText(Exception):
+    """An error whose text cannot be made."""
+
+    def __str__(self):
+        raise ValueError("in str")
+
+
+class Unspeakable(EMT):
+    """A calculator that raises an error without a text."""
+
+    def calculate(self, *arguments, **more):
+        raise NoText
+
+
+class Odd(EMT):
+    """A calculator that raises what is no Exception."""
+
+    def calculate(self, *arguments, **more):
+        raise BaseException("odd")
+
+
+class Generator(EMT):
+    """A calculator that raises what ends generators."""
+
+    def calculate(self, *arguments, **more):
+        raise GeneratorExit

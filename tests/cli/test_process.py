@@ -134,6 +134,41 @@ def test_commands_that_go_on_after_an_error_fail(run, tmp_path, name):
     assert is_clean(out + err)
 
 
+@pytest.mark.parametrize("name", [name for name in CALCULATOR_FIRST if name not in TRY_ALL])
+def test_forces_of_a_wrong_shape_are_one_line(run, name, tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = options.load_calculator(None, "ase.calculators.emt:EMT")
+    atoms.get_forces()
+    ase.io.write(tmp_path / "cu.extxyz", atoms)
+    wrong = ("--calculator", "factories:WrongForces")
+    status, out, err = run(name, *wrong, *given(name, "cu.extxyz"), *needed(name), "-q")
+    assert (status, out) == (2, "")
+    assert "`forces` of WrongForces: expected (4, 3) real numbers, got (1, 3)" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", TRY_ALL)
+def test_commands_that_go_on_report_forces_of_a_wrong_shape(run, tmp_path, name):
+    bulk("Cu", cubic=True).write(tmp_path / "cu.xyz")
+    wrong = ("--calculator", "factories:WrongForces")
+    status, out, err = run(name, *wrong, *given(name, "cu.xyz"), *needed(name))
+    assert status == 1
+    assert "of WrongForces" in " ".join((out + err).split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("Unspeakable", "NoText"), ("Odd", "BaseException: odd"), ("Generator", "GeneratorExit")],
+)
+@pytest.mark.parametrize("name", ["md", "relax"])
+def test_odd_errors_of_a_calculator_are_one_line(run, name, tmp_path, kind, text):
+    bulk("Cu", cubic=True).write(tmp_path / "cu.xyz")
+    wrong = ("--calculator", f"factories:{kind}")
+    status, out, err = run(name, *wrong, *given(name, "cu.xyz"), *needed(name), "-q")
+    assert (status, out) == (2, "")
+    assert err == f"ase-pet: {kind}: {text} (-v shows the traceback)\n"
+
+
 def test_verbose_shows_the_traceback(run, tmp_path):
     bulk("Cu").write(tmp_path / "cu.xyz")
     _, _, err = run("relax", *BROKEN, "cu.xyz", "--output", "made", "-v")
