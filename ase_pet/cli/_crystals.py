@@ -16,6 +16,7 @@ Limits = Annotated[bool, typer.Option("--limits/--no-limits")]
 Symmetry = Annotated[bool, typer.Option("--symmetry/--no-symmetry")]
 Relax = Annotated[bool, typer.Option("--relax/--no-relax")]
 MOST_TEMPERATURES = 10000
+HOTTEST = 1e5  # K, as in phonons._numbers, which takes long to import
 
 
 def require_own_folder(
@@ -66,14 +67,17 @@ def temperatures(text: str | None, lowest: float = 0.0) -> np.ndarray | None:
         numbers = [float(part) for part in text.replace(",", ":").split(":")]
     except ValueError:
         numbers = []
-    valid = bool(numbers) and all(lowest <= number <= 1e6 for number in numbers[:2])
+    # the third of first:last:step is no temperature
+    kelvin = numbers[:2] if colon else numbers
+    valid = bool(kelvin) and all(lowest <= number <= HOTTEST for number in kelvin)
     if colon:
         valid = valid and len(numbers) == 3 and numbers[1] >= numbers[0] and numbers[2] > 0
         valid = valid and (numbers[1] - numbers[0]) / numbers[2] < MOST_TEMPERATURES
-    if not valid or min(numbers) < lowest or ("," in text and colon):
+    if not valid or ("," in text and colon):
         raise ValueError(
-            f"`--temperatures` is {text!r}: expected temperatures from {lowest:g} K separated by"
-            f" commas, or first:last:step, such as 0:1000:10 (at most {MOST_TEMPERATURES})"
+            f"`--temperatures` is {text!r}: expected temperatures from {lowest:g} to"
+            f" {HOTTEST:.0f} K separated by commas, or first:last:step, such as 0:1000:10"
+            f" (at most {MOST_TEMPERATURES})"
         )
     if not colon:
         return np.array(numbers)

@@ -9,6 +9,7 @@ from ase import Atoms
 
 Supercell = Sequence[int] | Sequence[Sequence[int]] | np.ndarray
 PRESSURES = (-1e3, 1e4)  # GPa; beyond them there are no crystals
+HOTTEST = 1e5  # K, far above the melting of any crystal
 
 
 def between(name: str, value: float, low: float, high: float, unit: str = "") -> float:
@@ -165,9 +166,9 @@ def temperatures(values: float | Sequence[float] | np.ndarray, lowest: float = 0
     """
     kelvin = np.atleast_1d(_array(values))
     valid = kelvin.ndim == 1 and kelvin.size > 0 and np.isfinite(kelvin).all()
-    if not valid or kelvin.min() < lowest or kelvin.max() > 1e6:
+    if not valid or kelvin.min() < lowest or kelvin.max() > HOTTEST:
         raise ValueError(
-            f"`temperatures` are {values!r}: expected numbers from {lowest:g} to 1000000 K"
+            f"`temperatures` are {values!r}: expected numbers from {lowest:g} to {HOTTEST:.0f} K"
         )
     return kelvin
 

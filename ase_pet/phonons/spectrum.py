@@ -342,8 +342,9 @@ def _temperatures(temperatures: Any, highest: float) -> np.ndarray:
     """(T,) temperatures of the thermal properties in K."""
     if temperatures is not None:
         return _numbers.temperatures(temperatures)
-    if not (highest > 0 and np.isfinite(highest)):
-        raise ValueError(f"`temperature_max` is {highest!r}: expected K above 0")
+    if not 0 < highest <= _numbers.HOTTEST:
+        expected = f"K above 0, at most {_numbers.HOTTEST:.0f}"
+        raise ValueError(f"`temperature_max` is {highest!r}: expected {expected}")
     step = max(10.0, highest / STEPS)
     # 1e-9: the highest temperature is included
     return np.arange(0, highest + 1e-9, step)

@@ -186,8 +186,12 @@ def test_temperatures_of_the_command_line(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "0:100", "100:0:10", "0:100:0", "0:1e9:1", "nan", "-5", "0:nan:1", "1,2:3:4"]
+    "text",
+    [
+        *("", "a", "0:100", "100:0:10", "0:100:0", "0:1e9:1", "nan", "-5", "0:nan:1", "1,2:3:4"),
+        *("1e300", "0,300,1e300", "0,300,-5", "100001"),
+    ],
 )
 def test_bad_temperatures_of_the_command_line_are_refused(text):
-    with pytest.raises(ValueError, match="expected temperatures from 0 K"):
+    with pytest.raises(ValueError, match="expected temperatures from 0 to 100000 K"):
         temperatures(text)

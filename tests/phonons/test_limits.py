@@ -47,7 +47,7 @@ NUMBERS = {
     "supercell": [(0, 0, 0), (-1, -1, 1), (2, 2, np.nan), (2.5, 2, 2), np.ones((3, 3)), 2, "abc"],
     "fmax": [np.nan, np.inf, 0, -1],
     "pressure": [np.nan, np.inf, 1e9],
-    "temperature_max": [np.nan, np.inf, 0, -5],
+    "temperature_max": [np.nan, np.inf, 0, -5, 1e300],
     "temperatures": [[np.nan], [-1], [], "abc"],
     "tolerance": [np.nan, 0, -1, 10],
     "steps": [0, 1.5, np.nan],
