@@ -11,6 +11,7 @@ from rich.table import Table
 from . import _crystals, options, screen
 
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
+LISTED = 3  # imaginary modes: neighbours in q are alike
 
 
 @options.with_options(
@@ -172,24 +173,36 @@ def supercell_matrix(text: str) -> list[Any]:
     return [numbers[0:3], numbers[3:6], numbers[6:9]]
 
 
+def _show_imaginary(modes: dict[str, Any]) -> None:
+    """Print the number of imaginary modes, what they mean, and the lowest ones."""
+    if not modes["modes"]:
+        screen.say("no imaginary modes")
+        return
+    meaning = "the structure is not at a minimum"
+    if modes["small_near_gamma"] == modes["modes"]:
+        meaning = (
+            "all are small and on acoustic branches near Gamma, which tells of a --supercell that"
+            " is too small, or of noisy forces, rather than of an unstable structure"
+        )
+    screen.say(
+        f"IMAGINARY MODES: {modes['modes']} sampled, {modes['fraction_of_mesh']:.2%} of the mesh;"
+        f" {meaning}; thermal properties leave these modes out"
+    )
+    for mode in modes["lowest"][:LISTED]:
+        screen.say(
+            f"  {mode['frequency']:8.3f} THz at q = {mode['q']}, mode {mode['mode']}"
+            f" ({mode['where']})"
+        )
+    more = modes["modes"] - LISTED
+    if more > 0:
+        screen.say(f"  and {more} more above these: bands and mesh are in the folder")
+
+
 def _show(content: dict[str, Any], output: Path) -> None:
     """Print imaginary modes first, then frequencies and residuals of the force constants."""
     from ..phonons.spectrum import LARGE_FORCE
 
-    modes = content["imaginary"]
-    if modes["modes"]:
-        screen.say(
-            f"IMAGINARY MODES: {modes['modes']} sampled, {modes['fraction_of_mesh']:.2%} of the"
-            " mesh; the structure is not at a minimum, and thermal properties leave these"
-            " modes out"
-        )
-        for mode in modes["lowest"]:
-            screen.say(
-                f"  {mode['frequency']:8.3f} THz at q = {mode['q']}, mode {mode['mode']}"
-                f" ({mode['where']})"
-            )
-    else:
-        screen.say("no imaginary modes")
+    _show_imaginary(content["imaginary"])
     if content["largest_force"] > LARGE_FORCE:
         screen.say(
             f"NOT RELAXED: the largest force is {content['largest_force']:.2g} eV/A, the structure"

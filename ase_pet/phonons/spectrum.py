@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # numerical noise, mostly of the acoustic modes at Gamma.
 IMAGINARY = -0.05
 SHOWN = 10  # imaginary modes listed in a report
+SMALL = -0.3  # THz; acoustic modes near Gamma down to it tell of a supercell that is too small
+NEAR = 0.25  # of a reciprocal vector, from Gamma
 KM_PER_S = 0.1  # 1 THz A in km/s
 PLANCK = 2 * np.pi * 1e12 * units._hbar / units._e  # eV, energy of a quantum of 1 THz
 ROOM = 300.0  # K
@@ -239,6 +241,26 @@ class Spectrum(Displayed):
                 modes.append(mode)
         return sorted(modes, key=lambda mode: mode["frequency"])
 
+    def small_near_gamma(self, mode: dict[str, Any]) -> bool:
+        """Whether an imaginary mode is small, acoustic, near Gamma, and at an interpolated q-point.
+
+        Such modes come from a supercell that is too small, or from noise of the forces, rather than
+        from an unstable structure. At q-points that fit into the supercell nothing is interpolated.
+
+        Parameters
+        ----------
+        mode:
+            Entry of `imaginary`.
+        """
+        q = np.array(mode["q"])
+        cells: Any = (self.phonopy.supercell.cell, self.phonopy.primitive.cell)
+        # rows: vectors of the supercell by those of the primitive cell
+        repeats = np.rint(cells[0] @ np.linalg.inv(cells[1]))
+        phases = repeats @ q
+        fits = bool(np.abs(phases - np.rint(phases)).max() < 1e-4)
+        near = bool(np.abs(q - np.rint(q)).max() <= NEAR)
+        return near and not fits and mode["mode"] < 3 and mode["frequency"] > SMALL
+
     def fraction_imaginary(self) -> float:
         """Fraction of the modes of the mesh that are imaginary."""
         mesh: Any = self.phonopy.mesh
@@ -311,6 +333,7 @@ class Spectrum(Displayed):
         imaginary = {
             "modes": len(modes),
             "fraction_of_mesh": self.fraction_imaginary(),
+            "small_near_gamma": sum(map(self.small_near_gamma, modes)),
             "lowest": modes[:SHOWN],
         }
         return {

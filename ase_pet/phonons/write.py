@@ -117,6 +117,8 @@ def plot(spectrum: Spectrum, title: str = "") -> Figure:
         lowest = modes[0]["frequency"]
         bands.axhspan(lowest, 0, color="red", alpha=0.1)
         verdict = f"{len(modes)} IMAGINARY MODES, lowest {lowest:.2f} THz"
+        if all(map(spectrum.small_near_gamma, modes)):
+            verdict += " (acoustic, near Gamma: supercell too small?)"
     force = spectrum.facts.get("largest_force", 0.0)
     if force > LARGE_FORCE:
         verdict = f"{verdict}; NOT RELAXED, largest force {force:.2g} eV/A"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from typer.testing import CliRunner
@@ -70,7 +70,12 @@ def test_force_constants_obey_their_symmetries(spectrum):
 def test_copper_is_stable(spectrum):
     report = spectrum.as_dict()
     assert list(report)[0] == "imaginary"
-    assert report["imaginary"] == {"modes": 0, "fraction_of_mesh": 0.0, "lowest": []}
+    assert report["imaginary"] == {
+        "modes": 0,
+        "fraction_of_mesh": 0.0,
+        "small_near_gamma": 0,
+        "lowest": [],
+    }
     assert report["relaxation"]["space_group"] == "Fm-3m (225)"
     assert report["displaced_supercells"] == 1
 
@@ -119,6 +124,23 @@ def test_imaginary_modes_come_first(tmp_path):
     report = json.loads((tmp_path / "out" / "phonons.json").read_text())
     assert report["imaginary"]["lowest"][0]["frequency"] == report["lowest_frequency"] < -1
     assert 0 < report["imaginary"]["fraction_of_mesh"] < 0.5
+    assert "the structure is not at a minimum" in done.stdout
+    assert done.stdout.count(" THz at q = ") == 3
+    assert f"and {report['imaginary']['modes'] - 3} more" in done.stdout
+
+
+def test_small_modes_near_gamma_tell_of_the_supercell(tmp_path):
+    atoms = fcc111("Cu", (2, 2, 3), vacuum=8.0)
+    atoms.info.clear()
+    ase.io.write(tmp_path / "slab.extxyz", atoms)
+    done = command(
+        *("--calculator", "ase.calculators.emt:EMT", tmp_path / "slab.extxyz"),
+        *("--supercell", "1,1,1", "--output", tmp_path / "out"),
+    )
+    modes = json.loads((tmp_path / "out" / "phonons.json").read_text())["imaginary"]
+    assert modes["small_near_gamma"] == modes["modes"] > 3
+    assert "a --supercell that is too small" in done.stdout
+    assert "not at a minimum" not in done.stdout
 
 
 def test_plot_marks_imaginary_modes():
