@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import screen
+
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
+
+    from ..phonons import Relaxation
 
 Overwrite = Annotated[bool, typer.Option("--overwrite")]
 Limits = Annotated[bool, typer.Option("--limits/--no-limits")]
@@ -105,3 +109,44 @@ def told(relaxation: Any) -> list[str]:
         numbers = " ".join(f"{value:.4f}" for value in relaxation["cell"])
         lines.append(f"relaxed cell {numbers} (A, degrees), space group {after}")
     return lines
+
+
+def note_of_forces(relaxation: Relaxation, fmax: float) -> None:
+    """Print a note on stderr if the largest force is above fmax though the relaxation converged.
+
+    Parameters
+    ----------
+    relaxation:
+        Result of the relaxation.
+    fmax:
+        Largest force that was asked for in eV/A.
+    """
+    force = relaxation.largest_force
+    # 1.01: in a strained cell forces are those of the optimiser but for the strain
+    if force <= 1.01 * fmax:
+        return
+    if relaxation.within_symmetry:
+        reason = (
+            "within the space group the forces have converged; the rest is not symmetric, because"
+            " the calculator breaks the symmetry of the crystal"
+        )
+        if _plain_pet(relaxation.atoms.calc):
+            reason += ", as a plain PET does: --symmetrise ecse makes it exact"
+    elif relaxation.atoms.constraints:
+        reason = "constraints hold atoms; the forces on the others have converged"
+    else:
+        reason = "the forces of the optimiser, with the strain of the cell, have converged"
+    screen.note(
+        f"ase-pet: note: the largest force of the calculator is {force:.2g} eV/A, above --fmax"
+        f" {fmax:g}: {reason}"
+    )
+
+
+def _plain_pet(calculator: Any) -> bool:
+    """Whether a calculator is a PET without a symmetriser."""
+    from ..calculator import PETCalculator
+
+    if not isinstance(calculator, PETCalculator):
+        return False
+    symmetrise = calculator.parameters["symmetrise"] or calculator.card.symmetrise
+    return symmetrise == "none" and type(calculator.model).__module__.endswith(".models.pet")

@@ -96,6 +96,7 @@ def command(
             )
             atoms = result.atoms
             relaxation = {"relaxation": result.as_dict()}
+            _crystals.note_of_forces(result, fmax)
         constants = phonons.elastic(
             atoms,
             ions=ions,
@@ -115,6 +116,8 @@ def command(
         screen.print_json(content)
     else:
         _show(content)
+        if output is not None:
+            screen.say(f"files in {output}")
 
 
 def _show(content: dict[str, Any]) -> None:

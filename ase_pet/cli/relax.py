@@ -47,9 +47,10 @@ def command(
     """Relax a structure within its space group.
 
     The structure is first refined to the space group that it has within 0.001 A; if the relaxation
-    reaches a larger one, it goes on within that. The largest force that is printed is that of the
-    calculator: it is above --fmax if the calculator breaks the symmetry of the crystal, or if
-    constraints hold atoms. Layers, periodic in two directions, are relaxed in their plane.
+    reaches a larger one, it goes on within that. --fmax is for the forces that space group and
+    constraints leave. The largest force that is printed is that of the calculator: it is above
+    --fmax, with a note, if the calculator breaks the symmetry of the crystal, or if constraints
+    hold atoms. Layers, periodic in two directions, are relaxed in their plane.
     relaxed.extxyz and relaxation.traj are written at each step.
 
     Parameters
@@ -120,11 +121,8 @@ def command(
         _show(content)
         if relaxation.symmetry_change is not None:
             screen.say(relaxation.symmetry_change)
-        if relaxation.largest_force > 1.01 * fmax:
-            reason = "constraints hold atoms"
-            if not atoms.constraints:
-                reason = "the calculator breaks the symmetry of the crystal"
-            screen.say(f"the largest force is above --fmax: {reason}")
+        screen.say(f"files in {output}")
+    _crystals.note_of_forces(relaxation, fmax)
 
 
 def _show(content: dict[str, Any]) -> None:

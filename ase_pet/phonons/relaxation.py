@@ -79,6 +79,8 @@ class Relaxation(
         That of the initial structure.
     pressure:
         Pressure in GPa.
+    within_symmetry:
+        Whether the space group was kept: the forces that converged are those within it.
     """
 
     atoms: Atoms
@@ -89,6 +91,7 @@ class Relaxation(
     space_group: str | None
     initial_space_group: str | None = None
     pressure: float = 0.0
+    within_symmetry: bool = False
 
     @property
     def symmetry_change(self) -> str | None:
@@ -100,7 +103,9 @@ class Relaxation(
     def as_dict(self) -> dict[str, Any]:
         """The numbers, with lengths (A), angles (degrees), volume (A^3) or area (A^2) of the cell.
 
-        They are None where they have no meaning.
+        They are None where they have no meaning. "converged": the forces that constraints and, if
+        "converged_within_symmetry", the space group leave are below `fmax`; "largest_force" is that
+        of the calculator alone.
         """
         names = (
             "steps",
@@ -119,6 +124,7 @@ class Relaxation(
             area = float(np.linalg.norm(np.cross(*np.delete(cell.array, axis, axis=0))))
         return {
             "converged": True,
+            "converged_within_symmetry": self.within_symmetry,
             **{name: getattr(self, name) for name in names},
             "energy": float(self.atoms.get_potential_energy()),
             "cell": [round(float(value), 10) for value in cell.cellpar()] if cell.any() else None,
@@ -214,6 +220,7 @@ def relax(
         space_group=None if group is None else group.name,
         initial_space_group=None if initial is None else initial.name,
         pressure=pressure,
+        within_symmetry=keep_symmetry,
     )
 
 

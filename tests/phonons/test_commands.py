@@ -76,6 +76,23 @@ def test_interrupted_relaxation_leaves_its_structure(rattled, tmp_path, monkeypa
     assert report["error"].startswith("KeyboardInterrupt")
 
 
+def test_a_calculator_that_breaks_the_symmetry_is_a_note(tmp_path):
+    ase.io.write(tmp_path / "si.extxyz", bulk("Si", a=5.45))
+    out = ("--output", tmp_path / "out")
+    plain = command("relax", "silicon", tmp_path / "si.extxyz", "--no-cell", *out)
+    assert "ase-pet: note: the largest force of the calculator is 0.00" in plain.stderr
+    assert "above --fmax 0.0001: within the space group the forces have converged" in plain.stderr
+    assert "--symmetrise ecse makes it exact" in plain.stderr
+    assert plain.stdout.endswith(f"files in {tmp_path / 'out'}\n")
+    report = json.loads((tmp_path / "out" / "relax.json").read_text())
+    assert report["converged"]
+    assert report["converged_within_symmetry"]
+    assert report["largest_force"] > 1e-3
+    ecse = ("--symmetrise", "ecse", "--overwrite")
+    exact = command("relax", "silicon", tmp_path / "si.extxyz", "--no-cell", *out, *ecse)
+    assert "note: the largest force" not in exact.stderr
+
+
 def test_molecules_have_no_volume(tmp_path):
     ase.io.write(tmp_path / "n2.xyz", molecule("N2"))
     done = command("relax", *EMT, tmp_path / "n2.xyz", "--output", tmp_path / "out")

@@ -69,6 +69,7 @@ def test_relaxation_refines_the_structure_to_its_space_group():
 def test_largest_force_reveals_a_calculator_that_breaks_the_symmetry():
     relaxed = phonons.relax(copper(cubic=True, calculator=Biased), cell=False)
     assert abs(relaxed.largest_force - 0.01) < 1e-6
+    assert relaxed.as_dict()["converged_within_symmetry"]
 
 
 def test_molecules_relax_without_cell_and_symmetry():
