@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from .list import summary
 
 # units of the table; those of errors are in the provenance of calculators that were trained here
 ERRORS = {"energy": "eV/atom", "forces": "eV/A", "stress": "eV/A^3", "dipole": "e A"}
-EVALUATION = {"energy": "eV", "largest_force": "eV/A"}
+EVALUATION = {"energy": "eV", "largest_force": "eV/A", "stress": "GPa"}  # of the table
+VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+FURTHER = {"charges": "e", "magmom": "mu_B", "magmoms": "mu_B", "stresses": "eV/A^3"}  # in ASE
 LENGTHS = ("cutoff", "receptive_field", "shortest_distances")  # in A
 MOST_PAIRS = 12  # whose distances are listed
 # in the card of a calculator: `- Data licence: MIT`, or the first line of a section
@@ -25,14 +28,16 @@ HASH = re.compile("[0-9a-f]{64}")
 
 @options.with_options(options.structure_options(), options.calculator_options())
 def command(
-    calc: str,
+    calc: options.Calc = None,
     structure: options.Structure = None,
     *,
+    calculator: options.Factory = None,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
     """Describe a calculator and, with a structure, evaluate it once.
 
+    Of the calculator of another package: class, parameters, and what it returns for the structure.
     The cost of a symmetriser, relative to the plain model, is predicted before the evaluation.
 
     Parameters
@@ -41,20 +46,50 @@ def command(
         Name, calculator folder or checkpoint.
     structure:
         File of a structure to evaluate; the last one is used if it holds several.
+    calculator:
+        module:factory of any ASE calculator, instead of CALC.
     json:
         Print JSON for programs.
     chosen:
         Format of the file, and options of the calculator, `options.CALCULATOR`.
     """
-    from .. import cards, constraints, outputs, store, symmetrisers
+    from .. import cards, constraints, symmetrisers
 
     # cheap arguments are checked before a model is loaded or downloaded
     if chosen["symmetrise"] is not None:
         symmetrisers.check(chosen["symmetrise"])
+    if calculator is not None:
+        if calc is not None and structure is not None:
+            raise ValueError("give CALC, or --calculator module:factory")
+        structure = structure or calc
+        calc = None
     format = chosen.pop("format")
     atoms = None if structure is None else options.read_structures(structure, -1, format)
+    content = _of_package(calc) if calc is not None else {}
+    if atoms is not None or calc is None:
+        loaded = options.load_calculator(calc, calculator, **chosen)
+        if calc is None:
+            content = _of_another_package(loaded)
+        if atoms is not None:
+            content["structure"] = _evaluated(constraints.without(atoms, "info"), loaded)
+    if json:
+        screen.print_json(content)
+        return
+    table = Table(show_header=False)
+    readable = _readable(content) if calc is not None else _with_units(content)
+    for key, value in readable.items():
+        shown = ", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value))
+        # fold: long words, such as paths, are not cut off
+        table.add_row(key, Text(shown, overflow="fold"))
+    screen.console().print(table)
+
+
+def _of_package(calc: str) -> dict[str, Any]:
+    """What a name, folder or checkpoint holds."""
+    from .. import outputs, store
+
     model, config = store.load(calc)
-    content = {
+    return {
         "name": config.name,
         **summary(model, config),
         **_range(model),
@@ -65,19 +100,14 @@ def command(
         "shortest_distances": _by_pair(config.shortest_distances),
         "provenance": config.provenance,
     }
-    if atoms is not None:
-        calculator = options.load_calculator(calc, None, **chosen)
-        atoms = constraints.without(atoms, "info")
-        content["structure"] = _evaluated(atoms, calculator)
-    if json:
-        screen.print_json(content)
-        return
-    table = Table(show_header=False)
-    for key, value in _readable(content).items():
-        shown = ", ".join(value) if isinstance(value, list) else "\n".join(cards.lines(value))
-        # fold: long words, such as paths, are not cut off
-        table.add_row(key, Text(shown, overflow="fold"))
-    screen.console().print(table)
+
+
+def _of_another_package(calculator: Any) -> dict[str, Any]:
+    """Class, package, files and parameters of an ASE calculator, and its properties."""
+    from ..checks import describe
+
+    properties = list(map(str, calculator.implemented_properties))
+    return {**describe(calculator), "implemented_properties": properties}
 
 
 def _range(model: Any) -> dict[str, Any]:
@@ -139,12 +169,31 @@ def _readable(content: dict[str, Any]) -> dict[str, Any]:
     if isinstance(errors, dict):
         readable["errors (RMSE)"] = _errors(errors)
     if "structure" in content:
-        evaluation = {}
-        for key, value in readable.pop("structure").items():
-            name = f"{key} ({EVALUATION[key]})" if key in EVALUATION else key
-            evaluation[name.replace("_", " ")] = _number(value)
-        readable["structure"] = evaluation
+        readable["structure"] = _with_units(readable.pop("structure"))
     return readable
+
+
+def _with_units(content: dict[str, Any]) -> dict[str, Any]:
+    """Content for people, with the units of what was evaluated."""
+    readable: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{key} ({EVALUATION[key]})" if key in EVALUATION else key
+        if key == "structure":
+            value = _with_units(value)
+        elif key == "stress":
+            value = _stress(value)
+        readable[name.replace("_", " ")] = value if isinstance(value, list) else _number(value)
+    return readable
+
+
+def _stress(values: list[float] | None) -> str:
+    """Components in GPa of a stress (6,) in eV/A^3."""
+    from ase import units
+
+    if values is None:
+        return "none: not periodic in three directions, or not implemented"
+    parts = zip(VOIGT, values, strict=True)
+    return ", ".join(f"{name} {value / units.GPa:z.4f}" for name, value in parts)
 
 
 def _number(value: Any) -> Any:
@@ -183,10 +232,15 @@ def _shortened(value: Any) -> Any:
 
 
 def _evaluated(atoms: Any, calculator: Any) -> dict[str, Any]:
-    """Cost, energy (eV), largest force (eV/A) and time (s) of a structure."""
+    """Cost, energy (eV), largest force (eV/A), stress (eV/A^3) and time (s) of a structure.
+
+    "returned": shape and unit of each result of the calculator.
+    """
     import numpy as np
 
-    cost = calculator.cost(atoms)
+    from ..calculator import PETCalculator
+
+    cost = calculator.cost(atoms) if isinstance(calculator, PETCalculator) else {}
     if cost:
         screen.note(
             f"predicted: {cost['evaluations_per_atom']:.4g} evaluations for each atom,"
@@ -195,12 +249,42 @@ def _evaluated(atoms: Any, calculator: Any) -> dict[str, Any]:
     start = time.perf_counter()
     atoms.calc = calculator
     energy = atoms.get_potential_energy()
-    forces = np.linalg.norm(atoms.get_forces(), axis=1)  # (n,)
+    forces = _if_implemented(atoms.get_forces)  # (n, 3)
+    stress = _if_implemented(atoms.get_stress) if atoms.pbc.all() else None  # (6,)
+    largest = None if forces is None else float(np.linalg.norm(forces, axis=1).max())
     return {
         "formula": str(atoms.symbols),
         "atoms": len(atoms),
         **cost,
         "energy": energy,
-        "largest_force": float(forces.max()),
+        "largest_force": largest,
+        "stress": None if stress is None else stress.tolist(),
+        "returned": _returned(calculator),
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _if_implemented(function: Callable[[], Any]) -> Any:
+    """What a function of ase.Atoms returns; None if the calculator does not implement it."""
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    try:
+        return function()
+    except PropertyNotImplementedError:
+        return None
+
+
+def _returned(calculator: Any) -> dict[str, str]:
+    """{name: shape and unit} of the results of a calculator."""
+    import numpy as np
+
+    from ..outputs import OUTPUTS
+
+    units = {**FURTHER, **{name: output.unit for name, output in OUTPUTS.items()}}
+    returned = {}
+    for name, value in vars(calculator).get("results", {}).items():
+        shape = np.shape(value)
+        size = f"{shape}" if shape else "number"
+        # units of what ASE does not define are those of the calculator
+        returned[str(name)] = f"{size}, {units.get(name, 'unit of the calculator')}"
+    return returned

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from typer.testing import CliRunner
 
@@ -180,6 +182,33 @@ def test_information_ignores_constraints(tmp_path):
             cli.app, ["info", "silicon", str(tmp_path / "si.extxyz"), "--json"]
         )
     assert json.loads(told.stdout)["structure"]["largest_force"] > 0.1
+
+
+def test_information_evaluates_with_units(tmp_path):
+    bulk("Si", a=5.43).write(tmp_path / "si.extxyz")
+    text = shown("info", "silicon", str(tmp_path / "si.extxyz"))
+    assert re.search(r"largest force \(eV/A\): 0\.00", text)
+    assert re.search(r"stress \(GPa\): xx -\d\.\d{4}, yy -\d\.\d{4}, zz -", text)
+    assert "stress: (6,), eV/A^3" in text
+
+
+def test_information_about_another_package(tmp_path):
+    path = str(tmp_path / "cu.extxyz")
+    bulk("Cu", a=3.7).write(path)
+    emt = ("info", "--calculator", "ase.calculators.emt:EMT")
+    text = shown(*emt, path)
+    for expected in ("ase.calculators.emt.EMT", "asap_cutoff: False", "energy (eV): 0."):
+        assert expected in text
+    assert re.search(r"stress \(GPa\): xx 1\d\.\d+", text)
+    told = json.loads(CliRunner().invoke(cli.app, [*emt, path, "--json"]).stdout)
+    atoms = bulk("Cu", a=3.7)
+    atoms.calc = EMT()
+    np.testing.assert_allclose(told["structure"]["stress"], atoms.get_stress())
+    assert told["structure"]["returned"]["forces"] == "(1, 3), eV/A"
+    assert told["parameters"] == {"asap_cutoff": False}
+    assert "structure" not in json.loads(CliRunner().invoke(cli.app, [*emt, "--json"]).stdout)
+    with pytest.raises(ValueError, match="give CALC, or --calculator"):
+        CliRunner().invoke(cli.app, [*emt, "silicon", path], catch_exceptions=False)
 
 
 def test_errors_show_brackets():
