@@ -56,7 +56,8 @@ def command(
     shift:
         Subtract the mean error of the energies per atom.
     keys:
-        Names of the labels: energy=REF_energy,forces=REF_forces,virial=REF_virial; empty: not used.
+        Names of labels, such as energy=E,forces=F of the keys energy (eV), forces (eV/A), stress
+        (eV/A^3), virial (eV, -stress times volume), dipole (e A); an empty name: not used.
     json:
         Print JSON for programs.
     chosen:

@@ -7,6 +7,7 @@ name has to be given: no label is left out in silence.
 
 from __future__ import annotations
 
+import difflib
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -187,13 +188,20 @@ def parse(text: str | None) -> Keys:
     for part in (text or "").split(","):
         key, separator, name = part.partition("=")
         if part and not (separator and key.strip() in MEANINGS):
-            raise ValueError(
-                f"`--keys` is {text!r}: expected such as energy=REF_energy,forces=REF_forces, of"
-                f" {', '.join(MEANINGS)}"
-            )
+            raise ValueError(f"`--keys` is {text!r}: {_wrong_key(part, key.strip(), separator)}")
         if part:
             given[key.strip()] = name.strip()
     return Keys(**given)
+
+
+def _wrong_key(part: str, key: str, separator: str) -> str:
+    """What is wrong with a part of a text of keys, and what is expected."""
+    expected = f"expected such as energy=REF_energy,forces=REF_forces, of {', '.join(MEANINGS)}"
+    if not separator:
+        return f"{part.strip()!r} has no `=`; {expected}"
+    close = difflib.get_close_matches(key, MEANINGS, n=1)
+    hint = f", did you mean `{close[0]}`?" if close else ""
+    return f"there is no key `{key}`{hint or ';'} {expected}"
 
 
 def _source(

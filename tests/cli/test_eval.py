@@ -185,4 +185,12 @@ def test_labels_under_other_names(tmp_path):
     result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=f")
     assert "no structure has `f`" in str(result.exception)
     result = eval_emt(tmp_path, [atoms], "--keys", "energies=REF_energy")
-    assert "expected such as energy=REF_energy" in str(result.exception)
+    assert "there is no key `energies`, did you mean `energy`? expected" in str(result.exception)
+    result = eval_emt(tmp_path, [atoms], "--keys", "REF_energy")
+    assert "'REF_energy' has no `=`; expected such as energy=REF_energy" in str(result.exception)
+
+
+def test_help_of_keys_is_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = " ".join(CliRunner().invoke(app, ["eval", "--help"]).stdout.replace("│", " ").split())
+    assert "virial (eV, -stress times volume), dipole (e A); an empty name: not used." in words
