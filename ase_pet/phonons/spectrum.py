@@ -252,14 +252,14 @@ class Spectrum(Displayed):
         mode:
             Entry of `imaginary`.
         """
+        if mode["mode"] >= 3 or mode["frequency"] <= SMALL:
+            return False
         q = np.array(mode["q"])
-        cells: Any = (self.phonopy.supercell.cell, self.phonopy.primitive.cell)
+        primitive: Any = self.phonopy.primitive.cell
         # rows: vectors of the supercell by those of the primitive cell
-        repeats = np.rint(cells[0] @ np.linalg.inv(cells[1]))
-        phases = repeats @ q
-        fits = bool(np.abs(phases - np.rint(phases)).max() < 1e-4)
-        near = bool(np.abs(q - np.rint(q)).max() <= NEAR)
-        return near and not fits and mode["mode"] < 3 and mode["frequency"] > SMALL
+        repeats = np.rint(self.phonopy.supercell.cell @ np.linalg.inv(primitive))
+        fits = _from_integers(repeats @ q) < 1e-4
+        return not fits and _from_integers(q) <= NEAR
 
     def fraction_imaginary(self) -> float:
         """Fraction of the modes of the mesh that are imaginary."""
@@ -371,6 +371,11 @@ def _temperatures(temperatures: Any, highest: float) -> np.ndarray:
     step = max(10.0, highest / STEPS)
     # 1e-9: the highest temperature is included
     return np.arange(0, highest + 1e-9, step)
+
+
+def _from_integers(values: np.ndarray) -> float:
+    """Largest distance of numbers from whole ones."""
+    return float(np.abs(values - np.rint(values)).max())
 
 
 def _q_points(points: Any) -> np.ndarray:
