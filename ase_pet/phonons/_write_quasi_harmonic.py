@@ -21,7 +21,7 @@ TABLE = "qha.csv"
 PLOT = "qha.png"
 MODES = "gruneisen.csv"
 MODES_PLOT = "gruneisen.png"
-CURVES = 6  # free energies that are drawn
+CURVES = 8  # most free energies that are drawn
 
 
 def write_quasi_harmonic(
@@ -98,13 +98,13 @@ def _plot_free_energies(axes: Axes, result: QuasiHarmonic) -> None:
     volumes = [one.primitive_volume for one in result.volumes]
     table = np.asarray(result.free_energies)  # (T, volumes)
     rows = np.unique(np.linspace(0, len(table) - 1, CURVES).astype(int))
+    kelvin = [f"{temperature:g} K" for temperature in result.temperatures]
     for row in rows:
-        axes.plot(volumes, table[row], ".-", lw=0.8)
-    axes.plot(result.volume[rows], result.gibbs[rows], "kx")
-    axes.set(xlabel="volume (A$^3$)", ylabel="free energy (eV)")
-    axes.set_title(
-        f"{result.temperatures[0]:g} K (top) to {result.temperatures[-1]:g} K", fontsize="medium"
-    )
+        axes.plot(volumes, table[row], ".-", lw=0.8, label=kelvin[row])
+    axes.plot(result.volume[rows], result.gibbs[rows], "kx", label="minimum")
+    axes.set(xlabel="volume (A$^3$ per primitive cell)", ylabel="free energy (eV)")
+    # above the axes, where it hides no curve
+    axes.legend(fontsize="x-small", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _write_table(path: Path, names: list[str], rows: Any) -> None:

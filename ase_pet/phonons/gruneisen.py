@@ -190,10 +190,17 @@ def plot_gruneisen(result: Gruneisen) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     # (q, modes), one point each
-    axes.plot(result.frequencies.ravel(), result.parameters.ravel(), ".", ms=3)
+    axes.plot(
+        result.frequencies.ravel(), result.parameters.ravel(), ".", ms=3, label="modes of the mesh"
+    )
+    mean = result.mean(300.0)
+    label = f"mean of the modes, weighted\nby heat capacity at 300 K: {mean:.3f}"
+    axes.axhline(mean, color="C1", lw=1, ls="--", label=label)
     axes.axhline(0, color="black", lw=0.5)
+    # above the axes, where it hides no mode
+    axes.legend(fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     axes.set(xlabel="frequency (THz)", ylabel="mode Grueneisen parameter", xlim=(0, None))
     formula = result.volumes[1].formula
     heading = f"{formula}, {name_of(result.volumes[1].atoms.calc)}"
-    axes.set_title(f"{heading}: mean at 300 K {result.mean(300.0):.3f}", fontsize="medium")
+    figure.suptitle(heading, fontsize="medium")
     return figure

@@ -253,6 +253,16 @@ def test_files(result, modes, tmp_path):
         assert len(list(csv.DictReader(file))) == modes.parameters.size
 
 
+def test_plots_name_their_curves(result, modes):
+    free_energies = phonons.plot_quasi_harmonic(result).axes[0]
+    named = [text.get_text() for text in free_energies.get_legend().get_texts()]
+    assert named == [*(f"{kelvin:g} K" for kelvin in KELVIN), "minimum"]
+    (axes,) = phonons.plot_gruneisen(modes).axes
+    named = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert named[0] == "modes of the mesh"
+    assert named[1].endswith(f"by heat capacity at 300 K: {modes.mean(300.0):.3f}")
+
+
 def test_command(tmp_path):
     ase.io.write(tmp_path / "cu.cif", bulk("Cu", a=3.6))
     arguments = ["qha", "--calculator", "ase.calculators.emt:EMT", tmp_path / "cu.cif"]
