@@ -244,7 +244,8 @@ def _show(content: dict[str, Any]) -> None:
     where = ", ".join(str(content[name]) for name in ("device", "dtype") if name in content)
     title = f"{content['calculator']}, {content['atoms']} atoms {f'on {where}' if where else ''}"
     if "threads" in content:
-        title += f", {content['threads']} threads"
+        threads = content["threads"]
+        title += f", {threads} thread{'s' * (threads > 1)}"
     table = Table("", "median (ms)", "quartiles (ms)", "CPU (ms)", "ms/atom", title=title)
     for name, row in content["times"].items():
         table.add_row(

@@ -132,7 +132,7 @@ def _show(content: dict[str, Any]) -> None:
         for row, column in VOIGT.values():
             numbers.append(tensor[row][column])
         numbers.append(mean)
-        shown = [f"{value:.2f}" for value in numbers]
+        shown = [f"{value:z.2f}" for value in numbers]
         table.add_row(f"{kelvin:g}", *shown, "W/m/K")
     screen.console().print(table)
     for line in _crystals.told(content["relaxation"]):

@@ -125,7 +125,7 @@ def _show(content: dict[str, Any]) -> None:
     table = Table("GPa", *VOIGT)
     # constants: (6, 6) in Voigt order
     for name, row in zip(VOIGT, content["constants"], strict=True):
-        table.add_row(name, *(f"{value:.2f}" for value in row))
+        table.add_row(name, *(f"{value:z.2f}" for value in row))
     screen.console().print(table)
     for line in _crystals.told(content.get("relaxation")):
         screen.say(line)

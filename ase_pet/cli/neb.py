@@ -128,8 +128,8 @@ def command(
 def _show(content: dict[str, Any], output: Path) -> None:
     """Print the barrier and what it rests on."""
     screen.say(
-        f"barrier {content['barrier']:.4f} eV, reverse {content['reverse_barrier']:.4f} eV, energy"
-        f" change {content['energy_change']:.4f} eV"
+        f"barrier {content['barrier']:z.4f} eV, reverse {content['reverse_barrier']:z.4f} eV,"
+        f" energy change {content['energy_change']:z.4f} eV"
     )
     state = "converged" if content["converged"] else "NOT CONVERGED"
     climbing = "climbing image" if content["climbing"] else "no climbing image"

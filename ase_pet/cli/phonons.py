@@ -11,6 +11,7 @@ from rich.table import Table
 from . import _crystals, options, screen
 
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
+NOTHING = 1e-20  # of a residual, below which it is printed as 0
 LISTED = 3  # imaginary modes: neighbours in q are alike
 
 
@@ -211,7 +212,7 @@ def _show(content: dict[str, Any], output: Path) -> None:
     for line in _crystals.told(content["relaxation"]):
         screen.say(line)
     screen.say(
-        f"frequencies {content['lowest_frequency']:.3f} to {content['highest_frequency']:.3f} THz;"
+        f"frequencies {content['lowest_frequency']:z.3f} to {content['highest_frequency']:.3f} THz;"
         f" largest group velocity {content['largest_group_velocity']:.2f} km/s"
     )
     screen.say(
@@ -221,15 +222,17 @@ def _show(content: dict[str, Any], output: Path) -> None:
         f" {content['debye_temperature']:.0f} K"
     )
     for point in content["q_points"]:
-        listed = " ".join(f"{value:.3f}" for value in point["frequencies"])
+        listed = " ".join(f"{value:z.3f}" for value in point["frequencies"])
         screen.say(f"q = {point['q']}: {listed} THz")
 
     # violations of sum rule, index exchange and acoustic frequencies
     residuals = content["residuals"]
     table = Table("residual", "before the projection", "after it", "unit")
     for name, unit in RESIDUALS.items():
-        numbers = [f"{residuals[when][name]:.2g}" for when in ("before", "after")]
-        table.add_row(name.replace("_", " "), *numbers, unit)
+        numbers = [residuals[when][name] for when in ("before", "after")]
+        # far below the rounding of any force constant
+        shown = [f"{value:.2g}" if value > NOTHING else "0" for value in numbers]
+        table.add_row(name.replace("_", " "), *shown, unit)
     screen.console().print(table)
     screen.say(
         f"{content['supercell_atoms']} atoms, {content['method']}, {content['seconds']:.1f} s;"

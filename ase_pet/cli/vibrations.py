@@ -164,7 +164,7 @@ def _show(content: dict[str, Any], output: Path) -> None:
     count = content["projected_out"]
     if count:
         before = sorted(content["before_projection_cm-1"], key=abs)[:count]
-        shown = ", ".join(f"{value:.2f}" for value in before)
+        shown = ", ".join(f"{value:z.2f}" for value in before)
         kind = "translations and rotations" if content["external"] == "molecule" else "translations"
         screen.say(f"{count} {kind} projected out; before, the lowest were {shown} cm-1")
     else:
@@ -179,6 +179,6 @@ def _show(content: dict[str, Any], output: Path) -> None:
         table = Table(*(key.replace("_", " ") for key in lists), title=thermo["model"])
         rows: Any = zip(*lists.values(), strict=True)
         for row in rows:
-            table.add_row(*(f"{value:.5f}" for value in row))
+            table.add_row(*(f"{value:z.5f}" for value in row))
         screen.console().print(table)
     screen.say(f"files in {output}")

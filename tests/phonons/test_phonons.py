@@ -1,6 +1,7 @@
 """Phonons: symmetries of force constants, agreement of methods, files that phonopy reads."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -141,6 +142,17 @@ def test_small_modes_near_gamma_tell_of_the_supercell(tmp_path):
     assert modes["small_near_gamma"] == modes["modes"] > 3
     assert "a --supercell that is too small" in done.stdout
     assert "not at a minimum" not in done.stdout
+
+
+def test_zero_has_no_sign(tmp_path):
+    ase.io.write(tmp_path / "cu.extxyz", bulk("Cu", a=3.59))
+    done = command(
+        *("--calculator", "ase.calculators.emt:EMT", tmp_path / "cu.extxyz"),
+        *("--mesh", "4,4,4", "--q-points", "0 0 0", "--output", tmp_path / "out"),
+    )
+    assert "frequencies 0.000 to" in done.stdout
+    assert "-0.000" not in done.stdout
+    assert not re.search(r"e-[2-9]\d", done.stdout)
 
 
 def test_plot_marks_imaginary_modes():

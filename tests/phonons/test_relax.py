@@ -224,6 +224,8 @@ def test_command_prints_the_constants(tmp_path):
         tmp_path / "out",
     )
     assert "mechanically stable" in done.stdout
+    assert "-0.00" not in done.stdout
+    assert done.stdout.endswith(f"files in {tmp_path / 'out'}\n")
     assert json.loads((tmp_path / "out" / "elastic.json").read_text())["stable"]
 
 
