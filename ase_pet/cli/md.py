@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..md import Result
 
 INTERRUPTED = 130  # exit status of shells for Ctrl-C
-MINIMUM_ROWS = 20  # of thermo.csv, for means
 
 
 def settings_options(settings: type) -> list[inspect.Parameter]:
@@ -201,31 +200,24 @@ def _finish(result: Result, json: bool) -> None:
     if json:
         screen.print_json(content)
         return
-    screen.console().print(_table(content))
+    screen.console().print(_table(result, content))
     if not content["means"] and not content["ramp"]:
-        screen.say(f"no means: thermo.csv has fewer than {MINIMUM_ROWS} rows (--thermo-interval)")
+        screen.say(report.too_short(result.thermo()))
     screen.say(f"{result.folder}: {', '.join(content['files'])}")
 
 
-def _table(content: dict[str, Any]) -> Any:
+def _table(result: Result, content: dict[str, Any]) -> Any:
     """Table of the summary of a run."""
     from rich.table import Table
 
-    from ..md.thermo import described
+    from ..md import report
 
-    settings = content["settings"]
-    means = content["means"]
+    settings = result.settings
     table = Table(show_header=False)
-    size = f"{content['atoms']} atoms, {content['steps']} steps, {settings['time']:g} ps"
-    table.add_row("run", f"{settings['ensemble']}, {size}", "")
-    for quantity, value, unit in described(content["equilibration"]):
-        if quantity == "mean temperature":
-            table.add_row(f"equilibration, {settings['equilibrate']:g} ps", value, unit)
-    for part in content["ramp"]:
-        name = f"{part['from_K']:g} to {part['to_K']:g} K"
-        times = f"{part['begin_ps']:g} to {part['end_ps']:g} ps"
-        table.add_row(f"{name}, {times}", f"mean {part['mean_temperature_K']:.5g}", "K")
-    for quantity, value, unit in described(means):
+    size = f"{result.atoms} atoms, {result.steps} steps, {settings.time:g} ps"
+    table.add_row("run", f"{settings.ensemble}, {size}", "")
+    parts = (content["means"], content["equilibration"], content["ramp"])
+    for quantity, value, unit in report.summary_rows(settings, *parts):
         table.add_row(quantity, value, unit)
     if content["ns_per_day"] is not None:
         table.add_row("speed", f"{content['ns_per_day']:.3g}", "ns/day")

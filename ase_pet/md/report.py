@@ -9,9 +9,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..statistics import with_error
-from . import folders, plots, thermo
-from .outputs import SETTINGS, THERMO
+import ase.io
+
+from ..statistics import FEWEST_ROWS, with_error
+from . import _report_rows, folders, plots, thermo
+from .outputs import SETTINGS, THERMO, TRAJECTORY
+from .settings import Settings
+from .simulation import Result
+
+summary_rows = _report_rows.of_summary  # also those of the terminal
 
 TEMPLATE = "report.html.j2"
 REPORT = "report.html"
@@ -45,18 +51,25 @@ def write(folder: Path | str, analysis: Path | str | None = None) -> Path:
     picture = thermo.plot(folder, atoms)
     table = thermo.read(folder)
     means = thermo.summary(table, atoms)
+    settings = Settings(**description["settings"])
+    result = Result(folder, settings, atoms, int(table["step"][-1]), 0, 0.0)
     place = folder / "analysis" if analysis is None else Path(analysis)
-    candidates = [place / name for name in PICTURES[1:]]
-    pictures = [picture, *filter(Path.exists, candidates)]
     texts = _warnings(folder, description, table, means)
+    stale = _stale(folder, place)
+    texts += [stale] if stale else []
+    candidates = [] if stale else [place / name for name in PICTURES[1:]]
+    pictures = [picture, *filter(Path.exists, candidates)]
     page = _render(
         title=plots.title(folder),
-        means=thermo.described(means),
+        means=_report_rows.of_summary(
+            settings, result.summary(), result.equilibration(), result.ramp_parts()
+        ),
         rows=len(table["step"]),
         end=float(table["time_ps"][-1]),
         warnings=texts,
-        analyses=_analyses(place / ANALYSIS),
-        tables=_tables(description),
+        analyses=[] if stale else _analyses(place / ANALYSIS),
+        tables=_tables(description, settings),
+        command=_command(description, settings, folder),
         plots=[_embedded(path) for path in pictures],
         date=datetime.date.today().isoformat(),
     )
@@ -81,26 +94,52 @@ def _embedded(path: Path) -> dict[str, str]:
     return {"name": path.stem, "png": base64.b64encode(path.read_bytes()).decode("ascii")}
 
 
-def _tables(description: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """{heading: rows of name and text} of settings.toml; nested tables become texts."""
-    tables = {}
+def _tables(description: dict[str, Any], settings: Settings) -> dict[str, list[tuple[str, str]]]:
+    """{heading: rows of name and text} of settings.toml."""
+    tables = {"settings": _report_rows.of_settings(settings)}
     for heading, content in description.items():
-        if isinstance(content, dict):
-            tables[heading] = [(str(name), str(value)) for name, value in content.items()]
+        if isinstance(content, dict) and heading not in ("settings", "command"):
+            tables[heading] = _report_rows.of_table(content)
     return tables
+
+
+def _command(description: dict[str, Any], settings: Settings, folder: Path) -> str:
+    """Command of a run that was begun by one, else ""."""
+    command = description.get("command")
+    if not isinstance(command, dict):
+        return ""
+    return _report_rows.command_line(command, settings, folder)
+
+
+def _stale(folder: Path, place: Path) -> str:
+    """Note on an analysis of fewer frames than the run has now, "" if it has all."""
+    path = place / ANALYSIS
+    trajectory = folder / TRAJECTORY
+    if not path.exists() or not trajectory.exists():
+        return ""
+    analysed = json.loads(path.read_text(encoding="utf-8")).get("frames")
+    with ase.io.Trajectory(trajectory) as frames:
+        now = len(frames)
+    if analysed is None or analysed >= now:
+        return ""
+    return (
+        f"the analysis in {place} is left out: it is of {analysed} frames, and the run went on to"
+        f" {now}. Repeat `ase-pet analyse {folder} --html`"
+    )
 
 
 def _warnings(
     folder: Path, description: dict[str, Any], table: thermo.Table, means: dict[str, Any]
 ) -> list[str]:
     """What a reader of the results should know."""
+    # the mean of a ramp is no result, so its drift is no fault
+    is_ramp = isinstance(description["settings"]["temperature"], list)
+    notes = {} if is_ramp else means.get("notes", {})
     texts = [
-        f"{name.rsplit('_', 1)[0]}: {note}"
-        for name, note in means.get("notes", {}).items()
-        if note != "constant"
+        f"{name.rsplit('_', 1)[0]}: {note}" for name, note in notes.items() if note != "constant"
     ]
     if not means:
-        texts.append("the table has too few rows for means (thermo_interval)")
+        texts.append(too_short(table))
     if (folder / "last_good.traj").exists():
         texts.append("the run became unstable: last_good.traj holds the last good structure")
     drift = thermo.drift_note(table, means)
@@ -108,6 +147,21 @@ def _warnings(
         texts.append(drift)
     stored = description.get("warnings", {}).get("texts", [])
     return [*texts, *map(str, stored)]
+
+
+def too_short(table: thermo.Table) -> str:
+    """Note on a table with too few rows for means, with the plain mean temperature.
+
+    Parameters
+    ----------
+    table:
+        Table of the run.
+    """
+    mean = table["temperature_K"].mean()
+    return (
+        f"no means: thermo.csv has fewer than {FEWEST_ROWS} rows (lower --thermo-interval);"
+        f" plain mean temperature {mean:.4g} K, without error"
+    )
 
 
 def _analyses(path: Path) -> list[dict[str, Any]]:
