@@ -16,6 +16,7 @@ from . import state as states
 from ._protocols import AseCalculator
 from .integrators import integrator, thermostat_name
 from .momenta import degrees_of_freedom, remove_conserved, thermalise
+from .outputs import TEXT, TRAJECTORY
 from .settings import Settings
 
 # names that other programs give to velocities, in files that ASE reads without a unit
@@ -132,6 +133,36 @@ def start(
         _keep_allowed(atoms)
         _examine_net_motion(atoms, thermostat_name(settings))
     return given
+
+
+def note_changed_outputs(folder: Path, settings: Settings, state: states.State) -> None:
+    """Warn if a run that goes on writes its files in another way than before.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run, with the settings of before.
+    settings:
+        Settings from now on.
+    state:
+        State of the run.
+    """
+    done = states.steps_done(state)
+    if settings.steps <= done:
+        return  # nothing more is written
+    before = folders.read(folder)["settings"]
+    changes = []
+    for name in ("interval", "thermo_interval"):
+        now = getattr(settings, name)
+        if before.get(name, now) != now:
+            changes.append(f"`{name}` changes from {before[name]} to {now}")
+    if settings.extxyz != before.get("extxyz", settings.extxyz):
+        verb = "begins" if settings.extxyz else "ends"
+        changes.append(f"{TEXT} {verb} there, unlike {TRAJECTORY}")
+    if changes:
+        warnings.warn(
+            f"the run in {folder} goes on from step {done}: {'; '.join(changes)}", stacklevel=3
+        )
 
 
 def initialise_constraints(atoms: Atoms, state: states.State | None) -> None:

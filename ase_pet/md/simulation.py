@@ -167,6 +167,8 @@ def run(
     begin.initialise_constraints(atoms, first)
     description = folders.describe(settings, atoms, fast) | (about or {})
     saved = folders.stored(folder, description, restart)
+    if saved[0] is not None:
+        begin.note_changed_outputs(folder, settings, saved[0])
     start = begin.start(folder, atoms, settings, first)
     stage = Stage(settings, atoms, folder, description, start, fast)
     if settings.equilibrate and saved[0] is None:

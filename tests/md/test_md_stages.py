@@ -143,10 +143,19 @@ def test_the_last_structure_is_written(tmp_path):
 def test_outputs_and_limits_may_change(tmp_path):
     run(tmp_path, time=0.07)
     values = {"interval": 1, "thermo_interval": 1, "extxyz": True, "max_force": 50.0}
-    result = run(tmp_path, time=0.14, restart=True, **values)
+    text = (
+        r"from step 14: `interval` changes from 3 to 1; `thermo_.* from 2 to 1; trajectory.extxyz"
+    )
+    with pytest.warns(UserWarning, match=f"{text} begins there, unlike trajectory.traj"):
+        result = run(tmp_path, time=0.14, restart=True, **values)
     assert [frame.info["step"] for frame in result.frames()] == [0, 3, 6, 9, 12, *range(15, 29)]
     assert len(ase.io.read(tmp_path / "trajectory.extxyz", ":")) == 14
     assert result.thermo()["step"].tolist() == [*range(0, 15, 2), *range(15, 29)]
+    # a run that has ended writes nothing, so nothing changes
+    run(tmp_path, time=0.14, restart=True, **values | {"interval": 5})
+    del values["extxyz"]
+    with pytest.warns(UserWarning, match="from step 28: trajectory.extxyz ends there"):
+        run(tmp_path, time=0.15, restart=True, **values)
 
 
 @pytest.mark.parametrize(
