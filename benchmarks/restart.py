@@ -50,13 +50,18 @@ def work(args):
     """Run or resume; prints the completed steps."""
     atoms = bulk("Si", "diamond", 5.4695, cubic=True).repeat(args.repeat)
     atoms.calc = PETCalculator(args.calc)
+    # a run refuses what its ensemble does not use
+    baths = {
+        "nve": {},
+        "nvt": {"thermostat": args.thermostat},
+        "npt": {"barostat": args.barostat},
+    }
     md.run(
         atoms,
         args.worker,
         restart=True,
         ensemble=args.ensemble,
-        thermostat=args.thermostat,
-        barostat=args.barostat,
+        **baths[args.ensemble],
         time=args.steps / 1000,
         temperature=600,
         interval=3,
