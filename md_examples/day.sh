@@ -68,7 +68,7 @@ CIF
         --barostat-time 500 --interval 5 --thermo-interval 5 --output npt --restart
 
 # 7. Structure, motion and thermodynamics of the run, and a report for people.
-[ -f npt/report.html ] || $ase_pet analyse npt --html
+[ -f npt/analysis/analysis.json ] || $ase_pet analyse npt --html
 
 # 8. Energies and forces of the trajectory, as data for training or for another model.
 [ -f labelled.extxyz ] ||

@@ -38,6 +38,9 @@ def test_the_afternoon_runs_and_every_file_is_in_its_guide(tmp_path):
     text = GUIDE.read_text(encoding="utf-8")
     assert sorted(name for name in written if f"`{name}`" not in text) == []
     assert {"qha.png", "phonons.png", "thermo.png", "gruneisen.png", "md.json"} <= written
+    page = (tmp_path / "day" / "npt" / "report.html").read_text(encoding="utf-8")
+    assert (tmp_path / "day" / "npt" / "analysis" / "analysis.json").exists()
+    assert "radial distribution functions" in page
     # a second call has nothing to do but finds everything complete
     frames = (tmp_path / "day" / "labelled.extxyz").read_bytes()
     again = run(tmp_path / "day")
