@@ -15,13 +15,15 @@ g(start), is largest (J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016)).
 from ._correlation import statistical_inefficiency
 from ._equilibration import FEWEST_ROWS, equilibration
 from ._lines import Line, drifts, fit_line
-from ._means import CONSTANT, DRIFTING, FEWEST_SAMPLES, Mean, mean, means, with_error
+from ._means import CONSTANT, DRIFTING, FEWEST_SAMPLES, NO_MEAN, RAMP, Mean, mean, means, with_error
 
 __all__ = [
     "CONSTANT",
     "DRIFTING",
     "FEWEST_ROWS",
     "FEWEST_SAMPLES",
+    "NO_MEAN",
+    "RAMP",
     "Line",
     "Mean",
     "drifts",

@@ -10,6 +10,8 @@ MOST_BLOCKS = 4096  # longer series are reduced to means over blocks, which leav
 MORE_ORDERS = 8  # of an autoregressive model, tried after the best one so far
 FEWEST_BLOCKS = 50  # to which a model of the correlation is fitted
 ROUNDING = 1e-12  # relative width of a constant series
+SMOOTH = 3.0  # values between two crossings of the mean; two for independent values
+STRONG = 8.0  # spectral density of an oscillation, in that at zero; noise exceeds it in 1 of 3000
 
 
 def statistical_inefficiency(values: np.ndarray) -> float:
@@ -30,6 +32,34 @@ def statistical_inefficiency(values: np.ndarray) -> float:
     density = length * density_at_zero(blocks)
     # at least one sample, at most as many as values
     return float(np.clip(density / values.var(), 1.0, len(values)))
+
+
+def oscillations(values: np.ndarray) -> float:
+    """Number of periods of the slowest strong oscillation in a series, infinite without one.
+
+    The correlation of an oscillation integrates to nearly nothing, so that the inefficiency tells
+    nothing of how many periods were seen. Two crossings of the mean are a period of a smooth
+    series. An oscillation below fast noise is a Fourier component that is much stronger than the
+    spectral density at zero.
+
+    Parameters
+    ----------
+    values:
+        (m,) series without its equilibration.
+    """
+    values = checked(values)
+    if is_constant(values):
+        return np.inf
+    centred = values - values.mean()
+    above = centred > 0
+    crossings = np.count_nonzero(above[1:] != above[:-1])
+    smooth = len(values) >= SMOOTH * (crossings + 1)
+    slowest = crossings / 2 if smooth else np.inf
+    # mean of the powers: the variance
+    powers = np.abs(np.fft.rfft(centred)) ** 2 / len(values)
+    limit = STRONG * statistical_inefficiency(values) * values.var()
+    strong = np.flatnonzero(powers > limit)
+    return float(min(slowest, strong[0] if len(strong) else np.inf))
 
 
 def checked(values: np.ndarray) -> np.ndarray:

@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._correlation import checked, is_constant, statistical_inefficiency
+from ._correlation import checked, is_constant, oscillations, statistical_inefficiency
 from ._equilibration import FEWEST_ROWS, LATEST_START, equilibration
 from ._lines import drifts
 
 PLAIN = (1e-4, 1e4)  # errors that are written without a power of ten
-FEWEST_SAMPLES = 10  # independent ones, of a series with a standard error
+FEWEST_SAMPLES = 10  # independent ones, and periods, of a series with a standard error
 CONSTANT = "constant"
 DRIFTING = "not equilibrated: still drifting"
+RAMP = "temperature ramp"
+NO_MEAN = (DRIFTING, RAMP)  # notes of means that are no result
 FEW_ROWS = f"no error bar: fewer than {FEWEST_ROWS} values"
 
 
@@ -25,11 +27,13 @@ class Mean(NamedTuple):
     value: float  # in the unit of the series
     error: float | None  # standard error, None where there is no meaningful one
     start: int  # index of the first value that was used
-    samples: float  # number of independent samples
+    samples: float  # number of independent samples, at most that of periods of an oscillation
     inefficiency: float  # values for each independent sample
-    note: str  # why there is no error: constant, not equilibrated, too few samples; "" otherwise
+    note: str  # why there is no error: constant, drifting, too few samples, ramp; "" otherwise
 
     def __str__(self) -> str:
+        if self.note in NO_MEAN:
+            return self.note
         if self.error is None:
             return f"{self.value:.5g} ({self.note})"
         return with_error(self.value, self.error)
@@ -55,8 +59,8 @@ def with_error(value: float, error: float) -> str:
 def mean(values: np.ndarray, start: int | None = None) -> Mean:
     """Mean of a series and its standard error, without the equilibration.
 
-    A constant series has no error. Neither has one that still drifts or has less than ten
-    independent samples; the note says so.
+    A constant series has no error. Neither has one that still drifts, has less than ten
+    independent samples or shows less than ten periods of an oscillation; the note says so.
 
     Parameters
     ----------
@@ -120,9 +124,13 @@ def _mean_after(values: np.ndarray, start: int) -> Mean:
         return Mean(average, None, start, 1.0, float(count), FEW_ROWS)
     inefficiency = statistical_inefficiency(late)
     samples = count / inefficiency
-    result = Mean(average, None, start, samples, inefficiency, "")
+    periods = oscillations(late)
+    seen = min(samples, periods)
+    result = Mean(average, None, start, seen, inefficiency, "")
     if drifts(late):
         return result._replace(note=DRIFTING)
+    if periods < min(samples, FEWEST_SAMPLES):
+        return result._replace(note=f"no error bar: {periods:.1f} oscillations")
     if samples < FEWEST_SAMPLES:
         few = f"no error bar: {samples:.1f} independent samples"
         return result._replace(note=few)

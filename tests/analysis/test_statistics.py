@@ -100,6 +100,38 @@ def test_few_independent_samples_have_no_error_bar():
     assert "independent samples" in notes
 
 
+def oscillator(rng, periods, quality, period=40):
+    """AR(2) series of a damped oscillator that is driven by noise: `quality` periods of memory."""
+    frequency = 2 * np.pi / period
+    radius = np.exp(-frequency / (2 * quality))
+    polynomial = [1, -2 * radius * np.cos(frequency), radius**2]
+    rows = periods * period
+    return lfilter([1], polynomial, rng.normal(size=rows + 10 * period * quality))[-rows:]
+
+
+@pytest.mark.parametrize("quality", [1, 2, 4])
+def test_error_bars_of_many_oscillations_cover_the_truth(quality):
+    covered, without = outcomes(lambda rng: oscillator(rng, 20, quality), 0, 200)
+    assert 0.55 < covered < 0.80
+    assert without < 0.1
+
+
+@pytest.mark.parametrize("quality", [1, 2, 4])
+@pytest.mark.parametrize("periods", [2, 5])
+def test_few_oscillations_have_no_error_bar(periods, quality):
+    results = [statistics.mean(oscillator(rng, periods, quality)) for rng in generators(20)]
+    assert [result.error for result in results] == [None] * 20
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 1.0])
+def test_oscillations_are_counted_below_noise(noise):
+    for rng in generators(10):
+        values = np.sqrt(2) * np.sin(2 * np.pi * 3.2 * TIME / ROWS) + noise * rng.normal(size=ROWS)
+        result = statistics.mean(values, start=0)
+        assert result.error is None
+        assert result.note in ("no error bar: 3.0 oscillations", statistics.DRIFTING)
+
+
 def test_a_random_walk_has_no_error_bar():
     walks = [np.cumsum(rng.normal(size=ROWS)) for rng in generators(20)]
     assert sum(statistics.mean(walk).error is not None for walk in walks) <= 1
