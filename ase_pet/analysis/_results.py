@@ -58,6 +58,21 @@ class Analysis:
         """Content for JSON: title, values and notes."""
         return {"title": self.title, "values": self.values, "notes": list(self.notes)}
 
+    def without_errors(self, note: str) -> Analysis:
+        """The same analysis, whose values have a note in place of error bars.
+
+        Parameters
+        ----------
+        note:
+            Why there are no error bars.
+        """
+        values = {}
+        for name, value in self.values.items():
+            values[name] = value
+            if isinstance(value, dict) and value["error"] is not None:
+                values[name] = {"value": value["value"], "error": None, "note": note}
+        return dataclasses.replace(self, values=values)
+
     def write(self, folder: Path, heading: str = "") -> list[Path]:
         """Paths of NAME.json and, of an analysis with a table, NAME.csv and NAME.png.
 
@@ -128,7 +143,7 @@ class Analysis:
 
 
 def number(mean: statistics.Mean, digits: int = 8) -> dict[str, Any]:
-    """Mean for JSON: value, standard error (None if there is none), samples and note.
+    """Mean for JSON: value and standard error (None if there is none), samples and note.
 
     Parameters
     ----------
@@ -137,6 +152,8 @@ def number(mean: statistics.Mean, digits: int = 8) -> dict[str, Any]:
     digits:
         Significant digits of the value.
     """
+    if mean.note in statistics.NO_MEAN:
+        return {"value": None, "error": None, "note": mean.note}
     content: dict[str, Any] = {"value": float(f"{mean.value:.{digits}g}"), "error": None}
     if mean.error is not None:
         content["error"] = float(f"{mean.error:.3g}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import statistics
 from ..md import plots
 from ..md.outputs import SETTINGS
 from ._results import Analysis
@@ -111,23 +112,28 @@ def analyse(
     means, begin = averages(trajectory)
     if skip is not None:
         begin = skip
+    reason = _unsettled(trajectory)
     if begin is None:
-        warnings.warn(
-            "the trajectory is not equilibrated, but still drifts: structure and motion are those"
-            " of all frames",
-            stacklevel=2,
-        )
+        warnings.warn(f"{reason}: structure and motion are those of all frames", stacklevel=2)
     start = int(np.ceil((begin or 0) * len(trajectory)))
     start = min(start, len(trajectory) - 2)
     analyses = {means.name: means}
     skipped: dict[str, str] = {}
     for name, make in _possible(trajectory, start, begin, cutoff).items():
         try:
-            analyses[name] = make()
+            made = make()
+            analyses[name] = made if begin is not None else made.without_errors(reason)
         except ValueError as error:
             skipped[name] = str(error)
     first = None if begin is None else start
     return Results(trajectory, _heading(source, trajectory), analyses, skipped, first)
+
+
+def _unsettled(trajectory: Trajectory) -> str:
+    """Why a run without an equilibrium has none."""
+    if np.ptp(trajectory.series.get("target_K", np.zeros(1))) > 0:
+        return statistics.RAMP
+    return "the trajectory is not equilibrated, but still drifts"
 
 
 def _possible(

@@ -10,7 +10,7 @@ import numpy as np
 from ase import units
 
 from .. import statistics
-from ..md import degrees_of_freedom
+from ..md import degrees_of_freedom, thermo
 from ._results import Analysis, Curve, number
 from .trajectory import Trajectory, read
 
@@ -35,14 +35,15 @@ def averages(trajectory: Trajectory) -> tuple[Analysis, float | None]:
         still drifts.
     """
     series = _series(trajectory)
-    means = statistics.means(series)
+    means = thermo.means(series, trajectory.series.get("target_K"))
     notes = [mean.note for mean in means.values()]
     used = [mean.start for mean in means.values() if mean.note == ""]
     time = trajectory.series["time_ps"]
     begin = max(used, default=0) / len(time)
     values: dict[str, Any] = {name: number(mean) for name, mean in means.items()}
+    unsettled = next((note for note in notes if note in statistics.NO_MEAN), None)
     if trajectory.first.cell.rank == 3:
-        values |= _lattice(trajectory, int(begin * len(trajectory)))
+        values |= _lattice(trajectory, int(begin * len(trajectory)), unsettled)
     table = {}
     curves: list[Curve] = []
     # times may be unknown
@@ -51,7 +52,7 @@ def averages(trajectory: Trajectory) -> tuple[Analysis, float | None]:
         curves = [_panel(name, mean) for name, mean in means.items()]
     title = "averages over the trajectory"
     analysis = Analysis("averages", title, values, table, tuple(curves))
-    return analysis, None if statistics.DRIFTING in notes else begin
+    return analysis, begin if unsettled is None else None
 
 
 def _series(trajectory: Trajectory) -> dict[str, np.ndarray]:
@@ -73,11 +74,16 @@ def _panel(name: str, mean: statistics.Mean) -> Curve:
     return Curve("time_ps", (name,), "time (ps)", label, (line,))
 
 
-def _lattice(trajectory: Trajectory, first: int) -> dict[str, Any]:
-    """Mean lengths in A and angles in degrees of the cell after a frame."""
+def _lattice(trajectory: Trajectory, first: int, unsettled: str | None) -> dict[str, Any]:
+    """Mean lengths in A and angles in degrees of the cell after a frame.
+
+    unsettled: why the run has no means, None if it has.
+    """
     values = {}
     for name, column in zip(LATTICE, trajectory.cells.T, strict=True):
         mean = statistics.mean(column[first:], start=0)
+        if unsettled is not None and mean.note != statistics.CONSTANT:
+            mean = mean._replace(error=None, note=unsettled)
         values[name] = number(mean)
     return values
 

@@ -192,4 +192,7 @@ def text(value: Any) -> str:
     if value.get("error") is not None:
         return with_error(value["value"], value["error"])
     note = value.get("note", "no error bar")
+    # there is no mean
+    if value["value"] is None:
+        return str(note)
     return f"{value['value']:.6g} ({note})"

@@ -107,36 +107,58 @@ def summary(table: Table, atoms: int) -> dict[str, Any]:
     rows = len(table["step"])
     if rows < statistics.FEWEST_ROWS:
         return {}
-    means = _means(table)
-    used = [mean.start for mean in means.values() if mean.error is not None]
+    columns = {name: table[name] for name in AVERAGED if name in table}
+    averages = means(columns, table.get("target_K"))
+    used = [mean.start for mean in averages.values() if mean.error is not None]
     results: dict[str, Any] = {}
     # one time for all of them
     if used:
         start = max(used)
         time = table["time_ps"][start]
         results["equilibrated_from_ps"] = float(time)
-    for name, mean in means.items():
+    for name, mean in averages.items():
         results[f"mean_{name}"] = mean.value
         if mean.error is not None:
             results[f"error_{name}"] = mean.error
             results[f"samples_{name}"] = mean.samples
             results[f"inefficiency_{name}"] = mean.inefficiency
-    notes = {name: mean.note for name, mean in means.items()}
+    notes = {name: mean.note for name, mean in averages.items()}
     results["notes"] = {name: note for name, note in notes.items() if note}
     if "conserved_eV" in table:
         results |= _drift(table, atoms)
     return results
 
 
-def _means(table: Table) -> dict[str, statistics.Mean]:
-    """Means of the columns of AVERAGED, {column: mean}."""
-    means = statistics.means({name: table[name] for name in AVERAGED if name in table})
-    drifting = any(means[name].note == statistics.DRIFTING for name in STRUCTURAL if name in means)
-    if drifting and "pressure_GPa" in means:
-        # the structure may relax without a visible change of the pressure
-        pressure = means["pressure_GPa"]
-        means["pressure_GPa"] = pressure._replace(error=None, note=statistics.DRIFTING)
-    return means
+def means(series: Table, target: np.ndarray | None = None) -> dict[str, statistics.Mean]:
+    """Means of columns of one run, {column: mean}, without errors where it has no equilibrium.
+
+    A ramp of the temperature has no means, and neither has a run whose temperature drifts. The
+    pressure has none while the structure relaxes.
+
+    Parameters
+    ----------
+    series:
+        {column: (m,) values} to average.
+    target:
+        Target temperature (m,) in K, None if it is constant or unknown.
+    """
+    results = statistics.means(series)
+    drifting = {name for name, mean in results.items() if mean.note == statistics.DRIFTING}
+    if target is not None and np.ptp(target) > 0:
+        return {name: _no_result(mean, statistics.RAMP) for name, mean in results.items()}
+    if "temperature_K" in drifting:
+        return {name: _no_result(mean, statistics.DRIFTING) for name, mean in results.items()}
+    # the structure may relax without a visible change of the pressure
+    if "pressure_GPa" in results and drifting & set(STRUCTURAL):
+        results["pressure_GPa"] = _no_result(results["pressure_GPa"], statistics.DRIFTING)
+    return results
+
+
+def _no_result(mean: statistics.Mean, note: str) -> statistics.Mean:
+    """Mean without an error and with a note, unless the series is constant."""
+    if mean.note == statistics.CONSTANT:
+        return mean
+    return mean._replace(error=None, note=note)
 
 
 def _drift(table: Table, atoms: int) -> dict[str, float]:
@@ -183,7 +205,7 @@ def described(means: dict[str, Any]) -> list[tuple[str, str, str]]:
 def _text(means: dict[str, Any], name: str) -> str:
     """Mean of a column with its error, or why it has none."""
     note: str | None = means["notes"].get(name)
-    if note == statistics.DRIFTING:
+    if note in statistics.NO_MEAN:
         return note  # the mean is no result
     value: float = means[f"mean_{name}"]
     if note is not None:
@@ -238,8 +260,8 @@ def plot(folder: Path, atoms: int) -> Path:
     plots.figure_class()  # fails before anything is read
     table = read(folder)
     settings = folders.read(folder)["settings"] if (folder / SETTINGS).exists() else {}
-    means = summary(table, atoms)
-    figure = plots.draw(table, means, settings, atoms, plots.title(folder))
+    results = summary(table, atoms)
+    figure = plots.draw(table, results, settings, atoms, plots.title(folder))
     picture = folder / PICTURE
     figure.savefig(picture, dpi=130)
     return picture

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry.rdf import get_rdf
 from ase.md.analysis import DiffusionCoefficient
 
-from ase_pet import analysis
+from ase_pet import analysis, md, statistics
+from ase_pet.md import report, thermo
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -374,3 +376,52 @@ def test_a_drifting_trajectory_is_named(tmp_path):
         results = analysis.analyse(read)
     assert results.equilibrated_from is None
     assert results.analyses["averages"].values["volume_A3"]["error"] is None
+
+
+def heated(rng, rows=120):
+    """Frames whose temperature rises; the volume fluctuates about the same value."""
+    frames = []
+    for index in range(rows):
+        atoms = bulk("Cu", cubic=True).repeat((2, 2, 1))
+        atoms.set_cell(atoms.cell * (1 + 1e-3 * rng.normal()), scale_atoms=True)
+        scale = np.sqrt(units.kB * (300 + 5 * index) * atoms.get_masses())
+        atoms.set_momenta(scale[:, None] * rng.normal(size=(len(atoms), 3)))
+        frames.append(atoms)
+    return with_times(frames, 0.01)
+
+
+def test_a_run_whose_temperature_drifts_has_no_means(tmp_path):
+    read = trajectory(heated(np.random.default_rng(0)), tmp_path / "heat.traj")
+    with pytest.warns(UserWarning, match="still drifts"):
+        results = analysis.analyse(read)
+    values = results.analyses["averages"].values
+    for name in ("temperature_K", "volume_A3", "density_g_per_cm3", "a (A)"):
+        assert values[name] == {"value": None, "error": None, "note": statistics.DRIFTING}
+        assert report.text(values[name]) == statistics.DRIFTING
+    assert values["alpha (deg)"]["value"] == 90
+
+
+def test_a_ramp_has_no_means_and_no_error_bars(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = EMT()
+    md.run(
+        atoms,
+        tmp_path / "ramp",
+        ensemble="nvt",
+        temperature=(300, 600),
+        time=1.0,
+        ramp_time=1.0,
+        timestep=5,
+        interval=4,
+        thermo_interval=2,
+    )
+    with pytest.warns(UserWarning, match="temperature ramp: structure and motion"):
+        results = analysis.analyse(tmp_path / "ramp")
+    values = results.analyses["averages"].values
+    for name in ("temperature_K", "pressure_GPa", "potential_eV", "total_eV"):
+        assert values[name] == {"value": None, "error": None, "note": "temperature ramp"}
+    coordination = results.analyses["rdf"].values["coordination of Cu by Cu"]
+    assert coordination["error"] is None
+    table = thermo.summary(thermo.read(tmp_path / "ramp"), 4)
+    assert set(table["notes"].values()) == {"temperature ramp", "constant"}
+    assert "error_pressure_GPa" not in table
