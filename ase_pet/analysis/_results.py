@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Curve:
     marks: tuple[tuple[float, str], ...] = ()  # vertical lines with their labels
     xlim: tuple[float, float] | None = None
     style: str = "-"
+    top: tuple[float, str] | None = None  # factor of x and label, of a second axis above
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,13 +127,15 @@ class Analysis:
             self._draw(axes, curve)
             axes.set(xlabel=curve.xlabel, ylabel=curve.ylabel, xlim=curve.xlim)
             axes.ticklabel_format(useOffset=False)
+            if curve.top is not None:
+                _axis_above(axes, *curve.top)
         return figure
 
     def _draw(self, axes: Any, curve: Curve) -> None:
         """Plot the columns and lines of a panel."""
         x = self.table[curve.x]
         for name in curve.ys:
-            label = name.rsplit("_", 1)[0]
+            label = name.split("_", 1)[0]  # the unit may hold underscores
             axes.plot(x, self.table[name], curve.style, label=label, linewidth=1)
         # lines come after the curves, which have the first colours
         for height, text in curve.lines:
@@ -142,6 +146,12 @@ class Analysis:
             plots.legend(axes)
 
 
+def _axis_above(axes: Any, factor: float, label: str) -> None:
+    """Add an axis of x times a factor above a panel."""
+    axis = axes.secondary_xaxis("top", functions=(lambda x: factor * x, lambda x: x / factor))
+    axis.set_xlabel(label)
+
+
 def number(mean: statistics.Mean, digits: int = 8) -> dict[str, Any]:
     """Mean for JSON: value and standard error (None if there is none), samples and note.
 
@@ -150,10 +160,13 @@ def number(mean: statistics.Mean, digits: int = 8) -> dict[str, Any]:
     mean:
         Mean of a series.
     digits:
-        Significant digits of the value.
+        Smallest number of significant digits of the value.
     """
     if mean.note in statistics.NO_MEAN:
         return {"value": None, "error": None, "note": mean.note}
+    # those that the error allows
+    if mean.error:
+        digits = max(digits, math.ceil(math.log10(max(abs(mean.value) / mean.error, 1))) + 2)
     content: dict[str, Any] = {"value": float(f"{mean.value:.{digits}g}"), "error": None}
     if mean.error is not None:
         content["error"] = float(f"{mean.error:.3g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import numpy as np
 from ase import Atoms, units
 from scipy.signal import welch
 
+from ..graph.neighbours import half_list
+from ..graph.structure import from_atoms
 from ..md import degrees_of_freedom
 from ._results import Analysis, Curve
 from .trajectory import Trajectory
@@ -20,11 +23,15 @@ SEGMENTS = 8  # of a trajectory, for the error of diffusion coefficients
 FIT = (0.2, 0.5)  # lags of the fit, in lengths of a segment
 DIFFUSIVE = (0.75, 1.25)  # exponents of the mean square displacement that count as diffusion
 ROUNDING = 1e-10  # A^2
+NEAR = 0.05  # of the squared distance of neighbours; a solid melts at about this displacement
+NEIGHBOURS = 6.0  # A, where neighbours are searched
 NOT_AT_ALL = 0.3  # exponent of atoms that vibrate
+FEWEST = 16  # frames of an analysis of the motion
 FEWEST_FRAMES = 80  # for a diffusion coefficient
 LONGEST_STEP = 0.35  # of an atom between frames, in periods of the cell
 CHUNK = 2**24  # numbers in memory at once
 PARTS = 4  # lengths of a spectrum in that of the trajectory
+COARSE = 0.05  # resolution that is worth a note, in highest frequencies
 HYDROGEN = 135.0  # THz, about the fastest vibration of H2
 LIGHT = 75.0  # THz, of bonds between the elements up to fluorine, N2
 HEAVY = 20.0  # THz for silicon; it falls with the square root of the mass
@@ -48,15 +55,17 @@ def mean_square_displacement(trajectory: Trajectory, start: int = 0) -> Analysis
         Index of the first frame, after the equilibration.
     """
     interval = trajectory.require_interval("the mean square displacement")
+    _check_frames(len(trajectory) - start)
     values: dict[str, Any] = {}
     notes = []
     with tempfile.TemporaryFile() as file:
         positions = unwrapped(trajectory, start, file)
+        near = NEAR * _neighbour_distance(trajectory.first) ** 2
         table = {"time_ps": interval * np.arange(len(positions) // 2)}
         for element, members in _elements(trajectory).items():
             whole, segments = _displacements(positions, members)
             table[f"{element}_A2"] = whole
-            found, note = _diffusion(segments, whole, interval)
+            found, note = _diffusion(segments, whole, interval, near)
             if found is None:
                 notes.append(f"{element}: {note}")
             else:
@@ -64,6 +73,15 @@ def mean_square_displacement(trajectory: Trajectory, start: int = 0) -> Analysis
     columns = tuple(name for name in table if name != "time_ps")
     curve = Curve("time_ps", columns, "time (ps)", "mean square displacement (Å²)")
     return Analysis("msd", "mean square displacement", values, table, (curve,), tuple(notes))
+
+
+def _check_frames(count: int) -> None:
+    """Raise ValueError for too few frames."""
+    if count < FEWEST:
+        raise ValueError(
+            f"too few frames ({count}): expected {FEWEST} or more after the equilibration; lower"
+            " --interval of the run"
+        )
 
 
 def _elements(trajectory: Trajectory) -> dict[str, np.ndarray]:
@@ -181,12 +199,12 @@ def _of_segments(positions: np.ndarray) -> np.ndarray:
 
 
 def _diffusion(
-    segments: np.ndarray, whole: np.ndarray, interval: float
+    segments: np.ndarray, whole: np.ndarray, interval: float, near: float
 ) -> tuple[dict[str, float] | None, str]:
     """Diffusion coefficient in cm^2/s with its error, or None, and a note.
 
     segments: (SEGMENTS, lags) mean square displacement in A^2; whole: (frames / 2,) that of the
-    whole trajectory.
+    whole trajectory; near: displacement in A^2 below which atoms have not left their places.
     """
     if 2 * len(whole) < FEWEST_FRAMES:
         return None, f"no diffusion coefficient from fewer than {FEWEST_FRAMES} frames"
@@ -196,7 +214,7 @@ def _diffusion(
     times = interval * np.arange(segments.shape[1])[fit]
     # over the longest lags, vibrations look like what they are
     longest = _exponent(interval * np.arange(len(whole)), whole)
-    if longest < NOT_AT_ALL:
+    if longest < NOT_AT_ALL or whole.max() < near:
         return None, "no diffusion coefficient: the atoms stay near their places"
     exponent = _exponent(interval * np.arange(segments.shape[1]), segments.mean(axis=0))
     if not DIFFUSIVE[0] < exponent < DIFFUSIVE[1]:
@@ -209,6 +227,17 @@ def _diffusion(
     error = coefficients.std(ddof=1) / np.sqrt(SEGMENTS)
     content = {"value": float(f"{coefficients.mean():.5g}"), "error": float(f"{error:.3g}")}
     return content | {"exponent": round(exponent, 3)}, ""
+
+
+def _neighbour_distance(atoms: Atoms) -> float:
+    """Median distance in A of the atoms to their nearest neighbours, 0 without neighbours."""
+    found = half_list(from_atoms(atoms, conditioned=False), NEIGHBOURS)
+    nearest = np.full(len(atoms), np.inf)
+    distances = found.distances()
+    np.minimum.at(nearest, found.centres, distances)
+    np.minimum.at(nearest, found.neighbours, distances)
+    known = nearest[np.isfinite(nearest)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _range(lags: int) -> slice:
@@ -242,6 +271,7 @@ def vibrational_density_of_states(trajectory: Trajectory, start: int = 0) -> Ana
         Without momenta, frames are too far apart for the vibrations.
     """
     interval = trajectory.require_interval("the vibrational density of states")
+    _check_frames(len(trajectory) - start)
     highest = highest_frequency(trajectory.masses)
     limit = 0.5 / interval  # THz, of Nyquist
     coarse = (
@@ -255,11 +285,6 @@ def vibrational_density_of_states(trajectory: Trajectory, start: int = 0) -> Ana
                 f"the vibrational density of states of frames without momenta: {coarse}"
             )
         warnings.warn(f"{coarse}; higher ones appear at wrong, lower frequencies", stacklevel=2)
-    if len(trajectory) - start < 16:
-        raise ValueError(
-            f"the vibrational density of states of {len(trajectory) - start} frames after the"
-            " equilibration: expected 16 or more"
-        )
     with tempfile.TemporaryFile() as file:
         array = _velocities(trajectory, start, file)
         frequencies, spectra = _spectra(trajectory, array, interval)
@@ -337,26 +362,34 @@ def _vibrations(
     if len(spectra) > 1:
         table |= {f"{element}_per_THz": scale * part for element, part in spectra.items()}
     strongest = float(frequencies[int(np.argmax(total))])
+    resolution = float(frequencies[1])
+    values = {
+        "degrees of freedom": count,
+        "resolution (THz)": float(f"{resolution:.2g}"),
+        "strongest peak (THz)": _resolved(strongest, resolution),
+        "strongest peak (1/cm)": _resolved(WAVENUMBER * strongest, WAVENUMBER * resolution),
+    }
     # 99.9 % of the states are below this frequency
     cumulative = np.cumsum(total) / total.sum()
     highest = float(frequencies[int(np.searchsorted(cumulative, 0.999))])
-    values = {
-        "degrees of freedom": count,
-        "resolution (THz)": float(f"{frequencies[1]:.4g}"),
-        "strongest peak (THz)": float(f"{strongest:.5g}"),
-        "strongest peak (1/cm)": float(f"{WAVENUMBER * strongest:.5g}"),
-        "99.9 % of the states below (THz)": float(f"{highest:.5g}"),
-    }
+    notes: tuple[str, ...] = ()
+    if resolution > COARSE * highest:
+        length = PARTS / (COARSE * highest)
+        notes = (
+            f"the run is short: vibrations are resolved to {resolution:.2g} THz"
+            f" ({WAVENUMBER * resolution:.0f}/cm); {length:.2g} ps or more show the spectrum",
+        )
+    else:
+        values["99.9 % of the states below (THz)"] = _resolved(highest, resolution)
     shown = min(1.2 * highest + 1, float(frequencies[-1]))
-    panels = _panels(table, shown)
-    return Analysis("vdos", "vibrational density of states", values, table, panels)
-
-
-def _panels(table: dict[str, np.ndarray], highest: float) -> tuple[Curve, Curve]:
-    """Panels over frequency and wavenumber, up to a frequency in THz."""
     columns = tuple(name for name in table if name.endswith("_per_THz"))
+    above = (WAVENUMBER, "wavenumber (1/cm)")
     label = "states per THz"
-    width = WAVENUMBER * highest
-    first = Curve("frequency_THz", columns, "frequency (THz)", label, xlim=(0, highest))
-    second = Curve("wavenumber_per_cm", columns, "wavenumber (1/cm)", label, xlim=(0, width))
-    return first, second
+    panel = Curve("frequency_THz", columns, "frequency (THz)", label, xlim=(0, shown), top=above)
+    return Analysis("vdos", "vibrational density of states", values, table, (panel,), notes)
+
+
+def _resolved(value: float, resolution: float) -> float:
+    """Value with the digits that a resolution allows."""
+    digits = -math.floor(math.log10(resolution))
+    return round(value, digits) if digits > 0 else int(round(value, digits))

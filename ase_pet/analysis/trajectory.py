@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ class Trajectory:
         Whether all frames have momenta.
     settings:
         Settings of the run in a folder, for others empty.
+    uneven:
+        Whether the frames have times that are not evenly spaced, so that there is no interval.
     """
 
     paths: tuple[Path, ...]
@@ -55,6 +56,7 @@ class Trajectory:
     masses: np.ndarray
     has_momenta: bool
     settings: dict[str, Any]
+    uneven: bool = False
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -91,6 +93,11 @@ class Trajectory:
         ValueError
             It is unknown.
         """
+        if self.interval is None and self.uneven:
+            raise ValueError(
+                "the frames are not evenly spaced in time (`time_ps`): expected frames at one"
+                " interval"
+            )
         if self.interval is None:
             raise ValueError(
                 f"{what} needs the time between frames, and the frames have no `time_ps` in their"
@@ -136,8 +143,9 @@ def read(
         scan.add(index, atoms)
     scan.check(source)
     series = scan.series()
+    times = series["time_ps"]
     if interval is None:
-        spacing = _interval(series["time_ps"])
+        spacing = _interval(times)
     else:
         spacing = interval / 1000
         series["time_ps"] = spacing * np.arange(len(scan.cells))
@@ -155,6 +163,7 @@ def read(
         masses=scan.first.get_masses(),
         has_momenta=scan.has_momenta,
         settings=settings,
+        uneven=interval is None and spacing is None and bool(np.isfinite(times).all()),
     )
 
 
@@ -263,9 +272,5 @@ def _interval(times: np.ndarray) -> float | None:
     if not np.isfinite(mean):
         return None
     if mean <= 0 or np.ptp(steps) > UNEVEN * mean:
-        warnings.warn(
-            "the times of the frames (`time_ps`) are not evenly spaced: they are not used",
-            stacklevel=3,
-        )
         return None
     return mean

@@ -106,14 +106,16 @@ def _show(results: Results) -> None:
     """Print the results as a table, and what was not possible."""
     content = results.as_dict()
     start = content["equilibrated_from_frame"]
-    begin = "still drifting" if start is None else f"equilibrated from frame {start}"
+    begin = "no equilibrium" if start is None else f"equilibrated from frame {start}"
     print(f"{content['system']}: {content['frames']} frames, {begin}")
     screen.console().print(_table(list(results.analyses.values())))
     notes = [note for analysis in results.analyses.values() for note in analysis.notes]
     for note in notes:
         print(note)
-    for name, reason in results.skipped.items():
-        print(f"no {name}: {reason}")
+    # one line for each reason
+    for reason in dict.fromkeys(results.skipped.values()):
+        names = [name for name, text in results.skipped.items() if text == reason]
+        print(f"no {', '.join(names)}: {reason}")
 
 
 def _table(analyses: list[Analysis]) -> Any:
@@ -124,6 +126,9 @@ def _table(analyses: list[Analysis]) -> Any:
 
     table = Table(show_header=False)
     for analysis in analyses:
+        # its notes say why
+        if not analysis.values:
+            continue
         table.add_row(analysis.title, "", style="bold")
         for name, value in analysis.values.items():
             table.add_row(f"  {name}", text(value))

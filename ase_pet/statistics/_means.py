@@ -12,7 +12,7 @@ from ._correlation import checked, is_constant, oscillations, statistical_ineffi
 from ._equilibration import FEWEST_ROWS, LATEST_START, equilibration
 from ._lines import drifts
 
-PLAIN = (1e-4, 1e4)  # errors that are written without a power of ten
+PLAIN = (1e-3, 1e4)  # smallest number and largest error without a power of ten
 FEWEST_SAMPLES = 10  # independent ones, and periods, of a series with a standard error
 CONSTANT = "constant"
 DRIFTING = "not equilibrated: still drifting"
@@ -49,11 +49,15 @@ def with_error(value: float, error: float) -> str:
     error:
         Its standard error.
     """
-    if not PLAIN[0] <= error < PLAIN[1]:
-        return f"{value:.5g} ± {error:.2g}"
+    if error == 0:
+        return f"{value:.5g} ± 0"
     # two digits of the error
-    digits = max(1 - math.floor(math.log10(error)), 0)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    last = math.floor(math.log10(error)) - 1
+    if PLAIN[0] <= max(error, abs(value)) and error < PLAIN[1]:
+        digits = max(-last, 0)
+        return f"{value:.{digits}f} ± {error:.{digits}f}"
+    first = math.floor(math.log10(max(error, abs(value))))
+    return f"{value:.{first - last}e} ± {error:.1e}"
 
 
 def mean(values: np.ndarray, start: int | None = None) -> Mean:

@@ -425,3 +425,59 @@ def test_a_ramp_has_no_means_and_no_error_bars(tmp_path):
     table = thermo.summary(thermo.read(tmp_path / "ramp"), 4)
     assert set(table["notes"].values()) == {"temperature ramp", "constant"}
     assert "error_pressure_GPa" not in table
+
+
+def test_few_frames_are_one_sentence_and_no_warning(tmp_path):
+    frames = with_times([bulk("Cu", cubic=True) for _ in range(4)], 0.01)
+    results = analysis.analyse(trajectory(frames, tmp_path / "few.traj"))
+    reason = results.skipped["msd"]
+    assert reason.startswith("too few frames (4): ")
+    assert reason.endswith("lower --interval of the run")
+    assert results.skipped["vdos"] == reason
+
+
+def test_frames_that_are_not_even_in_time_are_named_once(tmp_path):
+    frames = with_times([bulk("Cu", cubic=True) for _ in range(30)], 0.01)
+    frames[-1].info["time_ps"] += 0.5
+    results = analysis.analyse(trajectory(frames, tmp_path / "uneven.traj"))
+    reason = "the frames are not evenly spaced in time (`time_ps`): expected frames at one interval"
+    assert (results.skipped["msd"], results.skipped["vdos"]) == (reason, reason)
+
+
+def test_a_crystal_of_a_short_run_stays_at_its_places(tmp_path):
+    """Displacements grow as the square of the time before the first turn of an atom."""
+    atoms = bulk("Si", cubic=True)
+    velocities = np.random.default_rng(0).normal(size=(8, 3))
+    frames = []
+    for index in range(100):
+        frame = atoms.copy()
+        frame.positions += 0.1 * velocities * np.sin(0.02 * index)
+        frames.append(frame)
+    frames = with_times(frames, 0.005)
+    found = analysis.mean_square_displacement(trajectory(frames, tmp_path / "short.traj"))
+    assert found.values == {}
+    assert found.notes == ("Si: no diffusion coefficient: the atoms stay near their places",)
+
+
+def test_a_short_run_resolves_no_more_than_it_can(tmp_path):
+    images = oscillator(8.0, frames=60)
+    found = analysis.vibrational_density_of_states(trajectory(images, tmp_path / "short.traj"))
+    assert found.values["resolution (THz)"] == 16
+    assert found.values["strongest peak (1/cm)"] % 100 == 0
+    assert "99.9 % of the states below (THz)" not in found.values
+    assert "vibrations are resolved to 16 THz (521/cm)" in found.notes[0]
+
+
+def test_legends_have_whole_names(tmp_path):
+    images = [bulk("NaCl", "rocksalt", a=5.64, cubic=True) for _ in range(40)]
+    read = trajectory(with_times(images, 0.01), tmp_path / "salt.traj")
+    axes = analysis.radial_distribution(read).draw().axes[0]
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels[:3] == ["Cl-Cl", "Cl-Na", "Na-Na"]
+    found = analysis.vibrational_density_of_states(
+        trajectory(oscillator(8.0), tmp_path / "spring.traj")
+    )
+    panels = found.draw().axes
+    assert len(panels) == 1
+    above = panels[0].child_axes[0]
+    assert above.get_xlabel() == "wavenumber (1/cm)"

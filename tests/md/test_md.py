@@ -378,14 +378,14 @@ def test_other_errors_of_the_stress_are_one_line(kind, tmp_path):
 
 
 def test_picture_and_summary(tmp_path):
-    result = run(copper(2), tmp_path, time=1.0, thermo_interval=2, start_temperature=120)
+    result = run(copper(2), tmp_path, time=2.0, thermo_interval=2, start_temperature=120)
     assert result.plot() == tmp_path / "thermo.png"
     assert result.plot().stat().st_size > 10000
     summary = result.summary()
     names = ("temperature_K", "pressure_GPa", "volume_A3", "potential_eV")
     assert {f"mean_{name}" for name in names} < summary.keys()
     assert summary["error_temperature_K"] > 0
-    assert 10 <= summary["samples_temperature_K"] <= 101
+    assert 10 <= summary["samples_temperature_K"] <= 201
     assert summary["inefficiency_temperature_K"] >= 1
     assert 0 <= summary["equilibrated_from_ps"] < 1
     # the volume of nve is constant: it has no error bar
