@@ -67,7 +67,8 @@ def _series(trajectory: Trajectory) -> dict[str, np.ndarray]:
 def _panel(name: str, mean: statistics.Mean) -> Curve:
     """Panel of a column over time, with its mean where it has an error."""
     quantity, unit = name.split("_", 1)
-    label = f"{quantity}\n({unit.replace('_per_', '/')})"
+    symbol = unit.replace("_per_", "/").replace("A3", "Å3").replace("3", "³")
+    label = f"{quantity}\n({symbol})"
     if mean.error is None:
         return Curve("time_ps", (name,), "time (ps)", label)
     line = (mean.value, f"mean {mean}")

@@ -186,9 +186,10 @@ def described(means: dict[str, Any]) -> list[tuple[str, str, str]]:
     for name in AVERAGED:
         if f"mean_{name}" in means:
             quantity, unit = name.rsplit("_", 1)
+            symbol = unit.replace("A3", "A^3")
             text = _text(means, name)
             # a text that is no number has no unit
-            rows.append((f"mean {quantity}", text, "" if text == statistics.DRIFTING else unit))
+            rows.append((f"mean {quantity}", text, "" if text == statistics.DRIFTING else symbol))
     if "equilibrated_from_ps" in means:
         start = means["equilibrated_from_ps"]
         rows.append(("equilibrated from", f"{start:.4g}", "ps"))
