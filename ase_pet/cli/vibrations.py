@@ -89,11 +89,17 @@ def command(
     from .. import vibrations
     from ..choices import one_of
     from ..dispersion import check, dispersed
+    from ..vibrations.thermochemistry import HIGHEST_PRESSURE
 
     if method is not None:
         one_of("method", method, vibrations.METHODS)
     kelvin = _kelvin(temperatures)
     options.check_positive(displacement=displacement, fmax=fmax, gas_pressure=gas_pressure)
+    if gas_pressure > HIGHEST_PRESSURE:
+        raise ValueError(
+            f"`--gas-pressure` is {gas_pressure!r}: expected a number above 0, at most"
+            f" {HIGHEST_PRESSURE:g}, in bar"
+        )
     check(d3)
     counts = {"symmetry_number": symmetry_number, "multiplicity": multiplicity}
     options.check_positive(**{name: value for name, value in counts.items() if value is not None})

@@ -15,6 +15,7 @@ from .modes import IMAGINARY
 from .run import Vibrations
 
 BAR = 1e5  # Pa
+HIGHEST_PRESSURE = 1e9  # bar
 EV_PER_K = _e * _Nav  # in J/mol/K
 
 
@@ -68,6 +69,7 @@ class Thermochemistry(
         }
 
 
+@np.errstate(all="ignore")  # numbers that are not finite are refused
 def thermochemistry(
     vibrations: Vibrations,
     temperatures: Sequence[float] | np.ndarray = (298.15,),
@@ -100,7 +102,7 @@ def thermochemistry(
     Raises
     ------
     NoThermochemistry
-        There are imaginary modes.
+        There are imaginary modes, or a free energy is not finite.
     ValueError
         An argument is wrong.
     """
@@ -110,7 +112,7 @@ def thermochemistry(
     potential = float(vibrations.atoms.get_potential_energy())
     if vibrations.external != "molecule":
         oscillators = HarmonicThermo(energies, potential)
-        return _harmonic(oscillators, kelvin)
+        return _require_finite(_harmonic(oscillators, kelvin))
     atoms = vibrations.atoms.copy()
     if multiplicity is None:
         multiplicity = int(atoms.info.get("spin", 1))
@@ -132,7 +134,7 @@ def thermochemistry(
         "linear": vibrations.linear,
     }
     pascal = BAR * pressure
-    return Thermochemistry(
+    result = Thermochemistry(
         model="ideal gas",
         temperatures=kelvin,
         internal_energy=np.array([gas.get_internal_energy(t, verbose=False) for t in kelvin]),
@@ -141,6 +143,21 @@ def thermochemistry(
         free_energy=np.array([gas.get_gibbs_energy(t, pascal, verbose=False) for t in kelvin]),
         facts=facts,
     )
+    return _require_finite(result)
+
+
+def _require_finite(result: Thermochemistry) -> Thermochemistry:
+    """The result itself, or NoThermochemistry if a number of it is nan or inf."""
+    columns = ("internal_energy", "enthalpy", "entropy", "free_energy")
+    for name in columns:
+        wrong = np.flatnonzero(~np.isfinite(getattr(result, name)))
+        if len(wrong):
+            raise NoThermochemistry(
+                f"the {name.replace('_', ' ')} at {result.temperatures[wrong[0]]:g} K is"
+                f" {getattr(result, name)[wrong[0]]}, not a finite number: there is no"
+                " thermochemistry"
+            )
+    return result
 
 
 def _check(kelvin: np.ndarray, symmetry_number: int, pressure: float) -> None:
@@ -148,8 +165,11 @@ def _check(kelvin: np.ndarray, symmetry_number: int, pressure: float) -> None:
         raise ValueError(f"`temperatures` are {kelvin.tolist()}: expected numbers above 0 in K")
     if symmetry_number < 1:
         raise ValueError(f"`symmetry_number` is {symmetry_number!r}: expected 1 or more")
-    if not (pressure > 0 and np.isfinite(pressure)):
-        raise ValueError(f"`pressure` is {pressure!r}: expected a number above 0 in bar")
+    if not 0 < pressure <= HIGHEST_PRESSURE:
+        raise ValueError(
+            f"`pressure` is {pressure!r}: expected a number above 0, at most {HIGHEST_PRESSURE:g},"
+            " in bar"
+        )
 
 
 def _real(vibrations: Vibrations, transition_state: bool) -> list[float]:

@@ -304,6 +304,8 @@ def test_bad_settings_are_refused(settings, message):
         ({"symmetry_number": 0}, "`symmetry_number` is 0"),
         ({"multiplicity": 0}, "`multiplicity` is 0"),
         ({"pressure": -1.0}, "`pressure` is -1"),
+        ({"pressure": 1e308}, "at most 1e\\+09, in bar"),
+        ({"temperatures": [300, 1e308]}, "at 1e\\+308 K is .*, not a finite number"),
     ],
 )
 def test_bad_settings_of_thermochemistry_are_refused(settings, message):
