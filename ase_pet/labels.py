@@ -25,6 +25,7 @@ UNCERTAINTIES = ("energy_uncertainty", "energies_uncertainty")
 SOURCE = "source"  # key of `info`: file and index of a structure
 CHUNK_ATOMS = 2048  # atoms that are passed to `evaluate` at once, and that an interrupt may lose
 SAME_ENERGY = 1e-5  # eV per atom between two evaluations of a structure, in float32
+COMPARED = 10  # structures that are evaluated again before a run continues
 SAME_POSITION = 1e-6  # A; extxyz holds eight decimals
 
 
@@ -91,8 +92,8 @@ def label(
 def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: list[str]) -> int:
     """Number of structures that need no label any more, as an interrupted run wrote theirs.
 
-    A frame at the end of the file that was cut off is removed from it. The last structure is
-    evaluated again.
+    A frame at the end of the file that was cut off is removed from it. Each frame is compared with
+    its structure; a few of them, the first and the last too, are evaluated again.
 
     Parameters
     ----------
@@ -122,8 +123,11 @@ def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: l
             )
         position = names.index(source, position + 1)
         _require_same(path, frame, structures[position])
-    if frames:
-        _require_same_energy(path, calculator, frames[-1], structures[position])
+    # the time of a restart must stay short
+    for row in sorted(set(np.linspace(0, len(frames) - 1, COMPARED).round().astype(int))):
+        if frames:
+            structure = structures[names.index(frames[row].info[SOURCE])]
+            _require_same_energy(path, calculator, frames[row], structure)
     return position + 1
 
 
@@ -241,24 +245,48 @@ def _whole_frames(path: Path) -> list[Atoms]:
 
 
 def _require_same(path: Path, frame: Atoms, structure: Atoms) -> None:
-    """Raise ValueError if a frame is not the structure of its source."""
-    same = np.array_equal(frame.numbers, structure.numbers)
-    # positions of the file have eight decimals
-    if same:
-        moved = np.abs(frame.positions - structure.positions).max(initial=0.0)
-        sheared = np.abs(frame.cell.array - structure.cell.array).max()
-        same = max(moved, sheared) < SAME_POSITION
-    if not same:
-        raise ValueError(
-            f"`output` {path} holds another structure as {frame.info[SOURCE]}: the file of"
-            " structures has changed since; remove the output, or resume with the same files"
-        )
+    """Raise ValueError if a frame is not the structure of its source, or has no labels."""
+    source = frame.info[SOURCE]
+    before = _state(frame)
+    for name, now in _state(structure).items():
+        then = before[name]
+        # positions of the file have eight decimals
+        if now.shape != then.shape or np.abs(now - then).max(initial=0.0) >= SAME_POSITION:
+            raise ValueError(
+                f"`output` {path} holds another structure as {source}, with other {name}: the file"
+                " of structures has changed since; remove the output, or resume with the same files"
+            )
+    labels = {} if frame.calc is None else frame.calc.results
+    for name in ("energy", "forces"):
+        if name not in labels or not np.isfinite(labels[name]).all():
+            raise ValueError(f"`output` {path} holds no {name} of {source}: remove the output")
+
+
+def _state(atoms: Atoms) -> dict[str, np.ndarray]:
+    """What the energy and later uses of a structure depend on, as numbers."""
+    state = {
+        "atoms": atoms.numbers,
+        "positions": atoms.positions,
+        "cell": atoms.cell.array,
+        "pbc": atoms.pbc.astype(int),
+        "masses": atoms.get_masses(),
+        "magnetic moments": atoms.get_initial_magnetic_moments(),
+        "initial charges": atoms.get_initial_charges(),
+    }
+    for name in ("charge", "spin"):
+        values: Any = [atoms.info[name]] if name in atoms.info else []
+        try:
+            state[name] = np.array(values, dtype=float)
+        except (TypeError, ValueError):  # the calculator says what is wrong with it
+            state[name] = np.empty(0)
+    return state
 
 
 def _require_same_energy(path: Path, calculator: Any, frame: Atoms, structure: Atoms) -> None:
     """Raise ValueError if the label of a frame is not the energy of the calculator."""
     free = without(structure)
-    energy = calculator.get_property("energy", free)
+    value = calculator.get_property("energy", free)
+    energy = check("energy", value, len(free), type(calculator).__name__)
     if not abs(energy - frame.get_potential_energy()) <= SAME_ENERGY * len(frame):
         raise ValueError(
             f"`output` {path} holds labels of another calculator: {frame.info[SOURCE]} has"

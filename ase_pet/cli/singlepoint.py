@@ -117,7 +117,9 @@ def _read(paths: list[str], format: str | None) -> tuple[list[Atoms], list[str]]
     for path in paths:
         frames = options.read_structures(path, ":", format)
         structures += frames
-        sources += [f"{path}:{index}" for index in range(len(frames))]
+        # names of files may hold line breaks, the file of labels may not
+        name = "".join(letter if letter.isprintable() else "?" for letter in path)
+        sources += [f"{name}:{index}" for index in range(len(frames))]
     if not structures:
         raise ValueError(f"{', '.join(paths)}: no structures")
     if len(set(sources)) < len(sources):
@@ -129,7 +131,9 @@ def _append(file: Any, atoms: Atoms) -> None:
     """Write one structure; the file on disk then holds it, whatever happens."""
     import ase.io
 
-    ase.io.write(file, atoms, format="extxyz")
+    from ..extxyz import writable
+
+    ase.io.write(file, writable(atoms), format="extxyz")
     file.flush()
 
 

@@ -21,6 +21,7 @@ from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryWriter, get_header_data
 
 from ..constraints import true_forces
+from ..extxyz import without_labels, writable
 from .settings import Settings
 
 TRAJECTORY = "trajectory.traj"
@@ -120,6 +121,7 @@ class Outputs:
         if stress:
             results["stress"] = atoms.get_stress(apply_constraint=False)
         frame: Atoms = atoms.copy()
+        without_labels(frame)
         frame.info.update(step=step, time_ps=time)
         for name, values in uncertainties.items():
             # one value for each atom, or one for the structure
@@ -184,9 +186,10 @@ class Outputs:
 
 def write_text(file: IO[str], frame: Atoms) -> None:
     """Append a `frame` to an open `file` in extxyz, without what the format cannot hold."""
+    fitting = writable(frame)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Skipping unhashable information")
-        write_extxyz(file, [frame])
+        write_extxyz(file, [fitting])
 
 
 def are_complete(folder: Path, sizes: Mapping[str, int]) -> bool:

@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms
 from ase.data import chemical_symbols
 from typer.testing import CliRunner
 
-from ase_pet import PETCalculator, labels
+from ase_pet import PETCalculator, extxyz, labels
 from ase_pet.cli import app
 from laws import Function
 from paths import DATA
@@ -228,6 +228,73 @@ def test_a_restart_notices_what_changed(files, tmp_path, change):
     done = command("--calculator", calculator, *paths, "--output", output, "--restart")
     assert isinstance(done.exception, ValueError)
     assert messages.get(change, "not among those to label") in str(done.exception)
+
+
+CHANGES = {
+    "pbc": lambda atoms: atoms.set_pbc(False),
+    "charge": lambda atoms: atoms.info.update(charge=1),
+    "spin": lambda atoms: atoms.info.update(spin=3),
+    "magnetic moments": lambda atoms: atoms.set_initial_magnetic_moments([1, 0, 0, 0]),
+    "masses": lambda atoms: atoms.set_masses([1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_restart_names_the_structure_that_changed(files, tmp_path, change):
+    output = tmp_path / "labelled.extxyz"
+    assert command("--calculator", EMT_NAME, files[0], "--output", output).exit_code == 0
+    structures = copper()
+    CHANGES[change](structures[1])
+    ase.io.write(files[0], structures)
+    done = command("--calculator", EMT_NAME, files[0], "--output", output, "--restart")
+    assert isinstance(done.exception, ValueError)
+    assert f"many.extxyz:1, with other {change}" in str(done.exception)
+
+
+def test_a_restart_keeps_all_that_is_compared(files, tmp_path):
+    structures = copper()
+    for change in CHANGES.values():
+        change(structures[1])
+    ase.io.write(files[0], structures)
+    output = tmp_path / "labelled.extxyz"
+    arguments = ["--calculator", EMT_NAME, files[0], "--output", output]
+    assert command(*arguments).exit_code == 0
+    done = command(*arguments, "--restart")
+    assert (done.exit_code, done.exception) == (0, None)
+
+
+def test_a_restart_notices_a_changed_energy_of_any_of_few_frames(files, tmp_path):
+    output = tmp_path / "labelled.extxyz"
+    assert command("--calculator", EMT_NAME, files[0], "--output", output).exit_code == 0
+    frames = ase.io.read(output, ":")
+    frames[1].calc.results["energy"] += 1
+    ase.io.write(output, frames)
+    done = command("--calculator", EMT_NAME, files[0], "--output", output, "--restart")
+    assert "many.extxyz:1 has" in str(done.exception)
+
+
+def test_what_the_format_cannot_hold_is_left_out(tmp_path):
+    atoms = copper(1)[0]
+    atoms.info.update({"note": "two\nlines", "a\nb": 1, "colour": "\x1b[31m", "kept": "a b"})
+    atoms.info.update({"energy": 3.0, "list": ["x", 1]})
+    atoms.write(tmp_path / "in.traj")
+    output = tmp_path / "labelled.extxyz"
+    with pytest.warns(UserWarning, match="left out of extxyz") as caught:
+        done = command("--calculator", EMT_NAME, tmp_path / "in.traj", "--output", output)
+    assert done.exit_code == 0, done.output
+    assert "'note', 'a\\nb', 'colour'" in str(caught[0].message)
+    frame = ase.io.read(output)
+    assert set(frame.info) == {"kept", "list", "source"}
+    assert_labelled(output, expected([tmp_path / "in.traj"]))
+
+
+def test_columns_of_texts_with_spaces_are_left_out():
+    atoms = copper(1)[0]
+    assert extxyz.writable(atoms) is atoms
+    atoms.arrays["names"] = np.array(["a b"] * len(atoms))
+    atoms.arrays["words"] = np.array(["a"] * len(atoms))
+    with pytest.warns(UserWarning, match="cannot hold it: 'names'"):
+        assert "words" in extxyz.writable(atoms).arrays
 
 
 def test_arguments_are_named():

@@ -1,0 +1,88 @@
+"""What the format extxyz cannot hold: one line holds all of `info`, another one each atom."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ase import Atoms
+from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+RESERVED = ("Lattice", "Properties", "pbc", "Vacuum", "nAtoms")
+KINDS = "iufbU"  # kinds of numpy's types that a column may have
+AXES = 2
+LABELS = (
+    "energy",
+    "free_energy",
+    "energies",
+    "forces",
+    "stress",
+    "stresses",
+    "dipole",
+    "charges",
+    "magmom",
+    "magmoms",
+)
+
+
+def writable(atoms: Atoms) -> Atoms:
+    """The structure, or a copy without what would make its file unreadable, with a warning.
+
+    Left out are names and texts with line breaks or control characters, names that the format uses
+    itself, and columns of anything but numbers and words.
+
+    Parameters
+    ----------
+    atoms:
+        Structure, with its calculator if it has one.
+    """
+    entries = [key for key, value in atoms.info.items() if not _fits(key, value)]
+    columns = [name for name, array in atoms.arrays.items() if not _is_column(name, array)]
+    if not entries and not columns:
+        return atoms
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc
+    for key in entries:
+        del copy.info[key]
+    for name in columns:
+        del copy.arrays[name]
+    shown = ", ".join(map(repr, [*entries, *columns]))
+    warnings.warn(f"left out of extxyz, which cannot hold it: {shown}", stacklevel=2)
+    return copy
+
+
+def without_labels(atoms: Atoms) -> None:
+    """Remove old energies, forces and other labels from `info` and `arrays` of a structure.
+
+    Parameters
+    ----------
+    atoms:
+        Structure, which is changed.
+    """
+    for name in LABELS:
+        atoms.info.pop(name, None)
+        atoms.arrays.pop(name, None)
+
+
+def _fits(key: Any, value: Any) -> bool:
+    """Whether an entry of `info` can be read again."""
+    if not isinstance(key, str) or key in RESERVED or not key or "=" in key:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = key_val_dict_to_str({key: value})
+            # ASE leaves out by itself what has no text
+            return not text or (text.isprintable() and key in key_val_str_to_dict(text))
+    except Exception:  # values of any class
+        return False
+
+
+def _is_column(name: str, array: Any) -> bool:
+    """Whether an array can be written as columns."""
+    if not name.isprintable() or not name or set(name) & set(' :="'):
+        return False
+    if array.dtype.kind not in KINDS or array.ndim > AXES:
+        return False
+    words = array.ravel().tolist() if array.dtype.kind == "U" else []
+    return all(word.isprintable() and len(word.split()) == 1 for word in words)
