@@ -59,16 +59,39 @@ class Rule:
     accepts: Callable[[Any], bool]
 
 
+def _within(low: float, high: float) -> Callable[[Any], bool]:
+    """Function that says whether a value is a number above 0 from low to high."""
+    return lambda value: _is_real(value) and value > 0 and low <= value <= high
+
+
+# of lengths that no run has: what is made of them would overflow
+LONGEST = 1e9  # ps
+LARGEST = 2**63 - 1  # steps, as programs that read files of the run hold them
 POSITIVE = Rule("a number above 0", lambda value: _is_real(value) and value > 0)
-COUNT = Rule("a whole number, 1 or more", lambda value: _is_whole(value) and value >= 1)
+TIME = Rule(f"a number above 0, at most {LONGEST:g}, in ps", _within(0, LONGEST))
+TIMESTEP = Rule("a number above 0 in fs, from 1e-6 to 1000", _within(1e-6, 1e3))
+RELAXATION_TIME = Rule("a number above 0 in fs, from 1e-6 to 1e12", _within(1e-6, 1e12))
+COUNT = Rule(
+    "a whole number, 1 or more, less than 2^63",
+    lambda value: _is_whole(value) and 1 <= value <= LARGEST,
+)
 SEED = Rule("a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
-PRESSURE = Rule("a number in GPa", _is_real)
+PRESSURE = Rule(
+    "a number in GPa, of 1e6 at most", lambda value: _is_real(value) and abs(value) <= 1e6
+)
 OPTIONAL_TEMPERATURE = Rule(
     "K, 0 or more, or None", lambda value: value is None or (_is_real(value) and value >= 0)
 )
-LENGTH = Rule("a length in ps, 0 or more", lambda value: _is_real(value) and value >= 0)
+LENGTH = Rule(
+    f"a length in ps, 0 or more, at most {LONGEST:g}",
+    lambda value: _is_real(value) and 0 <= value <= LONGEST,
+)
 OPTIONAL_POSITIVE = Rule(
     "a number above 0, or None", lambda value: value is None or POSITIVE.accepts(value)
+)
+OPTIONAL_TIME = Rule(
+    f"a number above 0, or None; at most {LONGEST:g}, in ps",
+    lambda value: value is None or TIME.accepts(value),
 )
 TEMPERATURE = Rule(
     "K, above 0, or a ramp such as 300:1200",
@@ -170,14 +193,14 @@ class Settings:
         unit="K",
         parse=parse_temperature,
     )
-    time: float = _setting(1.0, RUN, "total length of the run", unit="ps", rule=POSITIVE)
+    time: float = _setting(1.0, RUN, "total length of the run", unit="ps", rule=TIME)
     ramp_time: float | None = _setting(
         None,
         RUN,
         "time in ps of a temperature ramp, whose parts are equally long; the last temperature is"
         " kept afterwards; default: `time`",
         unit="ps",
-        rule=OPTIONAL_POSITIVE,
+        rule=OPTIONAL_TIME,
     )
     equilibrate: float = _setting(
         0.0,
@@ -187,7 +210,7 @@ class Settings:
         unit="ps",
         rule=LENGTH,
     )
-    timestep: float = _setting(1.0, RUN, "time step", unit="fs", rule=POSITIVE)
+    timestep: float = _setting(1.0, RUN, "time step", unit="fs", rule=TIMESTEP)
     seed: int = _setting(0, RUN, "random seed of initial momenta and thermostat", rule=SEED)
     momenta: str = _setting(
         "draw",
@@ -210,12 +233,12 @@ class Settings:
         BATHS,
         "time constant in fs of the thermostat; for langevin: 1 / friction",
         unit="fs",
-        rule=POSITIVE,
+        rule=RELAXATION_TIME,
     )
     pressure: float = _setting(0.0, BATHS, "target pressure of npt", unit="GPa", rule=PRESSURE)
     barostat: str = _setting("isotropic", BATHS, "changes of the cell in npt", choices=BAROSTATS)
     barostat_time: float = _setting(
-        1000.0, BATHS, "time constant of the barostat", unit="fs", rule=POSITIVE
+        1000.0, BATHS, "time constant of the barostat", unit="fs", rule=RELAXATION_TIME
     )
     interval: int = _setting(
         100, FILES, "steps between frames of the trajectory", unit="steps", rule=COUNT
@@ -264,6 +287,10 @@ class Settings:
         # nve needs no thermostat: a start from rest, at 0 K, is allowed
         self._check_rule("temperature", NVE_TEMPERATURE if self.ensemble == "nve" else TEMPERATURE)
         step = self.multiple * self.timestep
+        if not step <= 1000 * LONGEST:
+            raise ValueError(
+                f"`multiple` is {self.multiple}: expected steps of {LONGEST:g} ps at most"
+            )
         if self.steps < 1:
             raise ValueError(
                 f"`time` is {self.time!r}: expected at least one step of {step:g} fs, in ps"

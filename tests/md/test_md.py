@@ -331,6 +331,20 @@ def test_frames_and_rows(tmp_path):
     ]
 
 
+def test_text_trajectories_of_structures_with_old_labels_and_texts_of_several_lines(tmp_path):
+    atoms = copper()
+    atoms.info.update({"energy": 1.0, "stress": np.ones(6), "note": "two\nlines", "Lattice": 1})
+    atoms.arrays["forces"] = np.ones((len(atoms), 3))
+    with pytest.warns(UserWarning, match="left out of extxyz, .*: 'note', 'Lattice'"):
+        summary = run(atoms, tmp_path, time=0.05, interval=5, extxyz=True)
+    for frames in (summary.frames(), ase.io.read(tmp_path / "trajectory.extxyz", ":")):
+        assert "energy" not in frames[0].info
+        frame = frames[0].copy()
+        frame.calc = EMT()
+        assert frames[0].get_potential_energy() == pytest.approx(frame.get_potential_energy())
+        assert np.abs(frames[1].get_forces()).max() < 0.9
+
+
 def test_settings_describe_the_run(tmp_path):
     run(copper(), tmp_path, time=0.01, seed=7)
     content = tomllib.loads((tmp_path / "settings.toml").read_text())
@@ -568,6 +582,13 @@ def test_a_structure_that_is_refused_writes_no_files(tmp_path):
         ({"barostat": "shape"}, "`barostat` is 'shape': valid choices are isotropic, full"),
         ({"momenta": "none"}, "`momenta` is 'none': valid choices are draw, keep"),
         ({"timestep": 0}, "`timestep` is 0: expected a number above 0"),
+        ({"timestep": 1e-308}, "`timestep` is 1e-308: expected a number above 0 in fs, from 1e-6"),
+        ({"time": 1e300}, r"expected a number above 0, at most 1e\+09, in ps"),
+        ({"equilibrate": 1e308}, r"expected a length in ps, 0 or more, at most 1e\+09"),
+        ({"thermostat_time": 1e-308}, "expected a number above 0 in fs, from 1e-6 to 1e12"),
+        ({"interval": 2**63}, r"expected a whole number, 1 or more, less than 2\^63"),
+        ({"multiple": 2**62}, r"expected steps of 1e\+09 ps at most"),
+        ({"pressure": 1e308}, "expected a number in GPa, of 1e6 at most"),
         ({"time": float("nan")}, "`time` is nan: expected a number above 0"),
         ({"time": 1e-4}, "`time` is 0.0001: expected at least one step of 5 fs"),
         ({"interval": 0}, "`interval` is 0: expected a whole number, 1 or more"),
