@@ -48,8 +48,8 @@ def command(
     ensemble:
         nve, nvt or npt, for the heat capacity; default: that of the run.
     skip:
-        Fraction of the trajectory to leave out at the start; default: the equilibration is
-        detected.
+        Fraction of the trajectory, by its length in ps, to leave out at the start; default: the
+        equilibration is detected.
     cutoff:
         Largest distance of the radial distribution functions in A.
     html:
@@ -83,7 +83,7 @@ def command(
         return
     _show(results)
     for path in paths:
-        print(path)
+        screen.say(path)
 
 
 def _expansion(sources: list[str], output: Path | None, json: bool) -> None:
@@ -97,9 +97,9 @@ def _expansion(sources: list[str], output: Path | None, json: bool) -> None:
         return
     screen.console().print(_table([result]))
     for note in result.notes:
-        print(note)
+        screen.say(note)
     for path in paths:
-        print(path)
+        screen.say(path)
 
 
 def _show(results: Results) -> None:
@@ -107,15 +107,15 @@ def _show(results: Results) -> None:
     content = results.as_dict()
     start = content["equilibrated_from_frame"]
     begin = "no equilibrium" if start is None else f"equilibrated from frame {start}"
-    print(f"{content['system']}: {content['frames']} frames, {begin}")
+    screen.say(f"{content['system']}: {content['frames']} frames, {begin}")
     screen.console().print(_table(list(results.analyses.values())))
     notes = [note for analysis in results.analyses.values() for note in analysis.notes]
     for note in notes:
-        print(note)
+        screen.say(note)
     # one line for each reason
     for reason in dict.fromkeys(results.skipped.values()):
         names = [name for name, text in results.skipped.items() if text == reason]
-        print(f"no {', '.join(names)}: {reason}")
+        screen.say(f"no {', '.join(names)}: {reason}")
 
 
 def _table(analyses: list[Analysis]) -> Any:

@@ -31,7 +31,7 @@ COMMANDS = {  # name: first line of its help
     "convert": "Convert a checkpoint of another program into a calculator folder.",
     "train": "Train the calculator that a recipe describes.",
     "md": "Run molecular dynamics in a folder, from which it can be restarted.",
-    "analyse": "Analyse a trajectory: structure, diffusion, vibrations, heat capacity, expansion.",
+    "analyse": "Structure, motion, vibrations and thermodynamics of a trajectory.",
     "bench": "Measure the time of an evaluation and of an MD step, ns/day, and the peak memory.",
     "relax": "Relax a structure within its space group.",
     "phonons": "Phonons of a crystal: imaginary modes, bands, density of states, heat capacity.",
