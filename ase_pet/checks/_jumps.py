@@ -78,6 +78,23 @@ class AtomPath:
         self.index = index
         self.direction = direction / np.linalg.norm(direction)
 
+    def place(self, displacement: float, digits: int = 4) -> str:
+        """Text of a place on the path: its displacement and, of two atoms, their distance.
+
+        Parameters
+        ----------
+        displacement:
+            Displacement in A.
+        digits:
+            Decimal places.
+        """
+        text = f"at {displacement:z.{digits}f} A of the path"
+        if len(self.atoms) != 2:
+            return text
+        moved = self.atoms.copy()
+        moved.positions[self.index] += displacement * self.direction
+        return f"pair distance {moved.get_distance(0, 1):.{digits}f} A, {text}"
+
     def evaluate(self, displacements: np.ndarray) -> Points:
         """Points at `displacements` (m,) in A of the moved atom."""
         structures = []
@@ -159,17 +176,17 @@ def largest_jumps(
     jump, place = search.energy
     if jump > energy_limit:
         energy_noise = max(energy_noise, _noise_beside(path, place)[0])
-    yield Measured("energy jump", jump, _place(place), plot, noise=energy_noise)
+    yield Measured("energy jump", jump, path.place(place), plot, noise=energy_noise)
     jump, place = search.force
     force_noise = noise.forces
     if jump > force_limit:
         force_noise = max(force_noise, _noise_beside(path, place)[1])
-    yield Measured("force jump", jump, _place(place), noise=force_noise)
+    yield Measured("force jump", jump, path.place(place), noise=force_noise)
     # The middle stands in where no place is suspicious.
     middle = float(grid[len(grid) // 2])
     places = [*search.places, middle]
     yield _curvature_jump(path, np.array(places[:CURVATURES]))
-    yield _stiffness(grid, points)
+    yield _stiffness(path, grid, points)
 
 
 def _noise_beside(path: AtomPath, place: float) -> tuple[float, float]:
@@ -340,10 +357,10 @@ def _curvature_jump(path: AtomPath, places: np.ndarray) -> Measured:
     below = _slopes(path, places - step, -step)
     above = _slopes(path, places + step, step)
     jumps = np.abs(above - below).max(axis=(1, 2))
-    return Measured("curvature jump", jumps.max(), _place(places[jumps.argmax()]))
+    return Measured("curvature jump", jumps.max(), path.place(places[jumps.argmax()]))
 
 
-def _stiffness(grid: np.ndarray, points: Points) -> Measured:
+def _stiffness(path: AtomPath, grid: np.ndarray, points: Points) -> Measured:
     """Largest slope of the force along the path, where the energy is low enough to get there."""
     slopes = np.diff(points.along) / np.diff(grid)
     energies = points.energies
@@ -355,11 +372,7 @@ def _stiffness(grid: np.ndarray, points: Points) -> Measured:
     is_reachable = higher <= reference + REACHABLE
     sizes = np.where(is_reachable, np.abs(slopes), 0.0)
     worst = sizes.argmax()
-    return Measured("stiffness", sizes.max(), f"at {grid[worst]:.2f} A of the path")
-
-
-def _place(displacement: float) -> str:
-    return f"at {displacement:.4f} A of the path"
+    return Measured("stiffness", sizes.max(), path.place(grid[worst], digits=2))
 
 
 def _slopes(path: AtomPath, start: np.ndarray, step: float) -> np.ndarray:

@@ -227,10 +227,10 @@ def _table(results: Sequence[Any], title: str, narrow: bool) -> Table:
     """Table of the results; a narrow one has neither notes nor lines between its columns."""
     from .. import checks
 
-    names = ("check", "quantity", "value", "limit", "unit", "", "severity")
+    names = ("check", "quantity", "value", "limit", "unit", "status", "severity")
     columns = [Column(name, no_wrap=True) for name in names[: 5 if narrow else 7]]
     if narrow:
-        columns.append(Column("", no_wrap=False))
+        columns.append(Column("status", no_wrap=False))
         table = Table(*columns, title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     else:
         table = Table(*columns, "note", title=title)

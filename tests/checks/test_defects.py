@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from typer.testing import CliRunner
 
@@ -172,6 +173,14 @@ def test_stiffness_has_a_verdict():
     results = checks.run(EMT(), species=["Cu"], only=["cutoff_pair"])
     [stiffness] = [result for result in results if result.quantity == "stiffness"]
     assert stiffness.status == "pass"
+
+
+def test_jumps_of_a_pair_are_at_the_cutoff():
+    calculator = LennardJones(epsilon=0.0104, sigma=3.4, rc=8.5)
+    results = checks.run(calculator, species=["Ar"], only=["cutoff_pair"])
+    [jump] = [result for result in results if result.quantity == "force jump"]
+    assert jump.status == "fail"
+    assert "pair distance 8.5000 A, at 6.3800 A of the path" in jump.note
 
 
 def test_pairs_of_all_species_are_scanned():
