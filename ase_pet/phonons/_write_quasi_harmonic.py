@@ -21,6 +21,12 @@ TABLE = "qha.csv"
 PLOT = "qha.png"
 MODES = "gruneisen.csv"
 MODES_PLOT = "gruneisen.png"
+# legend above the axes, where it hides no curve
+ABOVE: dict[str, Any] = {
+    "fontsize": "x-small",
+    "loc": "lower center",
+    "bbox_to_anchor": (0.5, 1.0),
+}
 CURVES = 8  # most free energies that are drawn
 
 
@@ -103,8 +109,7 @@ def _plot_free_energies(axes: Axes, result: QuasiHarmonic) -> None:
         axes.plot(volumes, table[row], ".-", lw=0.8, label=kelvin[row])
     axes.plot(result.volume[rows], result.gibbs[rows], "kx", label="minimum")
     axes.set(xlabel="volume (A$^3$ per primitive cell)", ylabel="free energy (eV)")
-    # above the axes, where it hides no curve
-    axes.legend(fontsize="x-small", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(ncols=4, **ABOVE)
 
 
 def _write_table(path: Path, names: list[str], rows: Any) -> None:
