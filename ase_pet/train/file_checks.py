@@ -10,33 +10,20 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.cif import parse_cif
+
+from . import crystal_checks, xyz_checks
+from .crystal_checks import Refused as Refused
 
 XYZ = ("extxyz", "xyz")
-# tags of a CIF by which ASE finds the symmetry
-SYMMETRY = (
-    "_space_group_symop_operation_xyz",
-    "_space_group_symop.operation_xyz",
-    "_symmetry_equiv_pos_as_xyz",
-    "_space_group.it_number",
-    "_space_group_it_number",
-    "_symmetry_int_tables_number",
-    "_space_group_name_h-m_alt",
-    "_symmetry_space_group_name_h-m",
-    "_space_group.patterson_name_h-m",
-)
 KEYS = ("Lattice", "Properties", "pbc")  # of extended XYZ, whose readers distinguish a and A
 ROUNDING = 1e-3  # of occupancies, which files give to two digits or three
 # words of a LAMMPS file that says which elements its types are
 ELEMENTS = (b"Masses", b"Atom Type Labels", b"element", b"mass")
+PROPERTIES = r'(^|\s)Properties\s*=\s*"?([^\s"]+)'
 BASE_COLUMNS = 4  # of a plain XYZ file: element and position
 
 
-class Refused(ValueError):
-    """A file that ASE reads, but not as what it means; the message names the file."""
-
-
-def check(path: Path, kind: str, index: int | str, name: str) -> None:
+def check(path: Path, kind: str, frames: Any, index: int | str, name: str) -> None:
     """Refuse or note what ASE reads from a file in silence.
 
     Parameters
@@ -45,6 +32,8 @@ def check(path: Path, kind: str, index: int | str, name: str) -> None:
         Path of a file that ASE could read.
     kind:
         Its format.
+    frames:
+        A structure of it, or a list of them, as ASE read it.
     index:
         Which structures were read.
     name:
@@ -53,12 +42,15 @@ def check(path: Path, kind: str, index: int | str, name: str) -> None:
     Raises
     ------
     Refused
-        Structures after a blank line, which ASE leaves out, or values without a column.
+        Structures after a blank line, which ASE leaves out, values without a column, or what is
+        given twice: keys, elements, locations of atoms.
     """
     if kind == "cif":
-        _check_cif(path, index, name)
+        crystal_checks.check_cif(path, frames, index, name)
+    if kind == "proteindatabank":
+        crystal_checks.check_pdb(path, frames, name)
     if kind in XYZ:
-        _check_xyz(path, name)
+        _check_xyz(path, kind, name)
 
 
 def check_occupancy(atoms: Atoms, where: str) -> None:
@@ -138,6 +130,11 @@ def check_keys(atoms: Atoms, where: str) -> None:
     """
     for key in KEYS:
         misspelt = [name for name in atoms.info if str(name).lower() == key.lower()]
+        if misspelt == [key]:  # from another format
+            raise Refused(
+                f"{where}: `info` has the key `{key}`, with which extended XYZ files give the"
+                f" cell, columns and periodicity: delete it, `del atoms.info[{key!r}]`"
+            )
         if misspelt:
             raise Refused(f"{where}: the key `{misspelt[0]}` means nothing: expected `{key}`")
 
@@ -147,31 +144,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _check_cif(path: Path, index: int | str, name: str) -> None:
-    """Note structures of a CIF that are not used, and symmetry that it does not give."""
-    with path.open("rb") as file:
-        blocks = [block for block in parse_cif(file) if block.has_structure()]
-    if isinstance(index, int) and len(blocks) > 1:
-        names = ", ".join(block.name for block in blocks)
-        warnings.warn(
-            f"`{name}` holds {len(blocks)} structures ({names}): {blocks[index].name} is used",
-            stacklevel=2,
-        )
-    chosen = [blocks[index]] if isinstance(index, int) else blocks
-    if not all(any(tag in block for tag in SYMMETRY) for block in chosen):
-        warnings.warn(
-            f"`{name}` gives no space group and no symmetry operations: only the atoms that it"
-            " lists are used",
-            stacklevel=2,
-        )
-
-
-def _check_xyz(path: Path, name: str) -> None:
+def _check_xyz(path: Path, kind: str, name: str) -> None:
     """Refuse or note what ASE leaves out of an XYZ file."""
     notes = set()
     with path.open() as file:
         lines = iter(file)
-        for comment, rows in _frames(lines, name):
+        for number, (comment, rows) in enumerate(_frames(lines, name)):
+            # plain XYZ has free text there
+            if kind == "extxyz":
+                _check_said_twice(comment, rows, f"`{name}`, structure {number}")
             notes |= _notes_of_frame(comment, rows, name)
             last = rows[-2:]
     # a file that was cut off between two numbers has no other sign of it
@@ -179,6 +160,17 @@ def _check_xyz(path: Path, name: str) -> None:
         notes.add("its last line is short and does not end: is the file complete?")
     for note in sorted(notes):
         warnings.warn(f"`{name}`: {note}", stacklevel=2)
+
+
+def _check_said_twice(comment: str, rows: list[str], where: str) -> None:
+    """Raise Refused for a structure of extended XYZ that contradicts itself."""
+    twice = xyz_checks.repeated(comment)
+    if twice:
+        raise Refused(f"{where}: the key `{twice[0]}` is given twice in the comment line")
+    stated = re.search(PROPERTIES, comment)
+    text = xyz_checks.contradiction(stated.group(2), rows) if stated else ""
+    if text:
+        raise Refused(f"{where}: {text}")
 
 
 def _frames(lines: Iterator[str], name: str) -> Iterator[tuple[str, list[str]]]:
@@ -207,7 +199,7 @@ def _notes_of_frame(comment: str, rows: list[str], name: str) -> set[str]:
     lattice = re.search(r"(^|\s)Lattice\s*=", comment)
     if lattice and not re.search(r"(^|\s)pbc\s*=", comment):
         notes.add("no `pbc` beside `Lattice`: taken as periodic in all directions")
-    stated = re.search(r'(^|\s)Properties\s*=\s*"?([^\s"]+)', comment)
+    stated = re.search(PROPERTIES, comment)
     columns = BASE_COLUMNS
     if stated:
         columns = sum(int(count) for count in stated.group(2).split(":")[2::3])

@@ -102,7 +102,7 @@ def _read(path: Path, index: int | str, format: str | None, name: str | None = N
     path.stat()  # some readers of ASE take any text for the address of a database
     kind = format or filetype(str(path))
     frames = ase.io.read(path, index, format=kind, do_not_split_by_at_sign=True)
-    file_checks.check(path, kind, index, name or path.name)
+    file_checks.check(path, kind, frames, index, name or path.name)
     last = frames if isinstance(frames, Atoms) else frames[-1:]
     file_checks.check_elements(path, kind, last, name or path.name)
     return frames

@@ -31,7 +31,7 @@ _atom_site_fract_z
 _atom_site_occupancy
 {sites}
 """
-DIAMOND = "_symmetry_Int_Tables_number 227"
+DIAMOND = "_symmetry_Int_Tables_number 227\n_symmetry_space_group_setting 1"
 FULL = "Si1 Si 0 0 0 1.0"
 XYZ = '2\nLattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3 pbc="T T T"\n'
 ATOMS = "Ar 0.00000000 0.00000000 0.00000000\nAr 0.00000000 0.00000000 2.50000000\n"
