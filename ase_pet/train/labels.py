@@ -53,6 +53,7 @@ LOOKS = {
 NO_LABELS = r".*(uncertainty|std|sigma|error|cutoff|tolerance|correction|kinetic|weight).*"
 # arrays of vectors that are certainly no forces
 NO_FORCES = {"positions", "momenta", "initial_magmoms", "magmoms", "vel", "velo", "velocities"}
+LARGEST = 1e6  # eV per atom, eV/A: beyond all electrons and all nuclei
 ASYMMETRY = 0.05  # of a stress, relative to its largest component
 SMALL_STRESS = 1e-3  # eV/A^3, below which a stress may be noise
 
@@ -309,6 +310,14 @@ def _number(name: str, key: str, value: Any, n_atoms: int, where: str) -> np.nda
     if len(bad):
         atom = f" (atom {bad[0][0]})" if kind == "forces" else ""
         raise ValueError(f"{where}: `{name}` is not finite{atom}: {array[tuple(bad[0])]}")
+    largest = np.abs(array).max()
+    limit = LARGEST * (n_atoms if kind == "energy" else 1)
+    if kind in ("energy", "forces") and largest > limit:
+        atom = f" (atom {np.argwhere(np.abs(array) == largest)[0][0]})" if kind == "forces" else ""
+        raise ValueError(
+            f"{where}: `{name}` is {largest:.3g} {unit} in size{atom}: expected at most"
+            f" {LARGEST:g} {unit}{' per atom' if kind == 'energy' else ''}"
+        )
     if kind == "energy":
         return array.reshape(())
     return _symmetric(array, name, where) if kind == "stress" else array

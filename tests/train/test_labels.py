@@ -260,3 +260,26 @@ def test_a_recipe_gives_names(recipe, tmp_path):
     del frames[2].arrays["REF_forces"]
     with pytest.warns(UserWarning, match="structure 2: no `REF_forces`"):
         trained_on(recipe, tmp_path, frames, keys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        ("energy", 5e6, r"here: `energy` is 5e\+06 eV in size: .* at most 1e\+06 eV per atom"),
+        ("energy", 1e300, r"here: `energy` is 1e\+300 eV"),
+        ("forces", 2e6, r"here: `forces` is 2e\+06 eV/A in size \(atom 2\)"),
+        ("forces", 1e200, r"here: `forces` is 1e\+200 eV/A in size \(atom 2\)"),
+    ],
+)
+def test_labels_that_no_calculation_gives(kind, size, message):
+    values = {"energy": np.array(-size), "forces": np.zeros((4, 3))}
+    values["forces"][2, 1] = -size
+    with pytest.raises(ValueError, match=message):
+        found(labelled(**{kind: values[kind]}))
+
+
+def test_large_labels_are_read():
+    """Total energies of heavy atoms, forces of nuclei that touch."""
+    forces = np.full((4, 3), 9e5)
+    values = found(labelled(energy=-3.9e6, forces=forces))
+    assert values["energy"] == -3.9e6
