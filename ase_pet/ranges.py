@@ -208,8 +208,16 @@ def expected(field: FieldInfo) -> str:
         Field of the schema.
     """
     annotation = field.annotation
-    if isinstance(annotation, types.UnionType):  # `X | None`, of which TOML can say X only
-        annotation = typing.get_args(annotation)[0]
+    # `X | None`, of which TOML can say X only; typing makes another class of some unions
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        nothing = (type(None), Literal[None])
+        members = [each for each in typing.get_args(annotation) if each not in nothing]
+        annotation = members[0]
+    bounds = list(field.metadata)
+    if typing.get_origin(annotation) is Annotated:  # with bounds of its own
+        annotation, *inner = typing.get_args(annotation)
+        for each in inner:
+            bounds += each.metadata if isinstance(each, FieldInfo) else [each]
     if typing.get_origin(annotation) is Literal:
         return f"valid choices are {', '.join(map(str, typing.get_args(annotation)))}"
     kind = typing.get_origin(annotation) or annotation
@@ -221,10 +229,12 @@ def expected(field: FieldInfo) -> str:
         dict: "a table",
     }
     text = words.get(typing.cast(type, kind))
+    if text is None and dataclasses.is_dataclass(kind):
+        text = "a table"
     if text is None:
-        members = typing.get_args(annotation)
+        members = list(typing.get_args(annotation))
         text = "a list of whole numbers" if AtomicNumber in members else "a list of strings"
-    for bound in field.metadata:
+    for bound in bounds:
         match bound:
             case annotated_types.MinLen():
                 text += ", not empty"

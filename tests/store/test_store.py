@@ -338,3 +338,21 @@ def test_loading_does_not_change_the_random_state(tmp_path):
 def test_card_is_an_alias():
     """The former name of CalculatorInfo."""
     assert store.Card is store.CalculatorInfo
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("cutoff = nan", "`cutoff` is nan: expected a number, 0.1 or more, at most 100"),
+        ("cutoff = -1.0", "`cutoff` is -1.0: expected a number, 0.1 or more, at most 100"),
+        ("cut_off = 3.0", "`cut_off` is no setting"),
+    ],
+)
+def test_a_bad_key_at_the_top_level_is_named(folder, line, message):
+    path = folder / "calculator.toml"
+    name = line.partition(" ")[0]
+    content = path.read_text(encoding="utf-8").splitlines()
+    others = [each for each in content if not each.startswith((f"{name} =", f"[{name}]"))]
+    path.write_text("\n".join([line, *others]), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        store.load(folder)
