@@ -27,6 +27,8 @@ UNITS = {  # eV
 }
 SAME_UNIT = 0.02  # relative
 SAME_ENERGY = 1e-3  # eV per atom
+MEAN = 1e-5  # A, width of the classes of mean distances, in which moved copies are looked for
+SAME_DISTANCE = 1e-4  # A, in which those of moved copies agree
 DIGITS = 5  # of positions in A, in which duplicates agree
 
 
@@ -47,6 +49,7 @@ def warn(splits: Mapping[str, Sequence[data.Sample]], species: Sequence[int]) ->
         *_short(different),
         *_stressed(different),
         *_duplicates(splits),
+        *_moved(splits),
         *_far(different, species),
     ]
     for text in texts:
@@ -113,6 +116,61 @@ def _duplicates(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
             places = found.setdefault(kind, [])
             places.append(f"{sample.where} = {first.where}")
     return [text for kind, places in found.items() for text in _note(places, kind)]
+
+
+def _moved(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
+    """Note on structures that another split has shifted, turned or in another order of atoms."""
+    known: dict[tuple[bytes, int], list[tuple[str, data.Sample]]] = {}
+    found: dict[str, list[str]] = {}
+    for split, samples in splits.items():
+        for sample in {sample.where: sample for sample in samples}.values():
+            # distances do not tell atoms that are alone
+            if not len(sample.pairs.distances()):
+                continue
+            numbers = np.sort(sample.structure.numbers).tobytes()
+            place = round(float(sample.pairs.distances().mean()) / MEAN)
+            near = [each for k in (-1, 0, 1) for each in known.get((numbers, place + k), [])]
+            for first_split, first in near:
+                if first_split != split and _is_moved(first, sample):
+                    places = found.setdefault(f"`{split}` is in `{first_split}` as well", [])
+                    places.append(f"{sample.where} = {first.where}")
+                    break
+            known.setdefault((numbers, place), []).append((split, sample))
+    end = "but for a shift, a turn or the order of atoms"
+    return [
+        text
+        for kind, places in found.items()
+        for text in _note(places, f"a structure of the split {kind}, {end}")
+    ]
+
+
+def _is_moved(first: data.Sample, second: data.Sample) -> bool:
+    """Whether two structures have the same distances of the same elements, at other places."""
+    if _state(first) != _state(second) or _content(first) == _content(second):
+        return False
+    elements, distances = _distances(first)
+    other_elements, others = _distances(second)
+    if not np.array_equal(elements, other_elements):
+        return False
+    largest = np.abs(distances - others).max()
+    return bool(largest <= SAME_DISTANCE)
+
+
+def _state(sample: data.Sample) -> tuple[float, float, bytes]:
+    """Charge, spin and periodic directions of a structure."""
+    structure = sample.structure
+    periodic = structure.pbc.tobytes()
+    return structure.charge or 0, structure.spin or 0, periodic
+
+
+def _distances(sample: data.Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of elements (2, P) and distances (P,) in A of a structure, sorted."""
+    numbers = sample.structure.numbers
+    ends = np.stack([numbers[sample.pairs.centres], numbers[sample.pairs.neighbours]])
+    ends.sort(axis=0)
+    distances = sample.pairs.distances()
+    order = np.lexsort([distances, ends[1], ends[0]])
+    return ends[:, order], distances[order]
 
 
 def _content(sample: data.Sample) -> bytes:

@@ -151,3 +151,26 @@ def first_with_xenon(path, tmp_path):
     model = pet.Model(model_settings(read(path)))
     model.compositions = {"energy": {18: -7.0, 54: -3.25}}
     store.save(tmp_path / "run", model, store.CalculatorInfo("both"))
+
+
+def moves(positions):
+    """The same structure by a lattice vector, a shift of all, and another order."""
+    one = positions.copy()
+    one[2] += [3.61, 0, -3.61]
+    return {"lattice": one, "shift": positions + [0.3, 1.1, -2.0], "order": positions[[2, 0, 3, 1]]}
+
+
+@pytest.mark.parametrize("kind", ["lattice", "shift", "order"])
+def test_moved_copies_in_another_split_are_noted(kind):
+    positions = sample("`a`, structure 3", seed=3).structure.positions
+    copy = sample("`v`, structure 0", seed=3, positions=moves(positions)[kind])
+    message = r"`v`, structure 0 = `a`, structure 3: a structure of the split `val` is in `train`"
+    with pytest.warns(UserWarning, match=message):
+        inspection.warn({"train": good(), "val": [copy], "test": []}, (1, 29))
+
+
+def test_a_structure_that_is_nearly_the_same_is_another():
+    positions = sample("`a`, structure 3", seed=3).structure.positions.copy()
+    positions[0, 0] += 0.01
+    other = sample("`v`, structure 0", seed=3, positions=positions)
+    inspection.warn({"train": good(), "val": [other], "test": []}, (1, 29))
