@@ -15,8 +15,9 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from .constraints import without
+from .errors import WrongResult, error_text
 from .phonons._protocols import SupportsBatches
-from .results import WrongResult, check, error_text
+from .results import check
 
 ALWAYS = ("energy", "free_energy", "forces")
 # ASE's names of labels that are written where the calculator has them

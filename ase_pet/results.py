@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from .errors import WrongResult
+
 # methods of ASE's calculators, and the property that each returns; None: its first argument
 METHODS = {
     "get_property": None,
@@ -18,25 +20,6 @@ METHODS = {
     "get_stress": "stress",
 }
 NUMBER: tuple[tuple[int, ...], ...] = ((),)
-
-
-class WrongResult(ValueError):
-    """A calculator returned something that is no result: another type or shape, nan or inf."""
-
-
-def error_text(error: BaseException) -> str:
-    """Type and text of an error; of errors whose text cannot be made, the type.
-
-    Parameters
-    ----------
-    error:
-        What was raised, by any library.
-    """
-    try:
-        text = str(error)
-    except Exception:  # classes of other packages
-        text = ""
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def check(name: str, value: Any, count: int, owner: str, finite: bool = True) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from ase import Atoms
 
-from ..results import error_text
+from ..errors import error_text
 from ._noise import Noise, line, scatter
 from ._results import NotApplicable
 

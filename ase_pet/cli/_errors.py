@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol, runtime_checkable
 
-from ..results import WrongResult, error_text
+from ..errors import WrongResult, error_text
 from . import screen
 
 PACKAGE = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-from ..results import error_text
+from ..errors import error_text
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..results import error_text
+from ..errors import error_text
 from . import _crystals, options, screen
 
 REPORT = "relax.json"

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from .. import constraints
-from ..results import WrongResult, error_text
+from ..errors import WrongResult, error_text
 from . import folders, ramp, thermo
 from . import state as states
 from ._protocols import ListsProperties

@@ -19,7 +19,17 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own subpackage and from subpackages of earlier lines only.
 SUBPACKAGES = (
-    ("choices", "constraints", "duplicates", "extras", "extxyz", "plugins", "results", "rotations"),
+    ("errors",),
+    (
+        "choices",
+        "constraints",
+        "duplicates",
+        "extras",
+        "extxyz",
+        "plugins",
+        "results",
+        "rotations",
+    ),
     ("orientations", "ranges"),
     ("graph",),
     ("layers",),

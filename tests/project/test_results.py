@@ -8,7 +8,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from ase_pet.results import WrongResult, check, checked, error_text
+from ase_pet.errors import WrongResult, error_text
+from ase_pet.results import check, checked
 
 FORCES = np.zeros((4, 3))
 WRONG = [
