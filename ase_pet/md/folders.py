@@ -20,7 +20,8 @@ from . import fingerprints
 from . import state as states
 from ._protocols import AseCalculator
 from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY
-from .settings import MAY_CHANGE, Settings, parse_temperature
+from .rules import parse_temperature
+from .settings import MAY_CHANGE, Settings
 
 EQUILIBRATION = "equilibration"  # folder of the run before the run
 FILES = (SETTINGS, TRAJECTORY, TEXT, THERMO, states.FILE, EQUILIBRATION)

@@ -12,7 +12,8 @@ from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 
-from .settings import Settings, temperatures
+from .rules import temperatures
+from .settings import Settings
 
 
 def target(settings: Settings, step: int) -> float:

@@ -51,13 +51,16 @@ def with_error(value: float, error: float) -> str:
     """
     if error == 0:
         return f"{value:.5g} ± 0"
-    # two digits of the error
+    size = max(error, abs(value))
+    # the error has two digits
     last = math.floor(math.log10(error)) - 1
-    if PLAIN[0] <= max(error, abs(value)) and error < PLAIN[1]:
+    if PLAIN[0] <= size and error < PLAIN[1]:
         digits = max(-last, 0)
-        return f"{value:.{digits}f} ± {error:.{digits}f}"
-    first = math.floor(math.log10(max(error, abs(value))))
-    return f"{value:.{first - last}e} ± {error:.1e}"
+        number = f".{digits}f"
+        return f"{value:{number}} ± {error:{number}}"
+    first = math.floor(math.log10(size))
+    digits = first - last
+    return f"{value:.{digits}e} ± {error:.1e}"
 
 
 def mean(values: np.ndarray, start: int | None = None) -> Mean:
