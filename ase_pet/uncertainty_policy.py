@@ -52,8 +52,8 @@ class UncertaintyPolicy:
             choices = ", ".join(map(repr, POLICIES))
             raise ValueError(f"`uncertainty` is {shown(policy)}: valid choices are {choices}")
         # True is a number of Python
-        is_number = isinstance(threshold, numbers.Real)
-        is_number = is_number and not isinstance(threshold, bool)
+        is_flag = isinstance(threshold, bool)
+        is_number = isinstance(threshold, numbers.Real) and not is_flag
         if not is_number or not 0 < threshold <= LARGEST:
             raise ValueError(
                 f"`uncertainty_threshold` is {shown(threshold)}: expected an energy in eV above 0"

@@ -125,7 +125,9 @@ class _Counts:
 
     def analysis(self) -> Analysis:
         """Distributions and coordination numbers."""
-        centres = (self.edges[1:] + self.edges[:-1]) / 2
+        above = self.edges[1:]
+        below = self.edges[:-1]
+        centres = (above + below) / 2
         table = {"r_A": centres}
         values: dict[str, object] = {}
         marks = []

@@ -280,7 +280,8 @@ def _returned(calculator: Any) -> dict[str, str]:
 
     from ..outputs import OUTPUTS
 
-    units = {**FURTHER, **{name: output.unit for name, output in OUTPUTS.items()}}
+    defined = {name: output.unit for name, output in OUTPUTS.items()}
+    units = {**FURTHER, **defined}
     returned = {}
     for name, value in vars(calculator).get("results", {}).items():
         shape = np.shape(value)

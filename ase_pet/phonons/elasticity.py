@@ -163,10 +163,11 @@ def elastic(
         coefficients = np.polynomial.polynomial.polyfit(strains, np.array(stresses), 3)
         columns.append(coefficients[1])
     slopes = np.array(columns).T
-    if not np.abs(slopes).max() > WEAKEST:
+    largest = np.abs(slopes).max()
+    if not largest > WEAKEST:
         raise ValueError(
-            f"the largest elastic constant is {np.abs(slopes).max():.1g} GPa: for this calculator"
-            " these are isolated atoms"
+            f"the largest elastic constant is {largest:.1g} GPa: for this calculator these are"
+            " isolated atoms"
         )
     asymmetry = np.abs(slopes - slopes.T)
     target = -pressure * np.array([1, 1, 1, 0, 0, 0])

@@ -112,7 +112,8 @@ def check_pdb(path: Path, frames: Any, name: str) -> None:
         Some atoms have alternate locations, all of which ASE takes.
     """
     with path.open(errors="replace") as file:
-        locations = {line[LOCATION : LOCATION + 1] for line in file if line.startswith(ATOM_LINES)}
+        atoms = [line for line in file if line.startswith(ATOM_LINES)]
+    locations = {line[LOCATION : LOCATION + 1] for line in atoms}
     letters = sorted(location for location in locations if location.strip())
     if len(letters) > 1:
         raise Refused(
