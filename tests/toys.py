@@ -52,7 +52,7 @@ SETTINGS = {
     "local": {**ORIGINAL, "num_gnn_layers": 1},
     "local, adaptive": {**ORIGINAL, "num_gnn_layers": 1, "num_neighbors_adaptive": 6},
 }
-COMPOSITION = {1: -0.3, 6: 1.7, 7: 0.0, 8: -2.1, 14: 0.4}  # eV
+COMPOSITION = {1: -0.3, 6: 1.7, 8: -2.1, 14: 0.4}  # eV
 
 
 def tiny_pet(name="base", dtype=torch.float64, seed=0, **changes):

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 
+import pytest
 from ase.calculators.emt import EMT
 from typer.testing import CliRunner
 
@@ -75,7 +76,9 @@ def test_the_command_can_be_pasted(tmp_path):
 
 def test_parts_are_those_of_the_terminal_and_an_old_analysis_is_left_out(tmp_path):
     run(tmp_path, time=0.5, **RAMP)
-    assert CliRunner().invoke(cli.app, ["analyse", str(tmp_path), "--html"]).exit_code == 0
+    with pytest.warns(UserWarning, match="temperature ramp"):
+        done = CliRunner().invoke(cli.app, ["analyse", str(tmp_path), "--html"])
+    assert done.exit_code == 0
     page = text(tmp_path)
     assert "300 to 600 K, 0 to 0.5 ps mean" in page
     assert "equilibration, 0.2 ps" in page

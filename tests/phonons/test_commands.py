@@ -93,7 +93,7 @@ def test_a_calculator_that_breaks_the_symmetry_is_a_note(tmp_path):
     assert "note: the largest force" not in exact.stderr
 
 
-def test_molecules_have_no_volume(tmp_path):
+def test_molecules_are_not_crystals(tmp_path):
     ase.io.write(tmp_path / "n2.xyz", molecule("N2"))
     done = command("relax", *EMT, tmp_path / "n2.xyz", "--output", tmp_path / "out")
     assert done.exit_code == 0
