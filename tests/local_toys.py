@@ -20,6 +20,9 @@ def local_pet(dtype=torch.float64, **changes):
         "local", dtype, **{"cutoff_function": "bump", "species": SPECIES, **changes}
     )
     model.scales = {"energy": SCALES}
+    # elements that other toys do not have, at no energy
+    composition = {**dict.fromkeys(SPECIES, 0.0), **toys.COMPOSITION}
+    model.compositions = {head: composition for head in model.settings.heads}
     return model.requires_grad_(False)
 
 
