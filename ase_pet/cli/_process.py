@@ -121,7 +121,7 @@ def _flush() -> None:
 
 
 def _reader_has_gone() -> bool:
-    """Whether stdout is a pipe that nobody reads any more."""
+    """Whether stdout is a pipe whose reader has closed it."""
     pipe = select.poll()
     pipe.register(screen.documents or sys.stdout, select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
