@@ -37,7 +37,7 @@ def fingerprint(recipe: Recipe, path: Path) -> dict[str, str]:
         digests[f"data file `{name}`"] = digest
     if recipe.start:
         start = start_path(recipe, recipe.start)
-        # of a calculator folder, without the unused ones
+        # of a calculator folder, without the files that are not read
         parts = (store.CARD, WEIGHTS) if (start / store.CARD).is_file() else ("",)
         digests["calculator of `start`"] = " ".join(_sha256(start / part) for part in parts)
     return digests
