@@ -1,4 +1,4 @@
-"""ase_pet: trained PET models as ASE calculators, with forces and stresses from autograd."""
+"""ase_pet: trained PET, PONITA and MACE models as ASE calculators."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .calculator import PETCalculator
+    from .calculator import MLIPCalculator, PETCalculator
     from .graph import InvalidStructure
     from .store import shipped
     from .uncertainty_policy import TooUncertain
 
 __version__ = "0.2.0"
-__all__ = ["InvalidStructure", "PETCalculator", "TooUncertain", "__version__", "shipped"]
+__all__ = [
+    "InvalidStructure",
+    "MLIPCalculator",
+    "PETCalculator",
+    "TooUncertain",
+    "__version__",
+    "shipped",
+]
 
 # Public names are imported when they are first used: `ase-pet --help` must not wait for torch.
 MODULES = {
     "InvalidStructure": "graph",
+    "MLIPCalculator": "calculator",
     "PETCalculator": "calculator",
     "TooUncertain": "uncertainty_policy",
     "shipped": "store",

@@ -1,4 +1,4 @@
-"""PETCalculator: a trained model behind ASE's calculator interface."""
+"""MLIPCalculator, also named PETCalculator: a trained model behind ASE's calculator interface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from .uncertainty_policy import THRESHOLD, UncertaintyPolicy
 class PETCalculator(
     OneAtATime, display.DisplayedCalculator, fingerprints.Fingerprinted, Calculator
 ):
-    """ASE calculator of a trained model.
+    """ASE calculator of a trained model: a PET, a PONITA or a MACE.
+
+    `MLIPCalculator` and `PETCalculator` are two names of this class.
 
     Results are energy and free_energy (eV), energies (n,) of atoms, forces (n, 3) in eV/A and
     stress (6,) in eV/A^3, and what else the model has: a dipole, uncertainties.
@@ -384,3 +386,7 @@ class PETCalculator(
             return self._batches.outputs(results, names)[0]
         except evaluation.Undefined as error:
             raise PropertyNotImplementedError(str(error)) from None
+
+
+# The general name of the class. It is called by the first one in files of pickle and in texts.
+MLIPCalculator = PETCalculator
