@@ -7,10 +7,12 @@ before memory is allocated: a file cannot make this module use more memory than 
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import sys
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,13 +158,20 @@ class Archive:
         except (*ZIP_ERRORS, OSError) as error:
             raise ValueError(f"record `{name}` is damaged ({error})") from None
 
-    def content(self) -> Any:
-        """Object that was saved: containers, numbers, text, StoredTensor, and Inert for others."""
+    def content(self, packages: Collection[str] = ()) -> Any:
+        """Object that was saved: containers, numbers, text, StoredTensor, and Inert for others.
+
+        Parameters
+        ----------
+        packages:
+            Packages whose names may occur in the pickle, besides those of `HARMLESS_PACKAGES`.
+        """
         functions: dict[str, Function] = {
             "collections.OrderedDict": _ordered_dict,
             "torch._utils._rebuild_tensor_v2": _stored_tensor,
         }
-        return unpickle(self._pickle(), functions, _is_inert, _storage)
+        names = functools.partial(_is_inert, packages=packages)
+        return unpickle(self._pickle(), functions, names, _storage)
 
     def mentions(self, text: str) -> bool:
         """Whether `text` occurs in the pickle of the saved object."""
@@ -210,9 +219,9 @@ class Archive:
             )
 
 
-def _is_inert(name: str) -> bool:
+def _is_inert(name: str, packages: Collection[str]) -> bool:
     package = name.partition(".")[0]
-    return package in HARMLESS_PACKAGES or name in HARMLESS
+    return package in HARMLESS_PACKAGES or package in packages or name in HARMLESS
 
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:

@@ -19,6 +19,8 @@ BUDGETS: dict[str, dict[str, int]] = {
     "pairs": {"cpu": 2**18, "cuda": 2**18},
     # values of convolution kernels that PONITA keeps at once in inference
     "kernel_values": {"cpu": 2**24, "cuda": 2**27},
+    # edges of atoms whose messages MACE adds up at once
+    "convolution_cells": {"cpu": 2**12, "cuda": 2**17},
 }
 
 

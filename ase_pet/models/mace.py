@@ -1,0 +1,449 @@
+"""MACE: equivariant messages between atoms, and symmetric polynomials of them.
+
+Features h of an atom have degrees l = 0..L with components m = -l..l, and C channels. With the
+vector v = r_i - r_j of an edge from sender j to receiver i, harmonics Y of its direction and a
+small network R of its length, each layer computes
+
+    u      = W_up h
+    A_l3m3 = W sum_paths sum_j R_path(|v|) w(l1, l2, l3) u_j,l1m1 Y_l2m2(v) / N       messages
+    B_LM   = sum_k w_k(Z) sum_monomials U_LM,k A_.. A_.. A_..      products of 1, 2, 3 components
+    h'     = W' B + S(Z) h      (residual), or with S(Z) A in place of A and no sum (others)
+
+where w are Wigner's 3j symbols, N is the mean number of neighbours, or 1 + sum_j tanh((w R)^2)
+("density"), S(Z) are linear maps of each element, and U the coupling coefficients that come with
+the weights. Energies are sums over layers of a readout of the scalars of h':
+
+    eps_i = scale (sum_layers readout(h'_i) + repulsion_i) + shift
+
+Linear maps divide by the square root of their number of inputs. The model is exactly equivariant.
+Arrays of features are (n_atoms, components, C), with atoms sorted by element.
+
+Source: I. Batatia, D. P. Kovacs, G. N. C. Simm, C. Ortner, G. Csanyi, MACE: Higher Order
+Equivariant Message Passing Neural Networks, NeurIPS 2022, arXiv:2206.07697; arXiv:2401.00096 for
+the density, the transform of distances and the repulsion.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator, Field
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from .. import ranges
+from ..choices import one_of
+from ..graph import Graph, chunking
+from ..layers import cutoff
+from ..layers import equivariant_convolution as convolution
+from ..layers.equivariant_linear import Elements, Features, Map, Maps, SpeciesMaps
+from ..layers.radial import TRANSFORMS, BesselBasis, Constants, ScreenedRepulsion
+from ..layers.spherical_harmonics import LARGEST_DEGREE, spherical_harmonics
+from ..layers.symmetric_products import SymmetricProducts
+from .base import AtomisticModel
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+    "relu": functional.relu,
+    "abs": torch.abs,
+    "sigmoid": torch.sigmoid,
+    "none": lambda x: x,
+}
+READOUTS = ("none", "linear", "mlp")
+SILU_SCALE = 1.6791767923989418  # 1 / sqrt(mean of silu(x)^2) of normal x, as in e3nn
+PER_LAYER = ("residual", "density", "average_neighbours", "correlation", "readouts")
+
+
+def _as_tuples(values: Any) -> Any:
+    """Nested tuples of the nested lists of TOML."""
+    if isinstance(values, list | tuple):
+        return tuple(_as_tuples(value) for value in values)
+    return values
+
+
+Listed = BeforeValidator(_as_tuples)
+Some = Field(min_length=1, max_length=ranges.MOST_LAYERS)
+Degree = Annotated[int, Field(ge=0, le=LARGEST_DEGREE)]
+Correlation = Annotated[int, Field(ge=1, le=4)]
+Neighbours = Annotated[float, Field(ge=1e-3, le=1e6)]
+Counts = tuple[Annotated[int, Field(ge=0, le=100_000)], ...]
+
+
+@ranges.checked
+class Settings:
+    """Settings of a MACE. Lists from `hidden_degrees` to `readouts` have one entry per layer."""
+
+    species: ranges.Species  # atomic numbers, in the order of the rows of the embedding
+    cutoff: ranges.Cutoff = 5.0  # A
+    cutoff_power: ranges.Power = 5  # of the polynomial
+    cutoff_in_basis: bool = True  # multiplies the radial functions; else the weights R
+    num_bessel: ranges.LayerWidth = 8
+    distance_transform: str = "none"  # or agnesi, soft
+    width: ranges.LayerWidth = 64  # channels C
+    degree: Degree = 3  # largest l of harmonics and messages
+    # degrees of the features after each layer
+    hidden_degrees: Annotated[tuple[tuple[Degree, ...], ...], Listed, Some] = ((0, 1), (0,))
+    residual: Annotated[tuple[bool, ...], Listed, Some] = (False, True)
+    density: Annotated[tuple[bool, ...], Listed, Some] = (False, False)
+    average_neighbours: Annotated[tuple[Neighbours, ...], Listed, Some] = (10.0, 10.0)
+    correlation: Annotated[tuple[Correlation, ...], Listed, Some] = (3, 3)
+    readouts: Annotated[tuple[str, ...], Listed, Some] = ("linear", "mlp")  # or none
+    radial_widths: Annotated[tuple[ranges.LayerWidth, ...], Listed, Some] = (64, 64, 64)
+    radial_scale: ranges.Factor = SILU_SCALE  # of the SiLU of the radial networks
+    readout_width: ranges.LayerWidth = 16  # of the MLP of each head
+    activation: str = "silu"  # of the MLP
+    activation_scale: ranges.Factor = SILU_SCALE
+    pair_repulsion: bool = False  # of screened nuclei
+    repulsion_power: ranges.Power = 5  # of the polynomial that switches it off
+    # number of products: of each layer, degree after it, and number of factors 1..correlation;
+    # empty for all that are independent
+    num_products: Annotated[tuple[tuple[Counts, ...], ...], Listed] = ()
+    heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})
+
+    def __post_init__(self) -> None:
+        one_of("distance_transform", self.distance_transform, TRANSFORMS)
+        one_of("activation", self.activation, ACTIVATIONS)
+        for readout in self.readouts:
+            one_of("readouts", readout, READOUTS)
+        n_layers = len(self.hidden_degrees)
+        for name in PER_LAYER:
+            if len(getattr(self, name)) != n_layers:
+                raise ValueError(
+                    f"`{name}` has {len(getattr(self, name))} entries, but `hidden_degrees` has"
+                    f" {n_layers}: expected one for each layer"
+                )
+        for degrees in self.hidden_degrees:
+            if list(degrees) != sorted({0, *degrees}):
+                raise ValueError(f"`hidden_degrees` has {degrees}: expected rising degrees from 0")
+            if degrees[-1] > self.degree:
+                raise ValueError(f"`hidden_degrees` has {degrees}, but `degree` is {self.degree}")
+        for name, size in self.heads.items():
+            if size != 1 or name.split("/")[0] != "energy":
+                raise ValueError(f"`heads` has {name!r}: expected energies of 1 component")
+        self._check_products()
+
+    def _check_products(self) -> None:
+        found = [[len(each) for each in counts] for counts in self.num_products]
+        layers = zip(self.hidden_degrees, self.correlation, strict=True)
+        expected = [[correlation] * len(degrees) for degrees, correlation in layers]
+        if self.num_products and found != expected:
+            raise ValueError("`num_products` does not fit `hidden_degrees` and `correlation`")
+
+    def inputs(self, layer: int) -> tuple[int, ...]:
+        """Degrees of the features before a `layer`."""
+        return self.hidden_degrees[layer - 1] if layer else (0,)
+
+    def products(self, layer: int) -> dict[int, tuple[int, ...] | None]:
+        """Number of products of a `layer` of each degree after it, None for all."""
+        ranks = self.hidden_degrees[layer]
+        if not self.num_products:
+            return dict.fromkeys(ranks)
+        return dict(zip(ranks, self.num_products[layer], strict=True))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all layers share, computed from a graph by `Model.prepare`."""
+
+    n_atoms: int
+    elements: Elements  # row of each element, and its atoms
+    basis: torch.Tensor  # (P, N) radial functions of pairs
+    cutoff: torch.Tensor | None  # (P, 1) factor on the weights R; None: part of the functions
+    edges: convolution.Edges | None  # None: no atom has neighbours
+
+
+class Interaction(nn.Module):
+    """Messages A of a layer, and S(Z) h where it is residual."""
+
+    fast = True  # False: the plain sum over edges, for comparison
+
+    def __init__(self, settings: Settings, layer: int) -> None:
+        super().__init__()
+        width = settings.width
+        n_species = len(settings.species)
+        degrees = settings.inputs(layer)
+        self.paths = convolution.paths(degrees, settings.degree)
+        self.average_neighbours = settings.average_neighbours[layer]
+        self.radial_scale = settings.radial_scale
+        self.is_residual = settings.residual[layer]
+        self.up = Maps(dict.fromkeys(degrees, width), width)
+        widths = (settings.num_bessel, *settings.radial_widths, len(self.paths) * width)
+        self.radial = nn.ModuleList(map(Map, widths[:-1], widths[1:]))
+        counts = Counter(path.l3 for path in self.paths)
+        self.linear = Maps({order: n * width for order, n in counts.items()}, width)
+        self.density = Map(settings.num_bessel, 1) if settings.density[layer] else None
+        # a residual connection keeps the degrees that are there before and after
+        kept = tuple(order for order in settings.hidden_degrees[layer] if order in degrees)
+        self.skip = SpeciesMaps(kept if self.is_residual else tuple(counts), width, n_species)
+
+    def forward(self, h: Features, inputs: Inputs) -> tuple[Features, Features]:
+        """Messages A, and what is added to the products, {} for nothing."""
+        messages = self.linear(self._summed(self.up(h), inputs))
+        neighbours = self._neighbours(inputs)
+        messages = {order: message / neighbours for order, message in messages.items()}
+        if self.is_residual:
+            return messages, self.skip(h, inputs.elements)
+        return self.skip(messages, inputs.elements), {}
+
+    def _neighbours(self, inputs: Inputs) -> torch.Tensor | float:
+        """N, or 1 + sum_j tanh((w R)^2) (n_atoms, 1, 1) of each atom."""
+        if self.density is None:
+            return self.average_neighbours
+        total = inputs.basis.new_ones(inputs.n_atoms, 1)
+        if inputs.edges is not None:
+            of_pair = torch.tanh(self.density(inputs.basis) ** 2)  # (P, 1)
+            if inputs.cutoff is not None:
+                of_pair = of_pair * inputs.cutoff
+            edges = inputs.edges
+            total = total.index_add(0, edges.receiver, of_pair.index_select(0, edges.pair))
+        return total[:, :, None]
+
+    def _weights(self, inputs: Inputs) -> torch.Tensor:
+        """Weights R (P, paths C) of each pair."""
+        *hidden, last = self.radial
+        x = inputs.basis
+        for layer in hidden:
+            x = self.radial_scale * functional.silu(layer(x))
+        if inputs.cutoff is not None:
+            x = x * inputs.cutoff
+        weights: torch.Tensor = last(x)
+        return weights
+
+    def _summed(self, u: Features, inputs: Inputs) -> Features:
+        """Sums over edges, {l3: (n_atoms, 2 l3 + 1, paths C)}."""
+        edges = inputs.edges
+        if edges is None:
+            sizes = {int(order): len(each.weight) for order, each in self.linear.items()}
+            return {
+                order: u[0].new_zeros(inputs.n_atoms, 2 * order + 1, n)
+                for order, n in sizes.items()
+            }
+        weights = self._weights(inputs)
+        if not self.fast:
+            return convolution.plain(u, weights, edges, self.paths)
+        is_whole = len(edges.groups) == 1
+        parts = [self._of_group(u, weights, group, is_whole) for group in edges.groups]
+        whole = {order: torch.cat([part[order] for part in parts]) for order in parts[0]}
+        return {order: sums.index_select(0, edges.place) for order, sums in whole.items()}
+
+    def _of_group(
+        self, u: Features, weights: torch.Tensor, group: convolution.Group, is_whole: bool
+    ) -> Features:
+        """Sums of a group of atoms; products of edges are computed anew for derivatives."""
+        arguments = u, weights, group, self.paths
+        in_training = any(parameter.requires_grad for parameter in self.parameters())
+        if is_whole or in_training or not torch.is_grad_enabled():
+            return convolution.fast(*arguments)
+        sums: Features = checkpoint(
+            convolution.fast, *arguments, use_reentrant=False, preserve_rng_state=False
+        )
+        return sums
+
+
+class Products(nn.Module):
+    """Linear maps W' B of the products B of a layer."""
+
+    def __init__(self, settings: Settings, layer: int) -> None:
+        super().__init__()
+        counts = settings.products(layer)
+        n_species = len(settings.species)
+        largest = settings.correlation[layer]
+        self.products = SymmetricProducts(
+            settings.degree, largest, counts, settings.width, n_species
+        )
+        self.linear = Maps(dict.fromkeys(counts, settings.width), settings.width)
+
+    def forward(self, messages: Features, inputs: Inputs) -> Features:
+        """W' B of `messages`, degree by degree."""
+        return self.linear(self.products(messages, inputs.elements))
+
+
+class Shifts(Constants):
+    """Energy in eV that each head adds for each atom, in float64."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("of_heads", torch.zeros(n_heads, dtype=torch.float64))
+
+
+class Readout(nn.Module):
+    """Energies of each head from scalars: a linear map, or an MLP with a layer for each head."""
+
+    def __init__(self, settings: Settings, kind: str) -> None:
+        super().__init__()
+        n_heads = len(settings.heads)
+        self.width = settings.readout_width
+        self.activation = ACTIVATIONS[settings.activation]
+        self.scale = settings.activation_scale
+        hidden = n_heads * self.width
+        self.hidden = Map(settings.width, hidden) if kind == "mlp" else None
+        self.last = Map(hidden if kind == "mlp" else settings.width, n_heads)
+
+    def forward(self, scalars: torch.Tensor, head: int) -> torch.Tensor:
+        """Energies (n_atoms,) of one head, without unit, for `scalars` (n_atoms, C)."""
+        if self.hidden is None:
+            return self.last(scalars)[:, head]
+        hidden = self.scale * self.activation(self.hidden(scalars))
+        # only the units of the head: those of others are 0, but count as inputs
+        own = torch.zeros_like(hidden)
+        units = slice(head * self.width, (head + 1) * self.width)
+        own[:, units] = hidden[:, units]
+        return self.last(own)[:, head]
+
+
+class Model(AtomisticModel):
+    """MACE: `forward(graph)` returns the energies (n_atoms,) in eV without those of free atoms.
+
+    Parameters
+    ----------
+    settings:
+        Settings of the model.
+    """
+
+    # lengths, radial functions and harmonics in the dtype of the pair vectors
+    exact_geometry = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, settings.cutoff, settings.species)
+        n_species = len(settings.species)
+        layers = range(len(settings.hidden_degrees))
+        self.embedding = Map(n_species, settings.width)
+        self.radial_basis = BesselBasis(
+            settings.num_bessel,
+            settings.cutoff,
+            settings.distance_transform,
+            n_species,
+        )
+        self.interactions = nn.ModuleList(Interaction(settings, layer) for layer in layers)
+        self.products = nn.ModuleList(Products(settings, layer) for layer in layers)
+        self.readouts = nn.ModuleDict()
+        for layer, kind in enumerate(settings.readouts):
+            if kind != "none":
+                self.readouts[str(layer)] = Readout(settings, kind)
+        self.repulsion = None
+        if settings.pair_repulsion:
+            self.repulsion = ScreenedRepulsion(settings.repulsion_power, n_species)
+        self.shifts = Shifts(len(settings.heads))
+
+    @property
+    def message_passing_depth(self) -> int:
+        """Number of layers after the first one."""
+        return len(self.settings.hidden_degrees) - 1
+
+    def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        """{head: energies (n_atoms, 1) in eV}, float64, without composition energies.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        names:
+            Names of heads.
+
+        Raises
+        ------
+        ValueError
+            There is no such head.
+        """
+        heads = list(self.settings.heads)
+        for name in names:
+            one_of("head", name, heads)
+        place, inputs, repulsion = self.prepare(graph)
+        rows = self.species_rows[graph.numbers]
+        features = self._features(inputs)
+        values = {}
+        for name in names:
+            head = heads.index(name)
+            total = sum(
+                readout(features[int(layer)], head) for layer, readout in self.readouts.items()
+            )
+            total = total.double() + repulsion
+            scaled = self.scaled(name, total[place, None], rows)
+            values[name] = scaled + self.shifts.of_heads[head]
+        return values
+
+    def _features(self, inputs: Inputs) -> list[torch.Tensor]:
+        """Scalars (n_atoms, C) after each layer."""
+        h = {0: self._embedded(inputs)}
+        scalars = []
+        for interaction, products in zip(self.interactions, self.products, strict=True):
+            messages, kept = interaction(h, inputs)
+            h = products(messages, inputs)
+            h = {order: x + kept[order] if order in kept else x for order, x in h.items()}
+            scalars.append(h[0][:, 0])
+        return scalars
+
+    def _embedded(self, inputs: Inputs) -> torch.Tensor:
+        """Features (n_atoms, 1, C) of elements."""
+        table = self.embedding.weight / len(self.species) ** 0.5
+        sizes = [(row, atoms.stop - atoms.start) for row, atoms in inputs.elements]
+        return torch.cat([table[row].expand(size, 1, -1) for row, size in sizes])
+
+    def prepare(self, graph: Graph) -> tuple[torch.Tensor, Inputs, torch.Tensor]:
+        """Place of each atom among those sorted by element, inputs, and their repulsion in eV.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        """
+        rows = self.species_rows[graph.numbers]
+        order = torch.argsort(rows, stable=True)
+        place = torch.argsort(order)  # of each atom among the sorted ones
+        filled = graph.filled(2 * self.cutoff)
+        i = filled.pair_centre
+        j = filled.pair_neighbour
+        vectors = filled.pair_vectors
+        lengths = vectors.square().sum(-1).sqrt()
+        keep = torch.nonzero(lengths.detach() < self.cutoff)[:, 0]
+        within = replace(
+            filled.select(keep), pair_centre=place[i[keep]], pair_neighbour=place[j[keep]]
+        )
+        dtype = self.embedding.weight.dtype
+        edges = None
+        if len(keep):
+            harmonics = spherical_harmonics(vectors[keep], lengths[keep], self.settings.degree)
+            cells = chunking.budget("convolution_cells", lengths.device)
+            edges = convolution.edges_of(within, keep, harmonics.to(dtype), cells)
+        basis = self.radial_basis(lengths, rows[i], rows[j])
+        window = cutoff.polynomial(lengths, self.cutoff, self.settings.cutoff_power)[:, None]
+        in_basis = self.settings.cutoff_in_basis
+        inputs = Inputs(
+            n_atoms=graph.n_atoms,
+            elements=_elements(rows[order]),
+            basis=(basis * window if in_basis else basis).to(dtype),
+            cutoff=None if in_basis else window.to(dtype),
+            edges=edges,
+        )
+        return place, inputs, self._repulsion(within, lengths[keep], order)
+
+    def _repulsion(self, graph: Graph, lengths: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+        """Repulsion (n_atoms,) in eV, half of that of each pair of a graph of sorted atoms."""
+        total = lengths.new_zeros(graph.n_atoms, dtype=torch.float64)
+        if self.repulsion is None or not len(lengths):
+            return total
+        numbers = graph.numbers[order]
+        rows = self.species_rows[numbers]
+        i = graph.pair_centre
+        j = graph.pair_neighbour
+        energies = self.repulsion(lengths, (numbers[i], numbers[j]), (rows[i], rows[j]))
+        half = energies.double() / 2
+        total = total.index_add(0, i, half)
+        return total if graph.one_sided else total.index_add(0, j, half)
+
+
+def _elements(rows: torch.Tensor) -> Elements:
+    """Row of each element that occurs in sorted rows (n_atoms,), and the slice of its atoms."""
+    found, counts = torch.unique_consecutive(rows, return_counts=True)
+    elements = []
+    start = 0
+    for row, count in zip(found.tolist(), counts.tolist(), strict=True):
+        elements.append((row, slice(start, start + count)))
+        start += count
+    return elements
