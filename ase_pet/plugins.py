@@ -58,5 +58,7 @@ def load(package: str, name: str) -> ModuleType:
     known = names(package)
     if name not in known:
         kind = package.rsplit(".", 1)[-1]
-        raise ValueError(f"`{name}` is not one of the {kind}: valid choices are {', '.join(known)}")
+        shown = repr(name).strip("'\"")  # without control characters
+        choices = ", ".join(known)
+        raise ValueError(f"`{shown}` is not one of the {kind}: valid choices are {choices}")
     return importlib.import_module(f"{package}.{name}")

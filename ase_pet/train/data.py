@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import least_squares
 
 from .. import graph, rotations
+from ..display import printable
 from . import constrained, labels
 from .files import structures
 from .metrics import root_mean_square
@@ -350,7 +351,7 @@ def _atoms(recipe: Recipe, name: str) -> list[ase.Atoms]:
     """Structures of a file of the recipe."""
     path = recipe.folder / name
     if not path.is_file():
-        raise ValueError(f"recipe `{recipe.name}`: there is no data file `{path}`")
+        raise ValueError(f"recipe `{recipe.name}`: there is no data file `{printable(str(path))}`")
     frames: list[ase.Atoms] = structures(path)
     return frames
 

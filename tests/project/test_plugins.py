@@ -345,3 +345,8 @@ def test_toy_format_refuses_an_unknown_version_and_damage(checkpoint):
     checkpoint.write_text('toy model, version 1\n{"settings": {}', encoding="utf-8")
     with pytest.raises(ValueError, match="is damaged: JSONDecodeError"):
         PETCalculator(checkpoint)
+
+
+def test_a_name_with_control_characters_is_shown_without_them():
+    with pytest.raises(ValueError, match=r"^`a\\x1b\]0;b` is not one of the models: valid"):
+        plugins.load("ase_pet.models", "a\x1b]0;b")
