@@ -611,9 +611,9 @@ def restarts():
         atoms.calc = calc or EMT()
         return atoms
 
-    def interrupted(make):
+    def interrupted(make, after=10):
         def stop(step, temperature):
-            if step == 10:
+            if step == after:
                 raise KeyboardInterrupt
 
         with contextlib.suppress(KeyboardInterrupt):
@@ -653,7 +653,7 @@ def restarts():
         return atoms
 
     def replaced_weights():
-        interrupted(lambda: silicon_with(1.0))
+        interrupted(lambda: silicon_with(1.0), after=1)
         md.run(silicon_with(1.3), "run", restart=True, **options)
         raise AssertionError("continued with replaced weights")
 
