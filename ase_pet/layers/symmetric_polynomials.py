@@ -104,6 +104,46 @@ def contract(
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Some monomials of at most two factors, those of fewer factors first.
+
+    Attributes
+    ----------
+    monomials:
+        The monomials.
+    singles:
+        Component (n_singles,) of each monomial of one factor.
+    pairs:
+        Components (2, n_pairs) of each monomial of two factors.
+    """
+
+    monomials: tuple[Monomial, ...]
+    singles: torch.Tensor
+    pairs: torch.Tensor
+
+    def of(self, features: torch.Tensor) -> torch.Tensor:
+        """Values (len(monomials), ...) of the monomials of `features` (components, ...)."""
+        device = features.device
+        parts = [features.index_select(0, self.singles.to(device))]
+        if () in self.monomials:
+            parts.insert(0, torch.ones_like(features[:1]))
+        first, second = self.pairs.to(device)
+        parts.append(features.index_select(0, first) * features.index_select(0, second))
+        return torch.cat(parts)
+
+
+def _chosen(found: set[Monomial]) -> Chosen:
+    ordered = tuple(sorted(found, key=lambda each: (len(each), each)))
+    singles = [each[0] for each in ordered if len(each) == 1]
+    pairs = [each for each in ordered if len(each) == 2]
+    return Chosen(
+        ordered,
+        torch.tensor(singles, dtype=torch.int64, device="cpu"),
+        torch.tensor(pairs, dtype=torch.int64, device="cpu").view(-1, 2).T.contiguous(),
+    )
+
+
+@dataclass(frozen=True)
 class Factors:
     """Monomials as products of a left and a right one, so that a matrix product sums them.
 
@@ -112,15 +152,15 @@ class Factors:
     Attributes
     ----------
     left:
-        Left monomials, of at most two factors; the same for all ranks.
+        Left monomials, the same for all ranks.
     right:
         Right monomials of each parity.
     place:
         {(parity, power): (left, right)}, the two indices (monomials,) of each monomial.
     """
 
-    left: tuple[Monomial, ...]
-    right: dict[int, tuple[Monomial, ...]]
+    left: Chosen
+    right: dict[int, Chosen]
     place: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -136,59 +176,47 @@ def factors(degree: int, largest: int) -> Factors:
         Largest number of factors, 4 at most.
     """
     of_component = parities(degree)
-    splits = {
-        (parity, power): [_split(each, of_component) for each in monomials(degree, power, parity)]
-        for parity in (0, 1)
-        for power in range(1, largest + 1)
-    }
-    every = itertools.chain(*splits.values())
-    left = tuple(sorted({a for a, _ in every}, key=lambda each: (len(each), each)))
-    right = {}
-    place = {}
+    splits = {}
+    lefts: set[Monomial] = set()
+    rights: dict[int, set[Monomial]] = {0: set(), 1: set()}
     for parity in (0, 1):
-        of_parity = [pairs for (other, _), pairs in splits.items() if other == parity]
-        found = {b for _, b in itertools.chain(*of_parity)}
-        right[parity] = tuple(sorted(found, key=lambda each: (len(each), each)))
-    for (parity, power), pairs in splits.items():
-        rows = [left.index(a) for a, _ in pairs]
-        columns = [right[parity].index(b) for _, b in pairs]
-        place[parity, power] = torch.tensor(rows, device="cpu"), torch.tensor(columns, device="cpu")
+        for power in range(1, largest + 1):
+            pairs = [_split(each, of_component) for each in monomials(degree, power, parity)]
+            lefts |= {left for left, _ in pairs}
+            rights[parity] |= {right for _, right in pairs}
+            splits[parity, power] = pairs
+    # indices of both factors among those that occur
+    left = _chosen(lefts)
+    right = {parity: _chosen(found) for parity, found in rights.items()}
+    place = {
+        (parity, power): (
+            _indices([each for each, _ in pairs], left),
+            _indices([each for _, each in pairs], right[parity]),
+        )
+        for (parity, power), pairs in splits.items()
+    }
     return Factors(left, right, place)
+
+
+def _indices(every: list[Monomial], chosen: Chosen) -> torch.Tensor:
+    place = {each: index for index, each in enumerate(chosen.monomials)}
+    return torch.tensor([place[each] for each in every], dtype=torch.int64, device="cpu")
 
 
 def _split(monomial: Monomial, of_component: list[int]) -> tuple[Monomial, Monomial]:
     """Left and right monomial: the left one is even, so that one set serves all ranks."""
     odd = tuple(index for index in monomial if of_component[index])
     even = tuple(index for index in monomial if not of_component[index])
-    if len(monomial) == 1:
-        return (), monomial
-    if len(monomial) == 2:
-        return (even, odd) if len(odd) == 1 else (monomial, ())
+    match len(monomial), len(odd):
+        case 1, _:
+            return (), monomial
+        case 2, 1:
+            return even, odd
+        case 2, _:
+            return monomial, ()
+    # two of the same parity to the left
     taken = odd[:2] if len(odd) >= 2 else even[:2]
     rest = list(monomial)
     for index in taken:
         rest.remove(index)
     return taken, tuple(rest)
-
-
-def products_of(features: torch.Tensor, chosen: tuple[Monomial, ...]) -> torch.Tensor:
-    """Monomials (len(chosen), ...) of at most two factors of features (components, ...).
-
-    Parameters
-    ----------
-    features:
-        Components, in the first dimension.
-    chosen:
-        Monomials, in rising order of their powers.
-    """
-    parts = []
-    if chosen and not chosen[0]:
-        parts.append(torch.ones_like(features[:1]))
-    singles = [each[0] for each in chosen if len(each) == 1]
-    if singles:
-        parts.append(features[singles])
-    pairs = [each for each in chosen if len(each) == 2]
-    if pairs:
-        first, second = zip(*pairs, strict=True)
-        parts.append(features[list(first)] * features[list(second)])
-    return torch.cat(parts)

@@ -11,6 +11,7 @@ computed once for frozen weights, and the inner sum is a product of matrices.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from .couplings import symmetric_couplings
 from .equivariant_linear import Elements, Features
 from .linear import derived
 from .radial import Constants
-from .symmetric_polynomials import contract, factors, monomials, products_of
+from .symmetric_polynomials import contract, factors, monomials
 
 # number of products of 1, 2, ... factors of each rank L; None for all that are independent
 Counts = dict[int, tuple[int, ...] | None]
@@ -82,6 +83,7 @@ class SymmetricProducts(nn.Module):
     ) -> None:
         super().__init__()
         self.degree = degree
+        self.width = width
         self.ranks = tuple(counts)
         self.powers = range(1, largest + 1)
         self.couplings = Couplings(degree, largest, counts)
@@ -95,59 +97,69 @@ class SymmetricProducts(nn.Module):
     def forward(self, a: Features, elements: Elements) -> Features:
         """Products {L: (n, 2L+1, C)} of features `a` of atoms sorted by `elements`."""
         joined = torch.cat(list(a.values()), 1)  # (n, components, C)
-        compute = self.factorised if self.fast else self.plain
-        parts = [compute(joined[atoms], row) for row, atoms in elements]
-        return {rank: torch.cat([part[rank] for part in parts]) for rank in self.ranks}
+        return self.factorised(joined, elements) if self.fast else self.plain(joined, elements)
 
-    def plain(self, a: torch.Tensor, row: int) -> Features:
-        """Products of the features a (n, components, C) of the element in a row."""
-        products = {}
-        for rank in self.ranks:
-            terms = [
-                contract(
-                    a,
-                    self.couplings.table(rank, power),
-                    self.weights[f"{rank}_{power}"][row],
-                    self.degree,
-                    power,
-                )
-                for power in self.powers
-            ]
-            products[rank] = torch.stack(terms).sum(0)
-        return products
+    def plain(self, a: torch.Tensor, elements: Elements) -> Features:
+        """Products of features `a` (n, components, C) of `elements`, as the equation is written."""
+        return {
+            rank: torch.cat([self._sum(a[atoms], rank, row) for row, atoms in elements])
+            for rank in self.ranks
+        }
 
-    def factorised(self, a: torch.Tensor, row: int) -> Features:
-        """As `plain`, for a (n, components, C) of an element, with monomials in two factors."""
+    def _sum(self, a: torch.Tensor, rank: int, row: int) -> torch.Tensor:
+        """Products (n, 2L+1, C) of the element in a row."""
+        total = a.new_zeros(len(a), 2 * rank + 1, a.shape[2])
+        for power in self.powers:
+            table = self.couplings.table(rank, power)
+            weight = self.weights[f"{rank}_{power}"][row]
+            total = total + contract(a, table, weight, self.degree, power)
+        return total
+
+    def factorised(self, a: torch.Tensor, elements: Elements) -> Features:
+        """As `plain` of `a` and `elements`, with each monomial as the product of two."""
         split = factors(self.degree, self.powers[-1])
-        build = functools.partial(self._table, row)
-        table = derived(self, f"table {row}", self.weights.values(), build)
         x = a.permute(1, 2, 0).contiguous()  # (components, C, n)
-        left = products_of(x, split.left).transpose(0, 1)  # (C, a, n)
-        sums = torch.bmm(table, left)  # (C, (L, M, b), n)
-        right = [products_of(x, split.right[parity]).transpose(0, 1) for parity in (0, 1)]
+        left = split.left.of(x).transpose(0, 1)  # (C, a, n)
+        sums = [torch.bmm(self._table(row), left[:, :, atoms]) for row, atoms in elements]
+        joined = _ContiguousGradient.apply(torch.cat(sums, 2))  # (C, (L, M, b), n)
+        right = {parity: each.of(x).transpose(0, 1) for parity, each in split.right.items()}
+        widths = [(2 * rank + 1) * right[rank % 2].shape[1] for rank in self.ranks]
         products = {}
-        start = 0
-        for rank in self.ranks:
-            b = right[rank % 2]  # (C, b, n)
-            size = (2 * rank + 1) * b.shape[1]
-            part = sums[:, start : start + size].unflatten(1, (2 * rank + 1, -1))
-            products[rank] = (part * b[:, None]).sum(2).permute(2, 1, 0)  # (n, 2L+1, C)
-            start += size
+        for rank, part in zip(self.ranks, joined.split(widths, 1), strict=True):
+            terms = part.unflatten(1, (2 * rank + 1, -1)) * right[rank % 2][:, None]
+            products[rank] = terms.sum(2).permute(2, 1, 0)  # (C, M, b, n) -> (n, M, C)
         return products
 
     def _table(self, row: int) -> torch.Tensor:
         """Coefficients T (C, (L, M, b), a) of an element."""
+        build = functools.partial(self._compute_table, row)
+        table: torch.Tensor = derived(self, f"table {row}", self.weights.values(), build)
+        return table
+
+    def _compute_table(self, row: int) -> torch.Tensor:
         split = factors(self.degree, self.powers[-1])
+        n_left = len(split.left.monomials)
         parts = []
         for rank in self.ranks:
-            n_right = len(split.right[rank % 2])
-            first = self.weights[f"{rank}_1"]
-            part = first.new_zeros(len(split.left), n_right, 2 * rank + 1, first.shape[2])
+            n_right = len(split.right[rank % 2].monomials)
+            part = self.weights[f"{rank}_1"].new_zeros(n_left, n_right, 2 * rank + 1, self.width)
             for power in self.powers:
-                coupling = self.couplings.table(rank, power).to(first.dtype)
                 weight = self.weights[f"{rank}_{power}"][row]  # (K, C)
+                coupling = self.couplings.table(rank, power).to(weight.dtype)
                 values = torch.matmul(coupling, weight).transpose(0, 1)  # (monomials, 2L+1, C)
-                place = [indices.to(values.device) for indices in split.place[rank % 2, power]]
-                part = part.index_put(tuple(place), values)
+                left, right = split.place[rank % 2, power]
+                part = part.index_put((left.to(values.device), right.to(values.device)), values)
             parts.append(part.permute(3, 2, 1, 0).flatten(1, 2))
         return torch.cat(parts, 1).contiguous()
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    """Identity with a contiguous gradient: `bmm` would treat matrices one by one without."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return gradient.contiguous()
