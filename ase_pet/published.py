@@ -1,4 +1,6 @@
-"""Published PET checkpoints by name, from the cache of huggingface_hub or downloaded once.
+"""Published checkpoints by name, from a cache or downloaded once.
+
+MACE models are single files, see `published_mace`; the rest is about PET.
 
 `pet-mad-s-v1.5.0` is one file. `pet-mad-s` is its newest stable version: of the versions in the
 cache if there are any, without any network access, else of those in the repository. Folders and
@@ -21,6 +23,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from . import published_mace
+from .downloads import Report
 from .extras import how_to_install
 
 REPOSITORY = "lab-cosmo/upet"
@@ -40,7 +44,7 @@ FILE = re.compile(r"models/(pet-[A-Za-z0-9_]+-(?:xs|s|m|l|xl))-v([0-9]+\.[0-9]+\
 
 
 def names() -> list[str]:
-    """Names of the known checkpoints, without versions."""
+    """Names of the known PET checkpoints, without versions."""
     return [f"{model}-{size}" for model, sizes in SIZES.items() for size in sizes]
 
 
@@ -57,7 +61,7 @@ def find(name: str) -> Path | None:
     Parameters
     ----------
     name:
-        MODEL-SIZE or MODEL-SIZE-vX.Y.Z.
+        MODEL-SIZE or MODEL-SIZE-vX.Y.Z of a PET, or the name of a MACE.
 
     Raises
     ------
@@ -66,7 +70,7 @@ def find(name: str) -> Path | None:
     """
     match = NAME.fullmatch(name)
     if match is None:
-        return None
+        return published_mace.find(name)
     base, model, _, version = match.groups()
     in_cache = cached().get(base, {})
     if version is None and in_cache:
@@ -84,7 +88,24 @@ def find(name: str) -> Path | None:
     return None
 
 
-def download(name: str) -> Path:
+def known() -> list[str]:
+    """Names of all published models: PET, without versions, and MACE."""
+    return [*names(), *published_mace.names()]
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a known published model, with or without a version.
+
+    Parameters
+    ----------
+    text:
+        Text that may be a name or a path.
+    """
+    match = NAME.fullmatch(text)
+    return (text if match is None else match[1]) in known()
+
+
+def download(name: str, report: Report | None = None) -> Path:
     """Path of the checkpoint of a name in the repository, downloaded if it is not in the cache.
 
     The repository is asked in any case, also for models that are not in `SIZES`.
@@ -92,7 +113,10 @@ def download(name: str) -> Path:
     Parameters
     ----------
     name:
-        MODEL-SIZE-vX.Y.Z, or MODEL-SIZE for the newest stable version in the repository.
+        MODEL-SIZE-vX.Y.Z, or MODEL-SIZE for the newest stable version in the repository, of a PET;
+        or the name of a MACE.
+    report:
+        Called with the number of bytes of a MACE read so far and their total, None if unknown.
 
     Raises
     ------
@@ -101,11 +125,15 @@ def download(name: str) -> Path:
     FileNotFoundError
         There is no such file, no network, or no huggingface_hub.
     """
+    if name in published_mace.FILES:
+        return published_mace.download(name, report)
     match = NAME.fullmatch(name)
     if match is None:
+        published_mace.refuse_unsupported(name)
         raise ValueError(
             f"`{name}` is not the name of a published checkpoint: expected MODEL-SIZE or "
-            "MODEL-SIZE-vX.Y.Z, such as pet-mad-s or pet-mad-s-v1.5.0"
+            "MODEL-SIZE-vX.Y.Z, such as pet-mad-s or pet-mad-s-v1.5.0, or a MACE such as "
+            "mace-mp-0-small"
         )
     base = match[1]
     version = match[4] or _available(name, base)[-1]
@@ -191,7 +219,10 @@ def remedy(path: Path) -> str:
 
 
 def origin(path: Path) -> dict[str, str]:
-    """{"repository", "commit"} of a file `path` in the cache, {} for any other file."""
+    """{"repository", "commit"} or {"url"} of a file `path` in a cache, {} for any other file."""
+    mace = published_mace.cached_name(path)
+    if mace is not None:
+        return {"url": published_mace.FILES[mace].url}
     cache = cache_folder()
     if cache is None:
         return {}

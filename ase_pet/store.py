@@ -22,7 +22,7 @@ import tomli_w
 import torch
 from ase.data import atomic_numbers
 
-from . import cards, formats, plugins, published, symmetrisers, weights
+from . import cards, formats, plugins, published, published_mace, symmetrisers, weights
 from .calculator_info import WEIGHTS, CalculatorInfo, by_number, content_of, read_content
 from .choices import one_of, shown
 from .models import _values
@@ -73,7 +73,7 @@ def find(model: str | Path) -> Path:
     path = published.find(str(model))
     if path is not None:
         return path
-    known = [*shipped(), *published.names()]
+    known = [*shipped(), *published.known()]
     similar = difflib.get_close_matches(str(model).lower(), known, n=3, cutoff=0.5)
     if similar:
         hint = f"did you mean {' or '.join(similar)}?"
@@ -249,7 +249,11 @@ def _load_foreign(path: Path) -> tuple[AtomisticModel, CalculatorInfo]:
         raise ValueError(f"`{path}` holds no model that can be used: {error}") from None
     weight = next(network.parameters(), None)
     dtype = "float64" if weight is None else str(weight.dtype).removeprefix("torch.")
-    return network, CalculatorInfo(_name(path), dtype=dtype, provenance=network.metadata)
+    # what a file says about itself comes first
+    provenance = dict(network.metadata)
+    for key, value in published_mace.facts(path).items():
+        provenance[key] = provenance.get(key) or value
+    return network, CalculatorInfo(_name(path), dtype=dtype, provenance=provenance)
 
 
 def _name(path: Path) -> str:

@@ -72,7 +72,7 @@ def summary(model: Any, config: Any) -> dict[str, Any]:
 
 def _list_published(json: bool) -> None:
     """Print published checkpoints: versions in the cache and, if online, in the repository."""
-    from .. import published
+    from .. import published, published_mace
 
     cached = published.cached()
     available: dict[str, list[str]] = {}
@@ -94,9 +94,14 @@ def _list_published(json: bool) -> None:
             "newest": versions[-1] if versions else None,
         }
         rows.append(row)
+    files = published_mace.cached()
     if json:
+        mace = [
+            {"name": name, "cached": name in files, "url": file.url, "licence": file.licence}
+            for name, file in published_mace.FILES.items()
+        ]
         content = {"repository": published.REPOSITORY, "problem": problem, "checkpoints": rows}
-        screen.print_json(content)
+        screen.print_json({**content, "mace": mace})
         return
 
     title = f"checkpoints of {published.REPOSITORY}"
@@ -106,6 +111,10 @@ def _list_published(json: bool) -> None:
         stored = "not known" if problem else _marked(row["repository"], newest)
         table.add_row(row["name"], _marked(row["cached"], newest), stored)
     screen.console().print(table)
+    mace_table = Table("name", "in the cache", "licence", title="MACE models")
+    for name, file in published_mace.FILES.items():
+        mace_table.add_row(name, "yes" if name in files else "", file.licence)
+    screen.console().print(mace_table)
     if problem is None:
         screen.say("* newest of those listed")
     else:

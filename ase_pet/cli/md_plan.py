@@ -126,8 +126,7 @@ def _is_known(calc: str) -> bool:
 
     if calc in store.shipped():
         return True
-    known = published.NAME.fullmatch(calc)
-    return known is not None and known[1] in published.names() and not Path(calc).exists()
+    return published.is_name(calc) and not Path(calc).exists()
 
 
 def again(plan: Plan, output: Path) -> str:
