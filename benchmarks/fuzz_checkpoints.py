@@ -2,15 +2,16 @@
 
     python benchmarks/fuzz_checkpoints.py [--mutants 500] [--seed 0] [CHECKPOINT ...]
 
-Each checkpoint (a `.ckpt` of metatrain, or the folder of a run of the original PET) is mutated in
-several ways, and every mutant is read as `PETCalculator(path)` would read it. A reader may refuse
-with ValueError that names the path, or read; a mutant that is read although its checksums were left
-alone must hold the same numbers. An audit hook of Python counts every process, compilation, import
-and file opened for writing that a reader causes: all must be 0.
+Each checkpoint (a `.ckpt` of metatrain, a `.model` of mace-torch, or the folder of a run of the
+original PET) is mutated in several ways, and every mutant is read as `PETCalculator(path)` would
+read it. A reader may refuse with ValueError that names the path, or read; a mutant that is read
+although its checksums were left alone must hold the same numbers. An audit hook of Python counts
+every process, compilation, import and file opened for writing that a reader causes: all must be 0.
 """
 
 import argparse
 import io
+import pickletools
 import platform
 import resource
 import shutil
@@ -47,6 +48,16 @@ WATCHED = (
     "shutil.rmtree",
     "os.remove",
     "os.rename",
+)
+HOSTILE = (
+    b"cos\nsystem\n",
+    b"cbuiltins\neval\n",
+    b"cbuiltins\nexec\n",
+    b"csubprocess\nPopen\n",
+    b"cimportlib\nimport_module\n",
+    b"ctorch.hub\nload\n",
+    b"ce3nn.util.jit\ncompile\n",
+    b"cnumpy\nload\n",
 )
 watching, events = False, Counter()
 
@@ -107,6 +118,28 @@ def without_record(data, random):
     return output.getvalue()
 
 
+def other_classes(data, random):
+    """One class that a pickle in a zip archive names replaced, most often by one that runs code."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    chosen = next(name for name in records if name.endswith(".pkl"))
+    named = [
+        (place, place + len(names) + 3)  # c MODULE NEWLINE NAME NEWLINE; genops has a space there
+        for opcode, names, place in pickletools.genops(records[chosen])
+        if opcode.name == "GLOBAL"
+    ]
+    start, end = named[int(random.integers(0, len(named)))]
+    others = [records[chosen][a:b] for a, b in named]
+    choices = HOSTILE if random.random() < 0.7 else others
+    replacement = choices[int(random.integers(0, len(choices)))]
+    records[chosen] = records[chosen][:start] + replacement + records[chosen][end:]
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w") as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+    return output.getvalue()
+
+
 def long_numbers(data, random):
     """Four random bytes set to the largest number, like a wrong size field."""
     place = int(random.integers(0, max(1, len(data) - 4)))
@@ -120,6 +153,7 @@ MUTATIONS = {
     "huge numbers": long_numbers,
     "bits flipped, checksum fits": within_records,
     "records missing": without_record,
+    "other classes": other_classes,
 }
 CHECKED = (
     "truncated",
