@@ -73,7 +73,7 @@ def command(
     # data are read before a model is loaded or downloaded
     if data is None or (calc is None) == (calculator is None):
         raise ValueError("give CALC DATA, or --calculator module:factory DATA")
-    from ..train.labels import parse
+    from ..train.label_options import parse
 
     names = parse(keys)
     structures = dict(enumerate(options.read_structures(data, ":", chosen.pop("format"))))

@@ -11,13 +11,13 @@ import torch
 from scipy.optimize import least_squares
 
 from .. import graph, rotations
-from ..display import printable
-from . import constrained, labels
-from .files import structures
+from . import constrained, label_checks, labels, recipe_files, splitting
+from .label_checks import check_splits as check_splits
 from .metrics import root_mean_square
-from .recipe import Keys, Recipe
+from .recipe import Keys, Recipe, factors_of
+from .unit_conversion import Factors, in_angstrom
 
-SPLITS = ("train", "val", "test")
+SPLITS = recipe_files.SPLITS
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Sample:
     virial: np.ndarray  # (3, 3) eV, stress times volume
     dipole: np.ndarray  # (3,) e A, NaN as well where the recipe trains no dipole
     where: str = ""  # what messages call the structure, its file and number
+    weight: float = 1.0  # in the loss
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Batch:
     virial: torch.Tensor  # (B, 3, 3) eV
     dipole: torch.Tensor  # (B, 3) e A
     n_atoms: torch.Tensor  # (B,)
+    weight: torch.Tensor | None = None  # (B,) in the loss; None: all 1
 
 
 def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, list[Sample]]:
@@ -63,35 +65,75 @@ def read(recipe: Recipe, species: Sequence[int], cutoff: float) -> dict[str, lis
         A structure is bad or lacks its energy, or a split is empty; names file and structure.
     """
     splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    for split, each in labelled_samples(recipe, species, cutoff):
+        splits[split].append(each)
+    check_splits(recipe, splits)
+    if recipe.data.limit is not None:
+        available = splits["train"]
+        splits["train"] = [available[index] for index in drawn(recipe, len(available))]
+    return splits
+
+
+def labelled_samples(
+    recipe: Recipe, species: Sequence[int], cutoff: float
+) -> Iterator[tuple[str, Sample]]:
+    """(split, sample) of each structure of the recipe's files, one after the other.
+
+    Notes on the structures are given as warnings at the end.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe, of which `data`, `keys`, `units`, `loss.dipole` and `folder` are used.
+    species:
+        Atomic numbers that the model supports.
+    cutoff:
+        Cutoff radius of the model in A.
+
+    Raises
+    ------
+    ValueError
+        A structure is bad or lacks its energy; names file and structure.
+    """
     seen = set()
     found: set[str] = set()
     notes = labels.Notes()
     dipole = recipe.loss.dipole > 0
-    for name, index, atoms, split in _labelled(recipe):
+    for row in splitting.assigned(recipe, recipe_files.rows(recipe)):
         # a file that is listed twice counts twice in training, once in validation and test
-        if split != "train" and (name, index, split) in seen:
+        if row.split != "train" and (row.path, row.index, row.split) in seen:
             continue
-        seen.add((name, index, split))
-        where = f"`{name}`, structure {index}"
-        found |= labels.held(atoms).keys()
-        springs = constrained.adds_energy(atoms)
+        seen.add((row.path, row.index, row.split))
+        found |= labels.held(row.atoms).keys()
+        springs = constrained.adds_energy(row.atoms)
         if springs:
             text = f"energy and forces may have a part of {', '.join(springs)}"
-            notes.add(f"left out, as {text}", where)
+            notes.add(f"left out, as {text}", row.where)
             continue
-        of_atoms = sample(atoms, species, cutoff, where, dipole, recipe.keys, notes)
-        splits[split].append(of_atoms)
+        factors = factors_of(recipe.units, row.file)
+        of_atoms = sample(
+            row.atoms, species, cutoff, row.where, dipole, recipe.keys, notes, factors
+        )
+        of_atoms.weight = label_checks.weight(row, recipe.data.weight_key, notes)
+        yield row.split, of_atoms
     labels.check_found(recipe.keys, found, f"recipe `{recipe.name}`")
     notes.warn()
 
-    _check_splits(recipe, splits)
-    if recipe.data.limit is not None:
-        generator = np.random.default_rng(recipe.seed)
-        available = splits["train"]
-        order = generator.permutation(len(available))
-        drawn = order[: recipe.data.limit]
-        splits["train"] = [available[index] for index in sorted(drawn)]
-    return splits
+
+def drawn(recipe: Recipe, available: int) -> list[int]:
+    """Indices of the training structures that `data.limit` of a recipe leaves.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe, of which `data.limit` and `seed` are used.
+    available:
+        Number of training structures.
+    """
+    generator = np.random.default_rng(recipe.seed)
+    order = generator.permutation(available)
+    chosen: list[int] = sorted(order[: recipe.data.limit].tolist())
+    return chosen
 
 
 def sample(
@@ -102,6 +144,8 @@ def sample(
     dipole: bool = False,
     keys: Keys | None = None,
     notes: labels.Notes | None = None,
+    factors: Factors | None = None,
+    energy: bool = True,
 ) -> Sample:
     """Sample of a structure and its labels.
 
@@ -121,12 +165,18 @@ def sample(
         Names of the labels, None for those of ASE.
     notes:
         Notes, to which those on this structure are added; None: they are warnings.
+    factors:
+        Units of the file; None for those of ASE.
+    energy:
+        Whether an energy is required.
 
     Raises
     ------
     ValueError
         The structure is bad or has no energy, or its dipole is not defined.
     """
+    sizes = factors or Factors()
+    atoms = in_angstrom(atoms, sizes.length)
     try:
         structure = graph.from_atoms(atoms)
         graph.check(structure, species)
@@ -135,20 +185,20 @@ def sample(
     except graph.InvalidStructure as error:
         raise ValueError(f"{where}: {error}") from None
     collected = notes or labels.Notes()
-    known = labels.of_structure(atoms, keys or Keys(), where, collected, dipole)
+    known = labels.of_structure(atoms, keys or Keys(), where, collected, dipole, sizes)
     if notes is None:
         collected.warn()
-    if "energy" not in known:
+    if energy and "energy" not in known:
         raise ValueError(
             f"{where}: no reference energy: expected `energy` in the comment line of extended XYZ,"
             " or another name in [keys] of the recipe"
         )
 
     # NaN marks labels that are unknown, which the loss and the errors leave out
-    unknown = {"forces": (len(atoms), 3), "stress": (3, 3), "dipole": (3,)}
+    unknown = {"energy": (), "forces": (len(atoms), 3), "stress": (3, 3), "dipole": (3,)}
     values = {name: np.full(shape, np.nan) for name, shape in unknown.items()}
     values.update(known)
-    _check_dipole(structure, values["dipole"], where)
+    label_checks.check_dipole(structure, values["dipole"], where)
     return Sample(
         structure=structure,
         pairs=pairs,
@@ -324,61 +374,13 @@ def collate(
         virial.to(device),
         dipole.to(device),
         n_atoms.to(device),
+        _weights(samples, device),
     )
 
 
-def _labelled(recipe: Recipe) -> Iterator[tuple[str, int, ase.Atoms, str]]:
-    """(file, index in the file, atoms, split) of each structure of a recipe."""
-    data = recipe.data
-    files_of = {"train": data.train, "val": data.val, "test": data.test}
-    for split, names in files_of.items():
-        for name in names:
-            for index, atoms in enumerate(_atoms(recipe, name)):
-                yield name, index, atoms, split
-    # files that hold several splits say in each structure to which it belongs
-    for name in data.files:
-        for index, atoms in enumerate(_atoms(recipe, name)):
-            stated = atoms.info.get(data.split_key)
-            if stated not in SPLITS:
-                raise ValueError(
-                    f"`{name}`, structure {index}: `{data.split_key}` is {stated!r}, expected one"
-                    f" of {', '.join(SPLITS)}"
-                )
-            yield name, index, atoms, stated
-
-
-def _atoms(recipe: Recipe, name: str) -> list[ase.Atoms]:
-    """Structures of a file of the recipe."""
-    path = recipe.folder / name
-    if not path.is_file():
-        raise ValueError(f"recipe `{recipe.name}`: there is no data file `{printable(str(path))}`")
-    frames: list[ase.Atoms] = structures(path)
-    return frames
-
-
-def _check_splits(recipe: Recipe, splits: dict[str, list[Sample]]) -> None:
-    """Refuse data without training or validation structures, or without dipoles to train on."""
-    purposes = {"train": "train on", "val": "choose by"}
-    # an empty test split is allowed: then nothing is reported for it
-    for split, purpose in purposes.items():
-        if not splits[split]:
-            raise ValueError(
-                f"recipe `{recipe.name}`: no structures to {purpose} (split {split!r})"
-            )
-        known = any(np.isfinite(each.dipole).all() for each in splits[split])
-        if recipe.loss.dipole > 0 and not known:
-            raise ValueError(
-                f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure"
-                f" of the split {split!r} has a `dipole`"
-            )
-
-
-def _check_dipole(structure: graph.Structure, dipole: np.ndarray, where: str) -> None:
-    """Refuse dipoles (3,) of periodic and charged structures, which depend on cell or origin."""
-    # only a known dipole is refused: without it, such a structure has other labels to train on
-    periodic = structure.pbc.any()
-    if np.isfinite(dipole).any() and (periodic or structure.charge):
-        kind = "periodic" if periodic else "charged"
-        raise ValueError(
-            f"{where}: `dipole` of a {kind} structure: expected neutral molecules only"
-        )
+def _weights(samples: Sequence[Sample], device: torch.device | str) -> torch.Tensor | None:
+    """(B,) weights of samples in the loss, None where all are 1."""
+    values = [each.weight for each in samples]
+    if all(value == 1.0 for value in values):
+        return None
+    return torch.tensor(values, dtype=torch.float64, device=device)

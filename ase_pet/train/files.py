@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -14,9 +16,12 @@ from ase.io.formats import filetype, open_with_compression
 from ase.utils import string2index
 
 from ..duplicates import merge_duplicates
+from ..extras import how_to_install
 from . import file_checks
 
 COMPRESSED = (".bz2", ".gz", ".xz")
+LMDB = "aselmdb"
+DATABASES = ("db", "json", LMDB)
 
 
 def structures(path: Path | str, index: int | str = ":", format: str | None = None) -> Any:
@@ -100,12 +105,33 @@ def _decompressed(path: Path, index: int | str, format: str | None) -> Any:
 def _read(path: Path, index: int | str, format: str | None, name: str | None = None) -> Any:
     """Structures of a plain file, which notes call `name`."""
     path.stat()  # some readers of ASE take any text for the address of a database
-    kind = format or filetype(str(path))
+    kind = LMDB if path.suffix == f".{LMDB}" else format or filetype(str(path))
+    if kind in DATABASES:
+        return _of_database(path, index, kind)
     frames = ase.io.read(path, index, format=kind, do_not_split_by_at_sign=True)
     file_checks.check(path, kind, frames, index, name or path.name)
     last = frames if isinstance(frames, Atoms) else frames[-1:]
     file_checks.check_elements(path, kind, last, name or path.name)
     return frames
+
+
+def _of_database(path: Path, index: int | str, kind: str) -> Any:
+    """Structures of a database of ASE, with what it holds beside them under the names there."""
+    # LMDB is the format of OMat24 and OMol25
+    if kind == LMDB and importlib.util.find_spec("ase_db_backends") is None:
+        raise file_checks.Refused(
+            f"`{path}`: files .{LMDB} need ase-db-backends ({how_to_install('lmdb')})"
+        )
+    database = ase.db.connect(str(path), type=kind, use_lock_file=False)
+    frames = []
+    for row in database.select():
+        atoms = row.toatoms()
+        # splits, weights, and labels under names of their own
+        atoms.info.update(row.data)
+        atoms.info.update(row.key_value_pairs)
+        frames.append(atoms)
+    selection: Any = string2index(index) if isinstance(index, str) else index
+    return frames[selection]
 
 
 def _check(atoms: Atoms, where: str) -> None:

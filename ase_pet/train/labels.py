@@ -1,17 +1,13 @@
 """Reference energies, forces, stresses and dipoles of a structure, under whatever names.
 
 The names of ASE are `energy` (eV), `forces` (eV/A), `stress` (eV/A^3, positive under tension) and
-`dipole` (e A). Some programs use other names with one meaning only, see `CONVENTIONS`. Any other
-name has to be given: no label is left out in silence.
+`dipole` (e A). Other names with one meaning only, see `label_names`, are read, and a note says so.
+Any other name has to be given: no label is left out in silence.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import ase
@@ -19,74 +15,26 @@ import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from . import constrained
+from .label_names import KINDS, MEANINGS, REDUNDANT, family, listed, read_as, shape, similar
+from .label_notes import Notes as Notes
 from .schema import Keys
+from .unit_conversion import Factors
 
-KINDS = ("energy", "forces", "stress", "dipole")
-# what each key of [keys] is a name of: (kind of label, unit)
-MEANINGS = {
-    "energy": ("energy", "eV"),
-    "forces": ("forces", "eV/A"),
-    "stress": ("stress", "eV/A^3"),
-    "virial": ("stress", "eV, -stress times volume"),
-    "dipole": ("dipole", "e A"),
-}
-# names that are read without being given: {name: key of [keys] whose meaning it has}
-CONVENTIONS = {
-    "energy": "energy",
-    "free_energy": "energy",
-    "forces": "forces",
-    "force": "forces",
-    "stress": "stress",
-    "virial": "virial",
-    "virials": "virial",
-    "dipole": "dipole",
-}
-REDUNDANT = ("free_energy", "virial", "virials")  # beside `energy` and `stress`
-# how other names look that may mean a label
-LOOKS = {
-    "energy": r".*energy.*|e_?(0|tot|ref|dft)?|etot",
-    "forces": r".*(force|grad).*|f_?(ref|dft)?",
-    "stress": r".*(stress|virial).*",
-    "dipole": r".*dipole.*|mu",
-}
-# names that look like labels, but are something about them
-NO_LABELS = r".*(uncertainty|std|sigma|error|cutoff|tolerance|correction|kinetic|weight).*"
 # arrays of vectors that are certainly no forces
 NO_FORCES = {"positions", "momenta", "initial_magmoms", "magmoms", "vel", "velo", "velocities"}
+SAME_ENERGY = 1e-3  # eV per atom, of `energy` and `free_energy`
 LARGEST = 1e6  # eV per atom, eV/A: beyond all electrons and all nuclei
 ASYMMETRY = 0.05  # of a stress, relative to its largest component
 SMALL_STRESS = 1e-3  # eV/A^3, below which a stress may be noise
 
 
-@dataclass
-class Notes:
-    """Notes on structures, collected so that thousands of them give one line for each kind."""
-
-    places: dict[str, list[str]] = field(default_factory=dict)  # {note: structures}
-
-    def add(self, note: str, where: str) -> None:
-        """Add a note on a structure.
-
-        Parameters
-        ----------
-        note:
-            Text, the same for structures of the same kind.
-        where:
-            What messages call the structure.
-        """
-        self.places.setdefault(note, []).append(where)
-
-    def warn(self) -> None:
-        """Give each note as a warning, with the first of its structures, and forget it."""
-        for note, places in self.places.items():
-            first, *others = dict.fromkeys(places)
-            more = f" and {len(others)} more" if others else ""
-            warnings.warn(f"{first}{more}: {note}", stacklevel=3)
-        self.places.clear()
-
-
 def of_structure(
-    atoms: ase.Atoms, keys: Keys, where: str, notes: Notes, dipole: bool = True
+    atoms: ase.Atoms,
+    keys: Keys,
+    where: str,
+    notes: Notes,
+    dipole: bool = True,
+    factors: Factors | None = None,
 ) -> dict[str, np.ndarray]:
     """Labels of a structure of n atoms, those that it has, in ASE's units and signs.
 
@@ -96,7 +44,7 @@ def of_structure(
     Parameters
     ----------
     atoms:
-        Structure whose calculator, `info` and `arrays` hold the labels.
+        Structure in A whose calculator, `info` and `arrays` hold the labels.
     keys:
         Names of the labels.
     where:
@@ -105,6 +53,8 @@ def of_structure(
         Notes, to which those on this structure are added.
     dipole:
         Whether dipoles are wanted.
+    factors:
+        Units of the labels; None for those of ASE.
 
     Raises
     ------
@@ -112,12 +62,16 @@ def of_structure(
         A label is not finite or has a wrong shape, or has a name that means nothing.
     """
     values = held(atoms)
+    sizes = factors or Factors()
     kinds = KINDS if dipole else KINDS[:-1]
-    sources = {kind: _source(kind, keys, values, where, notes) for kind in kinds}
+    sources = {kind: _source(kind, keys, values, where) for kind in kinds}
     _check_named(sources, keys, values, where)
+    _check_one_method(sources, keys, values, where)
+    for kind, source in sources.items():
+        _note_source(kind, source, keys, values, where, notes, sizes)
     if sources["forces"] is None and keys.forces is None:
         for name in sorted(atoms.arrays.keys() - NO_FORCES):
-            if _shape(atoms.arrays[name]) == (len(atoms), 3):
+            if shape(atoms.arrays[name]) == (len(atoms), 3):
                 notes.add(
                     f"no forces, and `{name}`, three numbers for each atom, is not used", where
                 )
@@ -126,14 +80,15 @@ def of_structure(
         if source is None:
             continue
         name, key = source
-        value = _number(name, key, values[name], len(atoms), where)
+        value = _number(name, key, values[name], len(atoms), where, sizes)
         if kind == "stress":
             if not (atoms.cell.rank == 3 and atoms.pbc.any()):
                 notes.add("stress without a periodic cell, so without a volume: not used", where)
                 continue
             value = -value / atoms.cell.volume if key == "virial" else value
-            _check_virial(value, keys, values, atoms, where)
+            _check_virial(value, keys, values, atoms, where, sizes)
         labels[kind] = value
+    _note_free_energy(sources["energy"], keys, values, len(atoms), where, notes)
     for note in constrained.leave_out(labels, atoms):
         notes.add(note, where)
     return labels
@@ -172,42 +127,7 @@ def check_found(keys: Keys, found: set[str], files: str) -> None:
             raise ValueError(f"{files}: no structure has `{name}`, the name in `keys.{key}`")
 
 
-def parse(text: str | None) -> Keys:
-    """Names of labels of a text such as "energy=REF_energy,forces=REF_forces".
-
-    Parameters
-    ----------
-    text:
-        Value of an option; None for names of ASE.
-
-    Raises
-    ------
-    ValueError
-        The text has another form or an unknown kind of label.
-    """
-    given = {}
-    for part in (text or "").split(","):
-        key, separator, name = part.partition("=")
-        if part and not (separator and key.strip() in MEANINGS):
-            raise ValueError(f"`--keys` is {text!r}: {_wrong_key(part, key.strip(), separator)}")
-        if part:
-            given[key.strip()] = name.strip()
-    return Keys(**given)
-
-
-def _wrong_key(part: str, key: str, separator: str) -> str:
-    """What is wrong with a part of a text of keys, and what is expected."""
-    expected = f"expected such as energy=REF_energy,forces=REF_forces, of {', '.join(MEANINGS)}"
-    if not separator:
-        return f"{part.strip()!r} has no `=`; {expected}"
-    close = difflib.get_close_matches(key, MEANINGS, n=1)
-    hint = f", did you mean `{close[0]}`?" if close else ""
-    return f"there is no key `{key}`{hint or ';'} {expected}"
-
-
-def _source(
-    kind: str, keys: Keys, values: Mapping[str, Any], where: str, notes: Notes
-) -> tuple[str, str] | None:
+def _source(kind: str, keys: Keys, values: Mapping[str, Any], where: str) -> tuple[str, str] | None:
     """Name of a label in a structure and the key of its meaning, None where it has none."""
     names = {key: getattr(keys, key) for key in MEANINGS if MEANINGS[key][0] == kind}
     given = {key: name for key, name in names.items() if name}
@@ -216,21 +136,102 @@ def _source(
             return name, key
     # an empty name: the user does not want the label
     if given or "" in names.values():
-        for name in given.values():
-            notes.add(f"no `{name}`", where)
         return None
 
-    similar = list(_similar(kind, values))
-    for name, key in CONVENTIONS.items():
-        if key not in names or name not in values:
-            continue
-        if name != kind:
-            notes.add(f"`{name}` is read as {' in '.join(MEANINGS[key])}", where)
-        unused = [other for other in similar if other not in (name, *REDUNDANT)]
-        if unused:
-            notes.add(f"`{name}` is used, {_listed(unused)} not: `keys.{key}` chooses", where)
+    found = read_as(kind, values)
+    methods = {method for _, method in found.values()}
+    # without a plain name, several methods are for the user to choose from
+    if "" not in methods and len(methods) > 1:
+        key = "virial" if kind == "stress" and "stress" not in dict(found.values()) else kind
+        raise ValueError(
+            f"{where}: {listed(list(found))} may be the {kind}: choose by `keys.{key}`, or for"
+            f" eval by --keys {key}={next(iter(found))}"
+        )
+    for name, (key, _) in found.items():
         return name, key
     return None
+
+
+def _note_source(
+    kind: str,
+    source: tuple[str, str] | None,
+    keys: Keys,
+    values: Mapping[str, Any],
+    where: str,
+    notes: Notes,
+    sizes: Factors,
+) -> None:
+    """Note under which name and in which unit a label is read, and which others are not."""
+    given = [getattr(keys, key) for key in MEANINGS if MEANINGS[key][0] == kind]
+    if source is None:
+        for name in filter(None, given):
+            notes.add(f"no `{name}`", where)
+        return
+    name, key = source
+    unit = sizes.word(key, MEANINGS[key][1])
+    if name in given:
+        return
+    if name != kind or unit != MEANINGS[key][1]:
+        notes.add(f"`{name}` is read as {kind} in {unit}", where)
+    parts = family(name)
+    method = parts[1] if parts else ""
+    unused = []
+    for other in similar(kind, values):
+        other_parts = family(other)
+        # stress and virial of one method say the same
+        same_method = bool(method) and other_parts is not None and other_parts[1] == method
+        if other not in (name, *REDUNDANT) and not same_method:
+            unused.append(other)
+    if unused:
+        notes.add(f"`{name}` is used, {listed(unused)} not: `keys.{key}` chooses", where)
+
+
+def _check_one_method(
+    sources: Mapping[str, tuple[str, str] | None],
+    keys: Keys,
+    values: Mapping[str, Any],
+    where: str,
+) -> None:
+    """Refuse energies of one method with forces of another, where one of them has both."""
+    chosen = {kind: source[0] for kind, source in sources.items() if source is not None}
+    methods = {}
+    for kind, name in chosen.items():
+        given = [getattr(keys, key) for key in MEANINGS if MEANINGS[key][0] == kind]
+        parts = family(name)
+        # names that were given are the choice of the user
+        if name not in given and parts:
+            methods[kind] = parts[1]
+    for kind, method in methods.items():
+        for other in methods:
+            has_both = any(parts[1] == method for parts in read_as(other, values).values())
+            if methods[other] == method or not method or not has_both:
+                continue
+            names = [name for name, (_, each) in read_as(other, values).items() if each == method]
+            raise ValueError(
+                f"{where}: `{chosen[kind]}` would be read with `{chosen[other]}`, but there is"
+                f" {listed(names)} as well: choose by `keys.{other}`, or for eval by --keys"
+                f" {other}={names[0]}"
+            )
+
+
+def _note_free_energy(
+    source: tuple[str, str] | None,
+    keys: Keys,
+    values: Mapping[str, Any],
+    n_atoms: int,
+    where: str,
+    notes: Notes,
+) -> None:
+    """Note that a free energy, whose derivatives the forces are, is not the energy that is read."""
+    free = values.get("free_energy")
+    if source is None or source[0] != "energy" or keys.energy is not None or shape(free) != ():
+        return
+    if abs(float(np.ravel(values["energy"])[0]) - float(free or 0)) > SAME_ENERGY * n_atoms:
+        notes.add(
+            "`energy` is not `free_energy`, as with smeared occupations: forces are derivatives of"
+            ' the latter, which `keys.energy = "free_energy"` chooses',
+            where,
+        )
 
 
 def _check_named(
@@ -244,13 +245,13 @@ def _check_named(
     proposed = {}
     for kind, source in sources.items():
         given = [getattr(keys, key) for key in MEANINGS if MEANINGS[key][0] == kind]
-        similar = list(_similar(kind, values))
+        alike = list(similar(kind, values))
         # names that were given, and labels that are not wanted, are known
-        if source or not similar or any(name is not None for name in given):
+        if source or not alike or any(name is not None for name in given):
             continue
-        there.append(f"no `{kind}`, but {_listed(similar)}")
-        key = "virial" if "virial" in similar[0].lower() else kind
-        proposed[key] = similar[0]
+        there.append(f"no `{kind}`, but {listed(alike)}")
+        key = "virial" if "virial" in alike[0].lower() else kind
+        proposed[key] = alike[0]
     if not proposed:
         return
     lines = [f'{key} = "{name}" ({MEANINGS[key][1]})' for key, name in proposed.items()]
@@ -262,35 +263,10 @@ def _check_named(
     )
 
 
-def _similar(kind: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Names that look like those of a label of a kind, and whose values have its shape."""
-    shapes: dict[str, list[tuple[int, ...]]] = {
-        "energy": [(), (1,)],
-        "stress": [(3, 3), (9,), (6,)],
-        "dipole": [(3,)],
-    }
-    for name, value in values.items():
-        if not re.fullmatch(LOOKS[kind], name, re.IGNORECASE):
-            continue
-        if re.fullmatch(NO_LABELS, name, re.IGNORECASE):
-            continue
-        shape = _shape(value)
-        # forces of any number of atoms: a wrong one is an error, not another kind of label
-        if shape in shapes.get(kind, []) or (kind == "forces" and len(shape or ()) == 2):
-            yield name
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    """Shape of a number or an array of numbers, None of anything else."""
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a list of lists of different lengths
-        return None
-    return array.shape if array.dtype.kind in "iuf" else None
-
-
-def _number(name: str, key: str, value: Any, n_atoms: int, where: str) -> np.ndarray:
-    """Value of a label in float64, of the shape that its kind has."""
+def _number(
+    name: str, key: str, value: Any, n_atoms: int, where: str, sizes: Factors
+) -> np.ndarray:
+    """Value of a label in float64 and ASE's units, of the shape that its kind has."""
     kind, unit = MEANINGS[key]
     # six components are in Voigt's order for stresses only: programs differ in that of virials
     six: list[tuple[int, ...]] = [(6,)] if key == "stress" else []
@@ -300,17 +276,18 @@ def _number(name: str, key: str, value: Any, n_atoms: int, where: str) -> np.nda
         "stress": [(3, 3), (9,), *six],
         "dipole": [(3,)],
     }
-    shape = _shape(value)
-    if shape not in shapes[kind]:
-        found = f"shape {shape}" if shape is not None else f"the value {value!r}"
+    dimensions = shape(value)
+    if dimensions not in shapes[kind]:
+        found = f"shape {dimensions}" if dimensions is not None else f"the value {value!r}"
         expected = " or ".join(map(str, shapes[kind]))
         raise ValueError(f"{where}: `{name}` has {found}: expected {expected}, in {unit}")
-    array = np.asarray(value, dtype=np.float64)
+    array: np.ndarray = np.array(value, dtype=np.float64)
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         atom = f" (atom {bad[0][0]})" if kind == "forces" else ""
         raise ValueError(f"{where}: `{name}` is not finite{atom}: {array[tuple(bad[0])]}")
-    largest = np.abs(array).max()
+    array *= getattr(sizes, key)
+    largest = np.abs(array).max(initial=0.0)
     limit = LARGEST * (n_atoms if kind == "energy" else 1)
     if kind in ("energy", "forces") and largest > limit:
         atom = f" (atom {np.argwhere(np.abs(array) == largest)[0][0]})" if kind == "forces" else ""
@@ -339,7 +316,12 @@ def _symmetric(stress: np.ndarray, name: str, where: str) -> np.ndarray:
 
 
 def _check_virial(
-    stress: np.ndarray, keys: Keys, values: Mapping[str, Any], atoms: ase.Atoms, where: str
+    stress: np.ndarray,
+    keys: Keys,
+    values: Mapping[str, Any],
+    atoms: ase.Atoms,
+    where: str,
+    sizes: Factors,
 ) -> None:
     """Refuse a stress and a virial that contradict each other, unless one of them was chosen."""
     if keys.stress is not None or keys.virial is not None or "stress" not in values:
@@ -347,7 +329,7 @@ def _check_virial(
     for name in ("virial", "virials"):
         if name not in values:
             continue
-        virial = _number(name, "virial", values[name], len(atoms), where)
+        virial = _number(name, "virial", values[name], len(atoms), where, sizes)
         expected = -stress * atoms.cell.volume
         largest = np.abs(expected).max()
         limit = max(ASYMMETRY * largest, SMALL_STRESS * atoms.cell.volume)
@@ -356,9 +338,3 @@ def _check_virial(
                 f"{where}: `{name}` is not -`stress` times the volume: one of them has another sign"
                 " or unit. Choose one by `keys.stress` or `keys.virial`"
             )
-
-
-def _listed(names: list[str]) -> str:
-    """Names in backticks, at most four."""
-    text = ", ".join(f"`{name}`" for name in names[:4])
-    return f"{text}, ..." if len(names) > 4 else text

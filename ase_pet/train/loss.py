@@ -19,7 +19,7 @@ def weighted_loss(
     """Scalar loss: sum over kinds of labels of w H(error / RMS of the labels) / delta.
 
     H is the Huber loss, the mean of x^2 / 2 up to delta and of delta (|x| - delta / 2) beyond.
-    Labels that are NaN do not count.
+    Labels that are NaN do not count. The terms of a structure are multiplied by its weight.
 
     The median error of the energy per atom over the batch is subtracted: it is a composition
     energy, which is fitted at each validation. Otherwise this one stiff direction (each bias counts
@@ -58,7 +58,20 @@ def weighted_loss(
         if weight and known.any():
             scaled = error[known] / label_rms[name]
             zero = torch.zeros_like(scaled)
-            huber = torch.nn.functional.huber_loss(scaled, zero, delta=weights.huber)
+            huber = torch.nn.functional.huber_loss(
+                scaled, zero, delta=weights.huber, reduction="none"
+            )
+            if batch.weight is not None:
+                huber = huber * _of_labels(batch, name, label)[known]
+            huber = huber.mean()
             total = total + weight * huber / weights.huber
     # without any label there is nothing to learn, which is no error
     return total if total.requires_grad else total + 0 * results.interaction.sum()
+
+
+def _of_labels(batch: Batch, kind: str, label: torch.Tensor) -> torch.Tensor:
+    """Weight of the structure of each label, in the shape of the labels."""
+    assert batch.weight is not None
+    weight = batch.weight[batch.graph.structure] if kind == "forces" else batch.weight
+    trailing = [1] * (label.dim() - 1)
+    return weight.reshape(-1, *trailing).expand_as(label)

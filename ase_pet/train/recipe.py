@@ -12,9 +12,20 @@ from pydantic import ValidationError
 
 from .. import plugins, symmetrisers, toml_files
 from ..choices import closest
-from .schema import TABLES, Data, Files, Keys, Loss, Optimiser, Recipe, expected, keys
+from .schema import TABLES, Data, Files, Keys, Loss, Optimiser, Recipe, Units, expected, keys
+from .unit_conversion import Factors, factors
 
-__all__ = ["Data", "Keys", "Loss", "Optimiser", "Recipe", "model_settings", "read"]
+__all__ = [
+    "Data",
+    "Keys",
+    "Loss",
+    "Optimiser",
+    "Recipe",
+    "Units",
+    "factors_of",
+    "model_settings",
+    "read",
+]
 
 T = TypeVar("T")
 
@@ -42,13 +53,17 @@ def read(path: Path | str) -> Recipe:
 
     # table by table, so that an error names the table of its key
     _refuse_unknown(content, schema, f"`{path}`")
+    _move_keys(content, path)
+    content["stated"] = frozenset(_stated(content))
     for name, kind in TABLES.items():
         table = content.get(name, {})
         content[name] = _validated(kind, table, f"`{path}`, [{name}]")
     content["folder"] = path.resolve().parent
+    _check_energies(content.get("E0s", "fit"), path)
     recipe = _validated(Recipe, content, f"`{path}`")
 
     _check_species(recipe, path)
+    _check_data(recipe, path)
     if not (recipe.data.files or recipe.data.train):
         raise ValueError(f"`{path}`, [data]: give `files` with splits, or `train` and `val`")
     _check_symmetriser(recipe, path)
@@ -87,6 +102,91 @@ def model_settings(recipe: Recipe) -> Any:
         raise ValueError(f"{where}: {error}") from None
 
 
+def factors_of(units: Units, file: str = "") -> Factors:
+    """Factors from the units of a file to those of ASE.
+
+    Parameters
+    ----------
+    units:
+        Units of all files, and of single ones.
+    file:
+        Name of the file.
+
+    Raises
+    ------
+    ValueError
+        A unit is not known.
+    """
+    names = [name for name in keys(Units) if name != "files"]
+    common = {name: getattr(units, name) for name in names}
+    own = units.files.get(file, {})
+    # forces of a file with an energy or a length of its own follow from these
+    if own.keys() & {"energy", "length"}:
+        common.update(forces=None, stress=None, virial=None)
+    _refuse_unknown(own, names, f"[units.files], `{file}`")
+    return factors(**{**common, **own})
+
+
+def _move_keys(content: dict[str, Any], path: Path) -> None:
+    """Move `energy_key` and the like of [data], as other programs write them, to [keys]."""
+    data = content.get("data")
+    if not isinstance(data, dict):
+        return
+    for name in keys(Keys):
+        given = data.pop(f"{name}_key", None)
+        if given is None:
+            continue
+        table = content.setdefault("keys", {})
+        if name in table:
+            raise ValueError(f"`{path}`: `data.{name}_key` and `keys.{name}` are both given")
+        table[name] = given
+
+
+def _stated(content: Mapping[str, Any]) -> list[str]:
+    """Names such as `loss.stress` of all keys in the tables of a recipe."""
+    tables = {name: content.get(name) for name in TABLES}
+    return [
+        f"{name}.{key}"
+        for name, table in tables.items()
+        if isinstance(table, dict)
+        for key in table
+    ]
+
+
+def _check_energies(value: object, path: Path) -> None:
+    """Refuse energies of elements that are neither a way to find them nor a table of numbers."""
+    good = value in ("fit", "isolated")
+    if isinstance(value, dict):
+        good = bool(value) and set(value) <= set(atomic_numbers)
+        good &= all(type(energy) in (int, float) for energy in value.values())
+    if not good:
+        raise ValueError(
+            f"`{path}`: `E0s` is {value!r}: expected 'fit', 'isolated', or a table of energies in"
+            " eV by element, such as {Si = -100.0, O = -430.0}"
+        )
+
+
+def _check_data(recipe: Recipe, path: Path) -> None:
+    """Refuse units that are not known, and fractions that leave nothing to train on."""
+    data = recipe.data
+    known = {*data.files, *data.train, *data.val, *data.test}
+    for name in recipe.units.files:
+        if name not in known:
+            raise ValueError(
+                f"`{path}`, [units.files]: `{name}` is not in [data]{closest(name, known)}"
+            )
+    for name in ("", *recipe.units.files):
+        try:
+            factors_of(recipe.units, name)
+        except ValueError as error:
+            raise ValueError(f"`{path}`: {error}") from None
+    if data.val_fraction + data.test_fraction >= 1:
+        raise ValueError(
+            f"`{path}`, [data]: `val_fraction` {data.val_fraction} and `test_fraction`"
+            f" {data.test_fraction} leave nothing to train on"
+        )
+
+
 def _parsed(path: Path) -> dict[str, Any]:
     """Content of a TOML file."""
     if path.is_dir():
@@ -116,7 +216,7 @@ def _validated(kind: type[T], values: object, where: str) -> T:
     if not isinstance(values, dict):
         raise ValueError(f"{where} is {values!r}: expected a table")
     schema = keys(kind)
-    allowed = [*schema, "folder"] if kind is Recipe else schema
+    allowed = [*schema, "folder", "stated"] if kind is Recipe else schema
     _refuse_unknown(values, allowed, where)
     lists = [key for key, field in schema.items() if field.annotation == Files]
     for key in lists:

@@ -22,7 +22,7 @@ from ..calculator_info import CalculatorInfo
 from ..evaluation import Evaluation
 from ..graph import Graph
 from ..models.base import AtomisticModel
-from . import continuation, data, inspection, report
+from . import composition, continuation, data, inspection, report, schedule
 from .loop import STATE, Trainer
 from .loss import Diverged
 from .optimisers import check_method
@@ -91,6 +91,10 @@ def train(
             for record in trainer.run():
                 if on_record:
                     on_record(record)
+                ended = schedule.end(trainer.history, recipe.optimiser, time.time() - started)
+                if ended:
+                    warnings.warn(ended, stacklevel=2)
+                    break
         except Diverged as error:
             _keep_best(recipe, trainer, output, time.time() - started, error)
         return finish(recipe, trainer, output, time.time() - started)
@@ -98,12 +102,16 @@ def train(
 
 def _begun(recipe: Recipe, path: Path, output: Path, device: str, resume: bool) -> Trainer:
     """Trainer at its first epoch, or at that of the state in its folder."""
-    if resume:
-        _check_same_recipe(path, output)
+    longer = resume and _is_longer(recipe, path, output)
     trainer = prepare(recipe, output, device)
-    trainer.fingerprint = continuation.fingerprint(recipe, path)
+    fingerprint = continuation.fingerprint(recipe, path)
+    trainer.fingerprint = dict(fingerprint)
+    if longer:
+        trainer.fingerprint.pop("recipe")
     if resume:
         trainer.resume()
+        schedule.check_length(recipe, trainer)
+    trainer.fingerprint = fingerprint
     if path.resolve() != (output / RECIPE).resolve():
         shutil.copyfile(path, output / RECIPE)
     return trainer
@@ -139,25 +147,23 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
     symmetrisers.symmetrise(model, recipe.symmetrise)  # a bad name fails now, not after training
     splits = data.read(recipe, model.species, model.cutoff)
     inspection.warn(splits, model.species)
+    isolated = composition.take_isolated(recipe, splits)
+    recipe = schedule.resolved(recipe, splits["train"])
 
     # The weights learn the labels without the fixed repulsion, whose energies of hundreds of eV
     # would distort composition energies and RMS.
     targets = _without_repulsion(model, splits["train"])
-    composition = data.fit_composition(
-        [each.structure.numbers for each in targets],
-        [each.energy for each in targets],
-        model.species,
-    )
+    energies = composition.reference_energies(recipe, targets, model.species, isolated)
     absent = inspection.absent(splits["train"], model.species)
     untrained = absent
     if recipe.start:
-        untrained = _copy_weights(recipe, recipe.start, model, absent, composition)
+        untrained = _copy_weights(recipe, recipe.start, model, absent, energies)
     _warn_of_absent(absent, untrained, recipe.start)
 
     for samples in splits.values():
-        data.remove_composition(samples, composition)
+        data.remove_composition(samples, energies)
     if targets is not splits["train"]:
-        data.remove_composition(targets, composition)
+        data.remove_composition(targets, energies)
     label_rms = data.label_rms(targets)
     # scales set the unit in which the weights of the last layers predict: those of `start` stay
     if not recipe.start:
@@ -169,7 +175,7 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
         model,
         splits,
         label_rms,
-        composition,
+        energies,
         output,
         arguments.device(device),
         store.dtype_of(recipe.dtype),
@@ -204,8 +210,7 @@ def finish(
         count = len(trainer.splits[split])
         metrics[split] = {"structures": count, **errors(values)}
 
-    composition = _total_composition(trainer)
-    model.compositions = {model.energy_head: composition}
+    model.compositions = {model.energy_head: _total_composition(trainer)}
     used_in_training = trainer.splits["train"] + trainer.splits["val"]
     config = CalculatorInfo(
         name=recipe.name,
@@ -347,14 +352,21 @@ def _provenance(
     }
 
 
-def _check_same_recipe(path: Path, output: Path) -> None:
-    """Refuse to resume a run with another recipe.
+def _is_longer(recipe: Recipe, path: Path, output: Path) -> bool:
+    """Whether a run is resumed with a recipe that differs in its length only.
 
-    Its state would not fit, or silently mean something else.
+    Any other recipe is refused: the state would not fit, or silently mean something else.
     """
     first = output / RECIPE
     began = first.exists() and (output / STATE).exists()
-    if began and first.read_bytes() != path.read_bytes():
+    if not began or first.read_bytes() == path.read_bytes():
+        return False
+    before = replace(read(first), folder=recipe.folder)
+    changed = schedule.differences(before, recipe)
+    if changed:
         raise ValueError(
-            f"`{path}` differs from `{first}`, with which this run was begun: resume with that one"
+            f"`{path}` differs from `{first}`, with which this run was begun, in"
+            f" {', '.join(changed)}: resume with that one; only {', '.join(schedule.LENGTHS)} and"
+            " [card] may change"
         )
+    return True

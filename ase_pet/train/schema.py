@@ -10,95 +10,17 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from ..ranges import Name
 from ..ranges import expected as expected
-
-# Strict: a text such as "10" is no number, and True is no whole number.
-CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
-Files = tuple[Annotated[str, Field(min_length=1)], ...]
-MOST = 10_000_000  # of anything that is counted
-
-
-@dataclass(frozen=True, config=CONFIG)
-class Data:
-    """Files of structures; paths are relative to the recipe."""
-
-    files: Annotated[
-        Files,
-        Field(
-            description="structures that carry their split; a file that is listed twice counts"
-            " twice in training",
-            examples=[["training.extxyz"]],
-        ),
-    ] = ()
-    train: Annotated[
-        Files, Field(description="files of training structures", examples=[["train.extxyz"]])
-    ] = ()
-    val: Annotated[
-        Files, Field(description="files of validation structures", examples=[["val.extxyz"]])
-    ] = ()
-    test: Annotated[
-        Files, Field(description="files of test structures", examples=[["test.extxyz"]])
-    ] = ()
-    split_key: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="key of `atoms.info` that holds the split of a structure in `files`:"
-            " train, val or test",
-        ),
-    ] = "split"
-    limit: Annotated[
-        int | None,
-        Field(
-            gt=0,
-            le=MOST,
-            description="number of training structures to use, drawn with the seed, for learning"
-            " curves; default: all",
-            examples=[1000],
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, config=CONFIG)
-class Keys:
-    """Names of the labels in the files; an empty name: this label is not used."""
-
-    energy: Annotated[
-        str | None,
-        Field(
-            description="energies in eV; default: ASE's `energy`, else `free_energy`",
-            examples=["REF_energy"],
-        ),
-    ] = None
-    forces: Annotated[
-        str | None,
-        Field(
-            description="forces in eV/A; default: `forces`, else `force`", examples=["REF_forces"]
-        ),
-    ] = None
-    stress: Annotated[
-        str | None,
-        Field(
-            description="stresses in eV/A^3, positive under tension; default: `stress`",
-            examples=["REF_stress"],
-        ),
-    ] = None
-    virial: Annotated[
-        str | None,
-        Field(
-            description="virials in eV, -stress times volume; default: `virial`, `virials`",
-            examples=["REF_virial"],
-        ),
-    ] = None
-    dipole: Annotated[
-        str | None,
-        Field(description="dipoles in e A; default: `dipole`", examples=["REF_dipole"]),
-    ] = None
+from .data_schema import CONFIG, MOST
+from .data_schema import Data as Data
+from .data_schema import Files as Files
+from .data_schema import Keys as Keys
+from .data_schema import Units as Units
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -189,6 +111,43 @@ class Optimiser:
     validate_every: Annotated[
         int, Field(gt=0, le=MOST, description="epochs between validations")
     ] = 1
+    batch_atoms: Annotated[
+        int | None,
+        Field(
+            gt=0,
+            le=MOST,
+            description="atoms in a batch on average, instead of `batch_size`",
+            examples=[64],
+        ),
+    ] = None
+    updates: Annotated[
+        int | None,
+        Field(
+            gt=0,
+            le=MOST,
+            description="updates of the weights in the training, instead of `epochs`",
+            examples=[20000],
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Field(
+            gt=0,
+            le=MOST,
+            description="validations without a better one, after which the training ends",
+            examples=[50],
+        ),
+    ] = None
+    time_limit: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1e6,
+            description="hours since the start, or since it was resumed, after which the training"
+            " ends with the next validation",
+            examples=[12.0],
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -225,6 +184,9 @@ class Recipe:
             " empty name: this label is not used"
         ),
     ] = dataclasses.field(default_factory=Keys)
+    units: Annotated[
+        Units, Field(description="units in the files, where they are not those of ASE")
+    ] = dataclasses.field(default_factory=Units)
     loss: Annotated[
         Loss,
         Field(
@@ -250,6 +212,14 @@ class Recipe:
             ],
         ),
     ] = dataclasses.field(default_factory=dict)
+    E0s: Annotated[
+        str | dict[str, float],
+        Field(
+            description="energies of the elements that are subtracted before the training, in eV:"
+            " `fit` (least squares over the training set), `isolated` (of the structures with one"
+            " atom in the data), or a table such as {Si = -100.0}"
+        ),
+    ] = "fit"
     dtype: Annotated[
         Literal["float32", "float64"],
         Field(
@@ -300,9 +270,18 @@ class Recipe:
     ] = None
     # not a key of the file: `exclude` keeps it out of the schema that users see
     folder: Annotated[Path, Field(exclude=True, description="folder of the recipe")] = Path(".")
+    stated: Annotated[
+        frozenset[str], Field(exclude=True, description="keys that the file has: loss.stress, ...")
+    ] = frozenset()
 
 
-TABLES: dict[str, type] = {"data": Data, "keys": Keys, "loss": Loss, "optimiser": Optimiser}
+TABLES: dict[str, type] = {
+    "data": Data,
+    "keys": Keys,
+    "units": Units,
+    "loss": Loss,
+    "optimiser": Optimiser,
+}
 
 
 def keys(table: type) -> dict[str, FieldInfo]:
@@ -311,7 +290,7 @@ def keys(table: type) -> dict[str, FieldInfo]:
     Parameters
     ----------
     table:
-        Recipe, Data, Loss or Optimiser.
+        Recipe, Data, Keys, Units, Loss or Optimiser.
     """
     schema: dict[str, FieldInfo] = table.__pydantic_fields__  # type: ignore[attr-defined]
     return {name: field for name, field in schema.items() if not field.exclude}

@@ -53,7 +53,7 @@ def template(model: str = "pet") -> str:
         lines += ["", *_comment(recipe[name]), f"[{name}]"]
         for key, field in keys(table).items():
             # a recipe needs files, of which the template has the first kind
-            lines += _lines(key, field, required=key == "files")
+            lines += _lines(key, field, required=(name, key) == ("data", "files"))
 
     lines += ["", *_comment(recipe["card"]), "[card]"]
     for key, text in _example(recipe["card"]).items():
@@ -91,8 +91,9 @@ def _lines(key: str, field: FieldInfo, required: bool = False) -> Iterator[str]:
     """Comment and value of a key, the value commented out where it may be left out."""
     yield from _comment(field)
     optional = not (required or field.is_required())
-    value = _example(field) if field.is_required() or not field.default else field.default
-    yield f"{'# ' if optional else ''}{key} = {json.dumps(value)}"
+    made = field.default_factory is not None
+    value = _example(field) if field.is_required() or made or not field.default else field.default
+    yield f"{'# ' if optional else ''}{key} = {_toml(value)}"
 
 
 def _comment(field: FieldInfo) -> Iterator[str]:
@@ -175,6 +176,9 @@ def comments_of_fields(kind: type) -> dict[str, str]:
 def _toml(value: Any) -> str:
     """Value in TOML, a table on one line."""
     if isinstance(value, dict):
-        entries = [f"{key} = {_toml(entry)}" for key, entry in value.items()]
+        names = [key if re.fullmatch(r"[\w-]+", key) else json.dumps(key) for key in value]
+        entries = [
+            f"{name} = {_toml(entry)}" for name, entry in zip(names, value.values(), strict=True)
+        ]
         return f"{{{', '.join(entries)}}}"
     return json.dumps(value)

@@ -99,16 +99,13 @@ STRESS = np.diag([1.0, 2.0, 3.0])
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("REF_energy", -1.0, r'no `energy`, but `REF_energy`. .* energy = "REF_energy" \(eV\)'),
-        ("dft_energy", -1.0, 'energy = "dft_energy"'),
-        ("total_energy_eV", -1.0, 'energy = "total_energy_eV"'),
+        ("total_energy_eV", -1.0, r'no `energy`, .* energy = "total_energy_eV" \(eV\)'),
         ("Etot", -1.0, 'energy = "Etot"'),
-        ("REF_forces", FORCES, 'no `forces`, but `REF_forces`. .* forces = "REF_forces"'),
-        ("Forces", FORCES, 'forces = "Forces"'),
-        ("dft_force", FORCES, 'forces = "dft_force"'),
-        ("REF_stress", STRESS, 'stress = "REF_stress"'),
+        ("Energy", -1.0, 'energy = "Energy"'),
+        ("Forces", FORCES, 'no `forces`, but `Forces`. .* forces = "Forces"'),
+        ("gradient", FORCES, 'forces = "gradient"'),
         ("mace_stress", np.arange(6.0), 'stress = "mace_stress"'),
-        ("REF_virials", STRESS, 'virial = "REF_virials" .*--keys virial=REF_virials'),
+        ("my_virials", STRESS, 'virial = "my_virials" .*--keys virial=my_virials'),
         ("dipole_moment", np.ones(3), 'dipole = "dipole_moment"'),
     ],
 )
@@ -120,11 +117,56 @@ def test_names_that_mean_nothing_are_refused(name, value, message):
         found(atoms)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "text"),
+    [
+        ("REF_energy", -1.0, "energy", "energy in eV"),
+        ("dft_energy", -1.0, "energy", "energy in eV"),
+        ("energy_pbe", -1.0, "energy", "energy in eV"),
+        ("pbe0_mbd_energy", -1.0, "energy", "energy in eV"),
+        ("total_energy", -1.0, "energy", "energy in eV"),
+        ("REF_forces", FORCES, "forces", "forces in eV/A"),
+        ("dft_force", FORCES, "forces", "forces in eV/A"),
+        ("atomic_forces", FORCES, "forces", "forces in eV/A"),
+        ("REF_stress", STRESS.ravel(), "stress", r"stress in eV/A\^3"),
+        ("REF_virials", STRESS, "stress", "stress in eV, -stress times volume"),
+        ("ref_dipole", np.ones(3), "dipole", "dipole in e A"),
+    ],
+)
+def test_usual_names_are_read_and_said(name, value, kind, text):
+    atoms = copper()
+    store = atoms.arrays if np.shape(value) == (4, 3) else atoms.info
+    store[name] = value
+    with pytest.warns(UserWarning, match=f"here: `{name}` is read as {text}"):
+        assert set(found(atoms)) == {kind}
+
+
+def test_labels_of_two_methods_are_not_mixed():
+    """Forces of the reference beside energies of something else, or two references."""
+    atoms = labelled()
+    atoms.info["REF_energy"] = 2.0
+    atoms.arrays["REF_forces"] = FORCES
+    message = "`REF_forces` would be read with `energy`, but there is `REF_energy` as well"
+    with pytest.raises(ValueError, match=message):
+        found(atoms)
+    assert set(found(atoms, energy="REF_energy", forces="REF_forces")) == {"energy", "forces"}
+    atoms = copper()
+    atoms.info.update(pbe_energy=1.0, scan_energy=2.0)
+    with pytest.raises(ValueError, match="`pbe_energy`, `scan_energy` may be the energy: choose"):
+        found(atoms)
+
+
+def test_energies_of_smeared_occupations_are_noted():
+    with pytest.warns(UserWarning, match="`energy` is not `free_energy`"):
+        assert found(labelled(free_energy=0.9))["energy"] == 1.0
+    assert found(labelled(free_energy=0.9), energy="free_energy")["energy"] == 0.9
+
+
 def test_all_names_are_proposed_at_once():
     atoms = copper()
-    atoms.info.update(REF_energy=-1.0, REF_virial=STRESS)
-    atoms.arrays["REF_forces"] = FORCES
-    option = "--keys energy=REF_energy,forces=REF_forces,virial=REF_virial"
+    atoms.info.update(my_energy=-1.0, my_virial=STRESS)
+    atoms.arrays["my_forces"] = FORCES
+    option = "--keys energy=my_energy,forces=my_forces,virial=my_virial"
     with pytest.raises(
         ValueError, match=f"no `energy`, .*; no `forces`, .*; no `stress`.*{option}"
     ):
@@ -249,8 +291,9 @@ def argon(index, split):
 
 def test_a_recipe_gives_names(recipe, tmp_path):
     frames = [argon(index, ("train", "val")[index % 2]) for index in range(4)]
-    with pytest.raises(ValueError, match="`argon.extxyz`, structure 0: no `energy`, but"):
-        trained_on(recipe, tmp_path, frames)
+    with pytest.warns(UserWarning, match="0 and 3 more: `REF_(energy|forces)` is read as"):
+        splits = trained_on(recipe, tmp_path, frames)
+    assert splits["train"][0].energy == -1.0
     keys = '[keys]\nenergy = "REF_energy"\nforces = "REF_forces"\n'
     splits = trained_on(recipe, tmp_path, frames, keys)
     assert splits["train"][0].energy == -1.0

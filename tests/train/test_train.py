@@ -101,8 +101,15 @@ def test_a_run_is_not_overwritten_nor_resumed_with_another_recipe(recipe, tmp_pa
     train(path, tmp_path / "run")
     with pytest.raises(ValueError, match="holds an unfinished or finished run"):
         train(path, tmp_path / "run")
-    with pytest.raises(ValueError, match="differs from"):
-        train(recipe(epochs=9), tmp_path / "run", resume=True)
+    with pytest.raises(
+        ValueError, match="differs from .*, in optimiser.learning_rate: resume with"
+    ):
+        train(recipe(epochs=9, rate=0.02), tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="`epochs` is 1, but the run has done 3"):
+        train(recipe(epochs=1), tmp_path / "run", resume=True)
+    train(recipe(epochs=4), tmp_path / "run", resume=True)
+    history = (tmp_path / "run/history.jsonl").read_text().splitlines()
+    assert json.loads(history[-1])["epoch"] == 4
 
 
 def test_a_file_listed_twice_counts_twice_in_training_only(recipe, tmp_path):
@@ -352,7 +359,8 @@ def test_the_template_is_a_recipe(tmp_path):
     path.write_text(every_key)
     full = read(path)
     assert full.data.limit == 1000
-    assert full.optimiser == Optimiser()
+    lengths = {"batch_atoms": None, "updates": None, "patience": None, "time_limit": None}
+    assert dataclasses.replace(full.optimiser, **lengths) == Optimiser()
     assert full.settings["num_heads"] == 8
     assert full.settings["heads"] == {"energy": 1}
 
