@@ -171,23 +171,23 @@ def test_labels_under_other_names(tmp_path):
     atoms = copper()
     results = atoms.calc.results
     atoms.calc = None
-    atoms.info["REF_energy"] = results["energy"]
-    atoms.arrays["REF_forces"] = results["forces"]
+    atoms.info["my_energy"] = results["energy"]
+    atoms.arrays["my_forces"] = results["forces"]
     result = eval_emt(tmp_path, [atoms])
-    assert "no `energy`, but `REF_energy`" in str(result.exception)
-    assert "--keys energy=REF_energy,forces=REF_forces" in str(result.exception)
-    result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=REF_forces")
+    assert "no `energy`, but `my_energy`" in str(result.exception)
+    assert "--keys energy=my_energy,forces=my_forces" in str(result.exception)
+    result = eval_emt(tmp_path, [atoms], "--keys", "energy=my_energy,forces=my_forces")
     errors = json.loads(result.stdout)
     assert set(errors) == {"energy", "forces"}
     assert errors["forces"]["rmse"] < 1e-4  # of 8 digits
-    result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=")
+    result = eval_emt(tmp_path, [atoms], "--keys", "energy=my_energy,forces=")
     assert set(json.loads(result.stdout)) == {"energy"}
-    result = eval_emt(tmp_path, [atoms], "--keys", "energy=REF_energy,forces=f")
+    result = eval_emt(tmp_path, [atoms], "--keys", "energy=my_energy,forces=f")
     assert "no structure has `f`" in str(result.exception)
-    result = eval_emt(tmp_path, [atoms], "--keys", "energies=REF_energy")
+    result = eval_emt(tmp_path, [atoms], "--keys", "energies=my_energy")
     assert "there is no key `energies`, did you mean `energy`? expected" in str(result.exception)
-    result = eval_emt(tmp_path, [atoms], "--keys", "REF_energy")
-    assert "'REF_energy' has no `=`; expected such as energy=REF_energy" in str(result.exception)
+    result = eval_emt(tmp_path, [atoms], "--keys", "my_energy")
+    assert "'my_energy' has no `=`; expected such as energy=my_energy" in str(result.exception)
 
 
 def test_help_of_keys_is_whole(monkeypatch):
