@@ -43,6 +43,9 @@ def forces_from(graph: Graph, pair_gradient: torch.Tensor) -> torch.Tensor:
         dE/dv (P, 3) in eV/A.
     """
     forces = pair_gradient.new_zeros(graph.n_atoms, 3)
+    if graph.route is not None:  # F_i = sum_j (g_ij - g_ji): the second term may be another rank's
+        net = pair_gradient - graph.partner(pair_gradient)
+        return forces.index_add(0, graph.pair_centre, net)
     forces = forces.index_add(0, graph.pair_centre, pair_gradient)
     return forces.index_add(0, graph.pair_neighbour, -pair_gradient)
 

@@ -213,6 +213,7 @@ def _environments(
     return replace(
         graph,
         one_sided=True,
+        route=None,
         numbers=numbers,
         structure=torch.zeros_like(numbers),
         pair_centre=row,

@@ -2,6 +2,7 @@
 
 from .batch import Graph, build
 from .neighbours import HalfList, VerletList, half_list
+from .partners import OneProcess, Route, Transport, find_route
 from .structure import CLOSEST, InvalidStructure, Structure, check, check_distances, from_atoms
 
 __all__ = [
@@ -9,11 +10,15 @@ __all__ = [
     "Graph",
     "HalfList",
     "InvalidStructure",
+    "OneProcess",
+    "Route",
     "Structure",
+    "Transport",
     "VerletList",
     "build",
     "check",
     "check_distances",
+    "find_route",
     "from_atoms",
     "half_list",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .neighbours import HalfList, half_list
+from .partners import Route, swap
 from .structure import Structure
 
 
@@ -16,11 +17,12 @@ from .structure import Structure
 class Graph:
     """A batch of structures, with their atoms and pairs concatenated.
 
-    The 2P directed edges are [all pairs; all pairs reversed], so the reverse of an edge is a roll
-    by P. Any simulation engine may fill these tensors from its own neighbour list: nothing here
-    needs ASE. Atoms that only act as neighbours (ghost atoms) are ordinary atoms whose energies are
-    ignored. A one-sided graph has the P edges as given: environments of centres, for models whose
-    atomic energies depend on the edges of that atom only.
+    The 2P directed edges are [all pairs; all pairs reversed], so the partner j -> i of an edge
+    i -> j is a roll by P. Any simulation engine may fill these tensors from its own neighbour list:
+    nothing here needs ASE. A one-sided graph has the P edges as given, those of the centres that
+    are evaluated here. Models whose atomic energies depend on the edges of that atom only need
+    nothing else; others need a route to the partners, which may be rows of other processes. Of a
+    neighbour a one-sided graph needs the element only: one atom may represent all of an element.
 
     Attributes
     ----------
@@ -46,6 +48,8 @@ class Graph:
         Spin multiplicities 2S+1 (n_structures,), int64.
     one_sided:
         Whether the pairs are directed edges of their first atom only.
+    route:
+        Where the partners of the edges of a one-sided graph are; None where nothing needs them.
     """
 
     numbers: torch.Tensor
@@ -59,6 +63,11 @@ class Graph:
     charge: torch.Tensor
     spin: torch.Tensor
     one_sided: bool = False
+    route: Route | None = None
+
+    def __post_init__(self) -> None:
+        if self.route is not None and len(self.route.source) != len(self.pair_centre):
+            raise ValueError("`route` is that of other edges")
 
     @property
     def n_atoms(self) -> int:
@@ -96,6 +105,52 @@ class Graph:
         """
         return per_pair if self.one_sided else torch.cat([per_pair, per_pair])
 
+    def partner(self, rows: torch.Tensor) -> torch.Tensor:
+        """(2P, ...) values of the partner j -> i of each directed edge i -> j.
+
+        Parameters
+        ----------
+        rows:
+            Values (2P, ...) of the directed edges.
+
+        Raises
+        ------
+        ValueError
+            The graph is one-sided, and the partners of its edges are unknown.
+        """
+        if not self.one_sided:
+            return rows.roll(len(self.pair_centre), 0)
+        if self.route is None:
+            raise ValueError("a one-sided graph needs a `route` for models that exchange messages")
+        return swap(rows, self.route)
+
+    def directions(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(P, ...) values of each pair's two edges: rows and partners, of a one-sided graph too.
+
+        Parameters
+        ----------
+        rows:
+            Values (2P, ...) of the directed edges.
+        """
+        if self.one_sided:
+            return rows, self.partner(rows)
+        forwards, backwards = rows.chunk(2)
+        return forwards, backwards
+
+    def of_neighbours(self, per_atom: torch.Tensor) -> torch.Tensor:
+        """(2P, ...) values of the neighbour of each directed edge.
+
+        Where there is a route they come from the process that evaluates the neighbour.
+
+        Parameters
+        ----------
+        per_atom:
+            Values (n_atoms, ...).
+        """
+        if self.route is None:
+            return per_atom.index_select(0, self.neighbour)
+        return self.partner(per_atom.index_select(0, self.centre))
+
     def with_vectors(self, pair_vectors: torch.Tensor) -> Graph:
         """The same graph with other vectors, for derivatives and rotated copies.
 
@@ -112,10 +167,11 @@ class Graph:
         Parameters
         ----------
         keep:
-            Mask (P,) of the pairs, or indices of the pairs to keep.
+            Indices of the pairs to keep. Of a graph with a route, they are each other's partners.
         """
         return replace(
             self,
+            route=None if self.route is None else self.route.select(keep),
             pair_centre=self.pair_centre[keep],
             pair_neighbour=self.pair_neighbour[keep],
             pair_vectors=self.pair_vectors[keep],
@@ -143,6 +199,7 @@ class Graph:
         vectors[:, 0] = length
         return replace(
             self,
+            route=None if self.route is None else self.route.padded(extra),
             pair_centre=torch.cat([self.pair_centre, atoms]),
             pair_neighbour=torch.cat([self.pair_neighbour, atoms]),
             pair_vectors=torch.cat([self.pair_vectors, vectors]),
@@ -162,6 +219,7 @@ class Graph:
         """
         return replace(
             self,
+            route=None if self.route is None else self.route.to(device),
             numbers=self.numbers.to(device),
             structure=self.structure.to(device),
             pair_centre=self.pair_centre.to(device),

@@ -20,7 +20,7 @@ NEWTON_STEPS = 10
 def grid(
     distances: torch.Tensor,
     centre: torch.Tensor,
-    neighbour: torch.Tensor,
+    neighbour: torch.Tensor | None,
     n_atoms: int,
     cutoff: float,
     target: float,
@@ -38,7 +38,7 @@ def grid(
     distances:
         Distances (P,) of pairs in A.
     centre, neighbour:
-        Atoms (P,) of each pair.
+        Atoms (P,) of each pair; neighbour is None where pairs are directed edges of their centre.
     n_atoms:
         Number of atoms.
     cutoff:
@@ -61,6 +61,11 @@ def grid(
     return weights @ probes
 
 
+def _counting(centre: torch.Tensor, neighbour: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    """Atoms (P,) that count each pair: both of its atoms, or its centre only."""
+    return (centre,) if neighbour is None else (centre, neighbour)
+
+
 def _differences(values: torch.Tensor) -> torch.Tensor:
     """Central differences (n, k) along the second dimension, one-sided at both ends."""
     first = values[:, 1:2] - values[:, :1]
@@ -72,7 +77,7 @@ def _differences(values: torch.Tensor) -> torch.Tensor:
 def _probe_counts(
     distances: torch.Tensor,
     centre: torch.Tensor,
-    neighbour: torch.Tensor,
+    neighbour: torch.Tensor | None,
     n_atoms: int,
     probes: torch.Tensor,
     spacing: float,
@@ -96,7 +101,7 @@ def _probe_counts(
     ones = torch.ones_like(fixed)
     counts = distances.new_zeros(n_atoms * n_probes)
     starts = distances.new_zeros(n_atoms * (n_probes + 1))  # n_probes: the pair is beyond all
-    for atom in (centre, neighbour):
+    for atom in _counting(centre, neighbour):
         count = atom[:, None] * n_probes + partial
         counts = counts.index_add(0, count.flatten(), values)
         start = atom * (n_probes + 1) + complete
@@ -108,7 +113,7 @@ def _probe_counts(
 def solver(
     distances: torch.Tensor,
     centre: torch.Tensor,
-    neighbour: torch.Tensor,
+    neighbour: torch.Tensor | None,
     n_atoms: int,
     cutoff: float,
     target: float,
@@ -126,7 +131,7 @@ def solver(
     distances:
         Distances (P,) of pairs in A.
     centre, neighbour:
-        Atoms (P,) of each pair.
+        Atoms (P,) of each pair; neighbour is None where pairs are directed edges of their centre.
     n_atoms:
         Number of atoms.
     cutoff:
@@ -139,7 +144,7 @@ def solver(
 
     def excess(r: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
         total = target * (r / cutoff) ** 3
-        for atom in (centre, neighbour):
+        for atom in _counting(centre, neighbour):
             total = total.index_add(0, atom, bump(d, r[atom], width))
         return total - target
 
@@ -167,14 +172,14 @@ def _count_slope(
     r: torch.Tensor,
     distances: torch.Tensor,
     centre: torch.Tensor,
-    neighbour: torch.Tensor,
+    neighbour: torch.Tensor | None,
     cutoff: float,
     target: float,
     width: float,
 ) -> torch.Tensor:
     """Derivative (n_atoms,) of the count of `solver` with respect to r, in 1/A."""
     total = 3 * target * r**2 / cutoff**3
-    for atom in (centre, neighbour):
+    for atom in _counting(centre, neighbour):
         start = r[atom] - width
         x = (distances - start) / width
         is_partial = (x > 1e-6) & (x < 1 - 1e-6)
@@ -199,7 +204,10 @@ def pair_cutoffs(atom_cutoffs: torch.Tensor, graph: Graph) -> torch.Tensor:
         Structures with P pairs.
     """
     of_centre = atom_cutoffs.index_select(0, graph.pair_centre)
-    of_neighbour = atom_cutoffs.index_select(0, graph.pair_neighbour)
+    if graph.one_sided:
+        of_neighbour = graph.partner(of_centre)
+    else:
+        of_neighbour = atom_cutoffs.index_select(0, graph.pair_neighbour)
     return (of_centre + of_neighbour) / 2
 
 
@@ -235,13 +243,15 @@ def adaptive_pairs(
     atom_cutoffs = METHODS[method](
         distances=distances,
         centre=graph.pair_centre,
-        neighbour=graph.pair_neighbour,
+        neighbour=None if graph.one_sided else graph.pair_neighbour,
         n_atoms=graph.n_atoms,
         cutoff=cutoff,
         target=target,
         width=width,
     )  # (n_atoms,)
     is_within = distances <= pair_cutoffs(atom_cutoffs, graph)
+    if graph.one_sided:  # another process may round the distance of the partner to the other side
+        is_within = is_within & graph.partner(is_within)
     graph = graph.select(torch.nonzero(is_within)[:, 0])
     graph = graph.filled(length_of_padding)
     return graph, pair_cutoffs(atom_cutoffs, graph)

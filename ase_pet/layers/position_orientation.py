@@ -14,7 +14,8 @@ from typing import Protocol
 
 import torch
 
-from ..graph import Graph
+from ..graph import Graph, Route
+from ..graph.partners import swap
 from . import cutoff
 
 WINDOWS = ("polynomial", "bump", "step", "none")
@@ -46,6 +47,9 @@ class Edges:
     opposite:
         Index (O,) of the opposite of each axis where each edge stands for its reverse as well, else
         None. The reverse has the same invariants along the opposite axis.
+    route:
+        Where the partners of the edges are, if features of neighbours may be those of another
+        process; else None.
     """
 
     centre: torch.Tensor
@@ -53,6 +57,14 @@ class Edges:
     invariants: torch.Tensor
     window: torch.Tensor
     opposite: torch.Tensor | None = None
+    route: Route | None = None
+
+    def of_neighbours(self, x: torch.Tensor) -> torch.Tensor | None:
+        """Features (E, ...) of the neighbours where they take a `route`, of features `x` of atoms.
+
+        None where they are rows of `x`.
+        """
+        return None if self.route is None else swap(x.index_select(0, self.centre), self.route)
 
     def part(self, piece: slice) -> Edges:
         """Edges of a slice `piece`."""

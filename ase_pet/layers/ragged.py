@@ -68,11 +68,6 @@ class AttentionLayout:
         return replace(self, bias=torch.cat([central, self.bias[:, 1:]], 1))
 
 
-def reversed_edges(edge: torch.Tensor) -> torch.Tensor:
-    """e_ji in the row of e_ij, for edge (2P, ...): the second half reverses the first."""
-    return edge.roll(edge.shape[0] // 2, 0)
-
-
 def attention_layout(
     centre: torch.Tensor, n_atoms: int, cutoff_factor: torch.Tensor, n_heads: int
 ) -> AttentionLayout:

@@ -117,4 +117,4 @@ def energies(graph: Graph, radii: torch.Tensor) -> torch.Tensor:
     half = 0.5 * zbl(z[i], z[j], distances, radii[i], radii[j])  # (P,)
     total = half.new_zeros(graph.n_atoms)
     total = total.index_add(0, i, half)
-    return total.index_add(0, j, half)
+    return total if graph.one_sided else total.index_add(0, j, half)

@@ -157,6 +157,15 @@ class AtomisticModel(nn.Module):
         return self.message_passing_depth == 0
 
     @property
+    def supports_domains(self) -> bool:
+        """Whether the model can evaluate the atoms of one process of a larger structure.
+
+        It can where nothing but `Graph.partner` and `Graph.of_neighbours` carries values from atom
+        to atom.
+        """
+        return self.is_local
+
+    @property
     def conditioned(self) -> bool:
         """Whether energies depend on the total charge and the spin multiplicity."""
         return False

@@ -283,6 +283,7 @@ class Model(AtomisticModel):
     # second derivatives do not exist at the two ends of the cosine; lengths and cutoff factors are
     # in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
+    supports_domains = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.r_cut, settings.species)
@@ -370,7 +371,8 @@ class Model(AtomisticModel):
                 # the first messages S(Z_j) enter as the species term: one row per species
                 node, edge = layer(None, self.embedding.weight, inputs)
             else:
-                message = self.settings.residual_factor * (message + ragged.reversed_edges(edge))
+                received = inputs.graph.partner(edge)
+                message = self.settings.residual_factor * (message + received)
                 species_table = layer.neighbor_embedder.weight if layer.blended else None
                 node, edge = layer(message, species_table, inputs)
             if layer.central_embedder is None:

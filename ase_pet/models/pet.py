@@ -183,7 +183,6 @@ class MessageLayer(nn.Module):
         Those of the model.
     first:
         Whether this is the first layer. It has no m_ij, as the first messages are S(Z_j) already.
-
     """
 
     fast = True  # False: `plain` instead of `folded`, for comparison
@@ -257,16 +256,16 @@ class Combination(nn.Module):
         self.norm = nn.LayerNorm(2 * d)
         self.mlp = nn.Sequential(Linear(2 * d, 2 * d), nn.SiLU(), Linear(2 * d, d))
 
-    def forward(self, edge: Tensor) -> Tensor:
-        """Combined tokens (2P, d) for edge tokens edge (2P, d)."""
-        return self.folded(edge) if self.fast else self.plain(edge)
+    def forward(self, edge: Tensor, graph: Graph) -> Tensor:
+        """Combined tokens (2P, d) for edge tokens edge (2P, d) of a graph."""
+        return self.folded(edge, graph) if self.fast else self.plain(edge, graph)
 
-    def plain(self, edge: Tensor) -> Tensor:
-        """Combined tokens (2P, d) for edge (2P, d), as the equation is written."""
-        return self.mlp(self.norm(torch.cat([edge, ragged.reversed_edges(edge)], 1)))
+    def plain(self, edge: Tensor, graph: Graph) -> Tensor:
+        """Combined tokens (2P, d) for edge (2P, d) of a graph, as the equation is written."""
+        return self.mlp(self.norm(torch.cat([edge, graph.partner(edge)], 1)))
 
-    def folded(self, edge: Tensor) -> Tensor:
-        """Combined tokens (2P, d) for edge (2P, d), on sums and differences of pairs.
+    def folded(self, edge: Tensor, graph: Graph) -> Tensor:
+        """Combined tokens (2P, d) for edge (2P, d) of a graph, on sums and differences of pairs.
 
         Mean and variance are the same for both directions, so with s = e_ij + e_ji and t = e_ij -
         e_ji the first linear map is p + q for e_ij and p - q for e_ji, p = (Wa + Wb) / 2 (s - 2
@@ -275,7 +274,7 @@ class Combination(nn.Module):
         first_map = self.mlp[0]
         parameters = [*self.norm.parameters(), *first_map.parameters()]
         to_sum, to_difference, bias = derived(self, "folded", parameters, self._folded_weights)
-        forwards, backwards = edge.chunk(2)  # (P, d) each
+        forwards, backwards = graph.directions(edge)  # (P, d) each
         total = forwards + backwards
         total = total - total.mean(-1, keepdim=True)
         difference = forwards - backwards
@@ -285,7 +284,7 @@ class Combination(nn.Module):
         scale = torch.rsqrt(variance + self.norm.eps)
         p = linear(total * scale, to_sum, bias)
         q = linear(difference * scale, to_difference)
-        hidden = torch.cat([p + q, p - q])  # (2P, 2d)
+        hidden = p + q if graph.one_sided else torch.cat([p + q, p - q])  # (2P, 2d)
         return self.mlp[2](functional.silu(hidden))
 
     def _folded_weights(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -307,6 +306,7 @@ class Model(AtomisticModel):
 
     # lengths and cutoff factors in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
+    supports_domains = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)
@@ -432,10 +432,10 @@ class Model(AtomisticModel):
         for index in range(1, len(self.gnn_layers)):
             if self.is_residual:
                 tokens[index - 1] = (node, edge)
-            message = self.exchange(index - 1, message, edge)
+            message = self.exchange(index - 1, message, edge, inputs.graph)
             node, edge = self.layer(index, node, message, inputs)
-        if not self.is_residual:
-            edge = self.exchange(len(self.gnn_layers) - 1, message, edge)  # edge tokens of readout
+        if not self.is_residual:  # edge tokens of the readout
+            edge = self.exchange(len(self.gnn_layers) - 1, message, edge, inputs.graph)
         tokens[self.n_readouts - 1] = (node, edge)
         return tokens
 
@@ -461,11 +461,11 @@ class Model(AtomisticModel):
             node, edge = layer(node, message, layer.neighbor_embedder.weight, inputs)
         return node + inputs.condition, edge
 
-    def exchange(self, index: int, message: Tensor, edge: Tensor) -> Tensor:
-        """Messages (2P, d_pet) after the layer index, of message before it and edge tokens edge."""
+    def exchange(self, index: int, message: Tensor, edge: Tensor, graph: Graph) -> Tensor:
+        """Messages (2P, d_pet) after layer index, of message before it and edge of a graph."""
         if self.is_residual:
-            return 0.5 * (message + ragged.reversed_edges(edge))
-        return message + edge + self.combinations[index](edge)
+            return 0.5 * (message + graph.partner(edge))
+        return message + edge + self.combinations[index](edge, graph)
 
     def read(self, name: str, tokens: Mapping[int, Tokens], inputs: PetInputs) -> Tensor:
         """Values (n_atoms, components) of the head name, scaled; tokens are {readout: tokens}.

@@ -149,14 +149,19 @@ class Convolution(nn.Module):
         self.fibre_kernel = Linear(n_basis, width, bias=False) if oriented else None  # W'
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def in_space(self, x: torch.Tensor, basis: torch.Tensor, edges: Edges) -> torch.Tensor:
+    def in_space(
+        self, x: torch.Tensor, basis: torch.Tensor, edges: Edges, x_j: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Sums (n_atoms, O, C) over `edges` of W g w * x_j, with basis g w (E, O, K), features `x`.
 
-        Where each edge also stands for its reverse, its kernel is used twice: the reverse of an
-        edge has the same invariants along the opposite axis.
+        `x_j` are those of the neighbours (E, O, C) where they are not in x. Where each edge also
+        stands for its reverse, its kernel is used twice: the reverse of an edge has the same
+        invariants along the opposite axis.
         """
         kernel = linear(basis.flatten(0, 1), self.kernel.weight)
         kernel = kernel.view(*basis.shape[:2], x.shape[2])  # (E, O, C)
+        if x_j is not None:
+            return torch.zeros_like(x).index_add(0, edges.centre, kernel * x_j)
         sums = self._gather(kernel, x, edges.neighbour, edges.centre)
         if edges.opposite is None:
             return sums
@@ -259,6 +264,11 @@ class Model(AtomisticModel):
         depth = self.settings.num_layers - 1
         return None if depth > 0 and self.settings.needs_whole_structures else depth
 
+    @property
+    def supports_domains(self) -> bool:
+        """Whether the model can evaluate the atoms of one process of a larger structure."""
+        return not (self.settings.needs_whole_structures or self.settings.vector_inputs)
+
     def with_orientations(self, axes: str | int | torch.Tensor) -> Model:
         """A copy on other `axes`: name of a grid, number of axes, or unit vectors (O, 3)."""
         if not self.settings.oriented:
@@ -359,7 +369,7 @@ class Model(AtomisticModel):
         else:
             edges = graph.pair_vectors, graph.pair_centre, graph.pair_neighbour
         on_grid = edges_on_grid(*edges, self.axes, self.settings).to(self._dtype)
-        return replace(on_grid, opposite=opposite)
+        return replace(on_grid, opposite=opposite, route=graph.route)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -385,11 +395,12 @@ class Model(AtomisticModel):
         of_itself = self._basis_of_itself()
         for layer, fibre in zip(self.layers, self._fibres(), strict=True):
             y = layer.convolution.of_itself(x, of_itself)
+            x_j = edges.of_neighbours(x)  # before chunks, of which each rank has its own number
             if basis is not None:
-                y = y + layer.convolution.in_space(x, basis, edges)
-            else:
-                for chunk in chunks:
-                    y = y + self._in_space_chunk(layer.convolution, x, edges.part(chunk))
+                y = y + layer.convolution.in_space(x, basis, edges, x_j)
+            for chunk in chunks or []:
+                of_chunk = None if x_j is None else x_j[chunk]
+                y = y + self._in_space_chunk(layer.convolution, x, edges.part(chunk), of_chunk)
             x = layer(x, y, fibre)
             yield x
 
@@ -399,20 +410,23 @@ class Model(AtomisticModel):
         return self.basis(zeros)
 
     def _in_space_chunk(
-        self, convolution: Convolution, x: torch.Tensor, edges: Edges
+        self, convolution: Convolution, x: torch.Tensor, edges: Edges, x_j: torch.Tensor | None
     ) -> torch.Tensor:
         """Convolution in space over some edges; their kernels are computed anew for derivatives."""
 
         def convolve(
-            x: torch.Tensor, invariants: torch.Tensor, window: torch.Tensor
+            x: torch.Tensor,
+            invariants: torch.Tensor,
+            window: torch.Tensor,
+            x_j: torch.Tensor | None,
         ) -> torch.Tensor:
             basis = self.basis(invariants) * window[:, None, None]
-            return convolution.in_space(x, basis, edges)
+            return convolution.in_space(x, basis, edges, x_j)
 
         # with gradients, kernels (E, O, C) are computed again instead of being kept
         if not torch.is_grad_enabled():
-            return convolve(x, edges.invariants, edges.window)
-        inputs = x, edges.invariants, edges.window
+            return convolve(x, edges.invariants, edges.window, x_j)
+        inputs = x, edges.invariants, edges.window, x_j
         return checkpoint(convolve, *inputs, use_reentrant=False, preserve_rng_state=False)
 
     def _chunks(self, edges: Edges) -> list[slice] | None:

@@ -130,7 +130,9 @@ class AveragedModel(SymmetrisedModel):
     def _chunks(self, graph: Graph) -> list[slice]:
         """Slices of the rotations that are evaluated at once."""
         limit = self.chunk_edges or chunking.budget("edges", graph.pair_vectors.device)
-        return chunking.split([max(1, len(graph.centre))] * len(self.rotations), limit)
+        # ranks that share a structure exchange messages, and evaluate the same rotations together
+        n_edges = len(graph.centre) if graph.route is None else graph.route.most_edges
+        return chunking.split([max(1, n_edges)] * len(self.rotations), limit)
 
     def _rotated(self, outputs: OutputSpec, graph: Graph, rotations: torch.Tensor) -> torch.Tensor:
         """Outputs (n_rotations, n_atoms, columns) of rotated copies, rotated back."""
@@ -146,6 +148,7 @@ class AveragedModel(SymmetrisedModel):
         vectors = vectors.to(graph.pair_vectors.dtype)
         rotated = replace(
             graph,
+            route=None if graph.route is None else graph.route.repeated(copies),
             n_structures=copies * graph.n_structures,
             structure=shifted(graph.structure, graph.n_structures),
             pair_centre=shifted(graph.pair_centre, graph.n_atoms),

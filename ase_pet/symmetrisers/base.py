@@ -170,6 +170,10 @@ class SymmetrisedModel(AtomisticModel):
         return self.model.message_passing_depth
 
     @property
+    def supports_domains(self) -> bool:
+        return self.model.supports_domains
+
+    @property
     def exact_geometry(self) -> bool:  # type: ignore[override]
         return self.model.exact_geometry
 

@@ -620,11 +620,16 @@ def test_combination_is_the_mlp_of_both_directions(dtype):
     with torch.no_grad():
         combination.norm.weight += torch.randn(12)
         combination.norm.bias += torch.randn(12)
-    edge = torch.randn(20, 6, dtype=dtype)
+    batch = built(ethanol(), model=tiny_pet())
+    n_pairs = len(batch.pair_vectors)
+    edge = torch.randn(2 * n_pairs, 6, dtype=dtype)
     plain = nn.Sequential(combination.norm, *combination.mlp)
-    expected = plain(torch.cat([edge, edge.roll(10, 0)], 1)).detach()
-    assert worst(combination(edge).detach(), expected) < TOLERANCES[dtype]["derived"]
-    assert worst(combination.requires_grad_(False)(edge), expected) < TOLERANCES[dtype]["derived"]
+    expected = plain(torch.cat([edge, edge.roll(n_pairs, 0)], 1)).detach()
+    assert worst(combination(edge, batch).detach(), expected) < TOLERANCES[dtype]["derived"]
+    assert (
+        worst(combination.requires_grad_(False)(edge, batch), expected)
+        < TOLERANCES[dtype]["derived"]
+    )
 
 
 def plain_attention(q, k, v, factors, temperature):

@@ -178,7 +178,7 @@ class EcseLayersModel(EcseModel):
             edge = torch.cat([average.edge for average in averages])  # (E, d_pet)
             total = total + values
             edge = edge.new_zeros(n_edges, edge.shape[1]).index_copy(0, graph_edges.index, edge)
-            message = self.model.exchange(layer, tokens.message, edge)
+            message = self.model.exchange(layer, tokens.message, edge, inputs.graph)
             tokens = Tokens(node, message)
         if not self._reads_each_layer:
             total = total + self._read(outputs, {0: (tokens.node, tokens.message)}, inputs)

@@ -118,6 +118,11 @@ class EcseModel(SymmetrisedModel):
                 f"{model.cutoff} A, as pair weights must vanish inside the cutoff"
             )
 
+    @property
+    def supports_domains(self) -> bool:
+        """Whether the atoms of one process can be evaluated: not with clusters of atoms."""
+        return self.hops == 0 and self.model.supports_domains
+
     def averaged(self, graph: Graph, outputs: OutputSpec) -> torch.Tensor:
         """Averages (n_atoms, columns), float64, of outputs of the inner model.
 

@@ -156,6 +156,7 @@ class LocalEnvironments(ReceptiveField):
         graph = replace(
             self.graph,
             one_sided=True,
+            route=None,
             pair_centre=environment,
             pair_neighbour=len(atom) + kind,
             pair_vectors=vectors.to(self.graph.pair_vectors.dtype),
