@@ -122,12 +122,13 @@ class DomainList:
             Processes disagree about the edges between their atoms.
         """
         reach = self.cutoff + self.skin
-        centre, neighbour = _directed_edges(domain, reach)
-        owner = self._owners(domain)[neighbour]
+        centre, neighbour = _directed_edges(domain, reach)  # (E,) each
+        owner = self._owners(domain)
         tags = np.column_stack([domain.tags[centre], domain.tags[neighbour]])
         vectors = domain.positions[neighbour] - domain.positions[centre]
-        keep, self._route = find_route(tags, owner, vectors, reach, self.transport)
-        self._edges = (centre[keep.numpy()], neighbour[keep.numpy()])
+        keep, self._route = find_route(tags, owner[neighbour], vectors, reach, self.transport)
+        kept = keep.numpy()
+        self._edges = (centre[kept], neighbour[kept])
         self._searched = domain
         self.searches += 1
 
@@ -187,8 +188,9 @@ class DomainList:
     def _owners(self, domain: Domain) -> np.ndarray:
         """Process (m,) that owns each atom of a domain."""
         of_ranks = self.transport.gather(domain.tags[: domain.n_local])
-        tags = np.concatenate(of_ranks)
-        rank = np.repeat(np.arange(len(of_ranks)), [len(part) for part in of_ranks])
+        tags = np.concatenate(of_ranks)  # of all atoms
+        counts = [len(part) for part in of_ranks]
+        rank = np.repeat(np.arange(len(counts)), counts)
         order = np.argsort(tags)
         place = np.searchsorted(tags[order], domain.tags)
         owned = order[np.minimum(place, len(tags) - 1)]

@@ -151,8 +151,10 @@ class Route:
             count = torch.bincount(self.ranks, minlength=self.transport.size).tolist()
             sent = rows.index_select(0, self.send)
             width = math.prod(sent.shape[1:])  # -1 is ambiguous where no rows are sent
-            received = self.transport.rows(sent.reshape(len(sent), width), count, count)
-            rows = torch.cat([rows, received.view_as(sent)])
+            flat = sent.reshape(len(sent), width)
+            received = self.transport.rows(flat, count, count)
+            received = received.view_as(sent)
+            rows = torch.cat([rows, received])
         return rows.index_select(0, self.source)
 
     def select(self, keep: torch.Tensor) -> Route:
@@ -248,18 +250,16 @@ class Route:
         )
 
 
-class Swap(torch.autograd.Function):
+class _Swap(torch.autograd.Function):
     """Rows of the partners; the gradient of a row is the partner's, so it is its own adjoint."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, route: Route) -> torch.Tensor:
-        """Rows (E, ...) of the partners of `rows` (E, ...) by a `route`."""
         ctx.route = route
         return route.swap(rows)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Gradient (E, ...) of the rows, from the `gradient` of their partners."""
         return swap(gradient, ctx.route), None
 
 
@@ -273,7 +273,7 @@ def swap(rows: torch.Tensor, route: Route) -> torch.Tensor:
     route:
         Where the partners are.
     """
-    swapped: torch.Tensor = Swap.apply(rows, route)  # type: ignore[no-untyped-call]
+    swapped: torch.Tensor = _Swap.apply(rows, route)  # type: ignore[no-untyped-call]
     return swapped
 
 
@@ -336,20 +336,31 @@ def _matches(mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Indices (M,) of equal rows of two arrays: rank, two tags, and a vector up to rounding."""
     both = np.concatenate([mine, theirs])  # (m + n, 6)
     is_theirs = np.arange(len(both)) >= len(mine)
-    first, second = (both[:, 3:] @ DIRECTIONS).T
-    order = np.lexsort((first, both[:, 2], both[:, 1], both[:, 0]))
-    step = np.abs(np.diff(both[order, :3], axis=0)).max(axis=1, initial=0.0)
-    is_next = (step > 0) | (np.diff(first[order]) > SAME)
-    group = np.zeros(len(both), dtype=np.int64)  # of rows that are equal, but for rare coincidences
-    group[order[1:]] = np.cumsum(is_next)
+    projections = both[:, 3:] @ DIRECTIONS
+    group = _groups(both[:, :3], projections[:, 0])
     n_mine = np.bincount(group[~is_theirs], minlength=len(both))
     n_theirs = np.bincount(group[is_theirs], minlength=len(both))
-    # rows of one group that differ have another second projection
-    order = np.lexsort((second, group))
-    order = order[(n_mine == n_theirs)[group[order]]]
+    is_complete = n_mine == n_theirs
+    # within a group the second projection decides which rows are equal
+    order = np.lexsort((projections[:, 1], group))
+    order = order[is_complete[group[order]]]
     own = order[~is_theirs[order]]
     other = order[is_theirs[order]]
     return own, other - len(mine)
+
+
+def _groups(pair: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Group (k,) of rows with equal numbers (k, 3) and, up to rounding, equal projections (k,).
+
+    They are images of one edge, but for rare coincidences of projections.
+    """
+    order = np.lexsort((projection, *pair.T))
+    steps = np.abs(np.diff(pair[order], axis=0))
+    is_other_pair = steps.any(axis=1)
+    is_other_image = np.diff(projection[order]) > SAME
+    group = np.zeros(len(pair), dtype=np.int64)
+    group[order[1:]] = np.cumsum(is_other_pair | is_other_image)
+    return group
 
 
 def _route(

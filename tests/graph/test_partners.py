@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk
 
 import ranks
-from ase_pet import PETCalculator, graph
+from ase_pet import MLIPCalculator, graph
 from ase_pet.evaluation import Evaluation
 from ase_pet.graph.domains import Domain, DomainList
 from ase_pet.models import original_pet, pet, ponita
@@ -67,7 +67,7 @@ def crystal():
 def calculator(name, symmetrise=None):
     torch.manual_seed(0)
     model = MODELS[name]().double()
-    return PETCalculator(model, dtype="float64", device="cpu", symmetrise=symmetrise)
+    return MLIPCalculator(model, dtype="float64", device="cpu", symmetrise=symmetrise)
 
 
 def of_rank(calc, atoms, owner, transport):
