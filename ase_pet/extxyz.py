@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
 
+import ase.io
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+from .errors import WrongResult
+from .results import check
 
 RESERVED = ("Lattice", "Properties", "pbc", "Vacuum", "nAtoms")
 KINDS = "iufbU"  # kinds of numpy's types that a column may have
@@ -25,11 +33,29 @@ LABELS = (
 )
 
 
+def write(target: Path | IO[str], structures: Sequence[Atoms]) -> None:
+    """Write structures without what the format cannot hold.
+
+    Parameters
+    ----------
+    target:
+        Path, or an open file.
+    structures:
+        Structures, with their calculators if they have them.
+    """
+    frames = [writable(atoms) for atoms in structures]
+    with warnings.catch_warnings():
+        # values that have no text at all, such as ASE's adsorption sites
+        warnings.filterwarnings("ignore", "Skipping unhashable information")
+        ase.io.write(target, frames, format="extxyz")
+
+
 def writable(atoms: Atoms) -> Atoms:
     """The structure, or a copy without what would make its file unreadable, with a warning.
 
     Left out are names and texts with line breaks or control characters, names that the format uses
-    itself, and columns of anything but numbers and words.
+    itself, columns of anything but numbers and words, and results of a calculator that are none,
+    such as a stress that is one number.
 
     Parameters
     ----------
@@ -38,16 +64,23 @@ def writable(atoms: Atoms) -> Atoms:
     """
     entries = [key for key, value in atoms.info.items() if not _fits(key, value)]
     columns = [name for name, array in atoms.arrays.items() if not _is_column(name, array)]
-    if not entries and not columns:
+    wrong = _wrong_results(atoms)
+    if not entries and not columns and not wrong:
         return atoms
     copy: Atoms = atoms.copy()
     copy.calc = atoms.calc
+    if wrong:
+        rest = {name: atoms.calc.results.get(name) for name in set(all_properties) - set(wrong)}
+        copy.calc = SinglePointCalculator(copy, **rest)  # type: ignore[no-untyped-call]
     for key in entries:
         del copy.info[key]
     for name in columns:
         del copy.arrays[name]
-    shown = ", ".join(map(repr, [*entries, *columns]))
-    warnings.warn(f"left out of extxyz, which cannot hold it: {shown}", stacklevel=2)
+    if entries or columns:
+        shown = ", ".join(map(repr, [*entries, *columns]))
+        warnings.warn(f"left out of extxyz, which cannot hold it: {shown}", stacklevel=2)
+    for problem in wrong.values():
+        warnings.warn(f"left out of extxyz: {problem}", stacklevel=2)
     return copy
 
 
@@ -62,6 +95,19 @@ def without_labels(atoms: Atoms) -> None:
     for name in LABELS:
         atoms.info.pop(name, None)
         atoms.arrays.pop(name, None)
+
+
+def _wrong_results(atoms: Atoms) -> dict[str, str]:
+    """{name: what is wrong} of results of the calculator of another type or shape, nan or inf."""
+    problems: dict[str, str] = {}
+    if not isinstance(atoms.calc, BaseCalculator):
+        return problems
+    for name in sorted(set(all_properties) & set(atoms.calc.results)):
+        try:
+            check(name, atoms.calc.results[name], len(atoms), type(atoms.calc).__name__)
+        except WrongResult as error:
+            problems[name] = str(error)
+    return problems
 
 
 def _fits(key: Any, value: Any) -> bool:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import copyreg
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 
 from .errors import WrongResult
+
+
+class MissingResult(WrongResult, PropertyNotImplementedError):
+    """A calculator did not return a property that it says it computes."""
+
 
 # methods of ASE's calculators, and the property that each returns; None: its first argument
 METHODS = {
@@ -131,11 +138,21 @@ def _method(kind: type, method: str, name: str | None, finite: bool) -> Any:
     original = getattr(kind, method)
 
     def get(self: Any, *arguments: Any, **more: Any) -> Any:
-        value = original(self, *arguments, **more)
         given = dict(more)
-        keys = ("atoms",) if name else ("name", "atoms", "allow_calculation")
+        keys = ("atoms", "force_consistent") if name else ("name", "atoms", "allow_calculation")
         given.update(zip(keys, arguments, strict=False))
         what = name or given.get("name")
+        try:
+            value = original(self, *arguments, **more)
+        except PropertyNotImplementedError as error:
+            # ASE says the same of what a calculator cannot compute, and of what it forgot
+            known = isinstance(error, MissingResult) or given.get("force_consistent")
+            if known or what not in _stated(self):
+                raise
+            raise MissingResult(
+                f"`{what}` of {kind.__name__}: expected a result, as `implemented_properties` lists"
+                " it, got none"
+            ) from error
         # nothing was asked to be computed, and nothing was
         if value is None and given.get("allow_calculation") is False:
             return None
@@ -148,6 +165,11 @@ def _method(kind: type, method: str, name: str | None, finite: bool) -> Any:
 
     get.__name__ = method
     return get
+
+
+def _stated(calculator: Any) -> Sequence[str]:
+    """Properties that a calculator says it computes."""
+    return calculator.implemented_properties if isinstance(calculator, BaseCalculator) else ()
 
 
 def _reduce(kind: Any) -> Any:

@@ -39,7 +39,8 @@ def status(error: BaseException) -> int:
         What was raised.
     """
     own = type(error).__module__.partition(".")[0] == "ase_pet"
-    return FAILED if own and isinstance(error, RuntimeError) else BAD_INPUT
+    failed = isinstance(error, RuntimeError) and not isinstance(error, WrongResult)
+    return FAILED if own and failed else BAD_INPUT
 
 
 def line(error: BaseException) -> str:

@@ -15,8 +15,8 @@ from .. import plugins
 from . import options, screen
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
-WIDTH = 150  # columns of the table in a file
-NARROW = 120  # columns of a terminal below which notes follow the table
+WIDTH = 100  # columns of the table in a file
+NARROW = 120  # columns below which notes follow the table
 INTERRUPTED = 130  # exit status after Ctrl-C, as of programs of Unix
 Only = Annotated[str | None, typer.Option(help=f"{', '.join(plugins.names('ase_pet.checks'))}.")]
 

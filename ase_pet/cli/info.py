@@ -67,7 +67,7 @@ def command(
     atoms = None if structure is None else options.read_structures(structure, -1, format)
     content = _of_package(calc) if calc is not None else {}
     if atoms is not None or calc is None:
-        loaded = options.load_calculator(calc, calculator, **chosen)
+        loaded = options.load_calculator(calc, calculator, finite=True, **chosen)
         if calc is None:
             content = _of_another_package(loaded)
         if atoms is not None:

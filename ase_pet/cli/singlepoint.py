@@ -129,11 +129,9 @@ def _read(paths: list[str], format: str | None) -> tuple[list[Atoms], list[str]]
 
 def _append(file: Any, atoms: Atoms) -> None:
     """Write one structure; the file on disk then holds it, whatever happens."""
-    import ase.io
+    from .. import extxyz
 
-    from ..extxyz import writable
-
-    ase.io.write(file, writable(atoms), format="extxyz")
+    extxyz.write(file, [atoms])
     file.flush()
 
 

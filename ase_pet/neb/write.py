@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ase.io
 from ase.utils.forcecurve import fit_images
 
+from .. import extxyz
 from .run import Band
 
 if TYPE_CHECKING:
@@ -32,10 +31,7 @@ def write(band: Band, folder: Path | str) -> list[Path]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # entries of `info` that a file cannot hold, such as ASE's adsorption sites
-        warnings.filterwarnings("ignore", message="Skipping unhashable")
-        ase.io.write(folder / IMAGES, band.images, format="extxyz")
+    extxyz.write(folder / IMAGES, band.images)
     # images are written with energies and forces
     report = json.dumps(band.as_dict(), indent=1) + "\n"
     (folder / REPORT).write_text(report, encoding="utf-8")

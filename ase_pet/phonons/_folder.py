@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixSymmetry
 from ase.io.trajectory import Trajectory
 
+from .. import extxyz
 from ._setting import restore_cell
 
 RELAXED = "relaxed.extxyz"
@@ -129,10 +129,7 @@ class Record:
         frame.info["converged"] = converged
         # a file that is replaced is never half written
         temporary = self.folder / f".{RELAXED}"
-        with warnings.catch_warnings():
-            # entries of `info` that the format does not hold are not ours
-            warnings.simplefilter("ignore")
-            ase.io.write(temporary, frame, format="extxyz")
+        extxyz.write(temporary, [frame])
         os.replace(temporary, self.folder / RELAXED)
 
     def step(self, atoms: Atoms) -> None:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
 
+from .. import extxyz
 from ._folder import RELAXED, TRAJECTORY, require_own
 from .spectrum import IMAGINARY, LARGE_FORCE, Spectrum
 
@@ -75,7 +75,7 @@ def write(spectrum: Spectrum, folder: Path | str, overwrite: bool = False) -> li
     (folder / REPORT).write_text(report, encoding="utf-8")
     plot(spectrum, _title(spectrum)).savefig(folder / PLOT, dpi=150)
     if spectrum.relaxation is not None:
-        ase.io.write(folder / STRUCTURE, spectrum.relaxation.atoms)
+        extxyz.write(folder / STRUCTURE, [spectrum.relaxation.atoms])
     return sorted(path for path in folder.iterdir() if path.name in FILES)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ase.io
 import numpy as np
 
+from .. import extxyz
 from ..phonons.run import name_of
 from .run import Vibrations
 from .thermochemistry import Thermochemistry
@@ -56,10 +55,7 @@ def write(
     (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     _write_table(vibrations, folder / TABLE)
     plot(vibrations).savefig(folder / PLOT, dpi=150)
-    with warnings.catch_warnings():
-        # entries of `info` that a file cannot hold, such as ASE's adsorption sites
-        warnings.filterwarnings("ignore", message="Skipping unhashable")
-        ase.io.write(folder / STRUCTURE, vibrations.atoms)
+    extxyz.write(folder / STRUCTURE, [vibrations.atoms])
     paths = [folder / name for name in (REPORT, TABLE, PLOT, STRUCTURE)]
     if thermo is not None:
         _write_thermo(thermo, folder / THERMO)
@@ -153,5 +149,5 @@ def _animate(vibrations: Vibrations, number: int, folder: Path) -> Path:
         frame.info = {"wavenumber_cm-1": wavenumber}
         frames.append(frame)
     path = folder / f"{number:03d}_{wavenumber:.0f}cm-1.xyz"
-    ase.io.write(path, frames, format="extxyz")
+    extxyz.write(path, frames)
     return path

@@ -240,6 +240,11 @@ def test_table_shows_severity_remedy_and_what_was_checked():
     assert "numpy" in done.stdout
 
 
+def test_a_table_in_a_file_is_narrow():
+    done = command("--species", "Ar", "--only", "net_force,permutation")
+    assert max(map(len, done.stdout.split("net force")[1].splitlines()[:4])) <= 100
+
+
 def test_json_holds_severity_remedy_and_description():
     output = json.loads(command("--species", "Ar", "--only", "net_force", "--json").stdout)
     [row] = output["results"]

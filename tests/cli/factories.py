@@ -80,6 +80,22 @@ class WrongForces(EMT):
         self.results["forces"] = self.results["forces"][:1]
 
 
+class NoForces(EMT):
+    """A calculator that forgets the forces, which it says it computes."""
+
+    def calculate(self, *arguments, **more):
+        super().calculate(*arguments, **more)
+        del self.results["forces"]
+
+
+class OddStress(EMT):
+    """A calculator whose stress is one number."""
+
+    def calculate(self, *arguments, **more):
+        super().calculate(*arguments, **more)
+        self.results["stress"] = 0.0
+
+
 class NoText(Exception):
     """An error whose text cannot be made."""
 

@@ -147,6 +147,32 @@ def test_forces_of_a_wrong_shape_are_one_line(run, name, tmp_path):
     assert err.count("\n") == 1
 
 
+NEEDS_FORCES = [name for name in CALCULATOR_FIRST if name not in (*TRY_ALL, "info")]
+
+
+@pytest.mark.parametrize("name", NEEDS_FORCES)
+def test_forces_that_are_missing_are_one_line(run, name, tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = options.load_calculator(None, "ase.calculators.emt:EMT")
+    atoms.get_forces()
+    ase.io.write(tmp_path / "cu.extxyz", atoms)
+    wrong = ("--calculator", "factories:NoForces")
+    status, out, err = run(name, *wrong, *given(name, "cu.extxyz"), *needed(name), "-q")
+    assert (status, out) == (2, "")
+    assert "`forces` of NoForces: expected a result" in err
+    assert err.count("\n") == 1
+
+
+def test_a_stress_that_nobody_uses_is_left_out(run, tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.write(tmp_path / "cu.xyz")
+    wrong = ("--calculator", "factories:OddStress")
+    status, _, err = run("vibrations", *wrong, "cu.xyz", "--output", "made", "-q")
+    assert status == 0
+    assert "left out of extxyz: `stress` of OddStress: expected (6,) or (3, 3) real" in err
+    assert "stress" not in ase.io.read(tmp_path / "made/structure.extxyz").calc.results
+
+
 @pytest.mark.parametrize("name", TRY_ALL)
 def test_commands_that_go_on_report_forces_of_a_wrong_shape(run, tmp_path, name):
     bulk("Cu", cubic=True).write(tmp_path / "cu.xyz")

@@ -75,6 +75,30 @@ def test_a_right_result_is_kept(name, value):
     assert np.array_equal(check(name, value, 4, "Some"), value)
 
 
+class Forgets(EMT):
+    """EMT that forgets what it says it computes."""
+
+    def calculate(self, *arguments, **more):
+        super().calculate(*arguments, **more)
+        self.results.clear()
+
+
+@pytest.mark.parametrize("name", ["get_potential_energy", "get_forces", "get_stress"])
+def test_a_result_that_is_missing_is_named(name):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = checked(Forgets(), finite=True)
+    with pytest.raises(WrongResult, match="of Forgets: expected a result"):
+        getattr(atoms, name)()
+
+
+def test_what_a_calculator_does_not_compute_is_no_wrong_result():
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = checked(EMT(), finite=True)
+    with pytest.raises(NotImplementedError) as caught:
+        atoms.get_dipole_moment()
+    assert not isinstance(caught.value, WrongResult)
+
+
 def test_nan_is_kept_for_those_who_look_for_it():
     assert np.isnan(check("forces", FORCES * np.nan, 4, "Some", finite=False)).all()
 
