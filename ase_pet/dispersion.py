@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -17,10 +17,28 @@ from .phonons._protocols import SupportsBatches, SupportsHessian
 DAMPING = {"bj": "d3bj", "zero": "d3zero", "mbj": "d3mbj", "mzero": "d3mzero"}
 MARGIN = 1.0  # A, between atoms and the ends of the cell of a layer
 ADDED = ("energy", "free_energy", "forces", "stress")
+OF_ATOMS = ("energies", "stresses")  # to which D3 would add
+
+
+@runtime_checkable
+class StatesSpecies(Protocol):
+    """A calculator that says which elements it supports."""
+
+    species: Sequence[int]
+
+
+@runtime_checkable
+class StatesPrecision(Protocol):
+    """A calculator that says its precision."""
+
+    dtype: Any
 
 
 class WithDispersion(SumCalculator):
     """Sum of a calculator and of D3: energy, free_energy, forces and stress.
+
+    Other properties, such as dipoles, are those of the calculator. Energies of atoms are left out,
+    as they would not add up.
 
     Parameters
     ----------
@@ -28,12 +46,42 @@ class WithDispersion(SumCalculator):
         Any ASE calculator.
     d3:
         ASE calculator of the dispersion.
+    functional:
+        Functional and damping of D3.
     """
 
-    def __init__(self, calculator: Any, d3: Any) -> None:
+    def __init__(self, calculator: Any, d3: Any, functional: str) -> None:
         super().__init__([calculator, d3])  # type: ignore[no-untyped-call]
         self.calculator = calculator
         self.d3 = d3
+        self.functional = functional
+        # what runs compare before they continue
+        self.parameters = {"d3": functional}
+        stated = calculator.implemented_properties
+        self.own = [name for name in stated if name not in (*ADDED, *OF_ATOMS)]
+        self.implemented_properties = [*self.implemented_properties, *self.own]
+        if isinstance(calculator, StatesSpecies):
+            self.species = calculator.species
+        if isinstance(calculator, StatesPrecision):
+            self.dtype = calculator.dtype
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Value of a property, in ASE's units.
+
+        Parameters
+        ----------
+        name:
+            ASE's name of the property.
+        atoms:
+            Structure; None for the last one.
+        allow_calculation:
+            Whether it may be computed; None is returned if it may not and is not known.
+        """
+        if name in self.own:
+            return self.calculator.get_property(name, atoms or self.atoms, allow_calculation)
+        return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Changes since the last calculation, as ASE and the calculator name them.
@@ -120,8 +168,8 @@ def with_dispersion(calculator: Any, functional: str) -> WithDispersion:
     check(functional)
     d3 = _calculator(*parse(functional))
     if isinstance(calculator, SupportsBatches) and isinstance(calculator, SupportsHessian):
-        return BatchedWithDispersion(calculator, d3)
-    return WithDispersion(calculator, d3)
+        return BatchedWithDispersion(calculator, d3, functional)
+    return WithDispersion(calculator, d3, functional)
 
 
 def _calculator(method: str, damping: str) -> Any:
@@ -230,16 +278,3 @@ def check(functional: str | None) -> None:
             f"`d3` is {functional!r}: s-dftd3 has no parameters of the functional {method!r} with"
             f" {damping} damping; expected one such as pbe, pbesol, r2scan, b3lyp or pbe0"
         ) from None
-
-
-def dispersed(calculator: Any, functional: str | None) -> Any:
-    """`calculator`, with D3 if a functional is named: the value of an option --d3.
-
-    Parameters
-    ----------
-    calculator:
-        Any ASE calculator.
-    functional:
-        Argument of `with_dispersion`, or None.
-    """
-    return calculator if functional is None else with_dispersion(calculator, functional)

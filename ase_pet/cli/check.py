@@ -224,14 +224,14 @@ def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> tup
 
 
 def _table(results: Sequence[Any], title: str, narrow: bool) -> Table:
-    """Table of the results; a narrow one has neither notes nor lines between its columns."""
+    """Table of the results; a narrow one has no title, no notes, no lines between its columns."""
     from .. import checks
 
     names = ("check", "quantity", "value", "limit", "unit", "status", "severity")
     columns = [Column(name, no_wrap=True) for name in names[: 5 if narrow else 7]]
     if narrow:
         columns.append(Column("status", no_wrap=False))
-        table = Table(*columns, title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+        table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     else:
         table = Table(*columns, "note", title=title)
     last = None
@@ -264,7 +264,11 @@ def _show(results: Sequence[Any], title: str, description: Mapping[str, Any]) ->
         console = screen.console(width=WIDTH)
     # a narrow terminal has no room for notes: those of failures follow the table
     narrow = console.width < NARROW
-    console.print(_table(results, f"checks of {title}", narrow))
+    title = f"checks of {title}"
+    # the title of a table is broken where the table ends, in the middle of a path too
+    if narrow:
+        screen.say(title)
+    console.print(_table(results, title, narrow))
     for result in results:
         if narrow and result.note and result.status in ("fail", "not applicable"):
             where = f" ({result.structure})" if result.structure else ""

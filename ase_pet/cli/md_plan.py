@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 SETTINGS = [field.name for field in dataclasses.fields(Settings)]
-# options that go to PETCalculator, and are remembered for a restart
+# options of the calculator, which are remembered for a restart
 CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
 COMMAND = ("calc", "structure", "calculator", "fast", "repeat", *CALCULATOR_OPTIONS)
 NAMED = ("calc", "calculator", "fast")  # names and paths that are loaded or imported
@@ -168,8 +168,9 @@ def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Pl
     if "fast" in command:
         fast = options.load_calculator(None, command["fast"], option="fast")
     elif multiple > 1:
-        # direct forces of the same model, plain and without its uncertainties
-        for name in ("symmetrise", "uncertainty", "uncertainty_threshold"):
+        # direct forces of the same model, plain and without its uncertainties or dispersion, which
+        # then are part of the difference
+        for name in ("symmetrise", "uncertainty", "uncertainty_threshold", "d3"):
             chosen.pop(name, None)
         fast = options.load_calculator(
             calc, None, non_conservative="forces", symmetrise="none", **chosen

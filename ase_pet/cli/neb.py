@@ -31,7 +31,6 @@ def command(
     fmax: float = 0.05,
     steps: int = 500,
     spring: float = 0.1,
-    d3: str | None = None,
     overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
@@ -69,8 +68,6 @@ def command(
         Maximum number of steps of the band.
     spring:
         Spring constant in eV/A^2.
-    d3:
-        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
     overwrite:
         Replace results that the folder holds.
     json:
@@ -84,7 +81,6 @@ def command(
     """
     from .. import neb
     from ..choices import one_of
-    from ..dispersion import check, dispersed
 
     # with --calculator, the first argument is a structure
     if calculator is not None and final is None:
@@ -95,11 +91,9 @@ def command(
         raise ValueError("give CALC INITIAL FINAL, or --calculator module:factory INITIAL FINAL")
     one_of("interpolation", interpolation, neb.INTERPOLATIONS)
     options.check_positive(images=images, fmax=fmax, steps=steps, spring=spring)
-    check(d3)
     require_new(output, neb.REPORT, overwrite)
     last = options.read_structures(final, -1, chosen["format"])
     atoms = options.structure_for_derivatives(calc, initial, calculator, **chosen)
-    atoms.calc = dispersed(atoms.calc, d3)
     with screen.progress() as report:
         band = neb.run(
             atoms,

@@ -29,7 +29,8 @@ Restart = Annotated[bool, typer.Option("--restart", "--resume")]  # one name, an
 Pressure = Annotated[float, typer.Option(help="External pressure in GPa.")]
 Factory = Annotated[str | None, typer.Option(show_default=False)]
 
-# arguments of PETCalculator that each command with a calculator takes: {name: help}
+# options that each command with a calculator takes: {name: help}; d3 adds to any calculator, the
+# others are arguments of PETCalculator
 CALCULATOR = {
     "symmetrise": (
         "Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,"
@@ -46,6 +47,7 @@ CALCULATOR = {
         "Length in A: neighbours are searched again once an atom has moved by half of it; default:"
         " 1. 0 searches at each evaluation."
     ),
+    "d3": "Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).",
 }
 TYPES: dict[str, Any] = {"skin": float | None}  # of options of CALCULATOR that are no texts
 PANEL = "Calculator"  # heading of these options
@@ -230,7 +232,7 @@ def load_calculator(
     finite: bool = False,
     **options: Any,
 ) -> Any:
-    """ASE calculator: PETCalculator of CALC, or what `module:factory` returns.
+    """ASE calculator: PETCalculator of CALC, or what `module:factory` returns, and D3 if asked for.
 
     Parameters
     ----------
@@ -244,7 +246,8 @@ def load_calculator(
         Whether the results of a factory's calculator with nan or inf are errors, as those of a
         wrong type or shape are in any case.
     options:
-        Arguments of PETCalculator; those that are None are left out.
+        Options of CALCULATOR, and other arguments of PETCalculator; those that are None are left
+        out.
 
     Raises
     ------
@@ -252,6 +255,21 @@ def load_calculator(
         An option is bad or not for this calculator, or there is no such factory.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    functional = given.pop("d3", None)
+    if functional is None:
+        return _loaded(calc, calculator, option, finite, given)
+    from .. import dispersion
+
+    # before a model is loaded or downloaded
+    dispersion.check(functional)
+    loaded = _loaded(calc, calculator, option, finite, given)
+    return dispersion.with_dispersion(loaded, functional)
+
+
+def _loaded(
+    calc: str | None, calculator: str | None, option: str, finite: bool, given: dict[str, Any]
+) -> Any:
+    """Calculator of `load_calculator` without D3."""
     if calculator is not None:
         # a factory takes no arguments
         if given:
@@ -342,7 +360,10 @@ def _hardware(calculator: Any) -> list[str]:
     import torch
 
     from ..calculator import PETCalculator
+    from ..dispersion import WithDispersion
 
+    if isinstance(calculator, WithDispersion):
+        return [*_hardware(calculator.calculator), f"D3 of {calculator.functional}"]
     if not isinstance(calculator, PETCalculator):
         return []
     device = calculator.device

@@ -45,7 +45,6 @@ def command(
     symprec: float | None = None,
     fmax: float = 1e-4,
     limits: _crystals.Limits = True,
-    d3: str | None = None,
     overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
@@ -90,8 +89,6 @@ def command(
         Largest force of the relaxations in eV/A.
     limits:
         Refuse calculations that are predicted to be too large.
-    d3:
-        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
     overwrite:
         Replace results that the folder holds.
     json:
@@ -105,7 +102,6 @@ def command(
     """
     from .. import phonons
     from ..choices import one_of
-    from ..dispersion import check, dispersed
     from ..phonons._ranges import checked_strains, checked_temperatures
     from ..phonons.quasi_harmonic import EQUATIONS
 
@@ -116,10 +112,8 @@ def command(
     changes = checked_strains(numbers("strains", strains))
     one_of("equation", equation, EQUATIONS)
     options.check_positive(displacement=displacement, fmax=fmax)
-    check(d3)
     require_new(output, "qha.json", overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
-    atoms.calc = dispersed(atoms.calc, d3)
     common: dict[str, Any] = {
         "pressure": pressure,
         "mesh": points,

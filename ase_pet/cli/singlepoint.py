@@ -26,7 +26,6 @@ def command(
     calculator: options.Factory = None,
     output: options.Output,
     restart: options.Restart = False,
-    d3: str | None = None,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -50,8 +49,6 @@ def command(
         File to write, such as labelled.extxyz; it must not exist.
     restart:
         Continue an interrupted run, whose file holds the first structures. --resume is an alias.
-    d3:
-        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
     json:
         Print JSON for programs.
     chosen:
@@ -62,7 +59,6 @@ def command(
     Example: ase-pet singlepoint silicon a.cif b.extxyz --output labelled.extxyz
     """
     from .. import labels
-    from ..dispersion import check, dispersed
 
     # structures are read before a model is loaded or downloaded
     paths = _paths(calc, files, calculator)
@@ -70,11 +66,9 @@ def command(
         raise ValueError(
             f"`output` {output} exists: name another file, or continue it with --restart"
         )
-    check(d3)
     structures, sources = _read(paths, chosen.pop("format"))
     loaded = options.load_calculator(None if calculator else calc, calculator, **chosen)
     options.announce(calculator or calc, loaded, structures)
-    loaded = dispersed(loaded, d3)
 
     done = 0
     if restart and output.exists():

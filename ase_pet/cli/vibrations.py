@@ -32,7 +32,6 @@ def command(
     multiplicity: int | None = None,
     gas_pressure: float = 1.0,
     transition_state: Annotated[bool, typer.Option("--transition-state")] = False,
-    d3: str | None = None,
     overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
@@ -73,8 +72,6 @@ def command(
         Pressure of the gas in bar.
     transition_state:
         The structure is a saddle point: its one imaginary mode is left out of the free energy.
-    d3:
-        Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).
     overwrite:
         Replace results that the folder holds.
     json:
@@ -88,7 +85,6 @@ def command(
     """
     from .. import vibrations
     from ..choices import one_of
-    from ..dispersion import check, dispersed
     from ..vibrations.thermochemistry import HIGHEST_PRESSURE
 
     if method is not None:
@@ -100,12 +96,10 @@ def command(
             f"`--gas-pressure` is {gas_pressure!r}: expected a number above 0, at most"
             f" {HIGHEST_PRESSURE:g}, in bar"
         )
-    check(d3)
     counts = {"symmetry_number": symmetry_number, "multiplicity": multiplicity}
     options.check_positive(**{name: value for name, value in counts.items() if value is not None})
     require_new(output, vibrations.REPORT, overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
-    atoms.calc = dispersed(atoms.calc, d3)
     with screen.progress() as report:
         result = vibrations.run(
             atoms,

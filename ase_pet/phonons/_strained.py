@@ -112,6 +112,7 @@ def relaxed_volumes(
     strains: Sequence[float] | np.ndarray,
     *,
     pressure: float = 0.0,
+    symmetry: bool = True,
     tolerance: float | None = None,
     fmax: float = 1e-4,
     limits: bool = True,
@@ -129,6 +130,8 @@ def relaxed_volumes(
         Relative changes of the cell lengths.
     pressure:
         Pressure in GPa.
+    symmetry:
+        Keep the space group.
     tolerance:
         Tolerance of the space group in A; None: see `relax`.
     fmax:
@@ -162,7 +165,13 @@ def relaxed_volumes(
         report(f"relaxation, {force:.1e} eV/A", step, None)
 
     at_rest = relax(
-        free, fmax=fmax, tolerance=tolerance, pressure=pressure, steps=STEPS, on_step=on_step
+        free,
+        fmax=fmax,
+        symmetry=symmetry,
+        tolerance=tolerance,
+        pressure=pressure,
+        steps=STEPS,
+        on_step=on_step,
     ).atoms
     group = space_group(at_rest)
     volumes = []
@@ -170,15 +179,15 @@ def relaxed_volumes(
         scaled = at_rest.copy()
         scaled.calc = atoms.calc
         scaled.set_cell((1 + strain) * at_rest.cell, scale_atoms=True)
-        crystal = _relaxed(scaled, fmax, on_step)
+        crystal = _relaxed(scaled, fmax, symmetry, on_step)
         now = space_group(crystal)
-        if now != group:
+        if symmetry and now != group:
             raise ValueError(
                 f"the space group is {group}, and {now} at strain {strain:g}: this is another"
                 " phase; choose smaller `strains`"
             )
         energy = float(crystal.get_potential_energy())
-        volumes.append(Volume(float(strain), crystal, energy, group))
+        volumes.append(Volume(float(strain), crystal, energy, now))
     return volumes
 
 
@@ -202,6 +211,7 @@ def with_phonons(
     *,
     mesh: Sequence[int] = (21, 21, 21),
     displacement: float = 0.01,
+    symmetry: bool = True,
     limits: bool = True,
     on_progress: OnProgress | None = None,
 ) -> list[Strained]:
@@ -217,6 +227,8 @@ def with_phonons(
         Number of q-points along each reciprocal vector.
     displacement:
         Length of the displacements in A.
+    symmetry:
+        Use the space group.
     limits:
         Refuse supercells and meshes that are predicted to be too large.
     on_progress:
@@ -232,7 +244,9 @@ def with_phonons(
     crystals = []
     for number, volume in enumerate(volumes):
         report("phonons at each volume", number, len(volumes))
-        crystal = Crystal(volume.atoms, supercell, tolerance=TOLERANCE / 10, limits=limits)
+        crystal = Crystal(
+            volume.atoms, supercell, symmetry=symmetry, tolerance=TOLERANCE / 10, limits=limits
+        )
         if limits:
             _costs.require_mesh(points, 3 * len(crystal.phonopy.primitive))
         structures = crystal.displaced(displacement)
@@ -258,12 +272,13 @@ def with_phonons(
     return crystals
 
 
-def _relaxed(atoms: Atoms, fmax: float, on_step: OnStep) -> Atoms:
-    """Structure relaxed at constant volume within its space group."""
+def _relaxed(atoms: Atoms, fmax: float, symmetry: bool, on_step: OnStep) -> Atoms:
+    """Structure relaxed at constant volume, within its space group if that is asked for."""
     relaxed: Atoms = atoms.copy()
     relaxed.calc = atoms.calc
-    # this also moves the atoms to exactly symmetric positions
-    relaxed.set_constraint(refine(relaxed, TOLERANCE))
+    if symmetry:
+        # this also moves the atoms to exactly symmetric positions
+        relaxed.set_constraint(refine(relaxed, TOLERANCE))
     target: Any = FrechetCellFilter(relaxed, constant_volume=True)
     force = np.inf
     with BFGS(target, logfile=None) as optimiser:

@@ -130,7 +130,8 @@ def conductivity(
         another mass than that of their element count as pure isotopes.
     symmetry:
         Keep the space group in the relaxation, and use its primitive cell. The operations that the
-        supercell has within `tolerance` reduce the displacements in each case.
+        supercell has within `tolerance` reduce the displacements in each case: phono3py has no
+        third derivatives without them.
     tolerance:
         Tolerance of the space group in A; None: see `relax`.
     relaxed:

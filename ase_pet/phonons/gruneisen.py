@@ -98,6 +98,7 @@ def gruneisen(
     pressure: float = 0.0,
     mesh: Sequence[int] = (21, 21, 21),
     displacement: float = 0.01,
+    symmetry: bool = True,
     tolerance: float | None = None,
     fmax: float = 1e-4,
     limits: bool = True,
@@ -123,6 +124,8 @@ def gruneisen(
         Number of q-points along each reciprocal vector.
     displacement:
         Length of the displacements in A.
+    symmetry:
+        Use the space group. Without it, calculations take many times longer.
     tolerance:
         Tolerance of the space group in A; None: see `relax`.
     fmax:
@@ -147,6 +150,7 @@ def gruneisen(
         supercell,
         (-strain, 0.0, strain),
         pressure=pressure,
+        symmetry=symmetry,
         tolerance=tolerance,
         fmax=fmax,
         limits=limits,
@@ -157,6 +161,7 @@ def gruneisen(
         supercell,
         mesh=mesh,
         displacement=displacement,
+        symmetry=symmetry,
         limits=limits,
         on_progress=on_progress,
     )

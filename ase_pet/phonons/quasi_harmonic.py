@@ -144,6 +144,7 @@ def quasi_harmonic(
     pressure: float = 0.0,
     mesh: Sequence[int] = (21, 21, 21),
     displacement: float = 0.01,
+    symmetry: bool = True,
     tolerance: float | None = None,
     fmax: float = 1e-4,
     equation: str = "vinet",
@@ -177,6 +178,8 @@ def quasi_harmonic(
         faster.
     displacement:
         Length of the displacements in A.
+    symmetry:
+        Use the space group. Without it, calculations take many times longer.
     tolerance:
         Tolerance of the space group in A; None: see `relax`.
     fmax:
@@ -207,6 +210,7 @@ def quasi_harmonic(
         supercell,
         changes,
         pressure=pressure,
+        symmetry=symmetry,
         tolerance=tolerance,
         fmax=fmax,
         limits=limits,
@@ -218,6 +222,7 @@ def quasi_harmonic(
         supercell,
         mesh=mesh,
         displacement=displacement,
+        symmetry=symmetry,
         limits=limits,
         on_progress=on_progress,
     )

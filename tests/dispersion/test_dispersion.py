@@ -2,6 +2,7 @@
 
 import sys
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -165,6 +166,54 @@ def test_a_missing_library_is_named(monkeypatch, tmp_path):
     monkeypatch.delattr(dftd3, "interface")
     with pytest.raises(ValueError, match=r"of the extra `d3` \(pip install '\.\[d3\]'"):
         with_dispersion(EMT(), "pbe")
+
+
+def test_what_d3_has_no_part_in_is_that_of_the_calculator():
+    calculator = PETCalculator(tiny_pet(), dtype="float64")
+    both = with_dispersion(calculator, "pbe")
+    assert both.species == calculator.species
+    assert str(both.dtype) == "torch.float64"
+    # energies of atoms would not add up to the energy
+    assert "energies" not in both.implemented_properties
+    calculator = EMT()
+    calculator.implemented_properties = [*EMT.implemented_properties, "dipole"]
+    both = with_dispersion(calculator, "pbe")
+    atoms = molecule("H2O")
+    calculator.calculate(atoms)
+    calculator.results["dipole"] = np.ones(3)
+    assert both.get_property("dipole", atoms).tolist() == [1, 1, 1]
+
+
+def test_a_run_is_not_continued_with_another_functional(tmp_path):
+    bulk("Cu", cubic=True).write(tmp_path / "cu.extxyz")
+    foreign = ["--calculator", "ase.calculators.emt:EMT"]
+    common = ["--time", "0.002", "--interval", "1", "--output", str(tmp_path / "run")]
+    start = ["md", *foreign, str(tmp_path / "cu.extxyz"), "--d3", "pbe", *common]
+    assert CliRunner().invoke(app, start, catch_exceptions=False).exit_code == 0
+    again = ["md", "--restart", *foreign, "--time", "0.004", *common[2:]]
+    assert CliRunner().invoke(app, again, catch_exceptions=False).exit_code == 0
+    with pytest.raises(ValueError, match="d3"):
+        CliRunner().invoke(app, [*again, "--d3", "pbe0"], catch_exceptions=False)
+
+
+def test_the_stress_of_the_command_line_is_that_of_the_energy(tmp_path):
+    """Positive where the crystal would shrink, as ASE defines it."""
+    energies = {}
+    for scale in (0.999, 1.0, 1.001):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(scale * atoms.cell, scale_atoms=True)
+        atoms.write(tmp_path / f"{scale}.extxyz")
+        arguments = ["singlepoint", "--calculator", "ase.calculators.emt:EMT", "--d3", "pbe"]
+        output = tmp_path / f"labelled_{scale}.extxyz"
+        arguments += [str(tmp_path / f"{scale}.extxyz"), "--output", str(output)]
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+        energies[scale] = ase.io.read(output)
+    low, middle, high = energies.values()
+    volume = middle.get_volume()
+    slope = (high.get_potential_energy() - low.get_potential_energy()) / (0.006 * volume)
+    assert middle.get_stress()[:3].mean() == pytest.approx(slope, rel=STEP)
+    middle.calc = EMT()
+    assert middle.get_stress()[0] < slope
 
 
 def test_the_command_line_adds_dispersion(tmp_path):
