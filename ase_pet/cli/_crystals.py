@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import screen
+from . import options, screen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,12 +17,123 @@ if TYPE_CHECKING:
 
     from ..phonons import Relaxation
 
-Overwrite = Annotated[bool, typer.Option("--overwrite")]
-Limits = Annotated[bool, typer.Option("--limits/--no-limits")]
-Symmetry = Annotated[bool, typer.Option("--symmetry/--no-symmetry")]
-Relax = Annotated[bool, typer.Option("--relax/--no-relax")]
+
+@dataclass(frozen=True)
+class Option:
+    """An option of several commands.
+
+    Attributes
+    ----------
+    kind:
+        Type of its value.
+    default:
+        Its value where it is not given.
+    meaning:
+        Its help.
+    argument:
+        Name of the argument in `ase_pet.phonons`, None: that of the option.
+    """
+
+    kind: Any
+    default: Any
+    meaning: str
+    argument: str | None = None
+
+
+OPTIONS = {
+    "supercell": Option(
+        str,
+        "2,2,2",
+        "Repeats of the unit cell of STRUCTURE, or the nine integers of a supercell matrix.",
+    ),
+    "displacement": Option(float, 0.01, "Length of the displacements in A."),
+    "mesh": Option(str, "21,21,21", "q-points of the thermal properties; odd numbers are faster."),
+    "relax": Option(bool, True, "Relax atoms and cell first.", "relaxed"),
+    "symmetry": Option(bool, True, "Use the space group."),
+    "symprec": Option(
+        float | None,
+        None,
+        "Tolerance of the space group in A; default: 0.001, or what the digits of the file need.",
+        "tolerance",
+    ),
+    "fmax": Option(float, 1e-4, "Largest force after the relaxation in eV/A."),
+    "steps": Option(int, 500, "Maximum number of steps of the relaxation."),
+    "pressure": Option(
+        float, 0.0, "Pressure of the relaxation in GPa, positive where it compresses."
+    ),
+    "limits": Option(bool, True, "Refuse calculations that are predicted to be too large."),
+    "overwrite": Option(bool, False, "Replace the results of another structure in the folder."),
+}
+FLAGS = {"overwrite": "--overwrite"}  # of what can only be switched on
 MOST_TEMPERATURES = 10000
 HOTTEST = 1e5  # K, as in phonons._numbers, which takes long to import
+
+
+def crystal_options(*names: str, **changes: Any) -> list[inspect.Parameter]:
+    """Parameters of a command, one for each of these options.
+
+    Parameters
+    ----------
+    names:
+        Keys of OPTIONS, in the order of the help.
+    changes:
+        Other defaults, NAME, or help, NAME_help, of options of this command.
+    """
+    parameters = []
+    for name in names:
+        option = OPTIONS[name]
+        both = FLAGS.get(name, f"--{name}/--no-{name}")
+        declared = typer.Option(
+            *([both] if option.kind is bool else []),
+            help=changes.get(f"{name}_help", option.meaning),
+        )
+        parameter = inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=changes.get(name, option.default),
+            annotation=Annotated[option.kind, declared],
+        )
+        parameters.append(parameter)
+    return parameters
+
+
+def taken(chosen: dict[str, Any], *left: str) -> dict[str, Any]:
+    """{argument of ase_pet.phonons: value} of the options of OPTIONS; those that are `left` stay.
+
+    Numbers that must be above 0 are checked.
+
+    Parameters
+    ----------
+    chosen:
+        {option: value} of a command, from which they are removed.
+    left:
+        Options that are no arguments.
+    """
+    arguments = {}
+    for name in [name for name in OPTIONS if name in chosen and name not in left]:
+        value = chosen.pop(name)
+        if name in ("displacement", "fmax"):
+            options.check_positive(**{name: value})
+        if name == "mesh":
+            value = options.integers(name, value, (3,))
+        if name == "supercell":
+            value = supercell_matrix(value)
+        arguments[OPTIONS[name].argument or name] = value
+    return arguments
+
+
+def supercell_matrix(text: str) -> list[Any]:
+    """Repeats along the cell vectors (3,), or the rows of a matrix (3, 3).
+
+    Parameters
+    ----------
+    text:
+        Value of --supercell: three or nine integers.
+    """
+    numbers = options.integers("supercell", text, (3, 9))
+    if len(numbers) == 3:
+        return numbers
+    return [numbers[0:3], numbers[3:6], numbers[6:9]]
 
 
 def require_own_folder(

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
-Overwrite = Annotated[bool, typer.Option("--overwrite")]
 
 
 def require_new(folder: Path, name: str, overwrite: bool) -> None:

@@ -8,33 +8,44 @@ import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
-from .phonons import supercell_matrix
 
 VOIGT = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
 REPORT = "conductivity.json"
 
 
 @options.with_options(
-    options.structure_options(), options.derivative_options("Finite differences need float64.")
+    _crystals.crystal_options(
+        "supercell",
+        "displacement",
+        "mesh",
+        "relax",
+        "symmetry",
+        "symprec",
+        "fmax",
+        "pressure",
+        "limits",
+        "overwrite",
+        displacement=0.03,
+        mesh="11,11,11",
+        mesh_help=(
+            "q-points of the Brillouin zone; increase them until the conductivity is converged."
+        ),
+        symmetry_help=(
+            "Keep the space group in the relaxation, and use its primitive cell. Symmetric"
+            " displacements are left out in each case: phono3py needs that."
+        ),
+    ),
+    options.structure_options(),
+    options.derivative_options("Finite differences need float64."),
 )
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
     calculator: options.Factory = None,
-    supercell: str = "2,2,2",
     output: options.Output,
-    displacement: float = 0.03,
-    mesh: str = "11,11,11",
     temperatures: str = "300",
     isotopes: Annotated[bool, typer.Option("--isotopes/--no-isotopes")] = True,
-    relaxed: _crystals.Relax = True,
-    symmetry: _crystals.Symmetry = True,
-    symprec: float | None = None,
-    fmax: float = 1e-4,
-    pressure: float = 0.0,
-    limits: _crystals.Limits = True,
-    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -52,36 +63,16 @@ def command(
         File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
-    supercell:
-        Repeats of the unit cell of STRUCTURE, or the nine integers of a supercell matrix.
     output:
         Folder for phono3py_params.yaml and conductivity.json.
-    displacement:
-        Length of the displacements in A.
-    mesh:
-        q-points of the Brillouin zone; increase them until the conductivity is converged.
     temperatures:
         Temperatures in K: numbers separated by commas, or first:last:step.
     isotopes:
         Include the scattering by the isotopes of natural elements.
-    relaxed:
-        Relax atoms and cell first.
-    symmetry:
-        Keep the space group in the relaxation, and use its primitive cell.
-    symprec:
-        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
-    fmax:
-        Largest force after the relaxation in eV/A.
-    pressure:
-        Pressure of the relaxation in GPa, positive where it compresses.
-    limits:
-        Refuse calculations that are predicted to be too large.
-    overwrite:
-        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
-        Format of the file, and options of the calculator, `options.CALCULATOR`.
+        Options of crystals, `_crystals.OPTIONS`, format of the file, and options of the calculator.
 
     Examples
     --------
@@ -89,29 +80,20 @@ def command(
     """
     from .. import phonons
 
-    repeats = supercell_matrix(supercell)
     # cheap arguments are checked before a model is loaded or downloaded
-    points = options.integers("mesh", mesh, (3,))
+    overwrite = chosen.pop("overwrite")
+    shared = _crystals.taken(chosen)
     kelvin = _crystals.temperatures(temperatures, lowest=1.0)
-    options.check_positive(displacement=displacement, fmax=fmax)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     with screen.progress() as report:
         result = phonons.conductivity(
             atoms,
-            repeats,
-            displacement=displacement,
-            mesh=points,
             temperatures=(300.0,) if kelvin is None else kelvin,
             isotopes=isotopes,
-            symmetry=symmetry,
-            tolerance=symprec,
-            relaxed=relaxed,
-            fmax=fmax,
-            pressure=pressure,
-            limits=limits,
             record=output,
             on_progress=lambda done, total: report("displaced supercells", done, total),
+            **shared,
         )
     result.write(output)
     content = {**result.as_dict(), **own}

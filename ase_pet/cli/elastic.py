@@ -15,7 +15,22 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
 @options.with_options(
-    options.structure_options(), options.derivative_options("Finite differences need float64.")
+    _crystals.crystal_options(
+        "relax",
+        "symmetry",
+        "symprec",
+        "fmax",
+        "steps",
+        "pressure",
+        "overwrite",
+        symmetry_help=(
+            "Keep the space group in the first relaxation and in the equation of state."
+        ),
+        steps_help="Maximum number of steps of the first relaxation.",
+        pressure_help="Pressure in GPa, positive where it compresses.",
+    ),
+    options.structure_options(),
+    options.derivative_options("Finite differences need float64."),
 )
 def command(
     calc: options.Calc = None,
@@ -23,14 +38,7 @@ def command(
     *,
     calculator: options.Factory = None,
     output: Path | None = None,
-    relaxed: _crystals.Relax = True,
     ions: Annotated[bool, typer.Option("--ions/--no-ions")] = True,
-    symmetry: _crystals.Symmetry = True,
-    symprec: float | None = None,
-    fmax: float = 1e-4,
-    steps: int = 500,
-    pressure: float = 0.0,
-    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -50,26 +58,12 @@ def command(
         module:factory of any ASE calculator, instead of CALC.
     output:
         Folder to write elastic.json, and the files of the relaxation, to.
-    relaxed:
-        Relax atoms and cell first.
     ions:
         Relax the atoms in each strained cell.
-    symmetry:
-        Keep the space group in the first relaxation and in the equation of state.
-    symprec:
-        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
-    fmax:
-        Largest force after the relaxation in eV/A.
-    steps:
-        Maximum number of steps of the first relaxation.
-    pressure:
-        Pressure in GPa, positive where it compresses.
-    overwrite:
-        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
-        Format of the file, and options of the calculator, `options.CALCULATOR`.
+        Options of crystals, `_crystals.OPTIONS`, format of the file, and options of the calculator.
 
     Examples
     --------
@@ -77,7 +71,11 @@ def command(
     """
     from .. import constraints, phonons
 
-    options.check_positive(fmax=fmax)
+    overwrite = chosen.pop("overwrite")
+    steps = chosen.pop("steps")
+    relaxed = chosen.pop("relax")
+    within = _crystals.taken(chosen)
+    strained = {name: within[name] for name in ("fmax", "pressure")}
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     atoms = constraints.without(atoms, "elastic constants")
@@ -86,28 +84,22 @@ def command(
         if relaxed:
             result = phonons.relax(
                 atoms,
-                fmax=fmax,
-                symmetry=symmetry,
-                tolerance=symprec,
                 steps=steps,
-                pressure=pressure,
                 record=output,
                 on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
+                **within,
             )
             atoms = result.atoms
             relaxation = {"relaxation": result.as_dict()}
-            _crystals.note_of_forces(result, fmax)
+            _crystals.note_of_forces(result, within["fmax"])
         constants = phonons.elastic(
             atoms,
             ions=ions,
-            fmax=fmax,
-            pressure=pressure,
             on_progress=lambda done, total: report("strained cells", done, total),
+            **strained,
         )
         report("equation of state", 0, None)
-        state = phonons.equation_of_state(
-            atoms, ions=ions, symmetry=symmetry, tolerance=symprec, fmax=fmax, pressure=pressure
-        )
+        state = phonons.equation_of_state(atoms, ions=ions, **within)
     # the strains are small: the equation of state tests the constants over a wider range
     content = {**constants.as_dict(), "equation_of_state": state.as_dict(), **relaxation, **own}
     if output is not None:

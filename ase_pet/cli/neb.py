@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from . import options, screen
-from ._results import Overwrite, require_new
+from . import _crystals, options, screen
+from ._results import require_new
 
 Final = Annotated[str | None, typer.Argument(show_default=False)]
 
 
 @options.with_options(
+    _crystals.crystal_options("overwrite", overwrite_help="Replace results that the folder holds."),
     options.structure_options(),
     options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A."),
 )
@@ -31,7 +32,6 @@ def command(
     fmax: float = 0.05,
     steps: int = 500,
     spring: float = 0.1,
-    overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -68,12 +68,10 @@ def command(
         Maximum number of steps of the band.
     spring:
         Spring constant in eV/A^2.
-    overwrite:
-        Replace results that the folder holds.
     json:
         Print JSON for programs.
     chosen:
-        --format, and options of the calculator, `options.CALCULATOR`.
+        --overwrite, --format, and options of the calculator.
 
     Examples
     --------
@@ -91,7 +89,7 @@ def command(
         raise ValueError("give CALC INITIAL FINAL, or --calculator module:factory INITIAL FINAL")
     one_of("interpolation", interpolation, neb.INTERPOLATIONS)
     options.check_positive(images=images, fmax=fmax, steps=steps, spring=spring)
-    require_new(output, neb.REPORT, overwrite)
+    require_new(output, neb.REPORT, chosen.pop("overwrite"))
     last = options.read_structures(final, -1, chosen["format"])
     atoms = options.structure_for_derivatives(calc, initial, calculator, **chosen)
     with screen.progress() as report:

@@ -16,33 +16,38 @@ LISTED = 3  # imaginary modes: neighbours in q are alike
 
 
 @options.with_options(
-    options.structure_options(), options.derivative_options("Finite differences need float64.")
+    _crystals.crystal_options(
+        "supercell",
+        "displacement",
+        "mesh",
+        "relax",
+        "symmetry",
+        "symprec",
+        "fmax",
+        "steps",
+        "pressure",
+        "limits",
+        "overwrite",
+        mesh="20,20,20",
+        mesh_help="q-points of density of states and thermal properties.",
+    ),
+    options.structure_options(),
+    options.derivative_options("Finite differences need float64."),
 )
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
     calculator: options.Factory = None,
-    supercell: str = "2,2,2",
     output: options.Output,
     method: str = "displacements",
-    displacement: float = 0.01,
     projection: str = "symfc",
-    mesh: str = "20,20,20",
-    relaxed: _crystals.Relax = True,
-    symmetry: _crystals.Symmetry = True,
-    symprec: float | None = None,
-    fmax: float = 1e-4,
-    steps: int = 500,
-    pressure: float = 0.0,
     allow_forces: Annotated[bool, typer.Option("--allow-forces")] = False,
     nac: str | None = None,
     path: str | None = None,
     q_points: str | None = None,
     temperatures: str | None = None,
     temperature_max: float = 1000.0,
-    limits: _crystals.Limits = True,
-    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -61,31 +66,13 @@ def command(
         File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
-    supercell:
-        Repeats of the unit cell of STRUCTURE, or the nine integers of a supercell matrix.
     output:
         Folder for phonopy_params.yaml, bands, DOS, phonons.json, phonons.png.
     method:
         displacements (finite differences), hessian (exact second derivatives).
-    displacement:
-        Length of the displacements in A.
     projection:
         Projection of the force constants: symfc (sum rule, index exchange, space group),
         traditional (without the space group), none.
-    mesh:
-        q-points of density of states and thermal properties.
-    relaxed:
-        Relax atoms and cell first.
-    symmetry:
-        Use the space group.
-    symprec:
-        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
-    fmax:
-        Largest force after the relaxation in eV/A.
-    steps:
-        Maximum number of steps of the relaxation.
-    pressure:
-        Pressure of the relaxation in GPa, positive where it compresses.
     allow_forces:
         Compute phonons of a structure with forces above 0.1 eV/A.
     nac:
@@ -99,14 +86,10 @@ def command(
         Temperatures of thermal properties in K: first:last:step, or numbers separated by commas.
     temperature_max:
         Highest temperature of thermal properties in K, without --temperatures.
-    limits:
-        Refuse calculations that are predicted to be too large.
-    overwrite:
-        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
-        Format of the file, and options of the calculator, `options.CALCULATOR`.
+        Options of crystals, `_crystals.OPTIONS`, format of the file, and options of the calculator.
 
     Examples
     --------
@@ -117,12 +100,12 @@ def command(
     from ..phonons.force_constants import PROJECTIONS
     from ..phonons.run import METHODS
 
-    repeats = supercell_matrix(supercell)
     # cheap arguments are checked before a model is loaded or downloaded
-    points = options.integers("mesh", mesh, (3,))
+    overwrite = chosen.pop("overwrite")
+    shared = _crystals.taken(chosen)
     one_of("method", method, METHODS)
     one_of("projection", projection, PROJECTIONS)
-    options.check_positive(displacement=displacement, fmax=fmax, temperature_max=temperature_max)
+    options.check_positive(temperature_max=temperature_max)
     kelvin = _crystals.temperatures(temperatures)
     listed = None if q_points is None else phonons.q_points(q_points)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
@@ -130,26 +113,17 @@ def command(
     with screen.progress() as report:
         result = phonons.run(
             atoms,
-            repeats,
             method=method,
-            displacement=displacement,
             projection=projection,
-            symmetry=symmetry,
-            tolerance=symprec,
-            relaxed=relaxed,
-            fmax=fmax,
-            steps=steps,
-            pressure=pressure,
             allow_forces=allow_forces,
             nac=nac,
-            mesh=points,
             temperature_max=temperature_max,
             temperatures=kelvin,
             path=path,
             q_points=listed,
-            limits=limits,
             record=output,
             on_progress=report,
+            **shared,
         )
         report("files", 0, None)
         phonons.write(result, output, overwrite)
@@ -158,20 +132,6 @@ def command(
         screen.print_json(content)
     else:
         _show(content, output)
-
-
-def supercell_matrix(text: str) -> list[Any]:
-    """Repeats along the cell vectors (3,), or the rows of a matrix (3, 3).
-
-    Parameters
-    ----------
-    text:
-        Value of --supercell: three or nine integers.
-    """
-    numbers = options.integers("supercell", text, (3, 9))
-    if len(numbers) == 3:
-        return numbers
-    return [numbers[0:3], numbers[3:6], numbers[6:9]]
 
 
 def _show_imaginary(modes: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from . import _crystals, options, screen
 from ._results import require_new
-from .phonons import supercell_matrix
 
 SHOWN = {  # column: title, digits
     "temperature_K": ("T, K", ".0f"),
@@ -26,26 +25,32 @@ MOST_NUMBERS = 5000  # of a range
 
 
 @options.with_options(
-    options.structure_options(), options.derivative_options("Finite differences need float64.")
+    _crystals.crystal_options(
+        "supercell",
+        "displacement",
+        "mesh",
+        "symmetry",
+        "symprec",
+        "fmax",
+        "limits",
+        "overwrite",
+        fmax_help="Largest force of the relaxations in eV/A.",
+        overwrite_help="Replace results that the folder holds.",
+    ),
+    options.structure_options(),
+    options.derivative_options("Finite differences need float64."),
 )
 def command(
     calc: options.Calc = None,
     structure: options.Structure = None,
     *,
     calculator: options.Factory = None,
-    supercell: str = "2,2,2",
     output: options.Output,
     temperatures: str = "0:1000:10",
     strains: str = "-0.015:0.025:0.005",
     pressure: options.Pressure = 0.0,
-    mesh: str = "21,21,21",
-    displacement: float = 0.01,
     equation: str = "vinet",
     gruneisen: Annotated[bool, typer.Option("--gruneisen")] = False,
-    symprec: float | None = None,
-    fmax: float = 1e-4,
-    limits: _crystals.Limits = True,
-    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -64,8 +69,6 @@ def command(
         File of the structure; the last one is used if it holds several.
     calculator:
         module:factory of any ASE calculator, instead of CALC.
-    supercell:
-        Repeats of the unit cell of STRUCTURE, or the nine integers of a supercell matrix.
     output:
         Folder for qha.json, qha.csv and qha.png, and gruneisen.csv and .png.
     temperatures:
@@ -75,26 +78,14 @@ def command(
         commas. Volumes on both sides of the minimum are needed at all temperatures.
     pressure:
         The crystal is relaxed at it.
-    mesh:
-        q-points of the thermal properties; odd numbers are faster.
-    displacement:
-        Length of the displacements in A.
     equation:
         Equation of state: vinet, birch_murnaghan, murnaghan.
     gruneisen:
         Compute mode Grueneisen parameters too, at the relaxed volume.
-    symprec:
-        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
-    fmax:
-        Largest force of the relaxations in eV/A.
-    limits:
-        Refuse calculations that are predicted to be too large.
-    overwrite:
-        Replace results that the folder holds.
     json:
         Print JSON for programs.
     chosen:
-        --format, and options of the calculator, `options.CALCULATOR`.
+        Options of crystals, `_crystals.OPTIONS`, --format, and options of the calculator.
 
     Examples
     --------
@@ -105,27 +96,17 @@ def command(
     from ..phonons._ranges import checked_strains, checked_temperatures
     from ..phonons.quasi_harmonic import EQUATIONS
 
-    repeats = supercell_matrix(supercell)
     # cheap arguments are checked before a model is loaded or downloaded
-    points = options.integers("mesh", mesh, (3,))
+    overwrite = chosen.pop("overwrite")
+    common = _crystals.taken(chosen) | {"pressure": pressure}
     kelvin = checked_temperatures(numbers("temperatures", temperatures))
     changes = checked_strains(numbers("strains", strains))
     one_of("equation", equation, EQUATIONS)
-    options.check_positive(displacement=displacement, fmax=fmax)
     require_new(output, "qha.json", overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
-    common: dict[str, Any] = {
-        "pressure": pressure,
-        "mesh": points,
-        "displacement": displacement,
-        "tolerance": symprec,
-        "fmax": fmax,
-        "limits": limits,
-    }
     with screen.progress() as report:
         result = phonons.quasi_harmonic(
             atoms,
-            repeats,
             temperatures=kelvin,
             strains=changes,
             equation=equation,
@@ -134,7 +115,7 @@ def command(
         )
         modes = None
         if gruneisen:
-            modes = phonons.gruneisen(atoms, repeats, on_progress=report, **common)
+            modes = phonons.gruneisen(atoms, on_progress=report, **common)
     phonons.write_quasi_harmonic(result, output, modes)
     content = result.as_dict()
     content["mode_gruneisen"] = None if modes is None else modes.as_dict()

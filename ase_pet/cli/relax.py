@@ -25,6 +25,7 @@ UNITS = {
 
 
 @options.with_options(
+    _crystals.crystal_options("symprec", "fmax", "steps", "overwrite"),
     options.structure_options(),
     options.derivative_options("The forces of float32 are precise to about 1e-5 eV/A."),
 )
@@ -36,11 +37,7 @@ def command(
     output: options.Output,
     cell: Annotated[bool | None, typer.Option("--cell/--no-cell")] = None,
     symmetry: Annotated[bool | None, typer.Option("--symmetry/--no-symmetry")] = None,
-    symprec: float | None = None,
-    fmax: float = 1e-4,
-    steps: int = 500,
     pressure: float = 0.0,
-    overwrite: _crystals.Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -69,20 +66,12 @@ def command(
     symmetry:
         Keep the space group; default: if three directions are periodic, or two, and no constraint
         holds an atom.
-    symprec:
-        Tolerance of the space group in A; default: 0.001, or what the digits of the file need.
-    fmax:
-        Largest force after the relaxation in eV/A.
-    steps:
-        Maximum number of steps of the relaxation.
     pressure:
         Pressure in GPa on the cell, positive where it compresses.
-    overwrite:
-        Replace the results of another structure in the folder.
     json:
         Print JSON for programs.
     chosen:
-        Format of the file, and options of the calculator, `options.CALCULATOR`.
+        Options of crystals, `_crystals.OPTIONS`, format of the file, and options of the calculator.
 
     Examples
     --------
@@ -90,7 +79,9 @@ def command(
     """
     from .. import phonons
 
-    options.check_positive(fmax=fmax, steps=steps)
+    overwrite = chosen.pop("overwrite")
+    options.check_positive(steps=chosen["steps"])
+    shared = _crystals.taken(chosen)
     # no progress in percent: the number of steps is not known
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
@@ -100,14 +91,12 @@ def command(
         with screen.progress() as report:
             relaxation = phonons.relax(
                 atoms,
-                fmax=fmax,
                 cell=cell,
                 symmetry=symmetry,
-                tolerance=symprec,
-                steps=steps,
                 pressure=pressure,
                 record=output,
                 on_step=lambda step, force: report(f"relaxation, {force:.1e} eV/A", step, None),
+                **shared,
             )
     except BaseException as error:
         ended = error_text(error)
@@ -122,7 +111,7 @@ def command(
         if relaxation.symmetry_change is not None:
             screen.say(relaxation.symmetry_change)
         screen.say(f"files in {output}")
-    _crystals.note_of_forces(relaxation, fmax)
+    _crystals.note_of_forces(relaxation, shared["fmax"])
 
 
 def _show(content: dict[str, Any]) -> None:

@@ -9,13 +9,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import options, screen
-from ._results import Overwrite, require_new
+from . import _crystals, options, screen
+from ._results import require_new
 from .qha import numbers
 
 
 @options.with_options(
-    options.structure_options(), options.derivative_options("Second derivatives need float64.")
+    _crystals.crystal_options(
+        "displacement", "overwrite", overwrite_help="Replace results that the folder holds."
+    ),
+    options.structure_options(),
+    options.derivative_options("Second derivatives need float64."),
 )
 def command(
     calc: options.Calc = None,
@@ -24,7 +28,6 @@ def command(
     calculator: options.Factory = None,
     output: options.Output,
     method: str | None = None,
-    displacement: float = 0.01,
     relaxed: Annotated[bool, typer.Option("--relax/--no-relax")] = False,
     fmax: float = 1e-3,
     temperatures: str = "298.15",
@@ -32,7 +35,6 @@ def command(
     multiplicity: int | None = None,
     gas_pressure: float = 1.0,
     transition_state: Annotated[bool, typer.Option("--transition-state")] = False,
-    overwrite: Overwrite = False,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -56,8 +58,6 @@ def command(
     method:
         hessian (exact second derivatives), displacements (central differences); default: hessian
         if the calculator has it.
-    displacement:
-        Length of the displacements in A.
     relaxed:
         Relax the atoms first, in their cell.
     fmax:
@@ -72,12 +72,10 @@ def command(
         Pressure of the gas in bar.
     transition_state:
         The structure is a saddle point: its one imaginary mode is left out of the free energy.
-    overwrite:
-        Replace results that the folder holds.
     json:
         Print JSON for programs.
     chosen:
-        --format, and options of the calculator, `options.CALCULATOR`.
+        Options of crystals, `_crystals.OPTIONS`, --format, and options of the calculator.
 
     Examples
     --------
@@ -90,7 +88,9 @@ def command(
     if method is not None:
         one_of("method", method, vibrations.METHODS)
     kelvin = _kelvin(temperatures)
-    options.check_positive(displacement=displacement, fmax=fmax, gas_pressure=gas_pressure)
+    options.check_positive(fmax=fmax, gas_pressure=gas_pressure)
+    overwrite = chosen.pop("overwrite")
+    shared = _crystals.taken(chosen)
     if gas_pressure > HIGHEST_PRESSURE:
         raise ValueError(
             f"`--gas-pressure` is {gas_pressure!r}: expected a number above 0, at most"
@@ -104,10 +104,10 @@ def command(
         result = vibrations.run(
             atoms,
             method=method,
-            displacement=displacement,
             relaxed=relaxed,
             fmax=fmax,
             on_progress=report,
+            **shared,
         )
     thermo = None
     missing = ""
