@@ -278,3 +278,16 @@ def check(functional: str | None) -> None:
             f"`d3` is {functional!r}: s-dftd3 has no parameters of the functional {method!r} with"
             f" {damping} damping; expected one such as pbe, pbesol, r2scan, b3lyp or pbe0"
         ) from None
+
+
+def dispersed(calculator: Any, functional: str | None) -> Any:
+    """`calculator`, with D3 if a functional is named: the value of an option --d3.
+
+    Parameters
+    ----------
+    calculator:
+        Any ASE calculator.
+    functional:
+        Argument of `with_dispersion`, or None.
+    """
+    return calculator if functional is None else with_dispersion(calculator, functional)

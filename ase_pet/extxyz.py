@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
 import ase.io
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
@@ -31,6 +30,13 @@ LABELS = (
     "magmom",
     "magmoms",
 )
+
+
+@runtime_checkable
+class HasResults(Protocol):
+    """A calculator that keeps what it computed, as those of ASE do."""
+
+    results: dict[str, Any]
 
 
 def write(target: Path | IO[str], structures: Sequence[Atoms]) -> None:
@@ -70,7 +76,7 @@ def writable(atoms: Atoms) -> Atoms:
     copy: Atoms = atoms.copy()
     copy.calc = atoms.calc
     if wrong:
-        rest = {name: atoms.calc.results.get(name) for name in set(all_properties) - set(wrong)}
+        rest = {name: atoms.calc.results.get(name) for name in LABELS if name not in wrong}
         copy.calc = SinglePointCalculator(copy, **rest)  # type: ignore[no-untyped-call]
     for key in entries:
         del copy.info[key]
@@ -100,9 +106,9 @@ def without_labels(atoms: Atoms) -> None:
 def _wrong_results(atoms: Atoms) -> dict[str, str]:
     """{name: what is wrong} of results of the calculator of another type or shape, nan or inf."""
     problems: dict[str, str] = {}
-    if not isinstance(atoms.calc, BaseCalculator):
+    if not isinstance(atoms.calc, HasResults):
         return problems
-    for name in sorted(set(all_properties) & set(atoms.calc.results)):
+    for name in [name for name in LABELS if name in atoms.calc.results]:
         try:
             check(name, atoms.calc.results[name], len(atoms), type(atoms.calc).__name__)
         except WrongResult as error:

@@ -6,13 +6,20 @@ import contextlib
 import copyreg
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from .errors import WrongResult
+
+
+@runtime_checkable
+class ListsProperties(Protocol):
+    """A calculator that lists the properties that it computes, as those of ASE do."""
+
+    implemented_properties: Sequence[str]
 
 
 class MissingResult(WrongResult, PropertyNotImplementedError):
@@ -169,7 +176,7 @@ def _method(kind: type, method: str, name: str | None, finite: bool) -> Any:
 
 def _stated(calculator: Any) -> Sequence[str]:
     """Properties that a calculator says it computes."""
-    return calculator.implemented_properties if isinstance(calculator, BaseCalculator) else ()
+    return calculator.implemented_properties if isinstance(calculator, ListsProperties) else ()
 
 
 def _reduce(kind: Any) -> Any:

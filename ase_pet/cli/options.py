@@ -255,21 +255,10 @@ def load_calculator(
         An option is bad or not for this calculator, or there is no such factory.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    functional = given.pop("d3", None)
-    if functional is None:
-        return _loaded(calc, calculator, option, finite, given)
     from .. import dispersion
 
-    # before a model is loaded or downloaded
-    dispersion.check(functional)
-    loaded = _loaded(calc, calculator, option, finite, given)
-    return dispersion.with_dispersion(loaded, functional)
-
-
-def _loaded(
-    calc: str | None, calculator: str | None, option: str, finite: bool, given: dict[str, Any]
-) -> Any:
-    """Calculator of `load_calculator` without D3."""
+    functional = given.pop("d3", None)
+    dispersion.check(functional)  # before a model is loaded or downloaded
     if calculator is not None:
         # a factory takes no arguments
         if given:
@@ -279,7 +268,8 @@ def _loaded(
             )
         from ..results import checked
 
-        return checked(made(calculator, option), finite)
+        foreign = checked(made(calculator, option), finite)
+        return dispersion.dispersed(foreign, functional)
     if calc is None:
         raise ValueError("give CALC, or --calculator module:factory")
 
@@ -287,7 +277,7 @@ def _loaded(
         given["orientations"] = axes(given["orientations"])
     from ..calculator import PETCalculator
 
-    return PETCalculator(calc, **given)
+    return dispersion.dispersed(PETCalculator(calc, **given), functional)
 
 
 def axes(text: str) -> int | str:
