@@ -66,7 +66,9 @@ class PETCalculator(
         Energy in eV.
     orientations:
         Grid of a PONITA in place of its own: number of axes, such as 64, or name of a grid
-        (`ase_pet.orientations`), such as "dodecahedral".
+        (`ase_pet.orientations`), such as "dodecahedral"; refused if it was not trained on it.
+    orientations_untrained:
+        Whether grids are allowed that the model was not trained on; errors may be large.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class PETCalculator(
         uncertainty: str = "off",
         uncertainty_threshold: float = THRESHOLD,
         orientations: str | int | None = None,
+        orientations_untrained: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.parameters.update(
@@ -114,6 +117,9 @@ class PETCalculator(
             uncertainty_threshold=uncertainty_threshold,
             orientations=orientations,
         )
+        if orientations_untrained:
+            # absent otherwise, as in runs of earlier versions, which are continued
+            self.parameters["orientations_untrained"] = orientations_untrained
         # what needs no model is checked first: loading one may mean a download
         self.device = arguments.device(device)
         arguments.check_numbers(skin, batch_atoms, compile)
@@ -121,7 +127,7 @@ class PETCalculator(
         self._policy = UncertaintyPolicy(uncertainty, uncertainty_threshold)
 
         network, self.card = arguments.model(model)
-        network = arguments.oriented(network, orientations)
+        network = arguments.oriented(network, orientations, orientations_untrained)
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
         arguments.select_head(network, variant)
         self._direct = arguments.direct_heads(network, non_conservative)

@@ -83,6 +83,29 @@ def icosahedral() -> torch.Tensor:
     return _matrices(np.array(positive))
 
 
+# Rotations of the groups O and I away from the axes of crystals, as quaternions, scalar part first.
+# Found by a search for small overlaps of what the group leaves invariant with what the rotations of
+# a cubic or hexagonal crystal with its axes along x, y and z do, in the lowest degrees: for O and a
+# cubic crystal 0.0004 of degree 4 and 0.013 of degree 6, where a crystal along the axes of the
+# group has 1. See `ase_pet.symmetrisers.group`.
+GENERIC = {
+    "O": (-0.856215, 0.476318, 0.185867, 0.073963),
+    "I": (0.568882, -0.092726, -0.000762, -0.817175),
+}
+
+
+def generic(group: str) -> torch.Tensor:
+    """(3, 3) float64 rotation before a group, away from the axes of crystals.
+
+    Parameters
+    ----------
+    group:
+        "O" or "I".
+    """
+    quaternion = np.array([GENERIC[group]])
+    return _matrices(quaternion / np.linalg.norm(quaternion))[0]
+
+
 def with_inversion(rotations: torch.Tensor) -> torch.Tensor:
     """(2 n, 3, 3): the rotations (n, 3, 3), followed by each of them times -1."""
     return torch.cat([rotations, -rotations])

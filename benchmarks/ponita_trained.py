@@ -44,7 +44,9 @@ def residual(name, path):
         f" {'MAE, meV/A':>10}"
     )
     for count in COUNTS:
-        calculator = PETCalculator(name, orientations=count, dtype="float64")
+        calculator = PETCalculator(
+            name, orientations=count, orientations_untrained=True, dtype="float64"
+        )
         left = residuals(calculator, frames[:8])
         results = calculator.evaluate(frames[::4][:40], ("forces",))
         error = 1e3 * np.mean(

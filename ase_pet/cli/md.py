@@ -38,8 +38,10 @@ def settings_options(settings: type) -> list[inspect.Parameter]:
         # a flag for True only: the default of a setting that is a bool is False
         flag = f"--{field.name.replace('_', '-')}"
         parse = field.metadata["parse"]
+        aliases = [f"--{name.replace('_', '-')}" for name in field.metadata["aliases"]]
+        # names are stated where they are not the default of typer
         option = typer.Option(
-            *([flag] if types[field.name] is bool else []),
+            *([flag, *aliases] if aliases or types[field.name] is bool else []),
             help=meaning(field.metadata),
             rich_help_panel=field.metadata["panel"],
             parser=parse,
@@ -69,6 +71,7 @@ def command(
     restart: options.Restart = False,
     repeat: str | None = None,
     fast: str | None = None,
+    inner: str | None = None,
     uncertainty: str | None = None,
     uncertainty_threshold: float | None = None,
     json: options.Json = False,
@@ -96,13 +99,16 @@ def command(
         Folder to write to; it must not hold another run.
     restart:
         Continue the run in the folder bit-exactly, or start one if there is none. STRUCTURE and
-        settings may be left out, CALC if it is the name of a calculator; paths, --calculator and
-        --fast are repeated. --time may be longer. --resume is an alias.
+        settings may be left out, CALC and --inner if they are names of calculators; paths,
+        --calculator and --fast are repeated. --time may be longer. --resume is an alias.
     repeat:
         Repeat the structure along its cell vectors, such as 2,2,2.
     fast:
-        module:factory of the ASE calculator of the cheap forces of --multiple; default: the direct
-        forces of CALC, if it predicts them.
+        module:factory of the ASE calculator of the cheap forces of --inner-steps; default: the
+        direct forces of CALC, if it predicts them.
+    inner:
+        Calculator of the cheap forces of --inner-steps: plain (CALC without its symmetriser), or
+        the name or path of another calculator.
     uncertainty:
         Action when the predicted uncertainty is too high: off, warn, stop (the run); default: off.
         For checkpoints with uncertainties.
@@ -117,7 +123,8 @@ def command(
     --------
     Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
     run; to resume an interrupted run: ase-pet md --restart --output run; heating and cooling:
-    --ensemble nvt --temperature 300:1200:300 --time 20
+    --ensemble nvt --temperature 300:1200:300 --time 20; exact symmetry at a low cost: --symmetrise
+    ecse --inner plain --inner-steps 16
     """
     given = {}
     for name, value in ctx.params.items():
@@ -190,6 +197,7 @@ def _finish(result: Result, json: bool) -> None:
         "means": result.summary(),
         "equilibration": result.equilibration(),
         "ramp": result.ramp_parts(),
+        "inner_steps": result.inner_steps(),
     }
     screen.write_json(result.folder / "md.json", content)
     try:
@@ -218,6 +226,8 @@ def _table(result: Result, content: dict[str, Any]) -> Any:
     table.add_row("run", f"{settings.ensemble}, {size}", "")
     parts = (content["means"], content["equilibration"], content["ramp"])
     for quantity, value, unit in report.summary_rows(settings, *parts):
+        table.add_row(quantity, value, unit)
+    for quantity, value, unit in report.inner_rows(content["inner_steps"]):
         table.add_row(quantity, value, unit)
     if content["ns_per_day"] is not None:
         table.add_row("speed", f"{content['ns_per_day']:.3g}", "ns/day")

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 SETTINGS = [field.name for field in dataclasses.fields(Settings)]
 # options of the calculator, which are remembered for a restart
 CALCULATOR_OPTIONS = (*options.CALCULATOR, "uncertainty", "uncertainty_threshold")
-COMMAND = ("calc", "structure", "calculator", "fast", "repeat", *CALCULATOR_OPTIONS)
-NAMED = ("calc", "calculator", "fast")  # names and paths that are loaded or imported
+COMMAND = ("calc", "structure", "calculator", "fast", "inner", "repeat", *CALCULATOR_OPTIONS)
+NAMED = ("calc", "calculator", "fast", "inner")  # names and paths that are loaded or imported
+PLAIN = "plain"  # value of --inner that loads nothing else than CALC
 
 
 @dataclasses.dataclass
@@ -43,7 +44,7 @@ def new(params: dict[str, Any], given: dict[str, Any]) -> Plan:
     calc, structure = options.calc_and_structure(
         params["calc"], params["structure"], params["calculator"]
     )
-    command = {name: params[name] for name in ("calculator", "fast", *CALCULATOR_OPTIONS)}
+    command = {name: params[name] for name in (*NAMED[1:], *CALCULATOR_OPTIONS)}
     command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
     settings = {name: given[name] for name in SETTINGS if name in given}
     atoms = options.read_structures(structure, -1, params["format"])
@@ -112,7 +113,9 @@ def _require_repeated(folder: Path, name: str, stored: Any, given: Any) -> None:
         raise ValueError(f"{label} is {given!r}, but the run in {folder} has {stored!r}")
     if stored is None or given is not None:
         return
-    if name == "calc" and _is_known(stored):
+    if name == "inner" and stored == PLAIN:
+        return
+    if name in ("calc", "inner") and _is_known(stored):
         return
     raise ValueError(
         f"the run in {folder} used {label} {stored!r}: repeat it with --restart. A restart imports"
@@ -143,8 +146,10 @@ def again(plan: Plan, output: Path) -> str:
     calc = plan.command.get("calc")
     if calc is not None and not _is_known(calc):
         words.append(calc)
-    for name in ("calculator", "fast"):
-        if name in plan.command:
+    for name in NAMED[1:]:
+        stored = plan.command.get(name)
+        by_name = name == "inner" and (stored == PLAIN or _is_known(stored or ""))
+        if stored is not None and not by_name:
             words += [f"--{name}", plan.command[name]]
     return shlex.join([*words, "--output", str(output)])
 
@@ -155,11 +160,7 @@ def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Pl
     command = {name: value for name, value in command.items() if value is not None}
     calc = command.get("calc")
     multiple = settings.get("multiple", 1)
-    if multiple > 1 and calc is None and "fast" not in command:
-        raise ValueError(
-            "`--multiple` with --calculator: give --fast module:factory, the calculator of cheap"
-            " forces"
-        )
+    _check_inner(command, multiple)
     chosen = {name: command[name] for name in CALCULATOR_OPTIONS if name in command}
     atoms.calc = options.load_calculator(calc, command.get("calculator"), **chosen)
     options.announce(calc or command.get("calculator"), atoms.calc, [atoms])
@@ -167,6 +168,10 @@ def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Pl
     fast = None
     if "fast" in command:
         fast = options.load_calculator(None, command["fast"], option="fast")
+    elif "inner" in command:
+        from ..md import inner
+
+        fast = inner.calculator(command["inner"], atoms.calc)
     elif multiple > 1:
         # direct forces of the same model, plain and without its uncertainties or dispersion, which
         # then are part of the difference
@@ -176,3 +181,18 @@ def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Pl
             calc, None, non_conservative="forces", symmetrise="none", **chosen
         )
     return Plan(atoms, fast, settings, command)
+
+
+def _check_inner(command: dict[str, Any], multiple: int) -> None:
+    """Raise ValueError unless --inner-steps and a calculator of cheap forces fit together."""
+    if "inner" in command and "fast" in command:
+        raise ValueError("`--inner` and `--fast` are both given: they are the same calculator")
+    if "inner" in command and multiple == 1:
+        raise ValueError(
+            "`--inner` needs --inner-steps, the number of inner steps: expected 2 or more"
+        )
+    if multiple > 1 and not {"calc", "inner", "fast"} & set(command):
+        raise ValueError(
+            "`--multiple` (--inner-steps) with --calculator: give --fast module:factory, the"
+            " calculator of cheap forces, or --inner NAME"
+        )

@@ -33,12 +33,15 @@ Factory = Annotated[str | None, typer.Option(show_default=False)]
 # others are arguments of PETCalculator
 CALCULATOR = {
     "symmetrise": (
-        "Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I,"
-        " quadrature:L; default: that of the calculator."
+        "Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I"
+        " (:proper, :aligned), quadrature:L; default: that of the calculator."
     ),
     "orientations": (
         "Axes of a PONITA: their number, or the name of a grid; default: those of its training."
-        " Errors with other axes may be large."
+        " Others need --orientations-untrained."
+    ),
+    "orientations_untrained": (
+        "Allow --orientations that the model was not trained on. Errors may be large."
     ),
     "dtype": "Precision: float32, float64; default: that of the calculator.",
     "device": "Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...; default: auto.",
@@ -49,7 +52,9 @@ CALCULATOR = {
     ),
     "d3": "Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).",
 }
-TYPES: dict[str, Any] = {"skin": float | None}  # of options of CALCULATOR that are no texts
+# of options of CALCULATOR that are no texts
+TYPES: dict[str, Any] = {"skin": float | None, "orientations_untrained": bool | None}
+FLAGS = ("orientations_untrained",)
 PANEL = "Calculator"  # heading of these options
 FORMAT = (
     "Format of the file of structures by its name in ASE, such as vasp, lammps-data or"
@@ -72,13 +77,14 @@ def calculator_options(
     """
     parameters = []
     for name, meaning in {**CALCULATOR, "dtype": dtype_help}.items():
+        # a flag has no form that says no
+        declared = [f"--{name.replace('_', '-')}"] if name in FLAGS else []
+        option = typer.Option(*declared, help=meaning, rich_help_panel=PANEL)
         parameter = inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=dtype if name == "dtype" else None,
-            annotation=Annotated[
-                TYPES.get(name, str | None), typer.Option(help=meaning, rich_help_panel=PANEL)
-            ],
+            annotation=Annotated[TYPES.get(name, str | None), option],
         )
         parameters.append(parameter)
     return parameters

@@ -98,7 +98,7 @@ def check(atoms: Atoms) -> None:
     # orthogonal in the kinetic energy: L is symmetric in the product p q / m
     asymmetry = ((allowed * second - first * allowed_second) / masses).sum()
     size = (np.abs(first * second) / masses).sum()
-    if not _redistributes(atoms) and not abs(asymmetry) <= PRECISION * size:
+    if not redistributes(atoms) and not abs(asymmetry) <= PRECISION * size:
         _refuse(atoms, "does not conserve energy when it changes momenta")
     _check_positions(atoms, allowed / masses)
 
@@ -145,7 +145,7 @@ def project(atoms: Atoms, momenta: np.ndarray) -> np.ndarray:
     momenta:
         (n, 3) momenta.
     """
-    if not _redistributes(atoms):
+    if not redistributes(atoms):
         return _adjust(atoms, momenta)
     # rigid linear molecules: ASE ignores the momentum of the central atom, so a basis is needed
     root = np.sqrt(atoms.get_masses())[:, None]
@@ -270,8 +270,14 @@ def _refuse(atoms: Atoms, failure: str) -> None:
     )
 
 
-def _redistributes(atoms: Atoms) -> bool:
-    """Whether ASE shares out the forces of a constraint before it applies it."""
+def redistributes(atoms: Atoms) -> bool:
+    """Whether ASE shares out the forces of a constraint before it applies it.
+
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    """
     return any(isinstance(constraint, FixLinearTriatomic) for constraint in atoms.constraints)
 
 

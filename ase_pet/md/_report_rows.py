@@ -51,6 +51,31 @@ def of_summary(
     return rows + described(means)
 
 
+def of_inner_steps(measured: dict[str, Any]) -> Rows:
+    """Rows (quantity, value, unit) of what was measured about the inner steps of a run.
+
+    Parameters
+    ----------
+    measured:
+        `Result.inner_steps()`, {} without any.
+    """
+    rows: Rows = []
+    if not measured:
+        return rows
+    outer = f"{measured['inner_steps']} inner steps, {measured['outer_step_fs']:g}"
+    rows.append(("outer step", outer, "fs"))
+    if measured["ratio"] is not None:
+        text = f"{measured['rms_meV_per_atom']:.2g}, {measured['ratio']:.3g} times that of inner"
+        rows.append(("RMS of the energy, first steps", text, "meV/atom"))
+    if measured["doubles_at_steps"] is not None:
+        rows.append(("RMS doubles at about", f"{measured['doubles_at_steps']}", "inner steps"))
+    if measured["fastest_vibration_THz"] is not None:
+        highest = measured["fastest_vibration_THz"]
+        text = f"{highest:.3g}, half period {500 / highest:.3g} fs"
+        rows.append(("fastest vibration", text, "THz"))
+    return rows
+
+
 def of_settings(settings: Settings) -> list[tuple[str, str]]:
     """Rows (name, value with unit) of the settings that the run uses.
 

@@ -12,10 +12,17 @@ from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
-from ..constraints import describe
+from ..constraints import describe, motion
 from ._protocols import AseCalculator, SupportsConservedEnergy
+from .inner_baths import (
+    InnerBussi,
+    InnerIsotropicMTK,
+    InnerLangevin,
+    InnerMTK,
+    InnerNoseHoover,
+)
 from .momenta import degrees_of_freedom
-from .multiple_time_step import MultipleTimeStep
+from .multiple_time_step import InnerSteps, MultipleTimeStep
 from .settings import Settings
 
 
@@ -46,22 +53,54 @@ def integrator(
     if (fast is None) != (settings.multiple == 1):
         # each of them needs the other
         raise ValueError(
-            f"`multiple` is {settings.multiple}: above 1 it needs a calculator `fast`, and that"
-            " needs it"
+            f"`multiple` is {settings.multiple}: above 1 it needs a calculator `fast` (or `inner`),"
+            " and that needs it (or `inner_steps`)"
         )
-    if fast is not None:
-        if atoms.constraints:
-            raise ValueError(
-                "`multiple` time steps do not support constraints"
-                f" ({describe(atoms)}): use multiple=1, or remove them"
-            )
-        return MultipleTimeStep(atoms, settings.timestep * units.fs, fast, settings.multiple)
+    if fast is None:
+        return _without_inner(atoms, settings, rng)
+    dynamics = _with_inner(atoms, settings, rng, fast)
+    if isinstance(dynamics, InnerSteps) and not isinstance(dynamics, MultipleTimeStep):
+        dynamics.set_inner(settings.timestep * units.fs, fast, settings.multiple)
+    return dynamics
+
+
+def _without_inner(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> MolecularDynamics:
+    """Integrator that evaluates all forces at each step."""
+    timestep = settings.timestep * units.fs
     if settings.ensemble == "npt":
-        dynamics: MolecularDynamics = _npt(atoms, settings)
-        return dynamics
-    if settings.ensemble == "nvt":
-        return _nvt(atoms, settings, rng)
-    return VelocityVerlet(atoms, settings.timestep * units.fs)
+        kind = {"isotropic": IsotropicMTKNPT, "full": MTKNPT}[settings.barostat]
+        return _npt(atoms, settings, kind, timestep)
+    if settings.ensemble == "nve":
+        return VelocityVerlet(atoms, timestep)
+    if settings.thermostat == "langevin":
+        return _langevin(atoms, settings, rng, Langevin, timestep)
+    if settings.thermostat == "bussi":
+        return _bussi(atoms, settings, rng, Bussi, timestep)
+    chains = ConstrainedNoseHoover if atoms.constraints else NoseHooverChainNVT
+    return _nose_hoover(atoms, settings, chains, timestep)
+
+
+def _with_inner(
+    atoms: Atoms, settings: Settings, rng: np.random.Generator, fast: AseCalculator
+) -> MolecularDynamics:
+    """Integrator whose steps are `multiple` inner steps, which but for nve must still be set."""
+    timestep = settings.timestep * units.fs
+    outer = settings.multiple * timestep
+    if settings.ensemble == "npt":
+        kind = {"isotropic": InnerIsotropicMTK, "full": InnerMTK}[settings.barostat]
+        return _npt(atoms, settings, kind, outer)
+    if settings.ensemble == "nve":
+        return MultipleTimeStep(atoms, timestep, fast, settings.multiple)
+    if settings.thermostat == "langevin":
+        if motion.redistributes(atoms):
+            raise ValueError(
+                "`multiple` time steps with `thermostat` 'langevin' do not support the constraint"
+                " FixLinearTriatomic: use thermostat 'bussi', or multiple=1"
+            )
+        return _langevin(atoms, settings, rng, InnerLangevin, outer)
+    if settings.thermostat == "bussi":
+        return _bussi(atoms, settings, rng, InnerBussi, outer)
+    return _nose_hoover(atoms, settings, InnerNoseHoover, outer)
 
 
 class ConstrainedNoseHoover(NoseHooverChainNVT):
@@ -92,7 +131,8 @@ def conserved_energy(dynamics: MolecularDynamics) -> float | None:
 
     Velocity Verlet conserves the total energy; Bussi the total energy minus that transferred by the
     thermostat; Nose-Hoover and MTK add the energies of the chains and the work of the pressure, for
-    which ASE needs a calculator with `free_energy`. Langevin dynamics conserves none.
+    which ASE needs a calculator with `free_energy`. Langevin dynamics conserves none, unless it has
+    inner steps, which count the heat of the thermostat.
 
     Parameters
     ----------
@@ -111,38 +151,51 @@ def conserved_energy(dynamics: MolecularDynamics) -> float | None:
     return float(total - transferred)
 
 
-def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> MolecularDynamics:
-    timestep = settings.timestep * units.fs
-    relaxation_time = settings.thermostat_time * units.fs
-    kelvin = settings.first_temperature
-    if settings.thermostat == "langevin":
-        return Langevin(
-            atoms,
-            timestep,
-            temperature_K=kelvin,
-            friction=1 / relaxation_time,
-            fixcm=False,
-            rng=rng,
+def _langevin(
+    atoms: Atoms, settings: Settings, rng: np.random.Generator, kind: type[Langevin], step: float
+) -> Langevin:
+    return kind(
+        atoms,
+        step,
+        temperature_K=settings.first_temperature,
+        friction=1 / (settings.thermostat_time * units.fs),
+        fixcm=False,
+        rng=rng,
+    )
+
+
+# ASE counts conserved momenta as degrees of freedom, so a thermostat would heat the others, and it
+# counts some constraints wrongly: the following thermostats are given the correct number.
+
+
+def _bussi(
+    atoms: Atoms, settings: Settings, rng: np.random.Generator, kind: type[Bussi], step: float
+) -> Bussi:
+    if not atoms.get_kinetic_energy() > 0:
+        raise ValueError(
+            "`thermostat` 'bussi' scales velocities, and all are zero: use momenta='draw' with"
+            " a `start_temperature` above 0"
         )
-    # ASE counts conserved momenta as degrees of freedom, so a thermostat would heat the others, and
-    # it counts some constraints wrongly: both thermostats are given the correct number.
     count = degrees_of_freedom(atoms)
-    if settings.thermostat == "bussi":
-        if not atoms.get_kinetic_energy() > 0:
-            raise ValueError(
-                "`thermostat` 'bussi' scales velocities, and all are zero: use momenta='draw' with"
-                " a `start_temperature` above 0"
-            )
-        # ASE's count fails for some constraints, so the constructor sees none
-        kept = atoms.constraints
-        atoms.set_constraint()
-        bussi = Bussi(atoms, timestep, kelvin, relaxation_time, rng=rng)
-        atoms.set_constraint(kept)
-        bussi.ndof = count
-        bussi.target_kinetic_energy = 0.5 * count * units.kB * kelvin
-        return bussi
-    kind = ConstrainedNoseHoover if atoms.constraints else NoseHooverChainNVT
-    chain = kind(atoms, timestep, kelvin, relaxation_time)
+    kelvin = settings.first_temperature
+    relaxation_time = settings.thermostat_time * units.fs
+    # ASE's count fails for some constraints, so the constructor sees none
+    kept = atoms.constraints
+    atoms.set_constraint()
+    bussi = kind(atoms, step, kelvin, relaxation_time, rng=rng)
+    atoms.set_constraint(kept)
+    bussi.ndof = count
+    bussi.target_kinetic_energy = 0.5 * count * units.kB * kelvin
+    return bussi
+
+
+def _nose_hoover(
+    atoms: Atoms, settings: Settings, kind: type[NoseHooverChainNVT], step: float
+) -> NoseHooverChainNVT:
+    count = degrees_of_freedom(atoms)
+    kelvin = settings.first_temperature
+    relaxation_time = settings.thermostat_time * units.fs
+    chain = kind(atoms, step, kelvin, relaxation_time)
     # ASE takes this attribute times 3 as the number of degrees of freedom
     chain._thermostat._num_atoms_global = count / 3  # type: ignore[assignment]
     # the mass that gives the relaxation time follows from that number, too
@@ -150,7 +203,7 @@ def _nvt(atoms: Atoms, settings: Settings, rng: np.random.Generator) -> Molecula
     return chain
 
 
-def _npt(atoms: Atoms, settings: Settings) -> Any:
+def _npt(atoms: Atoms, settings: Settings, kind: Any, step: float) -> Any:
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise ValueError(
             "`ensemble` 'npt' needs a cell that is periodic in three directions, got pbc "
@@ -161,16 +214,15 @@ def _npt(atoms: Atoms, settings: Settings) -> Any:
             f"`ensemble` 'npt' does not support constraints ({describe(atoms)}): use 'nvt' or"
             " 'nve', or remove them"
         )
-    kind = {"isotropic": IsotropicMTKNPT, "full": MTKNPT}[settings.barostat]
     dynamics: Any = kind(
         atoms,
-        settings.timestep * units.fs,
+        step,
         settings.first_temperature,
         settings.pressure * units.GPa,
         settings.thermostat_time * units.fs,
         settings.barostat_time * units.fs,
     )
-    # the conserved net momentum is not a degree of freedom, see `_nvt`
+    # the conserved net momentum is not a degree of freedom
     for part in (dynamics, dynamics._thermostat):
         part._num_atoms_global = degrees_of_freedom(atoms) / 3
     return dynamics

@@ -12,12 +12,13 @@ from typing import Any
 import ase.io
 
 from ..statistics import FEWEST_ROWS, with_error
-from . import _report_rows, folders, plots, thermo
+from . import _report_rows, folders, inner, plots, thermo
 from .outputs import SETTINGS, THERMO, TRAJECTORY
 from .settings import Settings
 from .simulation import Result
 
 summary_rows = _report_rows.of_summary  # also those of the terminal
+inner_rows = _report_rows.of_inner_steps
 
 TEMPLATE = "report.html.j2"
 REPORT = "report.html"
@@ -63,7 +64,8 @@ def write(folder: Path | str, analysis: Path | str | None = None) -> Path:
         title=plots.title(folder),
         means=_report_rows.of_summary(
             settings, result.summary(), result.equilibration(), result.ramp_parts()
-        ),
+        )
+        + inner_rows(result.inner_steps()),
         rows=len(table["step"]),
         end=float(table["time_ps"][-1]),
         warnings=texts,
@@ -145,7 +147,8 @@ def _warnings(
     drift = thermo.drift_note(table, means)
     if drift is not None:
         texts.append(drift)
-    stored = description.get("warnings", {}).get("texts", [])
+    stored = [f"inner steps: {note}" for note in inner.read(folder).get("notes", [])]
+    stored += description.get("warnings", {}).get("texts", [])
     return [*texts, *map(str, stored)]
 
 

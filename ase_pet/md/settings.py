@@ -60,8 +60,9 @@ def _setting(
     choices: tuple[str, ...] | None = None,
     rule: Rule | None = None,
     parse: Callable[[str], Any] | None = None,
+    aliases: tuple[str, ...] = (),
 ) -> Any:
-    """A dataclass field with metadata "help", "unit", "panel", "choices", "rule" and "parse"."""
+    """A dataclass field with metadata "help", "unit", "panel", "choices", "rule", ..."""
     metadata: dict[str, Any] = {
         "help": text,
         "unit": unit,
@@ -70,6 +71,7 @@ def _setting(
         "rule": rule,
     }
     metadata["parse"] = parse  # of the text on a command line, None for that of its type
+    metadata["aliases"] = aliases  # other names of the setting
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -179,10 +181,11 @@ class Settings:
     multiple: int = _setting(
         1,
         RUN,
-        "multiple time steps (r-RESPA), nve only: time steps with cheap forces for each evaluation"
-        " of the full forces. Full: derivatives of the energy of the calculator; cheap: those of"
+        "inner steps (r-RESPA): time steps with cheap forces for each evaluation of the full"
+        " forces. Full: derivatives of the energy of the calculator; cheap: those of --inner or"
         " --fast, or forces that the model predicts directly",
         rule=COUNT,
+        aliases=("inner_steps",),
     )
     max_temperature: float = _setting(
         10000.0, LIMITS, "the run stops above this temperature", unit="K", rule=POSITIVE
@@ -213,15 +216,10 @@ class Settings:
             raise ValueError(
                 f"`time` is {self.time!r}: expected at least one step of {step:g} fs, in ps"
             )
-        if self.multiple > 1 and self.ensemble != "nve":
-            raise ValueError(
-                f"`multiple` is {self.multiple}, which needs `ensemble` 'nve', got"
-                f" {self.ensemble!r}"
-            )
-        if self.equilibrate and round(1000 * self.equilibrate / self.timestep) < 1:
+        if self.equilibrate and round(1000 * self.equilibrate / step) < 1:
             raise ValueError(
                 f"`equilibrate` is {self.equilibrate!r}: expected 0, or at least one step of"
-                f" {self.timestep:g} fs, in ps"
+                f" {step:g} fs, in ps"
             )
         self._set_ramp_time()
 
@@ -259,7 +257,6 @@ class Settings:
             ramp_time=None,
             time=self.equilibrate,
             equilibrate=0.0,
-            multiple=1,
         )
 
     def unused(self) -> dict[str, str]:
@@ -313,6 +310,13 @@ MAY_CHANGE = (
 def make_settings(**values: Any) -> Settings:
     """Settings with these values; a ValueError lists the valid names if one is unknown."""
     names = [field.name for field in dataclasses.fields(Settings)]
+    for field in dataclasses.fields(Settings):
+        for alias in field.metadata["aliases"]:
+            if alias not in values:
+                continue
+            if field.name in values:
+                raise ValueError(f"`{alias}` and `{field.name}` are the same setting: give one")
+            values[field.name] = values.pop(alias)
     for name in values:
         if name not in names:
             raise ValueError(f"`{name}` is not a setting: valid choices are {', '.join(names)}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import ase.io
 from ase import Atoms
+from ase.md.md import MolecularDynamics
 
 from ..display import Displayed, shown
 from . import begin, folders, ramp, thermo
@@ -106,6 +107,12 @@ class Result(Displayed):
             return {}
         return thermo.summary(thermo.read(stage), self.atoms)
 
+    def inner_steps(self) -> dict[str, Any]:
+        """What was measured about inner steps before the run, see `md.inner`; {} without them."""
+        from . import inner as inner_steps
+
+        return inner_steps.read(self.folder) if self.settings.multiple > 1 else {}
+
     def plot(self) -> Path:
         """Path of thermo.png, a plot of thermo.csv; ValueError if matplotlib is missing."""
         return thermo.plot(self.folder, self.atoms)
@@ -117,6 +124,7 @@ def run(
     *,
     restart: bool = False,
     fast: AseCalculator | None = None,
+    inner: AseCalculator | Path | str | None = None,
     on_step: OnStep | None = None,
     about: dict[str, Any] | None = None,
     **values: Any,
@@ -134,7 +142,12 @@ def run(
         the same structure and the same calculator. The files are then, byte for byte, those of an
         uninterrupted run. If the folder holds no run, a new one begins.
     fast:
-        Calculator of cheap forces for `multiple` time steps, see `MultipleTimeStep`.
+        ASE calculator of cheap forces for `multiple` time steps, see `MultipleTimeStep`.
+    inner:
+        The same by name: "plain" for the model of `atoms.calc` without its symmetriser, the name or
+        path of another calculator, or an ASE calculator. With `inner_steps`, the other name of
+        `multiple`. Before the first step the fluctuation of the energy and the fastest vibration
+        are measured, and a warning says if there are too many inner steps.
     on_step:
         Function called as on_step(step, temperature in K) after each step; steps of the
         equilibration are negative, and end with 0.
@@ -162,6 +175,7 @@ def run(
     if first is None:
         refuse_unused(settings, values)
     begin.check(atoms, settings)
+    fast = _inner_calculator(atoms, settings, fast, inner)
     if first is not None:
         states.require_same_atoms(atoms, first)
     begin.initialise_constraints(atoms, first)
@@ -176,6 +190,26 @@ def run(
     return _run(stage, saved, on_step)
 
 
+def _inner_calculator(
+    atoms: Atoms,
+    settings: Settings,
+    fast: AseCalculator | None,
+    inner: AseCalculator | Path | str | None,
+) -> AseCalculator | None:
+    """Calculator of cheap forces, None without any."""
+    if inner is None:
+        return fast
+    if fast is not None:
+        raise ValueError("`inner` and `fast` are both given: they are the same calculator")
+    if settings.multiple == 1:
+        raise ValueError(
+            "`inner` needs `inner_steps`, the number of inner steps: expected 2 or more"
+        )
+    from . import inner as inner_steps  # imports torch, which other runs may not need
+
+    return inner_steps.calculator(inner, atoms.calc)
+
+
 def _equilibrate(stage: Stage, restart: bool, on_step: OnStep | None) -> None:
     """Run the equilibration, in a folder of its own, and leave the atoms in its last state."""
     settings = stage.settings
@@ -185,9 +219,9 @@ def _equilibrate(stage: Stage, restart: bool, on_step: OnStep | None) -> None:
     own = settings.of_equilibration()
     own_folder = stage.folder / folders.EQUILIBRATION
     atoms = stage.atoms
-    description = folders.describe(own, atoms, None)
+    description = folders.describe(own, atoms, stage.fast)
     saved = folders.stored(own_folder, description, restart)
-    before = Stage(own, atoms, own_folder, description, stage.start, None, stream=2)
+    before = Stage(own, atoms, own_folder, description, stage.start, stage.fast, stream=2)
     steps = own.steps
 
     def report(step: int, temperature: float) -> None:
@@ -228,6 +262,8 @@ def _run(
     time = clock.perf_counter()
     # the first structure is examined before any file is touched: a bad one writes no files
     loop = Loop(dynamics, settings, on_step, state, stage.start, folder)
+    if stage.fast is not None and state is None:
+        _examine_inner(stage, dynamics)
     outputs = Outputs(folder, atoms, settings.extxyz, sizes)
     try:
         folders.write(folder, stage.description)
@@ -244,6 +280,17 @@ def _run(
     )
     _warn_of_drift(result)
     return result
+
+
+def _examine_inner(stage: Stage, dynamics: MolecularDynamics) -> None:
+    """Measure whether the inner steps of a new run are too many, and write what was measured."""
+    from . import inner as inner_steps
+
+    assert stage.fast is not None
+    inner_steps.check(dynamics, stage.fast)
+    if stage.stream == 1:  # not of the equilibration, which may begin far from equilibrium
+        measured = inner_steps.examine(stage.atoms, stage.settings, stage.fast)
+        inner_steps.write(stage.folder, measured)
 
 
 def _warn_of_drift(result: Result) -> None:

@@ -20,7 +20,7 @@ from ase.md.md import MolecularDynamics
 
 from ..constraints import true_forces
 from ._protocols import SupportsReset
-from .multiple_time_step import MultipleTimeStep
+from .multiple_time_step import InnerSteps
 
 FILE = "state.npz"
 ATOMS = "atoms "  # prefix of the names of the arrays of the structure
@@ -158,7 +158,7 @@ def restore(dynamics: MolecularDynamics, state: State) -> None:
             if key.startswith(prefix) and " " not in name:
                 _set(part, name, value)
     reset(dynamics.atoms.calc)
-    if isinstance(dynamics, MultipleTimeStep):
+    if isinstance(dynamics, InnerSteps):
         reset(dynamics.fast)
 
 

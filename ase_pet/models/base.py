@@ -198,6 +198,16 @@ class AtomisticModel(nn.Module):
         """
         return torch.arange(len(rotations), device=rotations.device)
 
+    def has_same_axes(self, other: AtomisticModel) -> bool:
+        """Whether a model has the same grid of orientations as this one, or this one has none yet.
+
+        Parameters
+        ----------
+        other:
+            Result of `with_orientations`.
+        """
+        return False
+
     def with_orientations(self, axes: str | int | torch.Tensor) -> AtomisticModel:
         """A copy of the model on another grid of orientations.
 
@@ -375,6 +385,12 @@ class ForeignModel(AtomisticModel):
         if not hasattr(self.module, "with_orientations"):
             return super().with_orientations(axes)
         return adapted(self.module.with_orientations(axes))
+
+    def has_same_axes(self, other: AtomisticModel) -> bool:
+        """Whether the module of `other` has the same axes, if the module can say so."""
+        if not hasattr(self.module, "has_same_axes") or not isinstance(other, ForeignModel):
+            return False
+        return bool(self.module.has_same_axes(other.module))
 
 
 def adapted(module: nn.Module) -> AtomisticModel:

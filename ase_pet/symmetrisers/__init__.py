@@ -15,9 +15,10 @@ import torch
 
 from .. import plugins
 from ..models.base import AtomisticModel
+from . import group
 from .ecse.sampled import DRAWN
 
-__all__ = ["DRAWN", "check", "sampled", "symmetrise"]
+__all__ = ["DRAWN", "check", "of_file", "sampled", "symmetrise"]
 
 
 def check(name: str) -> None:
@@ -38,6 +39,20 @@ def check(name: str) -> None:
     if kind not in known:
         raise ValueError(f"`symmetrise` is {name!r}: valid choices are {', '.join(known)}")
     plugins.load(__name__, kind).parse(argument)
+
+
+def of_file(name: str) -> str:
+    """Name of the symmetriser that a calculator folder or a recipe means.
+
+    Files keep what they were made with, where a name without further words has another meaning now.
+
+    Parameters
+    ----------
+    name:
+        Name in the file, such as "group:O", which means "group:O:aligned" there.
+    """
+    kind, _, argument = name.partition(":")
+    return f"{kind}:{group.of_file(argument)}" if kind == "group" else name
 
 
 def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..symmetrisers import sampled, symmetrise
+from ..symmetrisers import of_file, sampled, symmetrise
 from . import continuation
 from .data import Batch, Sample, collate
 from .loss import Diverged, weighted_loss
@@ -233,7 +233,7 @@ class Trainer:
         """The model that is validated: itself, or the mean over all frames if trained in frames."""
         if self.recipe.augmentation == "rotations":
             return model
-        return symmetrise(model, self.recipe.symmetrise)
+        return symmetrise(model, of_file(self.recipe.symmetrise))
 
     def _validate(self, loss: float) -> dict[str, Any]:
         """Record of the errors of the averaged weights, which are kept if they are the best."""

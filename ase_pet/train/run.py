@@ -321,7 +321,8 @@ def _predictions(recipe: Recipe, trainer: Trainer, model: Any) -> dict[str, dict
     """Reference and predicted values of each split that is not empty, see `predict`."""
     # composition energies of the elements were removed from the samples: the rest is left
     model.compositions = {model.energy_head: trainer.best_composition}
-    symmetrised = symmetrisers.symmetrise(model, recipe.symmetrise)
+    chosen = symmetrisers.of_file(recipe.symmetrise)
+    symmetrised = symmetrisers.symmetrise(model, chosen)
     return {
         split: predict(symmetrised, samples, trainer.dtype, trainer.device)
         for split, samples in trainer.splits.items()

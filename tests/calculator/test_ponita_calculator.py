@@ -34,7 +34,8 @@ def folder(tmp_path):
     ],
 )
 def test_axes_are_replaced_and_all_else_is_kept(folder, axes, name, count):
-    plain, calculator = PETCalculator(folder), PETCalculator(folder, orientations=axes)
+    plain = PETCalculator(folder)
+    calculator = PETCalculator(folder, orientations=axes, orientations_untrained=True)
     assert calculator.card == plain.card
     assert calculator.model.settings.orientations == name
     assert len(calculator.model.axes) == count
@@ -46,14 +47,19 @@ def test_axes_are_replaced_and_all_else_is_kept(folder, axes, name, count):
 def test_more_axes_are_another_energy(folder):
     atoms = STRUCTURES["ethanol"]()
     energies = [
-        PETCalculator(folder, orientations=n).get_potential_energy(atoms) for n in (None, 12, 14)
+        PETCalculator(folder, orientations=n, orientations_untrained=n == 14).get_potential_energy(
+            atoms
+        )
+        for n in (None, 12, 14)
     ]
     assert energies[0] == energies[1]
     assert abs(energies[2] - energies[0]) > 1e-6
 
 
 def test_axes_go_through_a_dictionary_and_symmetrisers(folder):
-    calculator = PETCalculator(folder, orientations=14, symmetrise="group:O:proper")
+    calculator = PETCalculator(
+        folder, orientations=14, orientations_untrained=True, symmetrise="group:O:proper"
+    )
     assert calculator.todict()["orientations"] == 14
     again, atoms = PETCalculator.fromdict(calculator.todict()), STRUCTURES["slab"]()
     assert again.model.model.settings.orientations == "antipodal:14"
@@ -76,6 +82,16 @@ def test_bad_axes_are_refused(axes, text):
         PETCalculator(tiny_ponita(), orientations=axes)
 
 
+@pytest.mark.parametrize("axes", [14, "dodecahedral", "antipodal:12"])
+def test_axes_that_the_model_was_not_trained_on_are_refused(folder, axes):
+    with pytest.raises(ValueError, match=r"was not trained on .*'icosahedral'.* 727 meV/A on 64"):
+        PETCalculator(folder, orientations=axes)
+    with pytest.raises(ValueError, match="`orientations_untrained` is 1: expected True or False"):
+        PETCalculator(folder, orientations=axes, orientations_untrained=1)
+    # the own grid is no other one
+    assert PETCalculator(folder, orientations="icosahedral", orientations_untrained=False)
+
+
 def test_models_without_axes_are_refused():
     with pytest.raises(ValueError, match="`orientations` is 64, but this model has none"):
         PETCalculator(toys.tiny_pet(), orientations=64)
@@ -96,7 +112,10 @@ def test_command_line_takes_axes(folder, tmp_path):
     for axes in ("20", "antipodal:20"):
         answer = CliRunner().invoke(
             app,
-            ["info", str(folder), str(tmp_path / "atoms.xyz"), "--orientations", axes, "--json"],
+            [
+                *("info", str(folder), str(tmp_path / "atoms.xyz"), "--json"),
+                *("--orientations", axes, "--orientations-untrained"),
+            ],
         )
         assert answer.exit_code == 0, answer.output
         energies.append(json.loads(answer.stdout)["structure"]["energy"])

@@ -167,13 +167,6 @@ def test_one_atom_has_nothing_to_heat(tmp_path):
         run(atoms, tmp_path, thermostat="bussi")
 
 
-def test_multiple_time_steps_refuse_constraints(tmp_path):
-    atoms = constrained("fixed atoms")
-    fast = springs.cube(springs.Whirl).calc
-    with pytest.raises(ValueError, match=r"`multiple` time steps do not support constraints"):
-        md.run(atoms, tmp_path, timestep=5.0, ensemble="nve", multiple=2, fast=fast)
-
-
 def test_frames_hold_the_forces_of_the_potential(tmp_path):
     atoms = constrained("fixed atoms")
     frame = run(atoms, tmp_path, time=0.05, interval=5).frames()[-1]

@@ -3,28 +3,33 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
 import toys
 from ase_pet import PETCalculator, rotations
 from ase_pet.evaluation import Evaluation, hessian
-from ase_pet.symmetrisers import check, ecse, symmetrise
+from ase_pet.fingerprints import of_model
+from ase_pet.symmetrisers import check, ecse, of_file, symmetrise
 from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, rotated
 from tolerances import worst
 
 NAMES = (
     "group:O",
     "group:O:proper",
+    "group:O:proper:aligned",
     "group:I",
     "group:I:proper",
     "quadrature:2",
     "quadrature:2:proper",
 )
-SIZES = (48, 24, 120, 60, 36, 18)
+SIZES = (48, 24, 24, 120, 60, 36, 18)
+GENERIC = {name: rotations.generic(name) for name in ("O", "I")}
 ELEMENTS = {
-    "group:O": rotations.with_inversion(rotations.octahedral()),
-    "group:O:proper": rotations.octahedral(),
-    "group:I": rotations.with_inversion(rotations.icosahedral()),
-    "group:I:proper": rotations.icosahedral(),
+    "group:O:aligned": rotations.with_inversion(rotations.octahedral()),
+    "group:O": GENERIC["O"].T @ rotations.with_inversion(rotations.octahedral()) @ GENERIC["O"],
+    "group:O:proper:aligned": rotations.octahedral(),
+    "group:I:aligned": rotations.with_inversion(rotations.icosahedral()),
+    "group:I:proper": GENERIC["I"].T @ rotations.icosahedral() @ GENERIC["I"],
 }
 SCALE = 0.01  # of energies, so that they are about 1 eV per atom
 
@@ -160,7 +165,7 @@ def test_losses_on_forces_reach_the_weights():
 @pytest.mark.parametrize("name", ["solver", "zbl", "conditioning", "original", "local"])
 def test_any_model_can_be_averaged(name):
     atoms, model = toys.charged(toys.ethanol()), symmetrise(passing(name), "group:O:proper")
-    matrices = ELEMENTS["group:O:proper"][::7]
+    matrices = ELEMENTS["group:O"][:24:7]
     energies = evaluate(model, *(rotated(atoms, matrix.numpy()) for matrix in matrices)).energy
     assert worst(energies, evaluate(model, atoms).energy.expand(len(matrices))) < 1e-12
     assert model.is_local == (name == "local")
@@ -197,7 +202,11 @@ def test_calculator_takes_it_by_name():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("group", "'group:': valid choices are group:O, group:O:proper, group:I, group:I:proper"),
+        (
+            "group",
+            "'group:': valid choices are group:O, group:O:aligned, group:O:generic, group:O:p",
+        ),
+        ("group:O:aligned:proper", "'group:O:aligned:proper': valid choices are group:O, "),
         ("group:T", "'group:T': valid choices are group:O, "),
         ("group:O:improper", "'group:O:improper': valid"),
         (
@@ -226,3 +235,50 @@ def test_arguments_are_checked(name, message):
 @pytest.mark.parametrize("name", [*NAMES, "none", "ecse", "ecse:gentle:so3", "ecse_layers:so3"])
 def test_valid_names_pass_without_a_model(name):
     check(name)
+
+
+def overlap(degree, group, crystal, rotation):
+    """Squared overlap of what both leave invariant in a degree, 1 for the same single function.
+
+    The mean of the character over the elements g R h R^-1.
+    """
+    elements = group[:, None] @ (rotation @ crystal @ rotation.T)
+    traces = elements.diagonal(dim1=-2, dim2=-1).sum(-1)
+    half = ((traces - 1) / 2).clamp(-1, 1).arccos() / 2
+    # the limit at the unit element
+    half = half.clamp(min=1e-6)
+    return float((((2 * degree + 1) * half).sin() / half.sin()).mean())
+
+
+@pytest.mark.parametrize(("name", "lowest"), [("O", 4), ("I", 6)])
+def test_axes_of_groups_are_away_from_those_of_cubic_crystals(name, lowest):
+    group = {"O": rotations.octahedral(), "I": rotations.icosahedral()}[name]
+    crystal = rotations.octahedral()
+    assert overlap(lowest, group, crystal, torch.eye(3, dtype=torch.float64)) > 0.3
+    assert overlap(lowest, group, crystal, rotations.generic(name)) < 0.001
+
+
+def test_a_crystal_along_the_axes_gains_from_the_rotation():
+    atoms = STRUCTURES["silicon"]()
+    atoms.set_positions(bulk("Si", cubic=True).positions)
+    atoms.set_cell(bulk("Si", cubic=True).cell)
+    exact = evaluate(symmetrise(NETWORK, "quadrature:5"), atoms).energy
+    errors = {
+        name: float((evaluate(symmetrise(NETWORK, name), atoms).energy - exact).abs())
+        for name in ("none", "group:O:aligned", "group:O")
+    }
+    # reflections are part of the average, so plain and aligned need not agree exactly
+    assert errors["group:O"] < 0.2 * errors["group:O:aligned"]
+
+
+def test_files_keep_the_axes_that_they_were_made_with():
+    assert of_file("group:O") == "group:O:aligned"
+    assert of_file("group:I:proper") == "group:I:proper:aligned"
+    assert of_file("group:O:generic") == "group:O:generic"
+    assert of_file("ecse") == "ecse"
+    fingerprints = {
+        name: of_model(symmetrise(NETWORK, name))
+        for name in ("group:O", "group:O:generic", "group:O:aligned")
+    }
+    assert fingerprints["group:O"] == fingerprints["group:O:generic"]
+    assert fingerprints["group:O"] != fingerprints["group:O:aligned"]
