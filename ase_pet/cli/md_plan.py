@@ -173,14 +173,26 @@ def _plan(atoms: Atoms, settings: dict[str, Any], command: dict[str, Any]) -> Pl
 
         fast = inner.calculator(command["inner"], atoms.calc)
     elif multiple > 1:
-        # direct forces of the same model, plain and without its uncertainties or dispersion, which
-        # then are part of the difference
-        for name in ("symmetrise", "uncertainty", "uncertainty_threshold", "d3"):
-            chosen.pop(name, None)
-        fast = options.load_calculator(
+        fast = _direct(calc, chosen)
+    return Plan(atoms, fast, settings, command)
+
+
+def _direct(calc: str | None, chosen: dict[str, Any]) -> Any:
+    """Calculator of the direct forces of the same model, plain and without its uncertainties.
+
+    Dispersion is left out, too, and then part of the difference.
+    """
+    for name in ("symmetrise", "uncertainty", "uncertainty_threshold", "d3"):
+        chosen.pop(name, None)
+    try:
+        return options.load_calculator(
             calc, None, non_conservative="forces", symmetrise="none", **chosen
         )
-    return Plan(atoms, fast, settings, command)
+    except ValueError as error:
+        raise ValueError(
+            f"`--inner-steps` without --inner: {error}. Give --inner plain for {calc} without its"
+            " symmetriser, --inner NAME, or --fast module:factory"
+        ) from None
 
 
 def _check_inner(command: dict[str, Any], multiple: int) -> None:

@@ -162,6 +162,7 @@ def examine(atoms: Atoms, settings: Settings, fast: AseCalculator) -> dict[str, 
     elif rms is not None:
         ratio = max(rms, SMALLEST_RMS) / max(reference, SMALLEST_RMS)
         limit = _doubling(several, ratio)
+    notes += _warnings(settings, ratio, limit, highest)
     result = {
         "inner_steps": several,
         "outer_step_fs": several * settings.timestep,
@@ -170,9 +171,9 @@ def examine(atoms: Atoms, settings: Settings, fast: AseCalculator) -> dict[str, 
         "ratio": ratio,
         "doubles_at_steps": limit,
         "fastest_vibration_THz": highest,
-        "notes": notes + _warnings(settings, ratio, limit, highest),
+        "notes": notes,
     }
-    for note in result["notes"]:
+    for note in notes:
         warnings.warn(f"inner steps: {note}", stacklevel=4)
     return result
 
@@ -251,7 +252,7 @@ def _warnings(
     several = settings.multiple
     if ratio is not None and ratio > TOO_LARGE:
         change = f"{ratio:.3g} times" if math.isfinite(ratio) else "without bound, not as"
-        advice = f"at most {limit}" if limit is not None and limit > 1 else "fewer"
+        advice = f"at most {limit}" if limit is not None and limit > 1 else "none"
         texts.append(
             f"with {several} of them the energy of the first {OUTER_STEPS} outer steps fluctuates"
             f" {change} that of the inner calculator alone: use {advice}"
@@ -261,7 +262,7 @@ def _warnings(
         outer = several * settings.timestep
         if outer > NEAR_RESONANCE * half_period:
             most = int(NEAR_RESONANCE * half_period / settings.timestep)
-            advice = f"at most {most}" if most > 1 else "a shorter time step, or none"
+            advice = f"at most {most}" if most > 1 else "none"
             texts.append(
                 f"an outer step of {outer:g} fs is in resonance with the fastest vibration of"
                 f" {highest:.3g} THz, half of whose period is {half_period:.3g} fs: use {advice}"
@@ -282,7 +283,7 @@ def _fastest_vibration(atoms: Atoms, fast: AseCalculator) -> float | None:
 
     def allowed(vector: np.ndarray) -> np.ndarray:
         # momenta are root * vector
-        return motion.project(atoms, root * vector) / root
+        return np.asarray(motion.project(atoms, root * vector) / root)
 
     def product(vector: np.ndarray) -> np.ndarray:
         direction = vector / root

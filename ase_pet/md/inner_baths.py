@@ -74,10 +74,15 @@ class InnerLangevin(InnerSteps, Langevin):
         """Friction and noise of one time step (O)."""
         before = inner.get_kinetic_energy()
         kept = np.exp(-self.fr * self.timestep)
+        thermal = self.masses * self.temp  # (n, 1) variances of momenta
+        width = np.sqrt((1 - kept**2) * thermal)
         noise = self.rng.standard_normal(size=(len(inner), 3))
-        width = np.sqrt((1 - kept**2) * self.masses * self.temp)
-        inner.set_momenta(kept * inner.get_momenta() + width * noise)
-        self.transferred_energy += inner.get_kinetic_energy() - before
+        momenta = kept * inner.get_momenta()
+        momenta += width * noise
+        # constraints are part of the exchange
+        inner.set_momenta(momenta)
+        heat = inner.get_kinetic_energy() - before
+        self.transferred_energy += heat
 
 
 class InnerBussi(InnerSteps, Bussi):

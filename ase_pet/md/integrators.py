@@ -203,7 +203,7 @@ def _nose_hoover(
     return chain
 
 
-def _npt(atoms: Atoms, settings: Settings, kind: Any, step: float) -> Any:
+def _npt(atoms: Atoms, settings: Settings, kind: Any, step: float) -> MolecularDynamics:
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise ValueError(
             "`ensemble` 'npt' needs a cell that is periodic in three directions, got pbc "
@@ -225,4 +225,5 @@ def _npt(atoms: Atoms, settings: Settings, kind: Any, step: float) -> Any:
     # the conserved net momentum is not a degree of freedom
     for part in (dynamics, dynamics._thermostat):
         part._num_atoms_global = degrees_of_freedom(atoms) / 3
-    return dynamics
+    integrator: MolecularDynamics = dynamics
+    return integrator

@@ -315,6 +315,47 @@ def test_multiple_time_steps_with_a_cheap_calculator(copper, tmp_path):
     )
 
 
+@pytest.fixture
+def crystal(tmp_path):
+    """File of a silicon crystal of two atoms."""
+    bulk("Si").write(tmp_path / "si.extxyz")
+    return tmp_path / "si.extxyz"
+
+
+INNER = ("--symmetrise", "group:O:proper", "--inner", "plain", "--inner-steps", 4)
+
+
+def test_exact_forces_around_plain_ones(crystal, tmp_path):
+    folder = tmp_path / "run"
+    run = ("silicon", crystal, "--output", folder, "--time", 0.008, *INNER)
+    done = json.loads(command(*run, "--thermo-interval", 1, "--json").stdout)
+    assert (done["steps"], done["inner_steps"]["inner_steps"]) == (2, 4)
+    assert done["inner_steps"]["ratio"] < 2
+    assert "fastest vibration" in (folder / "report.html").read_text()
+    settings = tomllib.loads((folder / "settings.toml").read_text())
+    assert settings["fast"]["parameters"]["symmetrise"] == "'none'"
+    assert settings["command"]["inner"] == "plain"
+    # the names of calculators need not be repeated
+    again = command("--restart", "--output", folder, "--time", 0.016)
+    assert again.exit_code == 0, again.output
+    assert "outer step" in again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--inner", "plain"), "`--inner` needs --inner-steps"),
+        (INNER[2:], "the calculator is not symmetrised"),
+        ((*INNER, "--fast", "test_md_command:Cheap"), "`--inner` and `--fast` are both given"),
+        (("--inner-steps", 2), "Give --inner plain for silicon without its"),
+    ],
+)
+def test_inner_steps_that_are_refused(crystal, tmp_path, options, message):
+    run = ("silicon", crystal, "--output", tmp_path / "run", "--time", 0.008)
+    assert message in str(command(*run, *options).exception)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_unstable_run_is_one_line_and_status_1(copper, tmp_path, monkeypatch, capsys):
     status, words = last_words(
         [

@@ -54,6 +54,12 @@ def pet():
     return atoms
 
 
+def symmetrised():
+    atoms = toys.silicon()
+    atoms.calc = PETCalculator(toys.tiny_pet("local"), symmetrise="group:O:proper", skin=0.3)
+    return atoms
+
+
 def run(make, folder, **values):
     values = {
         "timestep": 5.0,
@@ -88,17 +94,37 @@ KINDS = {
     "npt isotropic": (crystal, {"ensemble": "npt", "pressure": 0.1}),
     "npt full": (crystal, {"ensemble": "npt", "barostat": "full"}),
     "multiple": (springs.cube, {"multiple": 3, "timestep": 5 / 3}),
+    "inner langevin": (springs.cube, {"ensemble": "nvt", "multiple": 3, "timestep": 5 / 3}),
+    "inner npt": (crystal, {"ensemble": "npt", "multiple": 3, "timestep": 5 / 3}),
+    "inner constraints": (
+        with_fixed_atoms,
+        {"ensemble": "nvt", "thermostat": "bussi", "multiple": 3, "timestep": 5 / 3},
+    ),
+    "inner plain": (
+        symmetrised,
+        {"inner": "plain", "inner_steps": 2, "timestep": 0.5, "time": 0.001 * STEPS},
+    ),
     "constraints": (with_fixed_atoms, {"ensemble": "nvt"}),
     "sum": (with_a_sum, {}),
     "PET": (pet, {"ensemble": "nvt", "timestep": 1.0, "time": 0.001 * STEPS}),
 }
 
 
+# cheap forces
+FAST = {
+    "multiple": lambda: springs.cube(springs.Whirl).calc,
+    "inner langevin": lambda: springs.cube().calc,
+    "inner npt": laws.lennard_jones,
+    "inner constraints": lambda: springs.cube(springs.Whirl).calc,
+}
+
+
 def options(kind):
     make, values = KINDS[kind]
-    return values | ({"fast": springs.cube(springs.Whirl).calc} if kind == "multiple" else {})
+    return values | ({"fast": FAST[kind]()} if kind in FAST else {})
 
 
+@pytest.mark.filterwarnings("ignore:inner steps")  # of random weights, which are not invariant
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_run_that_is_killed_twice_is_the_same(kind, tmp_path):
     make = KINDS[kind][0]

@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Exact symmetry as a slow force: CPU time of a time step, conserved energy, temperature.
+
+usage: respa.py [--part silicon nvt ethanol pet] [--time 2] [--exact-time 0.2] [--inner-steps M]
+
+silicon: 64 atoms at 300 K, 1 fs, NVE from one thermal state: the plain calculator, ECSE at every
+step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain calculator.
+nvt: the same with inner steps and two thermostats: mean temperature, and the distribution of all
+momenta (Kolmogorov-Smirnov test of frames 0.2 ps apart against the normal distribution).
+ethanol: 0.5 fs, `ethanol` (exact) outside and `ethanol-ponita` inside.
+pet: a message-passing PET of published size with random weights, group:O outside, plain inside.
+
+CPU time of a time step: from the first step on, without what is measured before it, of which the
+total is the CPU time with it. rms and drift of the conserved energy about a straight line, in
+meV/atom and meV/atom/ps; also of windows as long as the run with exact forces at every step.
+"""
+
+import argparse
+import tempfile
+import time
+
+import numpy as np
+import torch
+from ase import units
+from ase.build import bulk, molecule
+from scipy.stats import kstest
+
+from ase_pet import PETCalculator, md
+from ase_pet.models import pet
+
+LATTICE = 5.4695  # A
+FRAMES = 0.2  # ps between frames of the test of momenta
+
+
+def measured(atoms, picoseconds, several=1, **values):
+    """Table of a run, its frames, CPU-s for each time step, and its total CPU-s."""
+    clock = []
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        result = md.run(
+            atoms,
+            folder,
+            on_step=lambda step, kelvin: clock.append((step, time.process_time())),
+            time=picoseconds,
+            multiple=several,
+            momenta="keep",
+            **values,
+        )
+        total = time.process_time() - began
+        steps = several * (clock[-1][0] - clock[0][0])
+        seconds = (clock[-1][1] - clock[0][1]) / steps
+        return result.thermo(), result.frames(), seconds, total, result.inner_steps()
+
+
+def fluctuation(table, count, window=None):
+    """Drift and rms; rms is the root mean square over windows in ps, None for one of all."""
+    times = table["time_ps"]
+    energy = 1000 * table["conserved_eV"] / count
+    whole = md.linear_drift(times, energy)
+    if window is None or window >= times[-1]:
+        return whole.slope, whole.error, whole.rms
+    parts = []
+    for begin in np.arange(0, times[-1] - 0.99 * window, window):
+        inside = (times >= begin) & (times <= begin + window)
+        parts.append(md.linear_drift(times[inside], energy[inside]).rms)
+    return whole.slope, whole.error, float(np.sqrt(np.mean(np.square(parts))))
+
+
+def report(name, run, count, window=None, plain=None):
+    """Print one row; returns CPU-s of a time step and the rms."""
+    table, _, seconds, total, inner = run
+    drift, error, rms = fluctuation(table, count)
+    windows = fluctuation(table, count, window)[2]
+    ratio = "" if plain is None else f", {seconds / plain:.2f} of plain"
+    several = inner.get("inner_steps", 1)
+    with_probe = total / (several * table["step"][-1])
+    print(
+        f"{name:34} {table['time_ps'][-1]:5.2f} ps {1000 * seconds:8.1f} CPU-ms/step{ratio}"
+        f" ({1000 * with_probe:.1f} with all before it)  drift {drift:8.4f} +- {error:.4f}"
+        f"  rms {rms:.5f}, in windows {windows:.5f}  {table['temperature_K'].mean():.0f} K",
+        flush=True,
+    )
+    if inner:
+        print(
+            f"{'':34} before the run: rms {inner['rms_meV_per_atom']:.5f}, inner alone"
+            f" {inner['rms_inner_meV_per_atom']:.5f}, fastest vibration"
+            f" {inner['fastest_vibration_THz']:.1f} THz, notes {inner['notes']}",
+            flush=True,
+        )
+    return seconds, windows
+
+
+def thermal(atoms, inner, kelvin, timestep, picoseconds=0.25):
+    """The atoms after Langevin dynamics with a cheap calculator."""
+    atoms.calc = inner
+    with tempfile.TemporaryDirectory() as folder:
+        md.run(
+            atoms,
+            folder,
+            ensemble="nvt",
+            temperature=kelvin,
+            start_temperature=2 * kelvin,
+            thermostat_time=50,
+            time=picoseconds,
+            timestep=timestep,
+        )
+    return atoms
+
+
+def fresh(start, calculator):
+    """Copy of a thermal state with another calculator."""
+    atoms = start.copy()
+    atoms.calc = calculator
+    return atoms
+
+
+def compare(start, exact, inner, plain, args, several, timestep):
+    """Rows of plain, exact and mixed dynamics from one state in NVE."""
+    count = len(start)
+    short = args.exact_time
+    settings = {"timestep": timestep, "thermo_interval": 2}
+    run = measured(fresh(start, plain), 2 * short, **settings)
+    cost, _ = report("plain", run, count, short)
+    run = measured(fresh(start, exact), short, **settings)
+    _, all_exact = report("exact at every step", run, count, short, cost)
+    settings["thermo_interval"] = 1
+    run = measured(fresh(start, exact), args.time, several, inner=inner, **settings)
+    _, mixed = report(f"exact every {several} steps", run, count, short, cost)
+    print(f"{'':34} rms / rms with exact forces at every step: {mixed / all_exact:.3f}", flush=True)
+
+
+def silicon_state():
+    """64 atoms at 300 K."""
+    atoms = bulk("Si", "diamond", LATTICE, cubic=True).repeat(2)
+    return thermal(atoms, PETCalculator("silicon"), 300, 1.0)
+
+
+def silicon(args):
+    """NVE of 64 atoms."""
+    exact = PETCalculator("silicon", symmetrise="ecse")
+    plain = PETCalculator("silicon")
+    several = args.inner_steps or 16
+    compare(silicon_state(), exact, "plain", plain, args, several, 1.0)
+
+
+def nvt(args):
+    """Temperature and distribution of momenta with thermostats."""
+    start = silicon_state()
+    several = args.inner_steps or 16
+    for thermostat in ("langevin", "bussi"):
+        run = measured(
+            fresh(start, PETCalculator("silicon", symmetrise="ecse")),
+            args.time,
+            several,
+            inner="plain",
+            ensemble="nvt",
+            thermostat=thermostat,
+            thermo_interval=1,
+            interval=round(1000 * FRAMES / several),
+        )
+        report(f"nvt, {thermostat}, every {several} steps", run, len(start), args.exact_time)
+        scaled = [
+            frame.get_momenta() / np.sqrt(frame.get_masses()[:, None] * units.kB * 300)
+            for frame in run[1][1:]
+        ]
+        values = np.ravel(scaled)
+        test = kstest(values, "norm")
+        mean = run[0]["temperature_K"].mean()
+        print(
+            f"{'':34} temperature {mean:.1f} K of 300, variance of {len(values)} momenta"
+            f" {values.var():.3f} of 1, Kolmogorov-Smirnov p = {test.pvalue:.3f}",
+            flush=True,
+        )
+
+
+def ethanol(args):
+    """Ethanol, exact PET outside and PONITA inside."""
+    exact = PETCalculator("ethanol")
+    inner = PETCalculator("ethanol-ponita")
+    start = thermal(molecule("CH3CH2OH"), PETCalculator("ethanol-ponita"), 300, 0.5)
+    network = PETCalculator(exact.model.model, dtype="float32")
+    seconds = timed(fresh(start, network))
+    print(f"one evaluation of the PET without frames: {1000 * seconds:.1f} CPU-ms", flush=True)
+    several = args.inner_steps or 4
+    compare(start, exact, PETCalculator("ethanol-ponita"), inner, args, several, 0.5)
+
+
+def timed(atoms, repeats=30):
+    """CPU-s of an evaluation of energy and forces."""
+    rng = np.random.default_rng(0)
+    seconds = []
+    for _ in range(repeats):
+        atoms.rattle(1e-3, rng=rng)
+        began = time.process_time()
+        atoms.get_forces()
+        seconds.append(time.process_time() - began)
+    return float(np.median(seconds))
+
+
+def message_passing(args):
+    """A published size with random weights: the cost only, as its energy is that of no material."""
+    torch.manual_seed(0)
+    network = pet.Model(pet.Settings(species=(14,)))
+    start = bulk("Si", "diamond", LATTICE, cubic=True)
+    start.rattle(0.05, seed=1)
+    force = np.abs(fresh(start, PETCalculator(network)).get_forces()).max()
+    network.scales = {"energy": 0.2 / force}  # eV, so that the largest force is about 0.2 eV/A
+    md.thermalise(start, 300, np.random.default_rng(0))
+    several = args.inner_steps or 16
+    run = measured(fresh(start, PETCalculator(network)), 0.1)
+    cost, _ = report("published size, plain", run, len(start))
+    exact = PETCalculator(network, symmetrise="group:O")
+    run = measured(fresh(start, exact), 0.008 * several, several, inner="plain", thermo_interval=1)
+    report(f"group:O every {several} steps", run, len(start), None, cost)
+
+
+PARTS = {"silicon": silicon, "nvt": nvt, "ethanol": ethanol, "pet": message_passing}
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--time", type=float, default=2.0, help="ps with inner steps")
+    parser.add_argument("--exact-time", type=float, default=0.2, help="ps, exact at every step")
+    parser.add_argument("--inner-steps", type=int)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for part in args.part:
+        print(f"{part}: {args.time:g} ps", flush=True)
+        PARTS[part](args)
+
+
+if __name__ == "__main__":
+    main()
