@@ -54,7 +54,6 @@ CALCULATOR = {
 }
 # of options of CALCULATOR that are no texts
 TYPES: dict[str, Any] = {"skin": float | None, "orientations_untrained": bool | None}
-FLAGS = ("orientations_untrained",)
 PANEL = "Calculator"  # heading of these options
 FORMAT = (
     "Format of the file of structures by its name in ASE, such as vasp, lammps-data or"
@@ -78,7 +77,7 @@ def calculator_options(
     parameters = []
     for name, meaning in {**CALCULATOR, "dtype": dtype_help}.items():
         # a flag has no form that says no
-        declared = [f"--{name.replace('_', '-')}"] if name in FLAGS else []
+        declared = [f"--{name.replace('_', '-')}"] if TYPES.get(name) == bool | None else []
         option = typer.Option(*declared, help=meaning, rich_help_panel=PANEL)
         parameter = inspect.Parameter(
             name,
