@@ -38,7 +38,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt setuptools torch
-	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[phonons,train,test,lint]'
+	$(PIP) install --quiet $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[phonons,train,test,lint,engines]'
 	@touch $(INSTALLED)
 
 lint: $(INSTALLED)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import evaluation, graph, memory, outputs
-from .evaluation import Evaluation
+from .evaluation import Evaluation, local_models
 from .graph import InvalidStructure, Structure, chunking
 from .graph_inputs import GraphInputs
 
@@ -32,10 +33,21 @@ class BatchEvaluator:
         self.direct = direct
         self.batch_atoms = batch_atoms
 
+    def chunks(self, structures: list[Structure]) -> list[tuple[int, list[Structure]]]:
+        """Structures that are evaluated together, each list after the number of its first one.
+
+        Parameters
+        ----------
+        structures:
+            Structures that passed all checks.
+        """
+        slices = chunking.split([len(structure) for structure in structures], self.batch_atoms)
+        return [(part.start, structures[part]) for part in slices]
+
     def evaluate(
-        self, structures: list[Structure], properties: Sequence[str]
+        self, structures: list[Structure], properties: Sequence[str], first: int = 0
     ) -> list[dict[str, Any]]:
-        """{property: value} for each structure, in order.
+        """{property: value} for each of the structures of a chunk, in order.
 
         Parameters
         ----------
@@ -43,18 +55,9 @@ class BatchEvaluator:
             Structures that passed all checks.
         properties:
             Names of properties.
+        first:
+            Number of the first structure in the user's list.
         """
-        chunks = chunking.split([len(structure) for structure in structures], self.batch_atoms)
-        results: list[dict[str, Any]] = []
-        # chunks are in order, so that results are too
-        for chunk in chunks:
-            results += self._chunk(structures[chunk], properties, chunk.start)
-        return results
-
-    def _chunk(
-        self, structures: list[Structure], properties: Sequence[str], first: int
-    ) -> list[dict[str, Any]]:
-        """Outputs of structures, the first of which is number `first` of the user's list."""
         model = self.inputs.model
         search = functools.partial(graph.half_list, cutoff=model.cutoff)
         lists = [
@@ -71,9 +74,45 @@ class BatchEvaluator:
         # too large for the memory: try each half of the chunk
         half = len(structures) // 2
         return [
-            *self._chunk(structures[:half], properties, first),
-            *self._chunk(structures[half:], properties, first + half),
+            *self.evaluate(structures[:half], properties, first),
+            *self.evaluate(structures[half:], properties, first + half),
         ]
+
+    def displaced_forces(
+        self, structure: Structure, moved: list[int], shifts: np.ndarray
+    ) -> list[np.ndarray] | None:
+        """Forces (n, 3) in eV/A of m copies with one displaced atom, None if that saves no work.
+
+        Parameters
+        ----------
+        structure:
+            Structure of n atoms.
+        moved:
+            Index of the displaced atom of each copy.
+        shifts:
+            Displacements (m, 3) in A.
+        """
+        model = self.inputs.model
+        largest = np.linalg.norm(shifts, axis=-1).max(initial=0.0)
+        # pairs within the cutoff in any of the copies
+        search = functools.partial(graph.half_list, cutoff=model.cutoff + largest)
+        pairs = self.inputs.pairs(structure, search)
+        n_pairs = len(pairs.centres)
+        closest = pairs.distances().min(initial=np.inf) - largest
+        is_cheap = local_models.saves_work(model, len(structure), n_pairs)
+        if not moved or self.direct or closest < graph.CLOSEST or not is_cheap:
+            return None
+        device = self.inputs.device
+        batch = self.inputs.graph([structure], [pairs])
+        with memory.explained(device, len(structure), 2 * n_pairs, len(moved)):
+            forces = local_models.displaced_forces(
+                model,
+                batch,
+                torch.tensor(moved, device=device),
+                torch.tensor(shifts, device=device),
+                self.batch_atoms,
+            )
+        return list(forces.cpu().numpy())
 
     def outputs(
         self, results: Evaluation, names: Sequence[str], first: int | None = None

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from torch import nn
 
-from . import arguments, display, evaluation, fingerprints, graph, memory, outputs, store
+from . import arguments, display, evaluation, executors, fingerprints, graph, outputs, store
 from .batches import BatchEvaluator
 from .concurrency import OneAtATime, exclusive
-from .evaluation import Evaluation, local_models
-from .graph import chunking
+from .evaluation import Evaluation
+from .graph import Structure, chunking
 from .graph_inputs import GraphInputs
 from .uncertainty_policy import THRESHOLD, UncertaintyPolicy
 
@@ -214,7 +213,11 @@ class PETCalculator(
 
     @exclusive
     def evaluate(
-        self, list_of_atoms: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
+        self,
+        list_of_atoms: Iterable[Atoms],
+        properties: Sequence[str] = ("energy", "forces"),
+        *,
+        executor: Any = None,
     ) -> list[dict[str, Any]]:
         """{property: value} for each of many structures, evaluated together in bounded memory.
 
@@ -226,6 +229,8 @@ class PETCalculator(
             Structures.
         properties:
             Names of properties.
+        executor:
+            Processes that share the work, see `ase_pet.executors`; None for this one.
         """
         properties = (properties,) if isinstance(properties, str) else tuple(properties)
         self._check_properties(properties)
@@ -233,10 +238,9 @@ class PETCalculator(
             self._inputs.structure(atoms, f"structure {k}: ")
             for k, atoms in enumerate(list_of_atoms)
         ]
-        try:
-            return self._batches.evaluate(structures, properties)
-        except evaluation.Undefined as error:
-            raise PropertyNotImplementedError(str(error)) from None
+        of_chunk = functools.partial(_outputs_of_chunk, properties=properties)
+        chunks = self._batches.chunks(structures)
+        return [row for rows in executors.run(executor, self, of_chunk, chunks) for row in rows]
 
     @exclusive
     def displaced_forces(
@@ -256,25 +260,8 @@ class PETCalculator(
         """
         structure = self._inputs.structure(atoms)
         moved, shifts = arguments.displacements(displacements, len(atoms))
-        largest = np.linalg.norm(shifts, axis=-1).max(initial=0.0)
-        # pairs within the cutoff in any of the copies
-        pairs = self._inputs.pairs(
-            structure, functools.partial(graph.half_list, cutoff=self.cutoff + largest)
-        )
-        closest = pairs.distances().min(initial=np.inf) - largest
-        is_cheap = local_models.saves_work(self.model, len(atoms), len(pairs.centres))
-        if not moved or self._direct or closest < graph.CLOSEST or not is_cheap:
-            return self._one_by_one(atoms, moved, shifts)
-        batch = self._inputs.graph([structure], [pairs])
-        with memory.explained(self.device, len(atoms), 2 * len(pairs.centres), len(moved)):
-            forces = local_models.displaced_forces(
-                self.model,
-                batch,
-                torch.tensor(moved, device=self.device),
-                torch.tensor(shifts, device=self.device),
-                self._batches.batch_atoms,
-            )
-        return list(forces.cpu().numpy())
+        forces = self._batches.displaced_forces(structure, moved, shifts)
+        return self._one_by_one(atoms, moved, shifts) if forces is None else forces
 
     @exclusive
     def hessian(self, atoms: Atoms, of: Sequence[int] | None = None) -> np.ndarray:
@@ -392,6 +379,17 @@ class PETCalculator(
             return self._batches.outputs(results, names)[0]
         except evaluation.Undefined as error:
             raise PropertyNotImplementedError(str(error)) from None
+
+
+def _outputs_of_chunk(
+    calculator: PETCalculator, chunk: tuple[int, list[Structure]], properties: Sequence[str]
+) -> list[dict[str, Any]]:
+    """{property: value} of structures, after the number of the first; in a worker or here."""
+    first, structures = chunk
+    try:
+        return calculator._batches.evaluate(structures, properties, first)
+    except evaluation.Undefined as error:
+        raise PropertyNotImplementedError(str(error)) from None
 
 
 # The general name of the class. It is called by the first one in files of pickle and in texts.

@@ -14,8 +14,10 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from . import executors
 from .constraints import without
 from .errors import WrongResult, error_text
+from .graph import chunking
 from .phonons._protocols import SupportsBatches
 from .results import check
 
@@ -25,6 +27,7 @@ OPTIONAL = ("stress", "dipole", "energies", "magmom", "magmoms", "charges")
 UNCERTAINTIES = ("energy_uncertainty", "energies_uncertainty")
 SOURCE = "source"  # key of `info`: file and index of a structure
 CHUNK_ATOMS = 2048  # atoms that are passed to `evaluate` at once, and that an interrupt may lose
+JOB_ATOMS = 256  # the same for one job of a worker
 SAME_ENERGY = 1e-5  # eV per atom between two evaluations of a structure, in float32
 COMPARED = 10  # structures that are evaluated again before a run continues
 SAME_POSITION = 1e-6  # A; extxyz holds eight decimals
@@ -54,7 +57,10 @@ class Failure:
 
 
 def label(
-    calculator: Any, structures: Sequence[Atoms], sources: Sequence[str] | None = None
+    calculator: Any,
+    structures: Sequence[Atoms],
+    sources: Sequence[str] | None = None,
+    executor: Any = None,
 ) -> Iterator[Atoms | Failure]:
     """Labelled copy of each structure, in order, or a Failure in its place.
 
@@ -71,17 +77,21 @@ def label(
         Structures.
     sources:
         Name of each structure in messages; None for their numbers, from 0.
+    executor:
+        Processes that share the work, see `ase_pet.executors`; None for this one.
     """
     names = [str(k) for k in range(len(structures))] if sources is None else sources
     constrained = [atoms for atoms in structures if atoms.constraints]
     if constrained:
         without(constrained[0], "labels")  # one warning for all
-    for chunk in _chunks(structures):
-        rows = _results(calculator, structures[chunk])
+    most_atoms = CHUNK_ATOMS if executor is None else JOB_ATOMS
+    chunks = chunking.split([len(atoms) for atoms in structures], most_atoms)
+    parts = [structures[chunk] for chunk in chunks]
+    found = executors.stream(executor, calculator, _results, parts)
+    for chunk, rows in zip(chunks, found, strict=True):
         for atoms, row, name in zip(structures[chunk], rows, names[chunk], strict=True):
-            if isinstance(row, Exception):
-                known = isinstance(row, WrongResult)
-                yield Failure(name, str(row) if known else error_text(row))
+            if isinstance(row, str):
+                yield Failure(name, row)
                 continue
             wrong = [key for key, value in row.items() if not np.isfinite(value).all()]
             if wrong:
@@ -132,38 +142,23 @@ def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: l
     return position + 1
 
 
-def _chunks(structures: Sequence[Atoms]) -> Iterator[slice]:
-    """Slices of the list, each of CHUNK_ATOMS atoms at most or of one structure."""
-    start = 0
-    atoms = 0
-    for index, structure in enumerate(structures):
-        if index > start and atoms + len(structure) > CHUNK_ATOMS:
-            yield slice(start, index)
-            start = index
-            atoms = 0
-        atoms += len(structure)
-    if start < len(structures):
-        yield slice(start, len(structures))
-
-
-def _results(calculator: Any, structures: Sequence[Atoms]) -> list[dict[str, Any] | Exception]:
-    """Results of each structure, or the exception of the calculator."""
+def _results(calculator: Any, structures: Sequence[Atoms]) -> list[dict[str, Any] | str]:
+    """Results of each structure, or the text of the error of the calculator."""
     if isinstance(calculator, SupportsBatches) and len(structures) > 1:
         # one bad structure fails its batch: the structures are then tried one by one
         with contextlib.suppress(Exception):
             return _batch(calculator, structures)
-    results: list[dict[str, Any] | Exception] = []
+    results: list[dict[str, Any] | str] = []
     for atoms in structures:
         try:
             results.append(_one(calculator, atoms))
         except Exception as error:  # foreign calculators have errors of their own
-            results.append(error)
+            known = isinstance(error, WrongResult)
+            results.append(str(error) if known else error_text(error))
     return results
 
 
-def _batch(
-    calculator: SupportsBatches, structures: Sequence[Atoms]
-) -> list[dict[str, Any] | Exception]:
+def _batch(calculator: SupportsBatches, structures: Sequence[Atoms]) -> list[dict[str, Any] | str]:
     """Results of many structures at once: those with a stress, and those without."""
     results: dict[int, dict[str, Any]] = {}
     for periodic in (True, False):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from .. import executors
 from . import _check as plugin
 from ._cases import Structures, cases, named, validate
 from ._check import Check
@@ -33,10 +37,19 @@ class Failure:
 
 @dataclass
 class Measurements:
-    """What one check measured on all structures, by quantity."""
+    """What one check measured on its structures, by quantity, and the seconds that it took."""
 
     values: dict[str, list[tuple[str, Measured]]] = field(default_factory=dict)  # with structures
     failures: dict[str, list[Failure]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, other: Measurements) -> None:
+        """Add what was measured on other structures."""
+        for quantity, values in other.values.items():
+            self.values.setdefault(quantity, []).extend(values)
+        for quantity, failures in other.failures.items():
+            self.failures.setdefault(quantity, []).extend(failures)
+        self.seconds += other.seconds
 
 
 def names(level: str = "full") -> list[str]:
@@ -60,6 +73,7 @@ def run(
     seed: int = 0,
     on_check: Callable[[str], object] | None = None,
     on_results: Callable[[list[Result]], object] | None = None,
+    executor: Any = None,
 ) -> list[Result]:
     """List of Result, one for each quantity of each check, on the structure where it is worst.
 
@@ -91,6 +105,8 @@ def run(
     on_results:
         Function called with the results of each check after it ran, which keeps them if the run
         is interrupted.
+    executor:
+        Processes that share the checks and structures, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -106,6 +122,7 @@ def run(
         raise ValueError(f"`dtype` is {dtype!r}: valid choices are float32, float64")
     if not 0 < temperature < np.inf:
         raise ValueError(f"`temperature` is {temperature!r}: expected K, above 0")
+    executors.check(executor)
     full = level == "full"
     subject = Subject(calculator, dtype=dtype, full=full, temperature=temperature, seed=seed)
     if species is None:
@@ -114,11 +131,18 @@ def run(
     validate(given, subject.species)
     by_kind, pairs_left = cases(given, species, subject)
     _prepare(subject, by_kind)
+    on_structure = functools.partial(_measured, subject=subject.of(None))
+    jobs = []
+    for name, check in checks.items():
+        jobs += [(name, case, atoms) for case, atoms in by_kind[check.STRUCTURES].items()]
     results = []
+    measured = executors.stream(executor, calculator, on_structure, jobs)
     for name, check in checks.items():
         if on_check is not None:
             on_check(name)
-        of_check = _results(name, check, subject, by_kind[check.STRUCTURES])
+        # they come in the order of the jobs
+        parts = itertools.islice(measured, len(by_kind[check.STRUCTURES]))
+        of_check = _results(name, check, subject.dtype, parts)
         if check.STRUCTURES == "pair" and pairs_left:
             note = f"{pairs_left} pairs of elements left to --full"
             of_check = [_with_note(result, note) for result in of_check]
@@ -141,20 +165,29 @@ def _prepare(subject: Subject, by_kind: Mapping[str, Mapping[str, Atoms]]) -> No
             subject.noise = subject.noise.maximum(subject.measure_noise(atoms))
 
 
-def _results(
-    name: str, check: Check, subject: Subject, structures: Mapping[str, Atoms]
-) -> list[Result]:
-    """Results of a check, one for each of its quantities."""
+def _measured(
+    calculator: Calculator, job: tuple[str, str, Atoms], subject: Subject
+) -> Measurements:
+    """What a check measured on one structure; job: name of the check, and the structure."""
+    name, case, atoms = job
     start = time.perf_counter()
     measurements = Measurements()
     with warnings.catch_warnings():
         # Some checks bring atoms closer than in training on purpose, which calculators warn of.
         warnings.simplefilter("ignore")
-        for case, atoms in structures.items():
-            _measure(check, subject, case, atoms, measurements)
-    seconds = (time.perf_counter() - start) / len(check.LIMITS)
+        _measure(plugin.load(name), subject.of(calculator), case, atoms, measurements)
+    measurements.seconds = time.perf_counter() - start
+    return measurements
+
+
+def _results(name: str, check: Check, dtype: str, parts: Iterable[Measurements]) -> list[Result]:
+    """Results of a check, one for each of its quantities."""
+    measurements = Measurements()
+    for part in parts:
+        measurements.add(part)
+    seconds = measurements.seconds / len(check.LIMITS)
     results = [
-        _worst(name, quantity, limit, measurements, subject.dtype, seconds)
+        _worst(name, quantity, limit, measurements, dtype, seconds)
         for quantity, limit in check.LIMITS.items()
     ]
     helps = plugin.remedy(check)

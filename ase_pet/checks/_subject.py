@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,19 @@ class Subject:
         self.boxed = False
         self.refuses_free = ""
         self._dtype = dtype or stated.dtype
+
+    def of(self, calculator: Calculator | None) -> Subject:
+        """The same subject with a calculator like its own, made in another process; or without one.
+
+        Parameters
+        ----------
+        calculator:
+            The calculator; None leaves what can be sent to another process.
+        """
+        subject: Any = copy.copy(self)
+        subject.calculator = calculator
+        subject.evaluate = None if calculator is None else capabilities_of(calculator).evaluate
+        return cast(Subject, subject)
 
     @property
     def dtype(self) -> str:

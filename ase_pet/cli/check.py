@@ -37,6 +37,7 @@ def command(
     temperature: float = 300.0,
     html: Path | None = None,
     card: Annotated[bool, typer.Option("--card")] = False,
+    workers: options.Workers = 1,
     json: options.Json = False,
     seed: int = 0,
     **chosen: Any,
@@ -68,6 +69,9 @@ def command(
         HTML file to write a report with plots to.
     card:
         Write the result into the card (README.md) of CALC.
+    workers:
+        Processes that share checks and structures; each computes with one thread, or
+        OMP_NUM_THREADS.
     json:
         Print JSON for programs.
     seed:
@@ -94,6 +98,7 @@ def command(
         tested,
         structures,
         names,
+        workers,
         species=species.replace(",", " ").split() if species else None,
         level=level,
         dtype=dtype,
@@ -197,9 +202,12 @@ def _section(calc: str, given: str, results: Sequence[Any]) -> tuple[str, str]:
     return title, f"`{command}`: {checks.markdown(results)}"
 
 
-def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> tuple[list[Any], bool]:
+def _run(
+    tested: Any, structures: Any, names: list[str], workers: int, **settings: Any
+) -> tuple[list[Any], bool]:
     """Results of the checks, and whether all ran; with a progress bar."""
     from .. import checks
+    from ..executors import processes
 
     started: list[str] = []
     with screen.progress("checks") as report:
@@ -210,14 +218,16 @@ def _run(tested: Any, structures: Any, names: list[str], **settings: Any) -> tup
 
         results: list[Any] = []
         try:
-            checks.run(
-                tested,
-                structures,
-                only=names,
-                on_check=on_check,
-                on_results=results.extend,
-                **settings,
-            )
+            with processes(workers) as executor:
+                checks.run(
+                    tested,
+                    structures,
+                    only=names,
+                    on_check=on_check,
+                    on_results=results.extend,
+                    executor=executor,
+                    **settings,
+                )
         except KeyboardInterrupt:
             return results, False
     return results, True

@@ -39,6 +39,7 @@ def command(
     calculator: options.Factory = None,
     output: Path | None = None,
     ions: Annotated[bool, typer.Option("--ions/--no-ions")] = True,
+    workers: options.Workers = 1,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -60,6 +61,8 @@ def command(
         Folder to write elastic.json, and the files of the relaxation, to.
     ions:
         Relax the atoms in each strained cell.
+    workers:
+        Processes that share the strained cells; each computes with one thread, or OMP_NUM_THREADS.
     json:
         Print JSON for programs.
     chosen:
@@ -70,6 +73,7 @@ def command(
     Example: ase-pet elastic silicon si.cif --output elastic
     """
     from .. import constraints, phonons
+    from ..executors import processes
 
     overwrite = chosen.pop("overwrite")
     steps = chosen.pop("steps")
@@ -80,7 +84,7 @@ def command(
     own = _crystals.require_own_folder(output, REPORT, atoms, overwrite)
     atoms = constraints.without(atoms, "elastic constants")
     relaxation = {}
-    with screen.progress() as report:
+    with processes(workers) as executor, screen.progress() as report:
         if relaxed:
             result = phonons.relax(
                 atoms,
@@ -96,10 +100,11 @@ def command(
             atoms,
             ions=ions,
             on_progress=lambda done, total: report("strained cells", done, total),
+            executor=executor,
             **strained,
         )
         report("equation of state", 0, None)
-        state = phonons.equation_of_state(atoms, ions=ions, **within)
+        state = phonons.equation_of_state(atoms, ions=ions, executor=executor, **within)
     # the strains are small: the equation of state tests the constants over a wider range
     content = {**constants.as_dict(), "equation_of_state": state.as_dict(), **relaxation, **own}
     if output is not None:

@@ -7,6 +7,7 @@ a command is quick.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -28,6 +29,7 @@ Json = Annotated[bool, typer.Option("--json")]
 Restart = Annotated[bool, typer.Option("--restart", "--resume")]  # one name, and its alias
 Pressure = Annotated[float, typer.Option(help="External pressure in GPa.")]
 Factory = Annotated[str | None, typer.Option(show_default=False)]
+Workers = Annotated[int, typer.Option(min=1)]
 
 # options that each command with a calculator takes: {name: help}; d3 adds to any calculator, the
 # others are arguments of PETCalculator
@@ -261,8 +263,13 @@ def load_calculator(
     """
     given = {name: value for name, value in options.items() if value is not None}
     from .. import dispersion
+    from ..executors import made_by
 
     functional = given.pop("d3", None)
+    # how worker processes make it, as not all calculators can be sent to them
+    again = functools.partial(
+        load_calculator, calc, calculator, option=option, finite=finite, **options
+    )
     dispersion.check(functional)  # before a model is loaded or downloaded
     if calculator is not None:
         # a factory takes no arguments
@@ -274,7 +281,7 @@ def load_calculator(
         from ..results import checked
 
         foreign = checked(made(calculator, option), finite)
-        return dispersion.dispersed(foreign, functional)
+        return made_by(dispersion.dispersed(foreign, functional), again)
     if calc is None:
         raise ValueError("give CALC, or --calculator module:factory")
 
@@ -282,7 +289,10 @@ def load_calculator(
         given["orientations"] = axes(given["orientations"])
     from ..calculator import PETCalculator
 
-    return dispersion.dispersed(PETCalculator(calc, **given), functional)
+    own = PETCalculator(calc, **given)
+    if functional is None:
+        return own
+    return made_by(dispersion.dispersed(own, functional), again)
 
 
 def axes(text: str) -> int | str:

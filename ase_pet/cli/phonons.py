@@ -48,6 +48,7 @@ def command(
     q_points: str | None = None,
     temperatures: str | None = None,
     temperature_max: float = 1000.0,
+    workers: options.Workers = 1,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -86,6 +87,9 @@ def command(
         Temperatures of thermal properties in K: first:last:step, or numbers separated by commas.
     temperature_max:
         Highest temperature of thermal properties in K, without --temperatures.
+    workers:
+        Processes that share the displaced supercells; each computes with one thread, or
+        OMP_NUM_THREADS.
     json:
         Print JSON for programs.
     chosen:
@@ -97,6 +101,7 @@ def command(
     """
     from .. import phonons
     from ..choices import one_of
+    from ..executors import processes
     from ..phonons.force_constants import PROJECTIONS
     from ..phonons.run import METHODS
 
@@ -110,7 +115,7 @@ def command(
     listed = None if q_points is None else phonons.q_points(q_points)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
     _crystals.require_own_folder(output, "phonons.json", atoms, overwrite)
-    with screen.progress() as report:
+    with processes(workers) as executor, screen.progress() as report:
         result = phonons.run(
             atoms,
             method=method,
@@ -123,6 +128,7 @@ def command(
             q_points=listed,
             record=output,
             on_progress=report,
+            executor=executor,
             **shared,
         )
         report("files", 0, None)

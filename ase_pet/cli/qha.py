@@ -51,6 +51,7 @@ def command(
     pressure: options.Pressure = 0.0,
     equation: str = "vinet",
     gruneisen: Annotated[bool, typer.Option("--gruneisen")] = False,
+    workers: options.Workers = 1,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -82,6 +83,8 @@ def command(
         Equation of state: vinet, birch_murnaghan, murnaghan.
     gruneisen:
         Compute mode Grueneisen parameters too, at the relaxed volume.
+    workers:
+        Processes that share the volumes; each computes with one thread, or OMP_NUM_THREADS.
     json:
         Print JSON for programs.
     chosen:
@@ -93,6 +96,7 @@ def command(
     """
     from .. import phonons
     from ..choices import one_of
+    from ..executors import processes
     from ..phonons._ranges import checked_strains, checked_temperatures
     from ..phonons.quasi_harmonic import EQUATIONS
 
@@ -104,7 +108,8 @@ def command(
     one_of("equation", equation, EQUATIONS)
     require_new(output, "qha.json", overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
-    with screen.progress() as report:
+    with processes(workers) as executor, screen.progress() as report:
+        common["executor"] = executor
         result = phonons.quasi_harmonic(
             atoms,
             temperatures=kelvin,

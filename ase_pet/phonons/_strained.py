@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,10 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
+from .. import executors
 from ..constraints import without
 from . import _costs, _numbers
+from ._protocols import AseCalculator, Displacement
 from ._symmetry import TOLERANCE, refine, space_group
 from .force_constants import DISPLACEMENTS, Crystal, forces
 from .relaxation import NotRelaxed, OnStep, relax
@@ -117,6 +120,7 @@ def relaxed_volumes(
     fmax: float = 1e-4,
     limits: bool = True,
     on_progress: OnProgress | None = None,
+    executor: Any = None,
 ) -> list[Volume]:
     """The crystal at each strain of the cell that is relaxed at `pressure`.
 
@@ -140,6 +144,8 @@ def relaxed_volumes(
         Refuse supercells that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
+    executor:
+        Processes that share the volumes, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -174,19 +180,24 @@ def relaxed_volumes(
         on_step=on_step,
     ).atoms
     group = space_group(at_rest)
-    volumes = []
+    cells = []
     for strain in strains:
         scaled = at_rest.copy()
-        scaled.calc = atoms.calc
         scaled.set_cell((1 + strain) * at_rest.cell, scale_atoms=True)
-        crystal = _relaxed(scaled, fmax, symmetry, on_step)
+        cells.append(scaled)
+    # the steps of workers are not reported
+    told = on_step if executor is None else None
+    of_cell = functools.partial(_relaxed, fmax=fmax, symmetry=symmetry, on_step=told)
+    relaxed = executors.run(executor, atoms.calc, of_cell, cells)
+    volumes = []
+    for strain, (crystal, energy) in zip(strains, relaxed, strict=True):
+        crystal.calc = atoms.calc
         now = space_group(crystal)
         if symmetry and now != group:
             raise ValueError(
                 f"the space group is {group}, and {now} at strain {strain:g}: this is another"
                 " phase; choose smaller `strains`"
             )
-        energy = float(crystal.get_potential_energy())
         volumes.append(Volume(float(strain), crystal, energy, now))
     return volumes
 
@@ -214,6 +225,7 @@ def with_phonons(
     symmetry: bool = True,
     limits: bool = True,
     on_progress: OnProgress | None = None,
+    executor: Any = None,
 ) -> list[Strained]:
     """The crystals with their phonons.
 
@@ -233,6 +245,8 @@ def with_phonons(
         Refuse supercells and meshes that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
+    executor:
+        Processes that share the volumes, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -242,25 +256,37 @@ def with_phonons(
     report = on_progress or (lambda stage, done, total: None)
     points = _numbers.mesh(mesh)
     crystals = []
-    for number, volume in enumerate(volumes):
-        report("phonons at each volume", number, len(volumes))
+    displaced = []
+    for volume in volumes:
         crystal = Crystal(
             volume.atoms, supercell, symmetry=symmetry, tolerance=TOLERANCE / 10, limits=limits
         )
         if limits:
             _costs.require_mesh(points, 3 * len(crystal.phonopy.primitive))
         structures = crystal.displaced(displacement)
-        crystal.from_forces(forces(volume.atoms.calc, structures, crystal.moves))
+        displaced.append((structures, crystal.moves))
+        crystals.append(crystal)
+    report("phonons at each volume", 0, len(volumes))
+    found = executors.run(
+        executor,
+        volumes[0].atoms.calc,
+        _displaced_forces,
+        displaced,
+        lambda done, total: report("phonons at each volume", done, total),
+    )
+    strained = []
+    for volume, crystal, of_crystal in zip(volumes, crystals, found, strict=True):
+        crystal.from_forces(of_crystal)
         crystal.project()
         # where imaginary modes are looked for
         crystal.phonopy.auto_band_structure(npoints=POINTS)
         crystal.phonopy.run_mesh(points, is_gamma_center=True)
         spectrum = Spectrum(crystal)
-        crystals.append(
+        strained.append(
             Strained(volume.strain, volume.atoms, volume.energy, spectrum, volume.space_group)
         )
     unstable = []
-    for one in crystals:
+    for one in strained:
         modes = one.spectrum.imaginary()
         if modes:
             unstable.append(f"{one.strain:g} ({modes[0]['frequency']:.2f} THz)")
@@ -269,13 +295,22 @@ def with_phonons(
             f"imaginary modes at the strains {', '.join(unstable)}, the lowest in brackets: there"
             " is no free energy; choose other `strains`, or a larger supercell"
         )
-    return crystals
+    return strained
 
 
-def _relaxed(atoms: Atoms, fmax: float, symmetry: bool, on_step: OnStep) -> Atoms:
-    """Structure relaxed at constant volume, within its space group if that is asked for."""
+def _displaced_forces(
+    calculator: AseCalculator, displaced: tuple[list[Atoms], list[Displacement]]
+) -> list[np.ndarray]:
+    """Forces (n, 3) in eV/A of displaced structures and their moves."""
+    return forces(calculator, *displaced)
+
+
+def _relaxed(
+    calculator: AseCalculator, atoms: Atoms, fmax: float, symmetry: bool, on_step: OnStep | None
+) -> tuple[Atoms, float]:
+    """Structure relaxed at constant volume, within its space group if asked for; energy in eV."""
     relaxed: Atoms = atoms.copy()
-    relaxed.calc = atoms.calc
+    relaxed.calc = calculator
     if symmetry:
         # this also moves the atoms to exactly symmetric positions
         relaxed.set_constraint(refine(relaxed, TOLERANCE))
@@ -286,11 +321,15 @@ def _relaxed(atoms: Atoms, fmax: float, symmetry: bool, on_step: OnStep) -> Atom
             # forces (n, 3) on atoms, and (3, 3) on the cell
             force = float(np.linalg.norm(target.get_forces(), axis=1).max())
             _numbers.require_finite("forces or a stress", force, f"in step {optimiser.nsteps}")
-            on_step(optimiser.nsteps, force)
+            if on_step is not None:
+                on_step(optimiser.nsteps, force)
     if not force <= fmax:
         raise NotRelaxed(
             f"not converged: the largest force is {force:.2g} eV/A after {STEPS} steps, and not the"
             f" {fmax:g} that was asked for: start nearer to a minimum, or use float64"
         )
     relaxed.set_constraint()
-    return relaxed
+    energy = float(relaxed.get_potential_energy())
+    # a calculator would travel with the atoms
+    relaxed.calc = None
+    return relaxed, energy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from ase import Atoms, units
 from ase.stress import voigt_6_to_full_3x3_strain
 
-from .. import constraints
+from .. import constraints, executors
 from ..display import Displayed
 from . import _numbers
+from ._protocols import AseCalculator
 from ._setting import require_crystal
 from .relaxation import relax
 
@@ -104,6 +106,7 @@ def elastic(
     fmax: float = 1e-4,
     pressure: float = 0.0,
     on_progress: Callable[[int, int], object] | None = None,
+    executor: Any = None,
 ) -> Elasticity:
     """Elastic constants of a relaxed crystal.
 
@@ -130,6 +133,8 @@ def elastic(
         Pressure in GPa at which the crystal was relaxed.
     on_progress:
         Function called as on_progress(cells done, number of cells).
+    executor:
+        Processes that share the strained cells, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -146,27 +151,26 @@ def elastic(
     fmax = _numbers.positive("fmax", fmax, "eV/A")
     pressure = _numbers.pressure(pressure)
     free = constraints.without(atoms, "elastic constants")
-    directions = np.eye(6)
-    total = 6 * len(FACTORS)
-    at_rest = _stress(free, np.zeros(6), ions=False, fmax=fmax)
+    largest_strains = [normal] * 3 + [shear] * 3
+    at_rest = _stress(free.calc, np.zeros(6), free.copy(), ions=False, fmax=fmax)
+    strained = []
+    for largest, direction in zip(largest_strains, np.eye(6), strict=True):
+        strained += [factor * largest * direction for factor in FACTORS]
+    of_strain = functools.partial(_stress, atoms=free.copy(), ions=ions, fmax=fmax)
+    found = executors.run(executor, free.calc, of_strain, strained, on_progress)
     columns = []
-    for component, direction in enumerate(directions):
-        largest = normal if component < 3 else shear
-        strains = largest * np.array([*FACTORS, 0])
-        stresses = []
-        for strain in strains[:-1]:
-            stresses.append(_stress(free, strain * direction, ions, fmax))
-            if on_progress is not None:
-                on_progress(len(FACTORS) * component + len(stresses), total)
+    for component, largest in enumerate(largest_strains):
+        first = component * len(FACTORS)
         # all six stress components are fitted at once, to (5, 6) values
-        stresses.append(at_rest)
-        coefficients = np.polynomial.polynomial.polyfit(strains, np.array(stresses), 3)
+        stresses = np.array([*found[first : first + len(FACTORS)], at_rest])
+        strains = largest * np.array([*FACTORS, 0])
+        coefficients = np.polynomial.polynomial.polyfit(strains, stresses, 3)
         columns.append(coefficients[1])
     slopes = np.array(columns).T
-    largest = np.abs(slopes).max()
-    if not largest > WEAKEST:
+    stiffest = np.abs(slopes).max()
+    if not stiffest > WEAKEST:
         raise ValueError(
-            f"the largest elastic constant is {largest:.1g} GPa: for this calculator these are"
+            f"the largest elastic constant is {stiffest:.1g} GPa: for this calculator these are"
             " isolated atoms"
         )
     asymmetry = np.abs(slopes - slopes.T)
@@ -187,10 +191,12 @@ def _invariants(matrix: np.ndarray) -> tuple[float, float, float]:
     return float(normal), float(mixed), float(shear)
 
 
-def _stress(atoms: Atoms, strain: np.ndarray, ions: bool, fmax: float) -> np.ndarray:
+def _stress(
+    calculator: AseCalculator, strain: np.ndarray, atoms: Atoms, ions: bool, fmax: float
+) -> np.ndarray:
     """(6,) stress in GPa of the cell under a Voigt strain (6,), shear as engineering strain."""
     strained = atoms.copy()
-    strained.calc = atoms.calc
+    strained.calc = calculator
     deformation = voigt_6_to_full_3x3_strain(strain)  # (3, 3), the unit matrix without strain
     strained.set_cell(atoms.cell @ deformation, scale_atoms=True)
     if ions:

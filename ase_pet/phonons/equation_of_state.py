@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import ase.eos
 import numpy as np
 from ase import Atoms, units
 
-from .. import constraints
+from .. import constraints, executors
 from ..display import Displayed
 from . import _numbers
+from ._protocols import AseCalculator
 from ._setting import require_crystal
 from .relaxation import relax
 
@@ -77,6 +79,7 @@ def equation_of_state(
     tolerance: float | None = None,
     fmax: float = 1e-4,
     pressure: float = 0.0,
+    executor: Any = None,
 ) -> EquationOfState:
     """Equation of state of a relaxed crystal, from cells of the same shape and several volumes.
 
@@ -102,6 +105,8 @@ def equation_of_state(
         Largest force of these relaxations in eV/A.
     pressure:
         Pressure in GPa at which the crystal was relaxed.
+    executor:
+        Processes that share the volumes, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -115,18 +120,15 @@ def equation_of_state(
     points = _numbers.count("points", points, least=5)
     gigapascals = _numbers.pressure(pressure)
     free = constraints.without(atoms, "the equation of state")
-    volumes = []
-    energies = []
+    cells = []
     for factor in np.linspace(1 - strain, 1 + strain, points):
         scaled = free.copy()
-        scaled.calc = free.calc
         scaled.set_cell(factor * free.cell, scale_atoms=True)
-        if ions:
-            scaled = relax(
-                scaled, fmax=fmax, cell=False, symmetry=symmetry, tolerance=tolerance
-            ).atoms
-        volumes.append(float(scaled.get_volume()))
-        energies.append(float(scaled.get_potential_energy()))
+        cells.append(scaled)
+    options = {"fmax": fmax, "symmetry": symmetry, "tolerance": tolerance} if ions else None
+    of_cell = functools.partial(_energy, options=options)
+    energies = executors.run(executor, free.calc, of_cell, cells)
+    volumes = [float(scaled.get_volume()) for scaled in cells]
     _numbers.require_finite("energies", energies, "of the scaled cells")
     enthalpies = np.array(energies) + gigapascals * units.GPa * np.array(volumes)
     # a fit without points on both sides of the minimum would be an extrapolation
@@ -152,6 +154,14 @@ def equation_of_state(
         energies=tuple(energies),
         pressure=gigapascals,
     )
+
+
+def _energy(calculator: AseCalculator, atoms: Atoms, options: dict[str, Any] | None) -> float:
+    """Energy in eV of a cell; with options of `relax`, after a relaxation of its atoms."""
+    atoms.calc = calculator
+    if options is not None:
+        atoms = relax(atoms, cell=False, **options).atoms
+    return float(atoms.get_potential_energy())
 
 
 def _under_pressure(fit: Any, pressure: float, volumes: list[float]) -> tuple[float, float]:

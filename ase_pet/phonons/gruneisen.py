@@ -103,6 +103,7 @@ def gruneisen(
     fmax: float = 1e-4,
     limits: bool = True,
     on_progress: OnProgress | None = None,
+    executor: Any = None,
 ) -> Gruneisen:
     """Mode Grueneisen parameters of a crystal that is relaxed at `pressure`.
 
@@ -134,6 +135,8 @@ def gruneisen(
         Refuse supercells and meshes that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
+    executor:
+        Processes that share the volumes, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -155,6 +158,7 @@ def gruneisen(
         fmax=fmax,
         limits=limits,
         on_progress=on_progress,
+        executor=executor,
     )
     crystals = with_phonons(
         volumes,
@@ -164,6 +168,7 @@ def gruneisen(
         symmetry=symmetry,
         limits=limits,
         on_progress=on_progress,
+        executor=executor,
     )
     from phonopy import PhonopyGruneisen
 

@@ -150,6 +150,7 @@ def quasi_harmonic(
     equation: str = "vinet",
     limits: bool = True,
     on_progress: OnProgress | None = None,
+    executor: Any = None,
 ) -> QuasiHarmonic:
     """Thermal expansion, Gibbs energy, bulk modulus and heat capacity of a crystal.
 
@@ -190,6 +191,8 @@ def quasi_harmonic(
         Refuse supercells and meshes that are predicted to be too large.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
+    executor:
+        Processes that share the volumes, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -215,6 +218,7 @@ def quasi_harmonic(
         fmax=fmax,
         limits=limits,
         on_progress=on_progress,
+        executor=executor,
     )
     _require_minimum(volumes, pressure)
     crystals = with_phonons(
@@ -225,6 +229,7 @@ def quasi_harmonic(
         symmetry=symmetry,
         limits=limits,
         on_progress=on_progress,
+        executor=executor,
     )
     grid = grid_of(kelvin)
     result = _run(crystals, grid, mesh, pressure, equation)

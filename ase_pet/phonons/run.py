@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from .. import constraints
+from .. import constraints, executors
 from ..choices import one_of
 from . import _costs, _numbers, _paths
 from ._folder import identity
@@ -52,6 +52,7 @@ def run(
     limits: bool = True,
     record: Path | str | None = None,
     on_progress: OnProgress | None = None,
+    executor: Any = None,
 ) -> Spectrum:
     """Phonon spectrum of a crystal, or of a layer that is periodic in two directions.
 
@@ -103,6 +104,8 @@ def run(
         Folder for the files of the relaxation, see `relax`.
     on_progress:
         Function called as on_progress(stage, steps done, number of steps or None).
+    executor:
+        Processes that share the displaced supercells, see `ase_pet.executors`; None for this one.
 
     Raises
     ------
@@ -113,6 +116,7 @@ def run(
     """
     one_of("method", method, METHODS)
     one_of("projection", projection, PROJECTIONS)
+    executors.check(executor)
     if atoms.calc is None:
         raise ValueError("`atoms` has no calculator: set `atoms.calc`")
     report = on_progress or (lambda stage, done, total: None)
@@ -150,7 +154,7 @@ def run(
     spectrum = Spectrum(crystal, relaxation)
     _look_up(spectrum, nac, path)
     start = time.perf_counter()
-    facts = _force_constants(crystal, unit.calc, method, displacement, report)
+    facts = _force_constants(crystal, unit.calc, method, displacement, report, executor)
     spectrum.facts = {
         "input": identity(atoms),
         "calculator": name_of(unit.calc),
@@ -280,6 +284,7 @@ def _force_constants(
     method: str,
     displacement: float,
     report: OnProgress,
+    executor: Any,
 ) -> dict[str, Any]:
     """Set the force constants; entries of the report about them."""
     if method == "hessian":
@@ -292,6 +297,7 @@ def _force_constants(
         structures,
         crystal.moves,
         lambda done, total: report("displaced supercells", done, total),
+        executor,
     )
     crystal.from_forces(all_forces)
     # the first structure is the undisplaced supercell

@@ -44,7 +44,7 @@ SUBPACKAGES = (
     ("store",),
     ("arguments", "display", "fingerprints", "memory"),
     ("graph_inputs",),
-    ("batches", "concurrency"),
+    ("batches", "concurrency", "executors"),
     ("calculator",),
     ("statistics",),
     ("checks", "md", "phonons"),
