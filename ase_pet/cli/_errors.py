@@ -6,7 +6,7 @@ import tempfile
 import traceback
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import error_text, foreign_calculator, is_deliberate, library
+from ..errors import WrongResult, error_text, foreign_calculator, is_deliberate, library
 from . import screen
 
 LONGEST = 600  # characters of an error of a library

@@ -262,14 +262,11 @@ def load_calculator(
         An option is bad or not for this calculator, or there is no such factory.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    from .. import dispersion
-    from ..executors import made_by
+    from .. import dispersion, executors
 
     functional = given.pop("d3", None)
     # how worker processes make it, as not all calculators can be sent to them
-    again = functools.partial(
-        load_calculator, calc, calculator, option=option, finite=finite, **options
-    )
+    again = functools.partial(load_calculator, calc, calculator, finite=finite, **options)
     dispersion.check(functional)  # before a model is loaded or downloaded
     if calculator is not None:
         # a factory takes no arguments
@@ -281,7 +278,7 @@ def load_calculator(
         from ..results import checked
 
         foreign = checked(made(calculator, option), finite)
-        return made_by(dispersion.dispersed(foreign, functional), again)
+        return executors.made_by(dispersion.dispersed(foreign, functional), again)
     if calc is None:
         raise ValueError("give CALC, or --calculator module:factory")
 
@@ -289,10 +286,8 @@ def load_calculator(
         given["orientations"] = axes(given["orientations"])
     from ..calculator import PETCalculator
 
-    own = PETCalculator(calc, **given)
-    if functional is None:
-        return own
-    return made_by(dispersion.dispersed(own, functional), again)
+    both = dispersion.dispersed(PETCalculator(calc, **given), functional)
+    return both if functional is None else executors.made_by(both, again)
 
 
 def axes(text: str) -> int | str:
