@@ -277,7 +277,7 @@ def test_a_factory_of_the_present_folder(run, tmp_path):
 
 def test_an_internal_error_names_a_file_with_the_traceback(run, monkeypatch):
     monkeypatch.setattr("ase_pet.store.shipped", eval("lambda: {}['key']", {}))
-    monkeypatch.setattr(_process._errors, "_library", lambda frames: None)
+    monkeypatch.setattr(_process._errors, "library", lambda error: None)
     status, _, err = run("list")
     assert status == 2
     assert err.startswith("ase-pet: internal error: KeyError: 'key'; please report it, with ")
