@@ -6,7 +6,6 @@ a command is quick.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -18,6 +17,7 @@ import typer
 
 from . import screen
 from ._factory import made
+from ._formats import check_format
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -215,20 +215,8 @@ def read_structures(path: str, index: int | str, format: str | None = None) -> A
     from ..train.files import structures
 
     if format is not None:
-        _check_format(format)
+        check_format(format)
     return structures(path, index, format)
-
-
-def _check_format(name: str) -> None:
-    """Raise ValueError, with the closest names, for a format that ASE does not read."""
-    from ase.io.formats import ioformats
-
-    if name not in ioformats:
-        close = difflib.get_close_matches(name, ioformats, n=3) or ["extxyz", "vasp", "lammps-data"]
-        raise ValueError(
-            f"`--format` is {name!r}: expected the name of a format that ASE reads, such as"
-            f" {', '.join(close)}; all of them: ase info --formats"
-        )
 
 
 def load_calculator(
