@@ -158,19 +158,19 @@ class Archive:
         except (*ZIP_ERRORS, OSError) as error:
             raise ValueError(f"record `{name}` is damaged ({error})") from None
 
-    def content(self, packages: Collection[str] = ()) -> Any:
+    def content(self, admitted: Collection[str] = ()) -> Any:
         """Object that was saved: containers, numbers, text, StoredTensor, and Inert for others.
 
         Parameters
         ----------
-        packages:
-            Packages whose names may occur in the pickle, besides those of `HARMLESS_PACKAGES`.
+        admitted:
+            Further packages and names that may occur in the pickle; they become stand-ins, too.
         """
         functions: dict[str, Function] = {
             "collections.OrderedDict": _ordered_dict,
             "torch._utils._rebuild_tensor_v2": _stored_tensor,
         }
-        names = functools.partial(_is_inert, packages=packages)
+        names = functools.partial(_is_inert, admitted=admitted)
         return unpickle(self._pickle(), functions, names, _storage)
 
     def mentions(self, text: str) -> bool:
@@ -219,9 +219,9 @@ class Archive:
             )
 
 
-def _is_inert(name: str, packages: Collection[str]) -> bool:
+def _is_inert(name: str, admitted: Collection[str]) -> bool:
     package = name.partition(".")[0]
-    return package in HARMLESS_PACKAGES or package in packages or name in HARMLESS
+    return package in (*HARMLESS_PACKAGES, *admitted) or name in HARMLESS or name in admitted
 
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:

@@ -265,7 +265,7 @@ def _readouts(table: ModuleTable, n_layers: int) -> list[str]:
 def _radial_widths(table: ModuleTable, layer: str) -> list[int]:
     """Widths of the hidden layers of a radial network."""
     path = f"interactions.{layer}.conv_tp_weights"
-    widths = []
+    widths: list[int] = []
     while f"{path}.layer{len(widths) + 1}" in table:
         widths.append(_size(table, f"{path}.layer{len(widths)}.weight", 1))
     return widths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 
@@ -104,7 +105,7 @@ def check_all_read(table: ModuleTable) -> None:
         raise ValueError(f"it holds the unknown tensor `{unknown[0][:80]}`")
 
 
-def _flat(table: ModuleTable, name: str, shapes: list[tuple[int, ...]]) -> list[torch.Tensor]:
+def _flat(table: ModuleTable, name: str, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
     """Parts of these shapes of a flat tensor."""
     sizes = [int(torch.Size(shape).numel()) for shape in shapes]
     flat = table.tensor(name, (sum(sizes),))
@@ -252,4 +253,5 @@ def _of_heads(table: ModuleTable, name: str, n_heads: int) -> torch.Tensor:
     values = torch.atleast_1d(table.constant(name))
     if values.shape not in ((1,), (n_heads,)):
         raise ValueError(f"`{name}` has shape {tuple(values.shape)} for {n_heads} heads")
-    return values.expand(n_heads).clone()
+    of_heads: torch.Tensor = values.expand(n_heads).clone()
+    return of_heads

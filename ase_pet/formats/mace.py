@@ -22,7 +22,16 @@ from ._mace_weights import check_all_read, compositions_of, scales_of, weights_o
 from ._unpickle import Inert
 
 BY_CONTENT = True  # other formats have files of the same suffixes
-PACKAGES = ("mace", "e3nn", "torch", "opt_einsum_fx", "numpy")
+# packages and names in the pickle, which become stand-ins; activations written in C are attributes
+ADMITTED = (
+    "mace",
+    "e3nn",
+    "torch",
+    "opt_einsum_fx",
+    "numpy",
+    "builtins.getattr",
+    "__builtin__.getattr",
+)
 MODULES = "mace.modules."
 LARGEST_LISTING = 100_000  # records of an archive
 # classes of models that are energies of atoms
@@ -92,7 +101,7 @@ def _read(archive: Archive) -> mace.Model:
             "it is compiled (TorchScript), with code that would have to be run: not supported; read"
             " the `.model` file that it was made of"
         )
-    root = archive.content(PACKAGES)
+    root = archive.content(ADMITTED)
     if type(root) is not Inert:
         raise ValueError("it holds no whole model: expected what `torch.save(model, path)` writes")
     if root.name not in KINDS:
@@ -104,7 +113,7 @@ def _read(archive: Archive) -> mace.Model:
         model = mace.Model(settings)
     weights = weights_of(table, settings)
     model.compositions = compositions_of(table, settings)
-    model.scales = scales_of(table, settings)
+    model.scales = dict(scales_of(table, settings))
     check_all_read(table)
     _check(weights, model)
     model.load_state_dict(weights, assign=True)
@@ -115,12 +124,15 @@ def _read(archive: Archive) -> mace.Model:
 def _check(weights: Mapping[str, torch.Tensor], model: mace.Model) -> None:
     """Raise ValueError unless weights are those of a model, and of one dtype."""
     expected = model.state_dict()
-    if weights.keys() != expected.keys():
-        raise ValueError(f"its weights are not those of the settings: {weights.keys() ^ expected}")
+    # a name that is in one of both only is an error of the settings
+    for name in sorted(weights.keys() ^ expected.keys()):
+        raise ValueError(f"`{name}` does not fit the other weights")
     for name, value in expected.items():
-        if weights[name].shape != value.shape:
-            raise ValueError(f"`{name}` has shape {tuple(weights[name].shape)}")
+        shape = tuple(weights[name].shape)
+        if shape != tuple(value.shape):
+            raise ValueError(f"`{name}` has shape {shape}: expected {tuple(value.shape)}")
     dtypes = {weights[name].dtype for name, _ in model.named_parameters()}
     if dtypes not in ({torch.float32}, {torch.float64}):
-        shown = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        names = sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        shown = ", ".join(names)
         raise ValueError(f"its weights are {shown}: expected all in float32 or all in float64")

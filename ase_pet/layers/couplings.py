@@ -31,6 +31,7 @@ def symmetric_couplings(degree: int, rank: int, power: int) -> torch.Tensor:
     power:
         Number of factors v.
     """
+    # all have the parity of L
     n_monomials = len(monomials(degree, power, rank % 2))
     if power == 1:
         every = [_of_degree_1(degree, rank)] if rank <= degree else []
@@ -60,14 +61,20 @@ def _times_components(degree: int, inner: int, last: int, rank: int, power: int)
     shorter = monomials(degree, power - 1, inner % 2)
     place = {each: index for index, each in enumerate(monomials(degree, power, rank % 2))}
     factor = symmetric_couplings(degree, inner, power - 1).numpy()  # (2 inner + 1, monomials, K)
-    table = np.zeros((2 * rank + 1, len(place), factor.shape[2]))
-    if factor.shape[2] == 0:
+    n_products = factor.shape[2]
+    table = np.zeros((2 * rank + 1, len(place), n_products))
+    if n_products == 0:
         return table
     symbols = coupling(inner, last, rank).numpy()  # (2 inner + 1, 2 last + 1, 2L+1)
+    first = last**2  # component of m = -last
     for m in range(2 * last + 1):
-        terms = np.einsum("aM,apk->Mpk", symbols[:, m], factor)
+        of_component = symbols[:, m]  # (2 inner + 1, 2L+1)
+        terms = np.einsum("aM,apk->Mpk", of_component, factor)
         # monomials with one more factor; those that become equal are added
-        longer = [place[tuple(sorted((*each, last**2 + m)))] for each in shorter]
+        longer = []
+        for each in shorter:
+            factors = sorted((*each, first + m))
+            longer.append(place[tuple(factors)])
         np.add.at(table, (slice(None), longer), terms)
     return table
 

@@ -13,16 +13,18 @@ atom as products of matrices, and then couples m1 and m2, once for each atom. Fe
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 
 from ..graph import Graph
+from .equivariant_linear import Features
 from .spherical_harmonics import coupling
 
-Features: TypeAlias = dict[int, torch.Tensor]
+Lists: TypeAlias = defaultdict[int, list[torch.Tensor]]
 
 LARGEST_PADDING = 1.2  # cells of a group of atoms, relative to the edges in it
 SMALLEST_GROUP = 16  # atoms
@@ -35,6 +37,22 @@ class Path:
     l1: int
     l2: int
     l3: int
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the degrees form a triangle of even circumference."""
+        is_triangle = abs(self.l1 - self.l2) <= self.l3 <= self.l1 + self.l2
+        return is_triangle and (self.l1 + self.l2 + self.l3) % 2 == 0
+
+    @property
+    def of_harmonics(self) -> slice:
+        """Components of the harmonics of degree l2."""
+        return slice(self.l2**2, (self.l2 + 1) ** 2)
+
+    def symbols(self) -> torch.Tensor:
+        """sqrt(2 l3 + 1) w (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), float64 on the CPU."""
+        scale = math.sqrt(2 * self.l3 + 1)
+        return scale * coupling(self.l1, self.l2, self.l3)
 
 
 def paths(inputs: tuple[int, ...], degree: int) -> list[Path]:
@@ -49,18 +67,33 @@ def paths(inputs: tuple[int, ...], degree: int) -> list[Path]:
     """
     degrees = range(degree + 1)
     every = [Path(l1, l2, l3) for l1 in inputs for l2 in degrees for l3 in degrees]
-    possible = [
-        path
-        for path in every
-        if abs(path.l1 - path.l2) <= path.l3 <= path.l1 + path.l2
-        and (path.l1 + path.l2 + path.l3) % 2 == 0
-    ]
+    possible = [path for path in every if path.is_possible]
     return sorted(possible, key=lambda path: path.l3)
 
 
 @dataclass(frozen=True)
+class Group:
+    """Edges of some atoms in cells (atoms, D), D the largest number of edges of one of them.
+
+    Attributes
+    ----------
+    atoms:
+        The atoms.
+    sender, pair:
+        Sender, and row in arrays of pairs, in each cell (atoms, D); any in empty cells.
+    harmonics:
+        Y in each cell (atoms, D, components); 0 in empty cells.
+    """
+
+    atoms: torch.Tensor
+    sender: torch.Tensor
+    pair: torch.Tensor
+    harmonics: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Edges:
-    """Directed edges within the cutoff, and cells of arrays that are padded for groups of atoms.
+    """Directed edges within the cutoff.
 
     Attributes
     ----------
@@ -71,34 +104,14 @@ class Edges:
     harmonics:
         Y (E, components) of the vectors r_i - r_j.
     groups:
-        Groups of atoms with about as many edges each.
-    place:
-        Place (n,) of each atom in the groups, one after the other.
+        Groups of atoms with about as many edges each, which hold every atom once.
     """
 
     receiver: torch.Tensor
     sender: torch.Tensor
     pair: torch.Tensor
     harmonics: torch.Tensor
-    groups: list[Group]
-    place: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Group:
-    """Edges of some atoms in cells (atoms, D), D the largest number of edges of one of them.
-
-    Attributes
-    ----------
-    sender, pair:
-        Sender, and row in arrays of pairs, in each cell (atoms, D); any in empty cells.
-    harmonics:
-        Y in each cell (atoms, D, components); 0 in empty cells.
-    """
-
-    sender: torch.Tensor
-    pair: torch.Tensor
-    harmonics: torch.Tensor
+    groups: tuple[Group, ...] = ()
 
 
 def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: int) -> Edges:
@@ -115,53 +128,49 @@ def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: in
     cells:
         Number of cells of the largest group.
     """
-    # both directions of a pair: harmonics of odd degree change their sign
-    degrees = range(math.isqrt(harmonics.shape[1]))
-    signs = [(-1.0) ** order for order in degrees for _ in range(2 * order + 1)]
-    reverse = harmonics * harmonics.new_tensor(signs)
-    directed = reverse if graph.one_sided else torch.cat([reverse, harmonics])
-    receiver = graph.centre
-    sender = graph.neighbour
-    groups, place = _grouped(receiver, sender, graph.per_edge(row), directed, graph.n_atoms, cells)
-    return Edges(receiver, sender, graph.per_edge(row), directed, groups, place)
+    # harmonics of odd degree change their sign with the direction
+    signs = []
+    for order in range(math.isqrt(harmonics.shape[1])):
+        signs += [(-1.0) ** order] * (2 * order + 1)
+    directed = harmonics * harmonics.new_tensor(signs)
+    if not graph.one_sided:
+        directed = torch.cat([directed, harmonics])
+    edges = Edges(graph.centre, graph.neighbour, graph.per_edge(row), directed)
+    return replace(edges, groups=_grouped(edges, graph.n_atoms, cells))
 
 
-def _grouped(
-    receiver: torch.Tensor,
-    sender: torch.Tensor,
-    pair: torch.Tensor,
-    harmonics: torch.Tensor,
-    n_atoms: int,
-    cells: int,
-) -> tuple[list[Group], torch.Tensor]:
-    """Groups of atoms, in rising order of their numbers of edges, and the place of each atom."""
-    counts = torch.bincount(receiver, minlength=n_atoms)
+def _grouped(edges: Edges, n_atoms: int, cells: int) -> tuple[Group, ...]:
+    """Groups of atoms, in rising order of their numbers of edges."""
+    counts = torch.bincount(edges.receiver, minlength=n_atoms)
     by_count = torch.argsort(counts, stable=True)
-    first = counts.cumsum(0) - counts  # first edge of each atom, edges sorted by receiver
-    order = torch.argsort(receiver, stable=True)
-    # one more row, which fills empty cells
-    harmonics = torch.cat([harmonics, harmonics.new_zeros(1, harmonics.shape[1])])
+    order = torch.argsort(edges.receiver, stable=True)  # edges sorted by receiver
+    first = counts.cumsum(0) - counts  # first edge of each atom among them
     empty = len(order)
+    # one more row, which fills empty cells
+    zeros = edges.harmonics.new_zeros(1, edges.harmonics.shape[1])
+    harmonics = torch.cat([edges.harmonics, zeros])
     groups = []
     for part in _slices(counts[by_count].tolist(), cells):
         atoms = by_count[part]
-        column = torch.arange(max(1, int(counts[atoms].max())), device=counts.device)
-        occupied = column < counts[atoms, None]  # (atoms, D)
-        place = (first[atoms, None] + column).clamp(max=empty - 1)
-        edge = order[place]
-        row = edge.where(occupied, empty)
-        y = harmonics.index_select(0, row.flatten()).view(*row.shape, -1)
-        groups.append(Group(sender[edge], pair[edge], y))
-    return groups, torch.argsort(by_count)
+        of_atom = counts[atoms, None]  # (atoms, 1)
+        column = torch.arange(max(1, int(of_atom.max())), device=counts.device)
+        place = first[atoms, None] + column  # (atoms, D)
+        edge = order[place.clamp(max=empty - 1)]
+        row = edge.where(column < of_atom, empty)
+        y = harmonics.index_select(0, row.flatten())
+        y = y.view(*row.shape, -1)
+        groups.append(Group(atoms, edges.sender[edge], edges.pair[edge], y))
+    return tuple(groups)
 
 
 def _slices(counts: list[int], cells: int) -> Iterator[slice]:
     """Slices of atoms with rising numbers of edges: few empty cells, and few cells."""
     start = 0
-    edges = 0
+    edges = 0  # of the atoms from `start` on
     for stop, count in enumerate(counts):
         padded = (stop - start + 1) * count
-        is_loose = padded > LARGEST_PADDING * (edges + count) and stop - start >= SMALLEST_GROUP
+        is_large = stop - start >= SMALLEST_GROUP
+        is_loose = is_large and padded > LARGEST_PADDING * (edges + count)
         if stop > start and (padded > cells or is_loose):
             yield slice(start, stop)
             start = stop
@@ -185,15 +194,17 @@ def plain(features: Features, weights: torch.Tensor, edges: Edges, every: list[P
         Paths.
     """
     n_atoms, _, channels = features[0].shape
-    messages: dict[int, list[torch.Tensor]] = {}
-    for index, path in enumerate(every):
-        symbols = (2 * path.l3 + 1) ** 0.5 * coupling(path.l1, path.l2, path.l3)
+    radial = weights.split(channels, 1)  # (P, C) of each path
+    messages: Lists = defaultdict(list)
+    for path, of_path in zip(every, radial, strict=True):
         sent = features[path.l1][edges.sender]  # (E, 2 l1 + 1, C)
-        y = edges.harmonics[:, path.l2**2 : (path.l2 + 1) ** 2]  # (E, 2 l2 + 1)
-        each = torch.einsum("abm,eac,eb->emc", symbols.to(sent), sent, y)
-        each = each * weights[edges.pair, None, index * channels : (index + 1) * channels]
+        y = edges.harmonics[:, path.of_harmonics]  # (E, 2 l2 + 1)
+        symbols = path.symbols().to(sent)
+        each = torch.einsum("abm,eac,eb->emc", symbols, sent, y)
+        each = each * of_path[edges.pair, None]
         total = each.new_zeros(n_atoms, 2 * path.l3 + 1, channels)
-        messages.setdefault(path.l3, []).append(total.index_add(0, edges.receiver, each))
+        total = total.index_add(0, edges.receiver, each)
+        messages[path.l3].append(total)
     return {order: torch.cat(parts, 2) for order, parts in messages.items()}
 
 
@@ -216,16 +227,16 @@ def fast(features: Features, weights: torch.Tensor, group: Group, every: list[Pa
     sender = group.sender.flatten()
     sent = {order: u.index_select(0, sender) for order, u in features.items()}
     radial = weights.index_select(0, group.pair.flatten())  # (cells, paths C)
-    messages: dict[int, list[torch.Tensor]] = {}
+    messages: Lists = defaultdict(list)
     for path, of_path in zip(every, radial.split(channels, 1), strict=True):
         products = sent[path.l1] * of_path[:, None]  # (cells, 2 l1 + 1, C)
-        y = group.harmonics[:, :, path.l2**2 : (path.l2 + 1) ** 2]
-        # (atoms, 2 l2 + 1, D) times (atoms, D, (2 l1 + 1) C)
-        summed = torch.bmm(y.transpose(1, 2), products.view(n_atoms, width, -1))
+        products = products.view(n_atoms, width, -1)  # (atoms, D, (m1, C))
+        y = group.harmonics[:, :, path.of_harmonics]  # (atoms, D, m2)
+        summed = torch.bmm(y.transpose(1, 2), products)  # (atoms, m2, (m1, C))
         if path.l1:
-            # couple m1 and m2 of (atoms, (m2, m1), C)
-            symbols = (2 * path.l3 + 1) ** 0.5 * coupling(path.l1, path.l2, path.l3)
-            flat = symbols.permute(2, 1, 0).flatten(1).to(summed)  # (m3, (m2, m1))
-            summed = torch.matmul(flat, summed.view(n_atoms, -1, channels))
-        messages.setdefault(path.l3, []).append(summed)
+            symbols = path.symbols().to(summed)  # (m1, m2, m3)
+            symbols = symbols.permute(2, 1, 0).flatten(1)
+            summed = summed.view(n_atoms, -1, channels)  # (atoms, (m2, m1), C)
+            summed = torch.matmul(symbols, summed)
+        messages[path.l3].append(summed)
     return {order: torch.cat(parts, 2) for order, parts in messages.items()}

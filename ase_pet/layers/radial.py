@@ -40,7 +40,7 @@ class Constants(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Constants:
         """As of any module, but buffers keep their precision."""
         exact = dict(self._buffers)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         for name, value in exact.items():
             moved = self._buffers[name]
             # to the same device; the values are those before
@@ -90,13 +90,13 @@ class BesselBasis(Constants):
             return distances
         contact = self.radii[rows_i] + self.radii[rows_j]  # R_i + R_j
         if self.transform == "soft":
-            (alpha,) = self.constants
+            alpha = self.constants[0]
             begin = 0.75 * contact
             end = contact * 4 / 3
             middle = (begin + end) / 2
             switch = torch.sigmoid(2 * alpha * (distances - middle) / (end - begin))
             return begin + (distances - begin) * switch
-        a, q, p = self.constants
+        a, q, p = self.constants.unbind()
         x = 2 * distances / contact
         return 1 / (1 + a * x**q / (1 + x ** (q - p)))
 
@@ -130,10 +130,13 @@ class ScreenedRepulsion(Constants):
         """Energies (P,) in eV at `distances` (P,) in A; numbers and rows (P,) of both elements."""
         z_i, z_j = (z.to(distances.dtype) for z in numbers)
         *weights, power, length = self.constants.unbind()
-        scaled = distances * (z_i**power + z_j**power) / (length * BOHR)
+        inverse_length = (z_i**power + z_j**power) / (length * BOHR)  # 1 / s
+        scaled = distances * inverse_length
         screening = torch.zeros_like(distances)
         for weight, rate in zip(weights, RATES, strict=True):
-            screening = screening + weight * torch.exp(-rate * scaled)
-        contact = self.radii[rows[0]] + self.radii[rows[1]]
-        envelope = cutoff.polynomial(distances, contact, self.power)
-        return COULOMB * z_i * z_j / distances * screening * envelope
+            term = torch.exp(-rate * scaled)
+            screening = screening + weight * term
+        radius_i, radius_j = (self.radii[row] for row in rows)
+        envelope = cutoff.polynomial(distances, radius_i + radius_j, self.power)
+        coulomb = COULOMB * z_i * z_j / distances
+        return coulomb * screening * envelope

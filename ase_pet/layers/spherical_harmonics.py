@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 LARGEST_DEGREE = 3  # that models use; the formulas hold for any
+ROUNDING = 1e-12  # of an integral of three harmonics
 
 
 def spherical_harmonics(vectors: torch.Tensor, lengths: torch.Tensor, degree: int) -> torch.Tensor:
@@ -33,27 +34,33 @@ def spherical_harmonics(vectors: torch.Tensor, lengths: torch.Tensor, degree: in
     degree:
         Largest l.
     """
-    y, z, x = (vectors / lengths[:, None]).unbind(1)  # (X, Y, Z) = (z, x, y), cyclic
-    # sin^m(theta) (cos(m phi), sin(m phi)) = (x + i y)^m
-    cosines = [torch.ones_like(x)]
-    sines = [torch.zeros_like(x)]
+    directions = vectors / lengths[:, None]
+    sine, height, cosine = directions.unbind(1)  # sin(theta) sin(phi), cos(theta), ...
+    # sin^m(theta) (cos(m phi) + i sin(m phi)) is the m-th power of that for m = 1
+    cosines = [torch.ones_like(cosine)]
+    sines = [torch.zeros_like(sine)]
     for m in range(degree):
-        cosines.append(cosines[m] * x - sines[m] * y)
-        sines.append(cosines[m] * y + sines[m] * x)
+        last_cosine = cosines[m]
+        last_sine = sines[m]
+        cosines.append(last_cosine * cosine - last_sine * sine)
+        sines.append(last_cosine * sine + last_sine * cosine)
     columns = []
     for order in range(degree + 1):
-        polynomials = [_legendre(order, m, z) for m in range(order + 1)]
-        columns += [polynomials[m] * sines[m] for m in range(order, 0, -1)]
-        columns += [polynomials[m] * cosines[m] for m in range(order + 1)]
+        orders = range(order + 1)
+        polynomials = [_legendre(order, m, height) for m in orders]
+        negative = [polynomials[m] * sines[m] for m in orders if m > 0]
+        columns += negative[::-1]  # m = -l..-1
+        columns += [polynomials[m] * cosines[m] for m in orders]
     return torch.stack(columns, 1)
 
 
 def _legendre(order: int, m: int, z: torch.Tensor) -> torch.Tensor:
     """P_lm(z) / sin^m(theta) for l = order, times the normalisation; a polynomial in z."""
-    # (l - m)! / (l + m)!
     ratio = math.factorial(order - m) / math.factorial(order + m)
-    norm = math.sqrt((2 * order + 1) * ratio * (1 if m == 0 else 2))
+    square = (2 * order + 1) * ratio
+    norm = math.sqrt(square if m == 0 else 2 * square)
     total = torch.zeros_like(z)
+    # Horner's rule
     for coefficient in reversed(_coefficients(order, m)):
         total = total * z + norm * coefficient
     return total
@@ -84,25 +91,32 @@ def coupling(l1: int, l2: int, l3: int) -> torch.Tensor:
     ValueError
         The sum is odd, or the degrees do not form a triangle: the integral vanishes.
     """
-    total = l1 + l2 + l3
+    degrees = (l1, l2, l3)
+    total = sum(degrees)
     if total % 2 or not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(f"`coupling` of degrees {l1}, {l2}, {l3}: their integral vanishes")
     points, weights = _quadrature(total)
     lengths = torch.ones_like(weights)
-    values = spherical_harmonics(points, lengths, max(l1, l2, l3))
-    a, b, c = (values[:, order**2 : (order + 1) ** 2] for order in (l1, l2, l3))
-    integral = torch.einsum("p,pi,pj,pk->ijk", weights, a, b, c)
+    every = spherical_harmonics(points, lengths, max(degrees))
+    values = [every[:, order**2 : (order + 1) ** 2] for order in degrees]
+    integral = torch.einsum("p,pi,pj,pk->ijk", weights, *values)
     # entries that vanish by symmetry are rounding of the sum
-    integral = torch.where(integral.abs() > 1e-12, integral, 0.0)
+    is_zero = integral.abs() < ROUNDING
+    integral = integral.masked_fill(is_zero, 0.0)
     return integral / integral.norm()
 
 
 def _quadrature(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors (p, 3) and weights (p,) that integrate polynomials of this degree exactly."""
-    heights, height_weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
-    azimuths = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
+    # Gauss-Legendre quadrature along the polar axis, equal steps around it
+    n_azimuths = degree + 1
+    heights, of_height = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    azimuths = np.linspace(0, 2 * np.pi, n_azimuths, endpoint=False)
     height, azimuth = np.meshgrid(heights, azimuths, indexing="ij")
     radius = np.sqrt(1 - height**2)
-    points = np.stack([radius * np.sin(azimuth), height, radius * np.cos(azimuth)], -1)
-    weights = np.repeat(height_weights, degree + 1) / (2 * (degree + 1))
-    return torch.from_numpy(points.reshape(-1, 3)), torch.from_numpy(weights)
+    x = radius * np.sin(azimuth)
+    z = radius * np.cos(azimuth)
+    points = np.stack([x, height, z], -1)
+    flat = points.reshape(-1, 3)
+    weights = np.repeat(of_height / 2, n_azimuths)
+    return torch.from_numpy(flat), torch.from_numpy(weights / n_azimuths)

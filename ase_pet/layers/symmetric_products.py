@@ -120,14 +120,24 @@ class SymmetricProducts(nn.Module):
         split = factors(self.degree, self.powers[-1])
         x = a.permute(1, 2, 0).contiguous()  # (components, C, n)
         left = split.left.of(x).transpose(0, 1)  # (C, a, n)
-        sums = [torch.bmm(self._table(row), left[:, :, atoms]) for row, atoms in elements]
-        joined = _ContiguousGradient.apply(torch.cat(sums, 2))  # (C, (L, M, b), n)
-        right = {parity: each.of(x).transpose(0, 1) for parity, each in split.right.items()}
-        widths = [(2 * rank + 1) * right[rank % 2].shape[1] for rank in self.ranks]
+        sums = []
+        for row, atoms in elements:
+            table = self._table(row)  # (C, (L, M, b), a)
+            sums.append(torch.bmm(table, left[:, :, atoms]))
+        joined = torch.cat(sums, 2)
+        joined = _ContiguousGradient.apply(joined)  # (C, (L, M, b), n)
+        right = {}
+        for parity, chosen in split.right.items():
+            right[parity] = chosen.of(x).transpose(0, 1)  # (C, b, n)
         products = {}
-        for rank, part in zip(self.ranks, joined.split(widths, 1), strict=True):
-            terms = part.unflatten(1, (2 * rank + 1, -1)) * right[rank % 2][:, None]
-            products[rank] = terms.sum(2).permute(2, 1, 0)  # (C, M, b, n) -> (n, M, C)
+        start = 0
+        for rank in self.ranks:
+            b = right[rank % 2][:, None]  # (C, 1, b, n)
+            stop = start + (2 * rank + 1) * b.shape[2]
+            part = joined[:, start:stop].unflatten(1, (2 * rank + 1, -1))
+            product = (part * b).sum(2)  # (C, M, n)
+            products[rank] = product.permute(2, 1, 0)
+            start = stop
         return products
 
     def _table(self, row: int) -> torch.Tensor:
@@ -137,20 +147,23 @@ class SymmetricProducts(nn.Module):
         return table
 
     def _compute_table(self, row: int) -> torch.Tensor:
+        parts = [self._table_of_rank(rank, row) for rank in self.ranks]
+        return torch.cat(parts, 1).contiguous()
+
+    def _table_of_rank(self, rank: int, row: int) -> torch.Tensor:
+        """Coefficients (C, (M, b), a) of a rank and an element."""
+        parity = rank % 2
         split = factors(self.degree, self.powers[-1])
         n_left = len(split.left.monomials)
-        parts = []
-        for rank in self.ranks:
-            n_right = len(split.right[rank % 2].monomials)
-            part = self.weights[f"{rank}_1"].new_zeros(n_left, n_right, 2 * rank + 1, self.width)
-            for power in self.powers:
-                weight = self.weights[f"{rank}_{power}"][row]  # (K, C)
-                coupling = self.couplings.table(rank, power).to(weight.dtype)
-                values = torch.matmul(coupling, weight).transpose(0, 1)  # (monomials, 2L+1, C)
-                left, right = split.place[rank % 2, power]
-                part = part.index_put((left.to(values.device), right.to(values.device)), values)
-            parts.append(part.permute(3, 2, 1, 0).flatten(1, 2))
-        return torch.cat(parts, 1).contiguous()
+        n_right = len(split.right[parity].monomials)
+        table = self.weights[f"{rank}_1"].new_zeros(n_left, n_right, 2 * rank + 1, self.width)
+        for power in self.powers:
+            weight = self.weights[f"{rank}_{power}"][row]  # (K, C)
+            coupling = self.couplings.table(rank, power)
+            values = torch.matmul(coupling.to(weight.dtype), weight)  # (2L+1, monomials, C)
+            left, right = (each.to(values.device) for each in split.place[parity, power])
+            table = table.index_put((left, right), values.transpose(0, 1))
+        return table.permute(3, 2, 1, 0).flatten(1, 2)
 
 
 class _ContiguousGradient(torch.autograd.Function):
@@ -161,5 +174,5 @@ class _ContiguousGradient(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return gradient.contiguous()

@@ -159,31 +159,50 @@ class Inputs:
 
 
 class Interaction(nn.Module):
-    """Messages A of a layer, and S(Z) h where it is residual."""
+    """Messages A of a layer, and S(Z) h where it is residual.
+
+    Parameters
+    ----------
+    settings:
+        Settings of the model.
+    layer:
+        Index of the layer.
+    """
 
     fast = True  # False: the plain sum over edges, for comparison
 
     def __init__(self, settings: Settings, layer: int) -> None:
         super().__init__()
         width = settings.width
-        n_species = len(settings.species)
         degrees = settings.inputs(layer)
         self.paths = convolution.paths(degrees, settings.degree)
         self.average_neighbours = settings.average_neighbours[layer]
         self.radial_scale = settings.radial_scale
         self.is_residual = settings.residual[layer]
         self.up = Maps(dict.fromkeys(degrees, width), width)
-        widths = (settings.num_bessel, *settings.radial_widths, len(self.paths) * width)
+        n_weights = len(self.paths) * width
+        widths = (settings.num_bessel, *settings.radial_widths, n_weights)
         self.radial = nn.ModuleList(map(Map, widths[:-1], widths[1:]))
         counts = Counter(path.l3 for path in self.paths)
-        self.linear = Maps({order: n * width for order, n in counts.items()}, width)
+        n_messages = {order: n * width for order, n in counts.items()}
+        self.linear = Maps(n_messages, width)
         self.density = Map(settings.num_bessel, 1) if settings.density[layer] else None
-        # a residual connection keeps the degrees that are there before and after
-        kept = tuple(order for order in settings.hidden_degrees[layer] if order in degrees)
-        self.skip = SpeciesMaps(kept if self.is_residual else tuple(counts), width, n_species)
+        kept = tuple(counts)
+        if self.is_residual:  # degrees that are there before and after
+            after = settings.hidden_degrees[layer]
+            kept = tuple(order for order in after if order in degrees)
+        self.skip = SpeciesMaps(kept, width, len(settings.species))
 
     def forward(self, h: Features, inputs: Inputs) -> tuple[Features, Features]:
-        """Messages A, and what is added to the products, {} for nothing."""
+        """Messages A, and what is added to the products, {} for nothing.
+
+        Parameters
+        ----------
+        h:
+            Features of the atoms.
+        inputs:
+            Inputs of all layers.
+        """
         messages = self.linear(self._summed(self.up(h), inputs))
         neighbours = self._neighbours(inputs)
         messages = {order: message / neighbours for order, message in messages.items()}
@@ -227,27 +246,26 @@ class Interaction(nn.Module):
         weights = self._weights(inputs)
         if not self.fast:
             return convolution.plain(u, weights, edges, self.paths)
-        is_whole = len(edges.groups) == 1
-        parts = [self._of_group(u, weights, group, is_whole) for group in edges.groups]
-        whole = {order: torch.cat([part[order] for part in parts]) for order in parts[0]}
-        return {order: sums.index_select(0, edges.place) for order, sums in whole.items()}
+        sums = [self._of_group(u, weights, group) for group in edges.groups]
+        place = torch.argsort(torch.cat([group.atoms for group in edges.groups]))
+        joined = {order: torch.cat([each[order] for each in sums]) for order in sums[0]}
+        return {order: whole.index_select(0, place) for order, whole in joined.items()}
 
-    def _of_group(
-        self, u: Features, weights: torch.Tensor, group: convolution.Group, is_whole: bool
-    ) -> Features:
-        """Sums of a group of atoms; products of edges are computed anew for derivatives."""
+    def _of_group(self, u: Features, weights: torch.Tensor, group: convolution.Group) -> Features:
+        """Sums of a group of atoms; for many edges, products are computed anew for derivatives."""
         arguments = u, weights, group, self.paths
-        in_training = any(parameter.requires_grad for parameter in self.parameters())
-        if is_whole or in_training or not torch.is_grad_enabled():
-            return convolution.fast(*arguments)
-        sums: Features = checkpoint(
-            convolution.fast, *arguments, use_reentrant=False, preserve_rng_state=False
-        )
-        return sums
+        kept = chunking.budget("convolution_cells", weights.device) // 2
+        is_frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        if is_frozen and torch.is_grad_enabled() and group.pair.numel() > kept:
+            sums: Features = checkpoint(
+                convolution.fast, *arguments, use_reentrant=False, preserve_rng_state=False
+            )
+            return sums
+        return convolution.fast(*arguments)
 
 
 class Products(nn.Module):
-    """Linear maps W' B of the products B of a layer."""
+    """Linear maps W' B of the products B of a `layer` of a model with `settings`."""
 
     def __init__(self, settings: Settings, layer: int) -> None:
         super().__init__()
@@ -260,12 +278,12 @@ class Products(nn.Module):
         self.linear = Maps(dict.fromkeys(counts, settings.width), settings.width)
 
     def forward(self, messages: Features, inputs: Inputs) -> Features:
-        """W' B of `messages`, degree by degree."""
+        """W' B of `messages`, degree by degree; `inputs` are those of all layers."""
         return self.linear(self.products(messages, inputs.elements))
 
 
 class Shifts(Constants):
-    """Energy in eV that each head adds for each atom, in float64."""
+    """Energy in eV that each of `n_heads` heads adds for each atom, in float64."""
 
     def __init__(self, n_heads: int) -> None:
         super().__init__()
@@ -273,7 +291,15 @@ class Shifts(Constants):
 
 
 class Readout(nn.Module):
-    """Energies of each head from scalars: a linear map, or an MLP with a layer for each head."""
+    """Energies of each head from scalars: of the kind "linear", or "mlp", with units of each head.
+
+    Parameters
+    ----------
+    settings:
+        Settings of the model.
+    kind:
+        "linear" or "mlp".
+    """
 
     def __init__(self, settings: Settings, kind: str) -> None:
         super().__init__()
@@ -288,13 +314,15 @@ class Readout(nn.Module):
     def forward(self, scalars: torch.Tensor, head: int) -> torch.Tensor:
         """Energies (n_atoms,) of one head, without unit, for `scalars` (n_atoms, C)."""
         if self.hidden is None:
-            return self.last(scalars)[:, head]
+            linear_energies: torch.Tensor = self.last(scalars)
+            return linear_energies[:, head]
         hidden = self.scale * self.activation(self.hidden(scalars))
         # only the units of the head: those of others are 0, but count as inputs
-        own = torch.zeros_like(hidden)
-        units = slice(head * self.width, (head + 1) * self.width)
-        own[:, units] = hidden[:, units]
-        return self.last(own)[:, head]
+        first = head * self.width
+        is_own = torch.zeros_like(hidden[:1])
+        is_own[:, first : first + self.width] = 1.0
+        energies: torch.Tensor = self.last(hidden * is_own)
+        return energies[:, head]
 
 
 class Model(AtomisticModel):
