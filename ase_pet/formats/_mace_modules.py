@@ -13,6 +13,7 @@ from ._unpickle import Inert
 
 MOST_MODULES = 20_000
 MOST_LEVELS = 12
+LARGEST_NUMBER = 1e15
 PARAMETERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 # modules of generated code, which is neither run nor read
 GENERATED = ("contractions_weighting", "contractions_features", "graph_opt_main")
@@ -100,22 +101,17 @@ class ModuleTable:
             Name of the number.
         """
         place = _joined(path, name)
-        if place in self._tensors:
-            values = self.tensor(place).flatten().tolist()
-            if len(values) == 1:
-                return float(values[0])
-            raise ValueError(f"`{place}` has {len(values)} values: expected one")
-        value = self.attribute(path, name)
-        match value:
-            case int() | float():
-                return float(value)
-            case StoredTensor():
-                tensor = self._archive.tensor(value)
-                if tensor.numel() == 1:
-                    return float(tensor)
-            case Inert():
-                return _scalar(value, place)
-        raise ValueError(f"`{place}` is missing or no number")
+        value = self._tensors.get(place, self.attribute(path, name))
+        if type(value) is StoredTensor:
+            self._read.add(place)
+            values = self._archive.tensor(value).flatten().tolist()
+            value = values[0] if len(values) == 1 else None
+        if type(value) is Inert:
+            value = _scalar(value)
+        # a whole number may be too large for a float
+        if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:
+            raise ValueError(f"`{place[:80]}` is missing, or no finite number")
+        return float(value)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor.
@@ -216,16 +212,18 @@ def _stored(state: dict[str, Any]) -> Iterator[tuple[str, StoredTensor]]:
                 raise ValueError(f"`{str(name)[:80]}` is not a tensor")
 
 
-def _scalar(value: Inert, name: str) -> float:
-    """Number of a scalar of NumPy, whose bytes are a text in a pickle of protocol 2."""
-    match value:
-        case Inert(name=kind, arguments=(Inert(arguments=(str(code), *_)), data)) if (
-            kind in SCALARS and code in NUMBER_CODES
-        ):
-            match data:
-                case Inert(arguments=(str(text), *_)):
-                    data = text.encode("latin-1", "replace")
-            form = struct.Struct("<" + NUMBER_CODES[code])
-            if type(data) is bytes and len(data) == form.size:
-                return float(form.unpack(data)[0])
-    raise ValueError(f"`{name}` is no number")
+def _scalar(value: Inert) -> float | None:
+    """Number of a scalar of NumPy, None for other objects."""
+    if value.name not in SCALARS:
+        return None
+    match value.arguments:
+        # its bytes are a text in a pickle of protocol 2
+        case (Inert(arguments=(str(code), *_)), Inert(arguments=(str(text), *_))):
+            data = text.encode("latin-1", "replace")
+        case (Inert(arguments=(str(code), *_)), bytes(data)):
+            pass
+        case _:
+            return None
+    form = struct.Struct("<" + NUMBER_CODES.get(code, ""))
+    numbers = form.unpack(data) if len(data) == form.size else ()
+    return float(numbers[0]) if numbers else None

@@ -22,6 +22,7 @@ import torch
 
 from ..graph import Graph
 from .equivariant_linear import Features
+from .recomputed import recomputed
 from .spherical_harmonics import coupling
 
 Lists: TypeAlias = defaultdict[int, list[torch.Tensor]]
@@ -206,6 +207,35 @@ def plain(features: Features, weights: torch.Tensor, edges: Edges, every: list[P
         total = total.index_add(0, edges.receiver, each)
         messages[path.l3].append(total)
     return {order: torch.cat(parts, 2) for order, parts in messages.items()}
+
+
+def fast_recomputed(
+    features: Features, weights: torch.Tensor, group: Group, every: list[Path]
+) -> Features:
+    """Messages of the atoms of a group as of `fast`, whose products of edges are not kept.
+
+    Parameters
+    ----------
+    features:
+        u of senders.
+    weights:
+        R (P, paths C) of each pair.
+    group:
+        Edges of the atoms.
+    every:
+        Paths.
+    """
+    degrees = sorted({path.l3 for path in every})
+
+    def compute(
+        weights: torch.Tensor, harmonics: torch.Tensor, *values: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        u = dict(zip(features, values, strict=True))
+        messages = fast(u, weights, replace(group, harmonics=harmonics), every)
+        return tuple(messages[order] for order in degrees)
+
+    results = recomputed(compute, weights, group.harmonics, *features.values())
+    return dict(zip(degrees, results, strict=True))
 
 
 def fast(features: Features, weights: torch.Tensor, group: Group, every: list[Path]) -> Features:

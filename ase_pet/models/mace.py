@@ -34,7 +34,6 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from .. import ranges
 from ..choices import one_of
@@ -257,10 +256,7 @@ class Interaction(nn.Module):
         kept = chunking.budget("convolution_cells", weights.device) // 2
         is_frozen = not any(parameter.requires_grad for parameter in self.parameters())
         if is_frozen and torch.is_grad_enabled() and group.pair.numel() > kept:
-            sums: Features = checkpoint(
-                convolution.fast, *arguments, use_reentrant=False, preserve_rng_state=False
-            )
-            return sums
+            return convolution.fast_recomputed(*arguments)
         return convolution.fast(*arguments)
 
 

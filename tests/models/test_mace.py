@@ -200,3 +200,11 @@ def test_heads_have_energies_of_their_own():
 def test_bad_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         mace.Settings(**{**SMALL, **changes})
+
+
+def test_second_derivatives_pass_through_what_is_computed_anew(monkeypatch):
+    model = toy()
+    atoms = ethanol()
+    expected = PETCalculator(model).hessian(atoms)
+    monkeypatch.setitem(chunking.BUDGETS, "convolution_cells", {"cpu": 20})
+    assert worst(PETCalculator(model).hessian(atoms), expected) < SAME
