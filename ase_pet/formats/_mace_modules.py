@@ -180,19 +180,21 @@ def _modules(root: Inert) -> Iterator[tuple[str, Inert]]:
         if not waiting:
             return
         path, module, level = waiting.pop()
-        if type(module.state) is not dict or level > MOST_LEVELS:
+        state = module.state
+        if type(state) is not dict or level > MOST_LEVELS:
             raise ValueError(f"`{path[:80] or 'the model'}` is not a module of torch")
         yield path, module
-        children = module.state.get("_modules", {})
+        children = state.get("_modules", {})
         if type(children) is not dict:
             raise ValueError(f"`{path[:80]}` has no table of modules")
         for name, child in children.items():
             # None: a module that is left out
-            if type(name) is not str or name in GENERATED or child is None:
+            if name in GENERATED or child is None:
                 continue
+            place = _joined(path, str(name))
             if type(child) is not Inert:
-                raise ValueError(f"`{_joined(path, name)[:80]}` is not a module of torch")
-            waiting.append((_joined(path, name), child, level + 1))
+                raise ValueError(f"`{place[:80]}` is not a module of torch")
+            waiting.append((place, child, level + 1))
     raise ValueError(f"it has more than {MOST_MODULES} modules: refused")
 
 
@@ -204,7 +206,8 @@ def _stored(state: dict[str, Any]) -> Iterator[tuple[str, StoredTensor]]:
             raise ValueError(f"`{kind}` of a module is no table")
         for name, value in table.items():
             tensor = value
-            if type(value) is Inert and value.name in PARAMETERS and value.arguments:
+            is_parameter = type(value) is Inert and value.name in PARAMETERS
+            if is_parameter and value.arguments:
                 tensor = value.arguments[0]
             if type(tensor) is StoredTensor:
                 yield str(name), tensor

@@ -179,20 +179,24 @@ def _irreps(table: ModuleTable, path: str, name: str) -> Irreps:
 
 def _parsed(value: Any) -> list[tuple[int, int, int]]:
     """(multiplicity, degree, parity) of each irrep of a text, or of the stand-in of an object."""
-    if type(value) is str:
-        matches = [IRREP.fullmatch(part.strip()) for part in value.split("+")]
-        parts = [match.groups() for match in matches if match]
-        if len(parts) < len(matches):
-            raise ValueError
-        return [(int(n or 1), int(order), 1 if p == "e" else -1) for n, order, p in parts]
-    (entries,) = value.arguments
     parsed = []
+    if type(value) is str:
+        for part in value.split("+"):
+            match = IRREP.fullmatch(part.strip())
+            if match is None:
+                raise ValueError
+            count, order, letter = match.groups("1")
+            parity = 1 if letter == "e" else -1
+            parsed.append((int(count), int(order), parity))
+        return parsed
+    (entries,) = value.arguments
     for entry in entries:
         ((count, irrep),) = entry.arguments
         ((order, parity),) = irrep.arguments
-        if not {type(count), type(order), type(parity)} <= {int}:
+        numbers = (count, order, parity)
+        if any(type(number) is not int for number in numbers):
             raise TypeError
-        parsed.append((count, order, parity))
+        parsed.append(numbers)
     return parsed
 
 
@@ -254,12 +258,11 @@ def _readouts(table: ModuleTable, n_layers: int) -> list[str]:
     """Kind of the readout of each layer."""
     names = table.children("readouts")
     kinds = [table.kind(f"readouts.{name}") for name in names]
-    unknown = [kind for kind in kinds if kind not in READOUTS]
-    if unknown or len(kinds) not in (1, n_layers):
+    known = [READOUTS.get(kind, "") for kind in kinds]
+    if "" in known or len(known) not in (1, n_layers):
         raise ValueError(f"its `readouts` are {', '.join(kinds)}: not supported")
     # one alone reads the last layer
-    missing = ["none"] * (n_layers - len(kinds))
-    return missing + [READOUTS[kind] for kind in kinds]
+    return ["none"] * (n_layers - len(known)) + known
 
 
 def _radial_widths(table: ModuleTable, layer: str) -> list[int]:
@@ -289,12 +292,14 @@ def _radial_scale(table: ModuleTable) -> float:
 
 def _activation(table: ModuleTable, path: str) -> tuple[str, float]:
     """Name and factor of an activation of e3nn."""
-    function = table.attribute(path, "f")
-    name = ""
-    if type(function) is Inert:
-        # a function of C is the attribute of a class, `getattr(class, name)`
-        texts = [entry for entry in function.arguments if type(entry) is str]
-        name = texts[-1] if texts else function.name.rpartition(".")[2]
+    match table.attribute(path, "f"):
+        # a function written in C is the attribute of a class
+        case Inert(arguments=(_, str(name))):
+            pass
+        case Inert(name=str(place)):
+            name = place.rpartition(".")[2]
+        case _:
+            name = ""
     if name not in ACTIVATIONS:
         raise ValueError(f"`{path}` is the activation {name[:40]!r}: not supported")
     return name, table.number(path, "cst")
@@ -311,12 +316,16 @@ def _mlp(table: ModuleTable, readouts: list[str], n_heads: int) -> dict[str, Any
     width, _ = _scalars(table, f"{path}.linear_1", "irreps_out")
     if width % n_heads:
         raise ValueError(f"`{path}` has {width} units for {n_heads} heads")
-    names = table.children(f"{path}.non_linearity.acts")
-    settings: dict[str, Any] = {"readout_width": width // n_heads}
-    if names:
-        name, scale = _activation(table, f"{path}.non_linearity.acts.0")
-        return settings | {"activation": name, "activation_scale": scale}
-    return settings | {"activation": "none", "activation_scale": 1.0}
+    name = "none"
+    scale = 1.0
+    activations = f"{path}.non_linearity.acts"
+    if table.children(activations):
+        name, scale = _activation(table, f"{activations}.0")
+    return {
+        "readout_width": width // n_heads,
+        "activation": name,
+        "activation_scale": scale,
+    }
 
 
 def _scalars(table: ModuleTable, path: str, name: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -82,14 +83,16 @@ def compositions_of(table: ModuleTable, settings: Settings) -> dict[str, dict[in
         Settings of the model.
     """
     heads = list(settings.heads)
+    species = settings.species
     values = table.constant("atomic_energies_fn.atomic_energies")
     values = torch.atleast_2d(values)
-    if values.shape != (len(heads), len(settings.species)):
+    if values.shape != (len(heads), len(species)):
         raise ValueError(f"`atomic_energies` has shape {tuple(values.shape)}")
-    return {
-        head: dict(zip(settings.species, row, strict=True))
-        for head, row in zip(heads, values.tolist(), strict=True)
-    }
+    compositions = {}
+    for head, row in zip(heads, values.tolist(), strict=True):
+        energies = zip(species, row, strict=True)
+        compositions[head] = dict(energies)
+    return compositions
 
 
 def check_all_read(table: ModuleTable) -> None:
@@ -160,28 +163,43 @@ def _interaction(table: ModuleTable, settings: Settings, layer: int) -> dict[str
     """Weights of an interaction block."""
     path = f"interactions.{layer}"
     width = settings.width
-    n_species = len(settings.species)
     degrees = settings.inputs(layer)
     every = paths(degrees, settings.degree)
-    weights = _maps(table, f"{path}.linear_up", f"{path}.up", dict.fromkeys(degrees, width), width)
+    before = dict.fromkeys(degrees, width)
+    weights = _maps(table, f"{path}.linear_up", f"{path}.up", before, width)
     sizes = (settings.num_bessel, *settings.radial_widths, len(every) * width)
-    for index in range(len(sizes) - 1):
-        shape = sizes[index : index + 2]
+    for index, shape in enumerate(itertools.pairwise(sizes)):
         name = f"{path}.conv_tp_weights.layer{index}.weight"
         weights[f"{path}.radial.{index}.weight"] = table.tensor(name, shape)
     if settings.density[layer]:
         name = f"{path}.density_fn.layer0.weight"
-        weights[f"{path}.density.weight"] = table.tensor(name, (settings.num_bessel, 1))
+        shape = (settings.num_bessel, 1)
+        weights[f"{path}.density.weight"] = table.tensor(name, shape)
     counts = Counter(each.l3 for each in every)
     messages = {order: n * width for order, n in counts.items()}
     weights |= _maps(table, f"{path}.linear", f"{path}.linear", messages, width)
-    kept = tuple(counts)
+    return weights | _skip(table, settings, layer, list(counts))
+
+
+def _skip(
+    table: ModuleTable, settings: Settings, layer: int, degrees: list[int]
+) -> dict[str, torch.Tensor]:
+    """Linear maps of each element, of features before a residual block or of messages."""
+    path = f"interactions.{layer}"
+    width = settings.width
     if settings.residual[layer]:
-        kept = tuple(order for order in settings.hidden_degrees[layer] if order in degrees)
-    shapes = [(width, n_species, width)] * len(kept)
+        before = settings.inputs(layer)
+        after = settings.hidden_degrees[layer]
+        degrees = [order for order in after if order in before]
+    # (inputs, elements, outputs) of each degree
+    n_species = len(settings.species)
+    shape = (width, n_species, width)
+    shapes = [shape] * len(degrees)
     parts = _flat(table, f"{path}.skip_tp.weight", shapes)
-    for order, part in zip(kept, parts, strict=True):
-        weights[f"{path}.skip.weights.{order}"] = part.transpose(0, 1).contiguous()
+    weights = {}
+    for order, part in zip(degrees, parts, strict=True):
+        of_element = part.transpose(0, 1)
+        weights[f"{path}.skip.weights.{order}"] = of_element.contiguous()
     return weights
 
 
@@ -196,31 +214,32 @@ def _products(table: ModuleTable, settings: Settings, layer: int) -> dict[str, t
     for part, rank in enumerate(ranks):
         path = f"{ours}.symmetric_contractions.contractions.{part}"
         for power in range(1, largest + 1):
-            count = table.shape(f"{path}.U_matrix_{power}")[-1]
-            weights[f"{ours}.products.couplings.table_{rank}_{power}"] = _coupling(
-                table, f"{path}.U_matrix_{power}", settings.degree, rank, power
-            )
+            coupling = _coupling(table, path, settings.degree, rank, power)
+            weights[f"{ours}.products.couplings.table_{rank}_{power}"] = coupling
             # the highest power first, and by another name
             name = "weights_max" if power == largest else f"weights.{largest - 1 - power}"
             name = f"{path}.{name}"
-            agnostic = table.shape(name)[:1] == (1,)  # the same for all elements
-            shape = (1 if agnostic else n_species, count, width)
-            values = table.tensor(name, shape).expand(n_species, count, width)
+            count = coupling.shape[2]
+            is_agnostic = table.shape(name)[:1] == (1,)  # the same for all elements
+            shape = (1 if is_agnostic else n_species, count, width)
+            values = table.tensor(name, shape)
+            values = values.expand(n_species, count, width)
             weights[f"{ours}.products.weights.{rank}_{power}"] = values.contiguous()
     sizes = dict.fromkeys(ranks, width)
     return weights | _maps(table, f"{ours}.linear", f"{ours}.linear", sizes, width)
 
 
-def _coupling(table: ModuleTable, name: str, degree: int, rank: int, power: int) -> torch.Tensor:
+def _coupling(table: ModuleTable, path: str, degree: int, rank: int, power: int) -> torch.Tensor:
     """Table (2L+1, monomials, K) of a tensor of the file."""
-    n_components = (degree + 1) ** 2
+    name = f"{path}.U_matrix_{power}"
+    components = [(degree + 1) ** 2] * power
     *shape, count = table.shape(name) or (0,)
-    expected = [n_components] * power
     # no dimension of M for scalars
-    if shape != ([2 * rank + 1, *expected] if rank else expected):
+    expected = [2 * rank + 1, *components] if rank else components
+    if shape != expected:
         raise ValueError(f"`{name}` has shape {(*shape, count)}")
     values = table.constant(name)
-    values = values.view(2 * rank + 1, *expected, count)
+    values = values.view(2 * rank + 1, *components, count)
     try:
         return summed(values, degree, rank % 2)
     except ValueError as error:
@@ -231,20 +250,25 @@ def _readouts(table: ModuleTable, settings: Settings) -> dict[str, torch.Tensor]
     """Weights of the readouts of all layers."""
     n_heads = len(settings.heads)
     hidden = n_heads * settings.readout_width
-    layers = [layer for layer, kind in enumerate(settings.readouts) if kind != "none"]
-    weights = {}
-    for index, layer in enumerate(layers):
+    shapes = {}
+    index = 0
+    for layer, kind in enumerate(settings.readouts):
+        if kind == "none":
+            continue
         path = f"readouts.{index}"
+        index += 1
         ours = f"readouts.{layer}"
-        shapes = {f"{path}.linear": (f"{ours}.last", settings.width, n_heads)}
-        if settings.readouts[layer] == "mlp":
-            shapes = {
-                f"{path}.linear_1": (f"{ours}.hidden", settings.width, hidden),
-                f"{path}.linear_2": (f"{ours}.last", hidden, n_heads),
-            }
-        for name, (our_name, rows, columns) in shapes.items():
-            (value,) = _flat(table, f"{name}.weight", [(rows, columns)])
-            weights[f"{our_name}.weight"] = value
+        last = f"{ours}.last"
+        if kind == "mlp":
+            first = f"{ours}.hidden"
+            shapes[f"{path}.linear_1", first] = (settings.width, hidden)
+            shapes[f"{path}.linear_2", last] = (hidden, n_heads)
+        else:
+            shapes[f"{path}.linear", last] = (settings.width, n_heads)
+    weights = {}
+    for (name, ours), shape in shapes.items():
+        (weight,) = _flat(table, f"{name}.weight", [shape])
+        weights[f"{ours}.weight"] = weight
     return weights
 
 

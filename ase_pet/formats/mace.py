@@ -33,6 +33,7 @@ ADMITTED = (
     "__builtin__.getattr",
 )
 MODULES = "mace.modules."
+GPU_LIBRARIES = ("cuequivariance", "openequivariance")
 LARGEST_LISTING = 100_000  # records of an archive
 # classes of models that are energies of atoms
 KINDS = ("mace.modules.models.MACE", "mace.modules.models.ScaleShiftMACE")
@@ -101,6 +102,12 @@ def _read(archive: Archive) -> mace.Model:
             "it is compiled (TorchScript), with code that would have to be run: not supported; read"
             " the `.model` file that it was made of"
         )
+    for library in GPU_LIBRARIES:
+        if archive.mentions(library):
+            raise ValueError(
+                f"it has the layout of {library}: not supported; convert it to that of e3nn with"
+                " mace-torch first"
+            )
     root = archive.content(ADMITTED)
     if type(root) is not Inert:
         raise ValueError("it holds no whole model: expected what `torch.save(model, path)` writes")

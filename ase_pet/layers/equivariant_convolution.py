@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
+from torch.nn import functional
 
 from ..graph import Graph
 from .equivariant_linear import Features
@@ -142,14 +143,14 @@ def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: in
 
 def _grouped(edges: Edges, n_atoms: int, cells: int) -> tuple[Group, ...]:
     """Groups of atoms, in rising order of their numbers of edges."""
-    counts = torch.bincount(edges.receiver, minlength=n_atoms)
+    receiver = edges.receiver
+    counts = torch.bincount(receiver, minlength=n_atoms)
     by_count = torch.argsort(counts, stable=True)
-    order = torch.argsort(edges.receiver, stable=True)  # edges sorted by receiver
+    order = torch.argsort(receiver, stable=True)  # edges sorted by receiver
     first = counts.cumsum(0) - counts  # first edge of each atom among them
     empty = len(order)
     # one more row, which fills empty cells
-    zeros = edges.harmonics.new_zeros(1, edges.harmonics.shape[1])
-    harmonics = torch.cat([edges.harmonics, zeros])
+    harmonics = functional.pad(edges.harmonics, (0, 0, 0, 1))
     groups = []
     for part in _slices(counts[by_count].tolist(), cells):
         atoms = by_count[part]

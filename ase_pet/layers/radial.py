@@ -17,7 +17,7 @@ the weights: their rounding would be an error of the energy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -124,8 +124,8 @@ class ScreenedRepulsion(Constants):
     def forward(
         self,
         distances: torch.Tensor,
-        numbers: tuple[torch.Tensor, torch.Tensor],
-        rows: tuple[torch.Tensor, torch.Tensor],
+        numbers: Sequence[torch.Tensor],
+        rows: Sequence[torch.Tensor],
     ) -> torch.Tensor:
         """Energies (P,) in eV at `distances` (P,) in A; numbers and rows (P,) of both elements."""
         z_i, z_j = (z.to(distances.dtype) for z in numbers)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 Monomial = tuple[int, ...]
+OTHER_PARITY = 1e-6  # share of coefficients of the other parity that is rounding
 
 
 def parities(degree: int) -> list[int]:
@@ -65,16 +67,19 @@ def summed(tensor: torch.Tensor, degree: int, parity: int) -> torch.Tensor:
     """
     power = tensor.dim() - 2
     n_components = (degree + 1) ** 2
-    # number of the sorted indices in base n of each product, and of each monomial
-    grid = torch.cartesian_prod(*[torch.arange(n_components)] * power).view(-1, power)
-    places = n_components ** torch.arange(power)
-    codes = (grid.sort(1).values * places).sum(1)
+    # the sorted indices of each product and of each monomial as digits of a number
+    digits = n_components ** torch.arange(power)
+    axis = torch.arange(n_components)
+    grid = torch.cartesian_prod(*[axis] * power)
+    grid = grid.view(-1, power).sort(1).values
     table = tensor.flatten(1, -2)  # (2L+1, n^v, K)
-    every = table.new_zeros(len(table), n_components**power, table.shape[2])
-    every.index_add_(1, codes, table)
-    indices = torch.tensor(monomials(degree, power, parity)).view(-1, power)
-    kept = every.index_select(1, (indices * places).sum(1))
-    if kept.abs().sum() < every.abs().sum() * (1 - 1e-6):
+    every = torch.zeros_like(table)
+    every.index_add_(1, (grid * digits).sum(1), table)
+    indices = torch.tensor(monomials(degree, power, parity))
+    indices = indices.view(-1, power)
+    kept = every.index_select(1, (indices * digits).sum(1))
+    others = every.abs().sum() - kept.abs().sum()
+    if others > OTHER_PARITY * every.abs().sum():
         raise ValueError("it couples products to features of the other parity")
     return kept
 
@@ -188,17 +193,17 @@ def factors(degree: int, largest: int) -> Factors:
     # indices of both factors among those that occur
     left = _chosen(lefts)
     right = {parity: _chosen(found) for parity, found in rights.items()}
-    place = {
-        (parity, power): (
-            _indices([each for each, _ in pairs], left),
-            _indices([each for _, each in pairs], right[parity]),
+    place = {}
+    for (parity, power), pairs in splits.items():
+        of_left, of_right = zip(*pairs, strict=True) if pairs else ((), ())
+        place[parity, power] = (
+            _indices(of_left, left),
+            _indices(of_right, right[parity]),
         )
-        for (parity, power), pairs in splits.items()
-    }
     return Factors(left, right, place)
 
 
-def _indices(every: list[Monomial], chosen: Chosen) -> torch.Tensor:
+def _indices(every: Iterable[Monomial], chosen: Chosen) -> torch.Tensor:
     place = {each: index for index, each in enumerate(chosen.monomials)}
     return torch.tensor([place[each] for each in every], dtype=torch.int64, device="cpu")
 

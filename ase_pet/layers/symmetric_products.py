@@ -46,12 +46,15 @@ class Couplings(Constants):
                 if of_rank is None:
                     values = symmetric_couplings(degree, rank, power)
                 else:
-                    n_monomials = len(monomials(degree, power, rank % 2))
-                    shape = (2 * rank + 1, n_monomials, of_rank[power - 1])
+                    count = of_rank[power - 1]
+                    of_parity = monomials(degree, power, rank % 2)
+                    n_m = 2 * rank + 1
+                    shape = (n_m, len(of_parity), count)
                     values = torch.zeros(shape, dtype=torch.float64)
                 # on the device of the other weights; `empty` is on the default device
                 device = torch.empty(0).device
-                self.register_buffer(f"table_{rank}_{power}", values.to(device))
+                values = values.to(device)
+                self.register_buffer(f"table_{rank}_{power}", values)
 
     def table(self, rank: int, power: int) -> torch.Tensor:
         """U of products of `power` factors and of this `rank` L."""
@@ -90,9 +93,11 @@ class SymmetricProducts(nn.Module):
         self.weights = nn.ParameterDict()
         for rank in self.ranks:
             for power in self.powers:
-                count = self.couplings.table(rank, power).shape[2]
-                values = torch.randn(n_species, count, width) / max(1, count)
-                self.weights[f"{rank}_{power}"] = values
+                table = self.couplings.table(rank, power)
+                count = table.shape[2]
+                name = f"{rank}_{power}"
+                values = torch.randn(n_species, count, width)
+                self.weights[name] = values / max(1, count)
 
     def forward(self, a: Features, elements: Elements) -> Features:
         """Products {L: (n, 2L+1, C)} of features `a` of atoms sorted by `elements`."""
@@ -119,11 +124,13 @@ class SymmetricProducts(nn.Module):
         """As `plain` of `a` and `elements`, with each monomial as the product of two."""
         split = factors(self.degree, self.powers[-1])
         x = a.permute(1, 2, 0).contiguous()  # (components, C, n)
-        left = split.left.of(x).transpose(0, 1)  # (C, a, n)
+        left = split.left.of(x)
+        left = left.transpose(0, 1)  # (C, a, n)
         sums = []
         for row, atoms in elements:
             table = self._table(row)  # (C, (L, M, b), a)
-            sums.append(torch.bmm(table, left[:, :, atoms]))
+            of_element = left[:, :, atoms]
+            sums.append(torch.bmm(table, of_element))
         joined = torch.cat(sums, 2)
         joined = _ContiguousGradient.apply(joined)  # (C, (L, M, b), n)
         right = {}
@@ -132,10 +139,13 @@ class SymmetricProducts(nn.Module):
         products = {}
         start = 0
         for rank in self.ranks:
-            b = right[rank % 2][:, None]  # (C, 1, b, n)
-            stop = start + (2 * rank + 1) * b.shape[2]
-            part = joined[:, start:stop].unflatten(1, (2 * rank + 1, -1))
-            product = (part * b).sum(2)  # (C, M, n)
+            n_m = 2 * rank + 1
+            b = right[rank % 2]  # (C, b, n)
+            b = b[:, None]
+            stop = start + n_m * b.shape[2]
+            part = joined[:, start:stop]
+            part = part.unflatten(1, (n_m, -1))  # (C, M, b, n)
+            product = (part * b).sum(2)
             products[rank] = product.permute(2, 1, 0)
             start = stop
         return products
@@ -154,16 +164,26 @@ class SymmetricProducts(nn.Module):
         """Coefficients (C, (M, b), a) of a rank and an element."""
         parity = rank % 2
         split = factors(self.degree, self.powers[-1])
-        n_left = len(split.left.monomials)
-        n_right = len(split.right[parity].monomials)
-        table = self.weights[f"{rank}_1"].new_zeros(n_left, n_right, 2 * rank + 1, self.width)
+        left_monomials = split.left.monomials
+        right_monomials = split.right[parity].monomials
+        table = self.weights[f"{rank}_1"].new_zeros(
+            len(left_monomials),
+            len(right_monomials),
+            2 * rank + 1,
+            self.width,
+        )
         for power in self.powers:
             weight = self.weights[f"{rank}_{power}"][row]  # (K, C)
             coupling = self.couplings.table(rank, power)
-            values = torch.matmul(coupling.to(weight.dtype), weight)  # (2L+1, monomials, C)
-            left, right = (each.to(values.device) for each in split.place[parity, power])
-            table = table.index_put((left, right), values.transpose(0, 1))
-        return table.permute(3, 2, 1, 0).flatten(1, 2)
+            coupling = coupling.to(weight.dtype)
+            values = torch.matmul(coupling, weight)  # (2L+1, monomials, C)
+            values = values.transpose(0, 1)
+            device = values.device
+            left, right = split.place[parity, power]
+            place = (left.to(device), right.to(device))
+            table = table.index_put(place, values)
+        table = table.permute(3, 2, 1, 0)  # (C, M, b, a)
+        return table.flatten(1, 2)
 
 
 class _ContiguousGradient(torch.autograd.Function):

@@ -154,7 +154,7 @@ class Inputs:
     elements: Elements  # row of each element, and its atoms
     basis: torch.Tensor  # (P, N) radial functions of pairs
     cutoff: torch.Tensor | None  # (P, 1) factor on the weights R; None: part of the functions
-    edges: convolution.Edges | None  # None: no atom has neighbours
+    edges: convolution.Edges  # directed edges within the cutoff
 
 
 class Interaction(nn.Module):
@@ -213,13 +213,13 @@ class Interaction(nn.Module):
         """N, or 1 + sum_j tanh((w R)^2) (n_atoms, 1, 1) of each atom."""
         if self.density is None:
             return self.average_neighbours
-        total = inputs.basis.new_ones(inputs.n_atoms, 1)
-        if inputs.edges is not None:
-            of_pair = torch.tanh(self.density(inputs.basis) ** 2)  # (P, 1)
-            if inputs.cutoff is not None:
-                of_pair = of_pair * inputs.cutoff
-            edges = inputs.edges
-            total = total.index_add(0, edges.receiver, of_pair.index_select(0, edges.pair))
+        of_pair = torch.tanh(self.density(inputs.basis) ** 2)  # (P, 1)
+        if inputs.cutoff is not None:
+            of_pair = of_pair * inputs.cutoff
+        edges = inputs.edges
+        of_edge = of_pair.index_select(0, edges.pair)
+        total = of_edge.new_ones(inputs.n_atoms, 1)
+        total = total.index_add(0, edges.receiver, of_edge)
         return total[:, :, None]
 
     def _weights(self, inputs: Inputs) -> torch.Tensor:
@@ -236,19 +236,19 @@ class Interaction(nn.Module):
     def _summed(self, u: Features, inputs: Inputs) -> Features:
         """Sums over edges, {l3: (n_atoms, 2 l3 + 1, paths C)}."""
         edges = inputs.edges
-        if edges is None:
-            sizes = {int(order): len(each.weight) for order, each in self.linear.items()}
-            return {
-                order: u[0].new_zeros(inputs.n_atoms, 2 * order + 1, n)
-                for order, n in sizes.items()
-            }
         weights = self._weights(inputs)
         if not self.fast:
             return convolution.plain(u, weights, edges, self.paths)
-        sums = [self._of_group(u, weights, group) for group in edges.groups]
-        place = torch.argsort(torch.cat([group.atoms for group in edges.groups]))
-        joined = {order: torch.cat([each[order] for each in sums]) for order in sums[0]}
-        return {order: whole.index_select(0, place) for order, whole in joined.items()}
+        groups = edges.groups
+        sums = [self._of_group(u, weights, group) for group in groups]
+        atoms = torch.cat([group.atoms for group in groups])
+        place = torch.argsort(atoms)
+        joined = {}
+        for order in sums[0]:
+            parts = [of_group[order] for of_group in sums]
+            whole = torch.cat(parts)
+            joined[order] = whole.index_select(0, place)
+        return joined
 
     def _of_group(self, u: Features, weights: torch.Tensor, group: convolution.Group) -> Features:
         """Sums of a group of atoms; for many edges, products are computed anew for derivatives."""
@@ -303,9 +303,12 @@ class Readout(nn.Module):
         self.width = settings.readout_width
         self.activation = ACTIVATIONS[settings.activation]
         self.scale = settings.activation_scale
-        hidden = n_heads * self.width
-        self.hidden = Map(settings.width, hidden) if kind == "mlp" else None
-        self.last = Map(hidden if kind == "mlp" else settings.width, n_heads)
+        self.hidden = None
+        n_inputs = settings.width
+        if kind == "mlp":
+            n_inputs = n_heads * self.width
+            self.hidden = Map(settings.width, n_inputs)
+        self.last = Map(n_inputs, n_heads)
 
     def forward(self, scalars: torch.Tensor, head: int) -> torch.Tensor:
         """Energies (n_atoms,) of one head, without unit, for `scalars` (n_atoms, C)."""
@@ -420,46 +423,64 @@ class Model(AtomisticModel):
         rows = self.species_rows[graph.numbers]
         order = torch.argsort(rows, stable=True)
         place = torch.argsort(order)  # of each atom among the sorted ones
-        filled = graph.filled(2 * self.cutoff)
-        i = filled.pair_centre
-        j = filled.pair_neighbour
-        vectors = filled.pair_vectors
-        lengths = vectors.square().sum(-1).sqrt()
-        keep = torch.nonzero(lengths.detach() < self.cutoff)[:, 0]
-        within = replace(
-            filled.select(keep), pair_centre=place[i[keep]], pair_neighbour=place[j[keep]]
-        )
         dtype = self.embedding.weight.dtype
-        edges = None
-        if len(keep):
-            harmonics = spherical_harmonics(vectors[keep], lengths[keep], self.settings.degree)
-            cells = chunking.budget("convolution_cells", lengths.device)
-            edges = convolution.edges_of(within, keep, harmonics.to(dtype), cells)
+        pairs = _with_one_pair(graph.filled(2 * self.cutoff), 2 * self.cutoff)
+        i = pairs.pair_centre
+        j = pairs.pair_neighbour
+        vectors = pairs.pair_vectors
+        lengths = vectors.square().sum(-1).sqrt()
         basis = self.radial_basis(lengths, rows[i], rows[j])
-        window = cutoff.polynomial(lengths, self.cutoff, self.settings.cutoff_power)[:, None]
+        window = cutoff.polynomial(lengths, self.cutoff, self.settings.cutoff_power)
+        window = window[:, None]
+        is_within = lengths.detach() < self.cutoff
+        # without any pair within the cutoff, one whose weights R are 0
+        is_within[0] |= ~is_within.any()
+        keep = torch.nonzero(is_within)[:, 0]
+        pairs = replace(
+            pairs,
+            numbers=graph.numbers[order],
+            pair_centre=place[i],
+            pair_neighbour=place[j],
+        )
+        pairs = pairs.select(keep)
+        lengths = lengths[keep]
+        vectors = vectors[keep]
+        harmonics = spherical_harmonics(vectors, lengths, self.settings.degree)
+        harmonics = harmonics.to(dtype)
+        cells = chunking.budget("convolution_cells", lengths.device)
         in_basis = self.settings.cutoff_in_basis
         inputs = Inputs(
             n_atoms=graph.n_atoms,
             elements=_elements(rows[order]),
             basis=(basis * window if in_basis else basis).to(dtype),
             cutoff=None if in_basis else window.to(dtype),
-            edges=edges,
+            edges=convolution.edges_of(pairs, keep, harmonics, cells),
         )
-        return place, inputs, self._repulsion(within, lengths[keep], order)
+        return place, inputs, self._repulsion(pairs, lengths)
 
-    def _repulsion(self, graph: Graph, lengths: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-        """Repulsion (n_atoms,) in eV, half of that of each pair of a graph of sorted atoms."""
+    def _repulsion(self, graph: Graph, lengths: torch.Tensor) -> torch.Tensor:
+        """Repulsion (n_atoms,) in eV, half of that of each pair, in the order of a `graph`."""
         total = lengths.new_zeros(graph.n_atoms, dtype=torch.float64)
-        if self.repulsion is None or not len(lengths):
+        if self.repulsion is None:
             return total
-        numbers = graph.numbers[order]
-        rows = self.species_rows[numbers]
-        i = graph.pair_centre
-        j = graph.pair_neighbour
-        energies = self.repulsion(lengths, (numbers[i], numbers[j]), (rows[i], rows[j]))
-        half = energies.double() / 2
-        total = total.index_add(0, i, half)
-        return total if graph.one_sided else total.index_add(0, j, half)
+        ends = (graph.pair_centre, graph.pair_neighbour)
+        numbers = [graph.numbers[atoms] for atoms in ends]
+        rows = [self.species_rows[each] for each in numbers]
+        energies = self.repulsion(lengths, numbers, rows)
+        # atoms may touch beyond the cutoff of the model
+        half = torch.where(lengths < self.cutoff, energies / 2, 0.0).double()
+        for atoms in ends[:1] if graph.one_sided else ends:
+            total = total.index_add(0, atoms, half)
+        return total
+
+
+def _with_one_pair(graph: Graph, length: float) -> Graph:
+    """The graph; if it has no pair, with one of this length in A, of atom 0 with itself."""
+    if len(graph.pair_centre):
+        return graph
+    atom = graph.pair_centre.new_zeros(1)
+    vector = graph.pair_vectors.new_tensor([[length, 0.0, 0.0]])
+    return replace(graph, pair_centre=atom, pair_neighbour=atom, pair_vectors=vector)
 
 
 def _elements(rows: torch.Tensor) -> Elements:

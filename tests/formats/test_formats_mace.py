@@ -1,5 +1,8 @@
 """Models of MACE: numbers of mace-torch, conversion, and files that are refused."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,8 @@ from tolerances import worst
 NAMES = ("organic", "invariant", "vectors", "density_agnesi_zbl")
 STRUCTURES = ("ethanol", "si8", "mixed_cell", "slab", "atom", "pair")
 # relative to the largest number of an array; atoms alone have no forces
+# public models, which are not part of the repository: a folder of `.model` files
+PUBLIC = sorted(Path(os.environ.get("MACE_MODELS", "/nowhere")).glob("*.model"))
 LIMITS = {"float64": 1e-9, "float32": 5e-6}
 SMALLEST_FORCE = 1e-2  # eV/A
 
@@ -87,3 +92,22 @@ def test_weights_and_constants_have_their_precision(organic):
 def test_an_unsupported_element_is_named(organic):
     with pytest.raises(ValueError, match="unsupported element Fe: the model knows H, C, O, Si"):
         Atoms("Fe", calculator=PETCalculator(organic)).get_potential_energy()
+
+
+@pytest.mark.parametrize("path", PUBLIC, ids=str)
+def test_public_models_are_read(path):
+    """Each file of the folder MACE_MODELS: forces are derivatives, and turn with the structure."""
+    calculator = PETCalculator(path, dtype="float64")
+    number = calculator.species[0]
+    atoms = Atoms([number] * 3, [[0, 0, 0], [0, 0.3, 2.1], [1.9, 0, 0.4]], calculator=calculator)
+    forces = atoms.get_forces()
+    step = 1e-4
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[0, 0] += sign * step
+        energies.append(calculator.evaluate([moved], ["energy"])[0]["energy"])
+    assert abs((energies[1] - energies[0]) / (2 * step) - forces[0, 0]) < 1e-5
+    before = atoms.get_potential_energy()
+    atoms.rotate(50, (1, 2, 3))
+    assert abs(atoms.get_potential_energy() - before) < 1e-9
