@@ -9,7 +9,7 @@ from ase import Atoms
 import toys
 from ase_pet import rotations
 from ase_pet.symmetrisers import ecse, symmetrise
-from ase_pet.symmetrisers.ecse import frames
+from ase_pet.symmetrisers.ecse import frames, switching
 from benchmarks.ecse_stiffness import arc, moving, stiffness
 from local_toys import (
     PATHS,
@@ -62,7 +62,7 @@ def test_one_good_pair_is_enough_weight(form, generator):
     assert 100 < len(good) < edges.n_atoms
     assert result.total[good].min() >= 2
     assert (
-        result.inner_cutoff.max() <= cutoff + frames.SATURATED * settings.width
+        result.inner_cutoff.max() <= cutoff + switching.SATURATED * settings.width
     )  # up to where a step is exactly 0
     assert result.total.min() == 0
 
@@ -184,7 +184,7 @@ def test_presets_may_be_combined():
         ValueError,
         match=(
             "'ecse:gentle:gentle': valid choices are ecse, ecse:o3, ecse:so3, ecse:force, "
-            "ecse:gentle, ecse:pruned, and several such as ecse:gentle:so3"
+            "ecse:gentle, ecse:pruned, ecse:published, ecse:compact, ecse:ordered, and several such as ecse:gentle:so3"
         ),
     ):
         symmetrise(NETWORK, "ecse:gentle:gentle")

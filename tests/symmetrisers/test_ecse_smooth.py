@@ -9,7 +9,7 @@ from ase.build import molecule
 import toys
 from ase_pet.graph import chunking
 from ase_pet.symmetrisers import ecse
-from ase_pet.symmetrisers.ecse import collinear, frames
+from ase_pet.symmetrisers.ecse import collinear, frames, switching
 from ase_pet.symmetrisers.ecse.edges import GraphEdges
 from local_toys import (
     PATHS,
@@ -65,7 +65,7 @@ def test_forces_are_central_differences(path):
 )
 def test_steps_have_finite_derivatives_everywhere(t):
     t = torch.tensor(t, dtype=torch.float64, requires_grad=True)
-    value = frames.smooth_step(t)
+    value = switching.smooth_step(t)
     (slope,) = torch.autograd.grad(value, t, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, t)
     assert 0 <= value <= 1
@@ -77,7 +77,7 @@ def test_steps_are_flat_at_their_ends_to_the_last_digit():
     close = torch.tensor(
         [0.0199999, 0.0200001, 0.9799999, 0.9800001], dtype=torch.float64, requires_grad=True
     )
-    value = frames.smooth_step(close)
+    value = switching.smooth_step(close)
     assert value.tolist() == [0, 0, 1, 1]
     assert torch.autograd.grad(value.sum(), close)[0].tolist() == [0, 0, 0, 0]
 

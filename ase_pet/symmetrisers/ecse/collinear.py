@@ -29,7 +29,7 @@ keep their shape, and eps(P_j) is the mean over N rotations about u_j:
 
 where lambda is 1 near the axis of j and 0 beyond. The directions e2 and e3 are any two across u_j:
 the energy depends on them by terms of the order sin^N of the angles to the axis, which is the
-rounding error for N = 16 and the angles at which these environments have a weight. They cost N
+rounding error for N = 32 and the angles at which these environments have a weight. They cost N
 times as much, with mirror images twice that.
 """
 
@@ -41,15 +41,16 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import one_hot
 
-from .frames import BlockEdges, outer_cutoff, smooth_step
+from .frames import BlockEdges, outer_cutoff
 from .settings import Settings
+from .switching import smooth_step
 
 # squared sine of the angle to the axis from which kappa falls from 1 to 0, and over which
 OFF_AXIS_SINE = 0.2
 OFF_AXIS_WIDTH = 0.3
 # the same of lambda
-BENT_SINE = 0.12
-BENT_WIDTH = 0.08
+BENT_SINE = 0.04
+BENT_WIDTH = 0.06
 
 
 @dataclass(frozen=True)

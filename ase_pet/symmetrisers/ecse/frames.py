@@ -19,29 +19,11 @@ from dataclasses import dataclass
 import torch
 
 from .edges import ranges
+from .pair_weights import order_shares, pair_weights, pruning_factors
 from .settings import Settings
+from .switching import smooth_step
 
 GAP = 0.2784645427610738  # Lambert's W0(1/e): SmoothMax plus GAP / beta is never below the maximum
-TINY = 1e-100  # keeps the denominators of `_pruning_factors` above zero
-# within this of its ends, `smooth_step` differs from 0 and 1 by less than the rounding of float64
-SATURATED = 0.02
-
-
-def smooth_step(t: torch.Tensor) -> torch.Tensor:
-    """Switching function, 0 for t <= 0 and 1 for t >= 1, with all derivatives.
-
-        (1 - tanh(1 / (y + 1) + 1 / (y - 1))) / 2,     y = 2 t - 1
-
-    Where tanh is 1 in float64 the argument is held constant, so that no derivative is an infinity
-    times zero.
-
-    Parameters
-    ----------
-    t:
-        Argument, of any shape.
-    """
-    y = 2 * t.clamp(SATURATED, 1 - SATURATED) - 1
-    return (1 - torch.tanh(1 / (y + 1) + 1 / (y - 1))) / 2
 
 
 @dataclass(frozen=True)
@@ -297,12 +279,11 @@ def pair_frames(edges: BlockEdges, outer: float, settings: Settings) -> Frames:
     """Frames of all ordered pairs (j, k) of neighbours with a weight above zero.
 
         w_jk = f(r_j | R_in) f(r_k | R_in) q(s_jk)
-        q(s) = smooth_step(x), times x with `linear_factor`,     x = (s - W + dW) / dW
 
         e1 = u_j,     e2 = u_j x u_k / |u_j x u_k|,     e3 = e1 x e2
 
-    An atom with a pair of s > W inside R_out has a total weight of 2 at least. With `pruning` the
-    weights are multiplied by `_pruning_factors`.
+    with q and two optional factors as in `pair_weights`. An atom with a pair of s > W inside R_out
+    has a total weight of 2 at least.
 
     Parameters
     ----------
@@ -320,39 +301,30 @@ def pair_frames(edges: BlockEdges, outer: float, settings: Settings) -> Frames:
     u_j = edges.directions[first]
     u_k = edges.directions[second]
     normal = torch.linalg.cross(u_j, u_k)  # (n_pairs, 3)
-    weight = _pair_weights(margin, normal, first, second, settings)
+    weight = pair_weights(margin, normal, first, second, settings)
     if settings.pruning is not None:
-        weight = weight * _pruning_factors(
-            edges, weight, edges.atom[first], settings.pruning, settings.pruning_width
+        weight = weight * pruning_factors(
+            weight, edges.atom[first], edges.n_atoms, settings.pruning, settings.pruning_width
         )
 
     # only pairs of nonzero weight, whose normals are far from zero
     kept = torch.nonzero(weight.detach() > 0)[:, 0]
     weight = weight[kept]
-    atom = edges.atom[first[kept]]
+    first = first[kept]
+    second = second[kept]
     axes = _axes(u_j[kept], u_k[kept], normal[kept])
+    # of the ordered pairs (j, k) and (k, j)
+    shares = order_shares(edges.lengths[first], edges.lengths[second], settings.order_width)
+    ordered = (weight[:, None] * shares).flatten()  # (2 n_pairs,)
+    counted = torch.nonzero(ordered.detach() > 0)[:, 0]
+    atom = edges.atom[first]
     return Frames(
-        axes=axes.flatten(0, 1),
-        weights=weight.repeat_interleave(2),
-        atom=atom.repeat_interleave(2),
+        axes=axes.flatten(0, 1)[counted],
+        weights=ordered[counted],
+        atom=atom.repeat_interleave(2)[counted],
         inner_cutoff=inner,
         total=2 * edges.sum(weight, atom),
     )
-
-
-def _pair_weights(
-    margin: torch.Tensor,
-    normal: torch.Tensor,
-    first: torch.Tensor,
-    second: torch.Tensor,
-    settings: Settings,
-) -> torch.Tensor:
-    """Weights w_jk (n_pairs,), from margins R_in - r (E,) and normals u_j x u_k (n_pairs, 3)."""
-    radial = smooth_step(margin / settings.width)
-    threshold = settings.squared_sine - settings.squared_sine_width
-    x = (normal.square().sum(-1) - threshold) / settings.squared_sine_width
-    linear = x if settings.linear_factor else 1
-    return radial[first] * radial[second] * smooth_step(x) * linear
 
 
 def _axes(u_j: torch.Tensor, u_k: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
@@ -361,24 +333,3 @@ def _axes(u_j: torch.Tensor, u_k: torch.Tensor, normal: torch.Tensor) -> torch.T
     of_jk = torch.stack([u_j, e2, torch.linalg.cross(u_j, e2)], -1)
     of_kj = torch.stack([u_k, -e2, torch.linalg.cross(e2, u_k)], -1)
     return torch.stack([of_jk, of_kj], 1)
-
-
-def _pruning_factors(
-    edges: BlockEdges,
-    weight: torch.Tensor,
-    atom: torch.Tensor,
-    threshold: float,
-    width: float,
-) -> torch.Tensor:
-    """Factors (n_pairs,) on the weights of pairs, zero for small weights of an atom.
-
-        smooth_step((w / M - threshold) / width),     M = sum w^2 exp(w) / sum w exp(w)
-
-    M is a smooth maximum over the pairs of an atom. It is a weighted mean of the weights, so not
-    above the largest, whose factor is 1 where threshold + width is 1 at most: the total
-    stays 2 at least.
-    """
-    share = weight * weight.exp()
-    largest = edges.sum(share * weight, atom) / edges.sum(share, atom).clamp_min(TINY)  # M, (n,)
-    relative = weight / largest[atom].clamp_min(TINY)
-    return smooth_step((relative - threshold) / width)

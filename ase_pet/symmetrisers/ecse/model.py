@@ -41,7 +41,7 @@ from ..base import SymmetrisedModel
 from .collinear import collinear_environments
 from .edges import Block, GraphEdges
 from .framed import MIRRORS, FramedEnvironments, framed_environments
-from .frames import BlockEdges, Frames, outer_cutoff, pair_frames, smooth_step
+from .frames import BlockEdges, Frames, outer_cutoff, pair_frames
 from .receptive_field import (
     ReceptiveField,
     local_environments,
@@ -49,6 +49,7 @@ from .receptive_field import (
     message_passing_hops,
 )
 from .settings import Settings
+from .switching import smooth_step
 
 
 class BlockEnvironments(NamedTuple):

@@ -24,7 +24,10 @@ class Settings:
     squared_sine_width:
         dW, width in the squared sine over which the weight rises from zero.
     linear_factor:
-        Whether pairs have a larger weight the closer they are to a right angle.
+        Whether pairs have a larger weight the closer they are to a right angle, as published.
+    right_angle_power:
+        p of the factor (s / W)^p on weights, for a stronger preference instead of the linear one;
+        None for none.
     least_weight:
         w0, total weight of an atom below which collinear environments contribute.
     gentle_width:
@@ -36,6 +39,9 @@ class Settings:
         Fraction of the largest weight of an atom below which pairs are left out; None for none.
     pruning_width:
         Width in that fraction over which the weights rise from zero.
+    order_width:
+        delta in A: of the two orders of a pair of neighbours the one with the nearer neighbour
+        first counts more, alone where distances differ by delta; None where both count.
     parity:
         Whether mirror images are included: O(3) instead of SO(3), at twice the cost.
     limit:
@@ -47,11 +53,13 @@ class Settings:
     squared_sine: float = 0.2
     squared_sine_width: float = 0.15
     linear_factor: bool = True
+    right_angle_power: float | None = None
     least_weight: float = 0.5
     gentle_width: float | None = None
     n_azimuthal: int | None = None
     pruning: float | None = None
     pruning_width: float = 0.5
+    order_width: float | None = None
     parity: bool = True
     limit: float = 1000.0
 
@@ -79,16 +87,17 @@ class Settings:
                 f"`squared_sine` is {self.squared_sine}: expected `squared_sine_width`"
                 f" ({self.squared_sine_width}) or more, less than 1"
             )
-        if self.gentle_width is not None and not 0 < self.gentle_width < math.inf:
-            raise ValueError(
-                f"`gentle_width` is {self.gentle_width!r}: expected a finite number above 0, or"
-                " None"
-            )
+        for name in ("gentle_width", "right_angle_power", "order_width"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(
+                    f"`{name}` is {value!r}: expected a finite number above 0, or None"
+                )
         # the energy depends on the first rotation by terms of the order sin^n_azimuthal
         count = self.n_azimuthal
         if count is not None and not (isinstance(count, int) and count >= 8):
             raise ValueError(
-                f"`n_azimuthal` is {count!r}: expected None, or a whole number, 8 or more (16:"
+                f"`n_azimuthal` is {count!r}: expected None, or a whole number, 8 or more (32:"
                 " exact to rounding)"
             )
 
@@ -108,7 +117,12 @@ GENTLE: dict[str, Any] = {
     "squared_sine_width": 0.05,
     "linear_factor": False,
     "least_weight": 2.0,
-    "n_azimuthal": 16,
+    "n_azimuthal": 32,
+}
+COMPACT: dict[str, Any] = {
+    "right_angle_power": 8.0,
+    "pruning": 0.3,
+    "pruning_width": 0.7,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     # with mirror images, and without
@@ -120,6 +134,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gentle": GENTLE,
     # fewer frames, less smooth forces
     "pruned": {"pruning": 0.5},
+    # the weights of the paper
+    "published": {},
+    # few frames: pairs near right angles, small weights left out over a wide window
+    "compact": COMPACT,
+    # fewer still: the nearer neighbour of a pair first
+    "ordered": {"order_width": 0.3},
 }
 
 
