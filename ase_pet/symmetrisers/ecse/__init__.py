@@ -2,8 +2,10 @@
 
     model               ECSE of any model: start here
     settings            settings of the weights, and presets
+    switching           the switching function
     edges               edges of a graph, sorted by atom
-    frames              inner cutoff, weights and frames of pairs of neighbours
+    frames              inner cutoff and frames of pairs of neighbours
+    pair_weights        weights of these pairs
     collinear           environments of atoms without frames
     receptive_field     what the energy of an atom depends on
     framed              environments in frames, and their weighted sums
@@ -17,9 +19,9 @@ from __future__ import annotations
 
 from ...models.base import AtomisticModel
 from .model import EcseModel
-from .settings import GENTLE, PRESETS, Settings, parse_presets
+from .settings import COMPACT, GENTLE, PRESETS, Settings, parse_presets
 
-__all__ = ["GENTLE", "PRESETS", "EcseModel", "Model", "Settings", "parse", "wrap"]
+__all__ = ["COMPACT", "GENTLE", "PRESETS", "EcseModel", "Model", "Settings", "parse", "wrap"]
 
 Model = EcseModel
 
@@ -31,8 +33,8 @@ def parse(argument: str | Settings = "") -> Settings:
     ----------
     argument:
         Names of `PRESETS` with colons between them: "so3" leaves out mirror images, "force"
-        evaluates message-passing models at any cost, "gentle" makes forces smoother, "pruned" is
-        faster. Or settings themselves.
+        evaluates message-passing models at any cost, "gentle" makes forces smoother, "compact" and
+        "ordered" are faster. Or settings themselves.
 
     Raises
     ------
