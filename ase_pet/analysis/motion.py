@@ -69,7 +69,7 @@ def mean_square_displacement(trajectory: Trajectory, start: int = 0) -> Analysis
             if found is None:
                 notes.append(f"{element}: {note}")
             else:
-                values[f"diffusion coefficient of {element} (cm2/s)"] = found
+                values[f"diffusion coefficient of {element} (cm^2/s)"] = found
     columns = tuple(name for name in table if name != "time_ps")
     curve = Curve("time_ps", columns, "time (ps)", "mean square displacement (Å²)")
     return Analysis("msd", "mean square displacement", values, table, (curve,), tuple(notes))

@@ -17,7 +17,15 @@ from .trajectory import Trajectory, read
 LATTICE = ("a (A)", "b (A)", "c (A)", "alpha (deg)", "beta (deg)", "gamma (deg)")
 GRAMS = 1e24 * units._amu * 1e3  # u/A^3 to g/cm^3
 SMALLEST_DIFFERENCE = 1.0  # K, of runs for thermal expansion
-COLUMNS = ("temperature_K", "pressure_GPa", "volume_A3", "potential_eV", "total_eV")
+# column of tables: what results call it
+COLUMNS = {
+    "temperature_K": "temperature (K)",
+    "pressure_GPa": "pressure (GPa)",
+    "volume_A3": "volume (A^3)",
+    "potential_eV": "potential energy (eV)",
+    "total_eV": "total energy (eV)",
+    "density_g_per_cm3": "density (g/cm^3)",
+}
 
 
 def averages(trajectory: Trajectory) -> tuple[Analysis, float | None]:
@@ -40,7 +48,7 @@ def averages(trajectory: Trajectory) -> tuple[Analysis, float | None]:
     used = [mean.start for mean in means.values() if mean.note == ""]
     time = trajectory.series["time_ps"]
     begin = max(used, default=0) / len(time)
-    values: dict[str, Any] = {name: number(mean) for name, mean in means.items()}
+    values: dict[str, Any] = {COLUMNS[name]: number(mean) for name, mean in means.items()}
     unsettled = next((note for note in notes if note in statistics.NO_MEAN), None)
     if trajectory.first.cell.rank == 3:
         values |= _lattice(trajectory, int(begin * len(trajectory)), unsettled)
@@ -66,9 +74,8 @@ def _series(trajectory: Trajectory) -> dict[str, np.ndarray]:
 
 def _panel(name: str, mean: statistics.Mean) -> Curve:
     """Panel of a column over time, with its mean where it has an error."""
-    quantity, unit = name.split("_", 1)
-    symbol = unit.replace("_per_", "/").replace("A3", "Å3").replace("3", "³")
-    label = f"{quantity}\n({symbol})"
+    # "volume (A^3)" on two lines
+    label = COLUMNS[name].replace(" (", "\n(").replace("A^3", "Å³").replace("cm^3", "cm³")
     if mean.error is None:
         return Curve("time_ps", (name,), "time (ps)", label)
     line = (mean.value, f"mean {mean}")

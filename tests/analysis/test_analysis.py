@@ -1,6 +1,7 @@
 """Analysis of trajectories: known answers, all kinds of files, bad input, files written."""
 
 import json
+import re
 
 import ase.io
 import numpy as np
@@ -113,7 +114,7 @@ def test_random_walk_has_its_diffusion_coefficient(tmp_path):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         found = analysis.mean_square_displacement(trajectory(walk(rng), tmp_path / "walk.traj"))
-        result = found.values["diffusion coefficient of Ar (cm2/s)"]
+        result = found.values["diffusion coefficient of Ar (cm^2/s)"]
         assert result["value"] == pytest.approx(exact, rel=0.25)
         deviations.append((result["value"] - exact) / result["error"])
     assert np.abs(deviations).max() < 4
@@ -134,7 +135,7 @@ def test_displacements_are_those_of_ase(tmp_path):
     found = analysis.mean_square_displacement(
         trajectory(with_times(frames, 0.01), tmp_path / "walk.traj")
     )
-    ours = value(found, "diffusion coefficient of Ar (cm2/s)")
+    ours = value(found, "diffusion coefficient of Ar (cm^2/s)")
     # both estimate D = 0.1^2 / 2 in A^2 per frame, ASE from one origin
     assert ours * 1e4 * 0.01 == pytest.approx(0.9 * 0.005, rel=0.3)
     assert expected * 10 * units.fs == pytest.approx(0.9 * 0.005, rel=0.6)
@@ -266,7 +267,7 @@ def test_density_and_lattice(tmp_path):
     frames = with_times([bulk("Cu", cubic=True)] * 30, 0.1)
     means, begin = analysis.averages(trajectory(frames, tmp_path / "copper.traj", interval=5))
     assert begin == 0
-    assert means.values["density_g_per_cm3"]["value"] == pytest.approx(8.97, abs=0.01)
+    assert means.values["density (g/cm^3)"]["value"] == pytest.approx(8.97, abs=0.01)
     assert means.values["a (A)"] == {"value": 3.61, "error": None, "note": "constant"}
 
 
@@ -284,6 +285,10 @@ def test_files_of_ase_are_analysed_and_written(name, tmp_path):
     assert {"analysis.json", "rdf.csv", "rdf.png", "rdf.json", "msd.csv", "msd.png"} <= written
     report = json.loads((tmp_path / "analysis" / "analysis.json").read_text())
     assert report["frames"] == 120
+    # units are in brackets, as in plots, and not a part of the name, as in columns
+    names = [name for each in results.analyses.values() for name in each.values]
+    assert "volume (A^3)" in names
+    assert [name for name in names if re.search(r"_(K|GPa|A3|eV|per)|cm2", name)] == []
     table = np.genfromtxt(tmp_path / "analysis" / "msd.csv", delimiter=",", names=True)
     assert table["time_ps"][1] == pytest.approx(0.01)
 
@@ -375,7 +380,7 @@ def test_a_drifting_trajectory_is_named(tmp_path):
     with pytest.warns(UserWarning, match="still drifts"):
         results = analysis.analyse(read)
     assert results.equilibrated_from is None
-    assert results.analyses["averages"].values["volume_A3"]["error"] is None
+    assert results.analyses["averages"].values["volume (A^3)"]["error"] is None
 
 
 def heated(rng, rows=120):
@@ -395,7 +400,7 @@ def test_a_run_whose_temperature_drifts_has_no_means(tmp_path):
     with pytest.warns(UserWarning, match="still drifts"):
         results = analysis.analyse(read)
     values = results.analyses["averages"].values
-    for name in ("temperature_K", "volume_A3", "density_g_per_cm3", "a (A)"):
+    for name in ("temperature (K)", "volume (A^3)", "density (g/cm^3)", "a (A)"):
         assert values[name] == {"value": None, "error": None, "note": statistics.DRIFTING}
         assert report.text(values[name]) == statistics.DRIFTING
     assert values["alpha (deg)"]["value"] == 90
@@ -418,7 +423,7 @@ def test_a_ramp_has_no_means_and_no_error_bars(tmp_path):
     with pytest.warns(UserWarning, match="temperature ramp: structure and motion"):
         results = analysis.analyse(tmp_path / "ramp")
     values = results.analyses["averages"].values
-    for name in ("temperature_K", "pressure_GPa", "potential_eV", "total_eV"):
+    for name in ("temperature (K)", "pressure (GPa)", "total energy (eV)"):
         assert values[name] == {"value": None, "error": None, "note": "temperature ramp"}
     coordination = results.analyses["rdf"].values["coordination of Cu by Cu"]
     assert coordination["error"] is None
