@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..md.settings import Settings
-from . import options
+from . import options, screen
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -47,8 +47,21 @@ def new(params: dict[str, Any], given: dict[str, Any]) -> Plan:
     command = {name: params[name] for name in (*NAMED[1:], *CALCULATOR_OPTIONS)}
     command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
     settings = {name: given[name] for name in SETTINGS if name in given}
+    _note_temperature(settings)
     atoms = options.read_structures(structure, -1, params["format"])
     return _plan(_repeated(atoms, params["repeat"]), settings, command)
+
+
+def _note_temperature(settings: dict[str, Any]) -> None:
+    """Say that nothing uses a temperature where momenta are kept and there is no thermostat."""
+    if "temperature" not in settings:
+        return
+    chosen = Settings(**settings)
+    if chosen.momenta == "keep" and chosen.ensemble == "nve" and not chosen.equilibrate:
+        screen.note(
+            "ase-pet: note: --temperature is not used: nve has no thermostat, and the momenta are"
+            " those of the structure (--momenta keep)"
+        )
 
 
 def _repeated(atoms: Atoms, repeat: str | None) -> Atoms:

@@ -617,3 +617,14 @@ def test_uncertainties_are_columns_and_in_frames(tmp_path):
     assert last.info["energy_uncertainty_eV"] == pytest.approx(table["uncertainty_eV"][4])
     largest = last.arrays["energies_uncertainty_eV"].max()
     assert largest == pytest.approx(table["max_atom_uncertainty_eV"][4], abs=1e-7)
+
+
+def test_a_temperature_that_nothing_uses_is_noted(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    md.thermalise(atoms, 300, np.random.default_rng(0))
+    ase.io.write(tmp_path / "warm.extxyz", atoms)
+    arguments = ("--momenta", "keep", "--time", 0.005, "--interval", 1, "--temperature", 100)
+    done = emt(tmp_path / "warm.extxyz", tmp_path / "nve", *arguments)
+    assert "--temperature is not used: nve has no thermostat" in done.stderr
+    done = emt(tmp_path / "warm.extxyz", tmp_path / "nvt", *arguments, "--ensemble", "nvt")
+    assert "--temperature is not used" not in done.stderr
