@@ -17,13 +17,13 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
-import pairs
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
 from ase.io import read, write
 from scipy.interpolate import PchipInterpolator
 
+import pairs
 from ase_pet.train.data import structures
 
 BASIS = "def2-svp"

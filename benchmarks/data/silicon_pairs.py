@@ -19,9 +19,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pairs
 from ase import Atoms
 from ase.io import read, write
+
+import pairs
 
 BASIS = "def2-tzvp"
 GRID = np.r_[

@@ -32,14 +32,14 @@ def outcomes(make, truth, count):
 
 # 68 % of error bars of a normal distribution cover the truth
 def test_error_bars_cover_the_truth_at_the_right_rate():
-    covered, without = outcomes(correlated, 0, 400)
+    covered, without = outcomes(correlated, 0, 200)
     assert 0.60 < covered < 0.76
     assert without < 0.05
 
 
 def test_error_bars_of_a_relaxing_start_cover_the_truth():
     relaxing = 8 * np.exp(-TIME / 25)
-    covered, without = outcomes(lambda rng: 3 + correlated(rng) + relaxing, 3, 150)
+    covered, without = outcomes(lambda rng: 3 + correlated(rng) + relaxing, 3, 80)
     assert 0.57 < covered < 0.79
     assert without < 0.10
 

@@ -32,7 +32,10 @@ def failed(model, structures, names, **options):
     return {result.check for result in results if result.status == "fail"}
 
 
-@pytest.mark.parametrize("name", ["base", "bump", "PNITA"])
+@pytest.mark.parametrize(
+    "name",
+    ["base", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bump", "PNITA"))],
+)
 def test_laws_that_hold_without_symmetrisers(name):
     assert failed(tiny_ponita(name), ["silicon", "ethanol"], LAWS) == set()
 

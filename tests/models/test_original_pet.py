@@ -22,6 +22,7 @@ from ase_pet.formats import original_pet
 from ase_pet.layers import cutoff, ragged
 from ase_pet.models.original_pet import MessageLayer, Model, Settings
 from original_pet_files import SETTINGS, tiny
+from pairs import covering
 from paths import DATA
 from tolerances import TOLERANCES, worst
 from toys import STRUCTURES, ethanol, silicon, slab, tiny_pet
@@ -241,8 +242,7 @@ def test_energies_are_those_of_the_plain_equations(name):
         assert worst(actual, plain_energies(model, atoms)) < EXACT["derived"]
 
 
-@pytest.mark.parametrize("structure", ["ethanol", "slab", "silicon"])
-@every_setting
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, ["ethanol", "slab", "silicon"]))
 def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
     """Energies and forces, with padding edges beyond the cutoff."""
     model, atoms = tiny(name), STRUCTURES[structure]()
@@ -257,8 +257,7 @@ def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
 # Derivatives
 
 
-@pytest.mark.parametrize("structure", ["sheared", "slab", "ethanol"])
-@every_setting
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, ["sheared", "slab", "ethanol"]))
 def test_forces_are_minus_the_derivative_of_the_energy(name, structure):
     atoms = STRUCTURES[structure]()
     atoms.calc = PETCalculator(one_headed(name), skin=0)

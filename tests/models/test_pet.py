@@ -20,13 +20,14 @@ from ase_pet.layers import adaptive, cutoff, ragged
 from ase_pet.layers import linear as layers_linear
 from ase_pet.layers.linear import linear
 from ase_pet.models import pet
+from pairs import covering
 from tolerances import DTYPES, TOLERANCES, worst
 from toys import SETTINGS, STRUCTURES, charged, ethanol, sheared, silicon, slab, tiny_pet
 
 EXACT = TOLERANCES[torch.float64]
 SMOOTH = ["base", "local", "grid", "solver", "local, adaptive", "original"]
 every_setting = pytest.mark.parametrize("name", SETTINGS)
-every_structure = pytest.mark.parametrize("structure", STRUCTURES)
+every_pair = pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, STRUCTURES))
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
@@ -45,8 +46,7 @@ def evaluated(model, *structures, training=False, dtype=torch.float64):
 # Derivatives
 
 
-@every_structure
-@every_setting
+@every_pair
 def test_forces_are_minus_the_derivative_of_the_energy(name, structure):
     atoms = charged(STRUCTURES[structure]())
     atoms.calc = calculator(name)
@@ -55,8 +55,7 @@ def test_forces_are_minus_the_derivative_of_the_energy(name, structure):
     assert worst(atoms.get_forces()[[1]], expected) < EXACT["derivative"]
 
 
-@pytest.mark.parametrize("structure", ["sheared", "slab"])
-@every_setting
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, ["sheared", "slab"]))
 def test_stress_is_the_derivative_of_the_energy(name, structure):
     atoms = charged(STRUCTURES[structure]())
     atoms.calc = calculator(name)
@@ -198,17 +197,17 @@ def test_batch_is_single(name):
         assert np.abs(actual["forces"] - expected["forces"]).max() < EXACT["same"] * 100
 
 
-@pytest.mark.parametrize(
-    ("structure", "repeat"),
-    [
-        ("silicon", np.diag([2, 1, 1])),
-        ("slab", np.diag([2, 2, 1])),
-        ("sheared", [[2, 1, 0], [0, 2, 1], [-1, 0, 2]]),
-    ],
-)
-@every_setting
-def test_supercell_is_several_cells(name, structure, repeat):
+REPEATS = {
+    "silicon": np.diag([2, 1, 1]),
+    "slab": np.diag([2, 2, 1]),
+    "sheared": [[2, 1, 0], [0, 2, 1], [-1, 0, 2]],
+}
+
+
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, REPEATS))
+def test_supercell_is_several_cells(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
+    repeat = REPEATS[structure]
     copies = round(abs(np.linalg.det(repeat)))
     large = make_supercell(atoms, repeat)
     assert len(large) == copies * len(atoms)
@@ -224,8 +223,7 @@ def test_supercell_is_several_cells(name, structure, repeat):
     )
 
 
-@pytest.mark.parametrize("structure", ["slab", "ethanol"])
-@every_setting
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, ["slab", "ethanol"]))
 def test_permutation_moves_results_along(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     order = np.random.default_rng(0).permutation(len(atoms))
@@ -235,23 +233,21 @@ def test_permutation_moves_results_along(name, structure):
     assert worst(actual["forces"], expected["forces"][order]) < 10 * EXACT["same"]
 
 
-@pytest.mark.parametrize(
-    ("structure", "shift"),
-    [("sheared", [1000, -1000, 500]), ("ethanol", [0.3, -0.2, 0.1]), ("slab", [-7, 3, 1000])],
-)
-@every_setting
-def test_translation_changes_nothing(name, structure, shift):
+SHIFTS = {"sheared": [1000, -1000, 500], "ethanol": [0.3, -0.2, 0.1], "slab": [-7, 3, 1000]}
+
+
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, SHIFTS))
+def test_translation_changes_nothing(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     expected = results(atoms, calc)
-    atoms.translate(shift)
+    atoms.translate(SHIFTS[structure])
     actual = results(atoms, calc)
     assert worst(actual["energies"], expected["energies"]) < EXACT["derived"]
     assert worst(actual["forces"], expected["forces"]) < EXACT["derived"]
     assert np.abs(expected["forces"].sum(0)).max() < 1e-12 * np.abs(expected["forces"]).max()
 
 
-@pytest.mark.parametrize("structure", ["sheared", "slab"])
-@every_setting
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, ["sheared", "slab"]))
 def test_lattice_vectors_and_choice_of_cell_change_nothing(name, structure):
     atoms, calc = STRUCTURES[structure](), calculator(name)
     expected = results(atoms, calc)
@@ -488,8 +484,7 @@ def use_plain_equations(monkeypatch):
         monkeypatch.setattr(block, "fast", False)
 
 
-@every_structure
-@every_setting
+@every_pair
 def test_folded_forms_are_the_plain_equations(name, structure, monkeypatch):
     """Energies and forces, with padding edges beyond the cutoff."""
     model, atoms = tiny_pet(name), charged(STRUCTURES[structure]())

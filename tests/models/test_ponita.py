@@ -13,6 +13,7 @@ from ase_pet.graph import chunking
 from ase_pet.layers import cutoff, position_orientation
 from ase_pet.models import ponita
 from local_toys import batch, evaluate
+from pairs import covering
 from ponita_toys import SETTINGS, tiny_ponita
 from tolerances import TOLERANCES, rounding, worst
 from toys import STRUCTURES, ethanol, sheared, silicon, slab
@@ -33,8 +34,7 @@ def results(atoms, calc, *properties):
 # Derivatives
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-@every_setting
+@pytest.mark.parametrize(("name", "structure"), covering(SETTINGS, STRUCTURES))
 def test_forces_are_minus_the_derivative_of_the_energy(name, structure):
     atoms = STRUCTURES[structure]()
     atoms.calc = calculator(name)

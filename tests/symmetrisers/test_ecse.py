@@ -19,6 +19,7 @@ from ase_pet.models import original_pet
 from ase_pet.symmetrisers import ecse, symmetrise
 from ase_pet.symmetrisers._equivariance import OutputSpec
 from local_toys import STRUCTURES, batch, chiral, co2, evaluate, local_pet, rotated
+from pairs import covering
 from tolerances import worst
 
 NETWORK = local_pet()
@@ -69,8 +70,7 @@ def largest(actual, expected):
     return float(np.abs(np.asarray(actual) - np.asarray(expected)).max(initial=0.0))
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize(("name", "settings"), covering(REFERENCES, SETTINGS))
 def test_reference_values(reference_file, name, settings):
     """Values of a plain evaluation of the equations with the published network.
 

@@ -11,6 +11,7 @@ from ase_pet.evaluation import Evaluation, hessian
 from ase_pet.fingerprints import of_model
 from ase_pet.symmetrisers import check, ecse, of_file, symmetrise
 from local_toys import STRUCTURES, batch, chiral, evaluate, local_pet, rotated
+from pairs import covering
 from tolerances import worst
 
 NAMES = (
@@ -57,8 +58,7 @@ def test_mean_is_that_of_rotated_structures(name, size):
     assert worst(model.standard_deviation(batch([atoms], model.cutoff)), spread[None]) < 1e-9
 
 
-@pytest.mark.parametrize("structure", ["silicon", "ethanol", "atom"])
-@pytest.mark.parametrize("name", ELEMENTS)
+@pytest.mark.parametrize(("structure", "name"), covering(["ethanol", "silicon", "atom"], ELEMENTS))
 def test_energies_and_forces_have_the_symmetry_of_the_group(name, structure):
     atoms, matrices = STRUCTURES[structure](), ELEMENTS[name][::5]
     model = symmetrise(NETWORK, name)

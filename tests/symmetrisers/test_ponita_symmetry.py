@@ -8,6 +8,7 @@ from ase_pet import rotations
 from ase_pet.evaluation import Evaluation
 from ase_pet.symmetrisers import symmetrise
 from local_toys import STRUCTURES, batch, evaluate, rotated
+from pairs import covering
 from ponita_toys import tiny_ponita
 from tolerances import worst
 
@@ -183,8 +184,12 @@ def test_deep_models_are_refused_with_what_they_would_cost():
         evaluate(model, atoms).energies  # noqa: B018
 
 
-@pytest.mark.parametrize("structure", ["ethanol", "slab", "CO2 160", "N2", "atom"])
-@pytest.mark.parametrize("setting", ["octahedral", "fibonacci", "bump", "base"])
+@pytest.mark.parametrize(
+    ("structure", "setting"),
+    covering(
+        ["ethanol", "slab", "CO2 160", "N2", "atom"], ["octahedral", "fibonacci", "bump", "base"]
+    ),
+)
 def test_ecse_of_one_layer_is_exact(setting, structure, generator):
     """Invariant energies and equivariant forces under ten random elements of O(3)."""
     model = symmetrise(tiny_ponita(setting, num_layers=1), "ecse")
