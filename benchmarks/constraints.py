@@ -6,7 +6,8 @@ usage: constraints.py [--time 20] [--output FILE]
 EMT copper at 300 K, steps of 5 fs, after an equilibration of a fifth of the time. For each
 constraint and each ensemble of `ase_pet.md`: degrees of freedom, mean temperature with its standard
 error, the deviation from 300 K in standard errors (not in NVE), pressure, and the drift of the
-conserved energy. What is refused is quoted; nan is the error of a mean that still drifts.
+conserved energy. What is refused is quoted. There is no error of a mean that still drifts, or that
+has too few independent samples.
 """
 
 import argparse
@@ -103,18 +104,24 @@ def line(name, ensemble, picoseconds):
     thermostat = None if ensemble == "nve" else ensemble
     count = md.degrees_of_freedom(atoms, thermostat)
     mean = means["mean_temperature_K"]
-    error = means.get("error_temperature_K", float("nan"))  # none where it still drifts
-    deviation = "" if ensemble == "nve" else f"{(mean - KELVIN) / error:+.1f}"
-    text = f"{begin}{count:4d}  {mean:6.1f} +- {error:5.1f} {deviation:>6s}"
+    error = means.get("error_temperature_K")
+    known = error is not None and ensemble != "nve"
+    deviation = f"{(mean - KELVIN) / error:+.1f}" if known else ""
+    text = f"{begin}{count:4d}  {mean:6.1f} {with_error(error, 5, 1)} {deviation:>6s}"
     if "mean_pressure_GPa" in means:
-        error = means.get("error_pressure_GPa", float("nan"))
-        text += f"  {means['mean_pressure_GPa']:6.2f} +- {error:4.2f}"
+        error = means.get("error_pressure_GPa")
+        text += f"  {means['mean_pressure_GPa']:6.2f} {with_error(error, 4, 2)}"
     else:
         text += " " * 16
     if "error_drift" in means:
         drift = means["drift_meV_per_atom_per_ps"]
         text += f"  {drift:8.4f} +- {means['error_drift']:.4f}"
     return text
+
+
+def with_error(error, width, digits):
+    """Text of an error bar, or of its absence."""
+    return "no error" if error is None else f"+- {error:{width}.{digits}f}"
 
 
 def main():

@@ -7,8 +7,9 @@ returns.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from .. import deferred
 
 if TYPE_CHECKING:
     from ._results import Analysis
@@ -56,11 +57,7 @@ MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{MODULES[name]}", __name__), name)
-    globals()[name] = value  # so that this function is called once for each name
-    return value
+    return deferred.attribute(__name__, name, MODULES)
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from . import options, screen
+from ._plausible import note_of_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,6 +205,9 @@ def compare(
         if shift and name == "energy":
             mean_error = (predicted - reference).mean()
             predicted = predicted - mean_error
+        odd = note_of_labels(name, reference, predicted)
+        if odd:
+            screen.note(f"ase-pet: note: {odd}")
         metrics = error_metrics(reference, predicted)
         errors[name] = {**metrics, "unit": UNITS[name], "structures": len(references[name])}
     return errors

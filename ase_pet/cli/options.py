@@ -18,6 +18,7 @@ import typer
 from . import screen
 from ._factory import made
 from ._formats import check_format
+from ._plausible import note_of_lengths
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -216,7 +217,11 @@ def read_structures(path: str, index: int | str, format: str | None = None) -> A
 
     if format is not None:
         check_format(format)
-    return structures(path, index, format)
+    read = structures(path, index, format)
+    odd = [note_of_lengths(atoms) for atoms in ([read] if index == -1 else read[:1])]
+    if any(odd):
+        screen.note(f"ase-pet: note: {path}: {odd[0]}")
+    return read
 
 
 def load_calculator(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .. import deferred
+
 if TYPE_CHECKING:
     from .integrators import conserved_energy, integrator
     from .loop import UnstableRun
@@ -39,23 +41,24 @@ __all__ = [
 ]
 
 # Public names are imported when they are first used: `ase-pet md --help` must not wait for ase.md.
-# {name: (module, name in it)}; no module may have the name of a function, which would hide it.
+# {name: module}, with the name there if it is another one; no module may have the name of a
+# function, which would hide it.
 NAMES = {
-    "Exploded": ("loop", "UnstableRun"),  # name in version 0.1
-    "MultipleTimeStep": ("multiple_time_step", "MultipleTimeStep"),
-    "Result": ("simulation", "Result"),
-    "Settings": ("settings", "Settings"),
-    "UnstableRun": ("loop", "UnstableRun"),
-    "conserved_energy": ("integrators", "conserved_energy"),
-    "degrees_of_freedom": ("momenta", "degrees_of_freedom"),
-    "freedoms": ("momenta", "degrees_of_freedom"),  # name in version 0.1
-    "integrator": ("integrators", "integrator"),
-    "linear_drift": ("thermo", "linear_drift"),
-    "plot": ("thermo", "plot"),
-    "read": ("thermo", "read"),
-    "run": ("simulation", "run"),
-    "summary": ("thermo", "summary"),
-    "thermalise": ("momenta", "thermalise"),
+    "Exploded": "loop:UnstableRun",  # name in version 0.1
+    "MultipleTimeStep": "multiple_time_step",
+    "Result": "simulation",
+    "Settings": "settings",
+    "UnstableRun": "loop",
+    "conserved_energy": "integrators",
+    "degrees_of_freedom": "momenta",
+    "freedoms": "momenta:degrees_of_freedom",  # name in version 0.1
+    "integrator": "integrators",
+    "linear_drift": "thermo",
+    "plot": "thermo",
+    "read": "thermo",
+    "run": "simulation",
+    "summary": "thermo",
+    "thermalise": "momenta",
 }
 # modules that are reached as `md.thermo`, without an import of their own
 MODULES = ("folders", "momenta", "outputs", "plots", "report", "state", "thermo")
@@ -64,12 +67,7 @@ MODULES = ("folders", "momenta", "outputs", "plots", "report", "state", "thermo"
 def __getattr__(name: str) -> Any:
     if name in MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name not in NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = NAMES[name]
-    value = getattr(importlib.import_module(f".{module}", __name__), attribute)
-    globals()[name] = value  # so that this function is called once for each name
-    return value
+    return deferred.attribute(__name__, name, NAMES)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py
 
 # A module imports from its own subpackage and from subpackages of earlier lines only.
 SUBPACKAGES = (
-    ("errors",),
+    ("deferred", "errors"),
     (
         "choices",
         "constraints",
