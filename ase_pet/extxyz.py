@@ -77,7 +77,7 @@ def writable(atoms: Atoms) -> Atoms:
     copy.calc = atoms.calc
     if wrong:
         rest = {name: atoms.calc.results.get(name) for name in LABELS if name not in wrong}
-        copy.calc = SinglePointCalculator(copy, **rest)  # type: ignore[no-untyped-call]
+        copy.calc = SinglePointCalculator(copy, **rest)
     for key in entries:
         del copy.info[key]
     for name in columns:

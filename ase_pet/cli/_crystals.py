@@ -97,8 +97,8 @@ def crystal_options(*names: str, **changes: Any) -> list[inspect.Parameter]:
     return parameters
 
 
-def taken(chosen: dict[str, Any], *left: str) -> dict[str, Any]:
-    """{argument of ase_pet.phonons: value} of the options of OPTIONS; those that are `left` stay.
+def taken(chosen: dict[str, Any]) -> dict[str, Any]:
+    """{argument of ase_pet.phonons: value} of the options of OPTIONS.
 
     Numbers that must be above 0 are checked.
 
@@ -106,11 +106,10 @@ def taken(chosen: dict[str, Any], *left: str) -> dict[str, Any]:
     ----------
     chosen:
         {option: value} of a command, from which they are removed.
-    left:
-        Options that are no arguments.
     """
     arguments = {}
-    for name in [name for name in OPTIONS if name in chosen and name not in left]:
+    # the others are those of the calculator
+    for name in [name for name in OPTIONS if name in chosen]:
         value = chosen.pop(name)
         if name in ("displacement", "fmax"):
             options.check_positive(**{name: value})
