@@ -46,15 +46,19 @@ class Verbosity:
         Show tracebacks, and where a warning comes from.
     quiet:
         Show neither progress nor what a command starts from.
+    speaker:
+        What stands in front of errors, such as which of several processes has them.
     """
 
     verbose: bool = False
     quiet: bool = False
+    speaker: str = ""
 
     def reset(self) -> None:
         """Return to what the environment says."""
         self.verbose = os.environ.get("ASE_PET_DEBUG", "") not in ("", "0")
         self.quiet = False
+        self.speaker = ""
 
 
 documents: TextIO | None = None  # where JSON is printed; None for stdout
@@ -116,7 +120,7 @@ def complain(text: object) -> None:
     text:
         What to print.
     """
-    note("ase-pet: " + " ".join(str(text).split()))
+    note(f"ase-pet: {verbosity.speaker}" + " ".join(str(text).split()))
 
 
 def show_warning(

@@ -25,7 +25,8 @@ def command(
     """Train the calculator that a recipe describes.
 
     A recipe is a TOML file; --template prints one with all keys and their meanings. Needs the extra
-    `train`: pip install '.[train]' in a clone of ase_pet.
+    `train`: pip install '.[train]' in a clone of ase_pet. On several processors or GPUs:
+    torchrun --nproc-per-node 4 -m ase_pet train recipe.toml --output FOLDER
 
     Parameters
     ----------
@@ -55,12 +56,19 @@ def command(
     if recipe is None or output is None:
         raise ValueError("give RECIPE and --output, or --template")
     from .. import train as training
+    from ..train import distributed
     from ..train.report import errors_table
 
-    epochs = training.read(recipe).optimiser.epochs
+    leads = distributed.rank() == 0
+    screen.verbosity.quiet |= not leads
+    if distributed.launched():
+        screen.verbosity.speaker = f"rank {distributed.rank()}: "
+    epochs = 0
     with screen.progress("reading data") as report:
 
         def on_start(trainer: Trainer) -> None:
+            nonlocal epochs
+            epochs = trainer.recipe.optimiser.epochs
             report("training", trainer.epoch, epochs)
             # weights of the loss are chosen by these
             if not screen.verbosity.quiet:
@@ -72,6 +80,8 @@ def command(
         metrics = training.train(
             recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
         )
+    if not leads:
+        return
     if json:
         screen.print_json(metrics)
         return
@@ -81,14 +91,13 @@ def command(
 
 def _label_units(trainer: Trainer) -> str:
     """Line on the labels and on the units of their weights in the loss."""
-    from numpy import isfinite
-
     rms = trainer.label_rms
-    samples = trainer.splits["train"]
-    forces = sum(bool(isfinite(sample.forces).any()) for sample in samples)
-    stresses = sum(bool(isfinite(sample.virial).any()) for sample in samples)
+    forces = trainer.known["forces"]
+    stresses = trainer.known["stress"]
+    count = len(trainer.splits["train"])
+    share = f" in {trainer.ranks.size} processes" if trainer.ranks.size > 1 else ""
     return (
-        f"{len(samples)} structures to train on, {forces} with forces, {stresses} with stress; RMS"
+        f"{count} structures to train on{share}, {forces} with forces, {stresses} with stress; RMS"
         f" of the labels, the units of the loss: energy {rms['energy']:.3g} eV/atom, forces"
         f" {rms['forces']:.3g} eV/A, virial {rms['stress']:.3g} eV/atom"
     )

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from ase.data import atomic_numbers, chemical_symbols
 
-from .data import Sample, fit_composition
+from .data import Sample
+from .label_statistics import LabelStatistics
 from .recipe import Recipe
+from .streaming import StoredSamples
 
 SAME_ENERGY = 1e-3  # eV, of two structures with the same atom alone
 
 
-def take_isolated(recipe: Recipe, splits: Mapping[str, list[Sample]]) -> dict[int, float]:
+def take_isolated(recipe: Recipe, splits: dict[str, Sequence[Sample]]) -> dict[int, float]:
     """Energy of each isolated atom in eV, {Z: eV}, where `E0s` asks for them.
 
     Their samples are taken out of the splits: they are subtracted, not trained on.
@@ -32,8 +34,9 @@ def take_isolated(recipe: Recipe, splits: Mapping[str, list[Sample]]) -> dict[in
     energies: dict[int, float] = {}
     if recipe.E0s != "isolated":
         return energies
-    for samples in splits.values():
-        for sample in filter(_is_isolated, samples):
+    for split, samples in splits.items():
+        alone, splits[split] = _separated(samples)
+        for sample in alone:
             z = int(sample.structure.numbers[0])
             known = energies.setdefault(z, sample.energy)
             if abs(known - sample.energy) > SAME_ENERGY:
@@ -42,13 +45,12 @@ def take_isolated(recipe: Recipe, splits: Mapping[str, list[Sample]]) -> dict[in
                     f" {sample.energy:.6g} eV and {known:.6g} eV: leave one of them out, or give a"
                     " table as `E0s`"
                 )
-        samples[:] = [sample for sample in samples if not _is_isolated(sample)]
     return energies
 
 
 def reference_energies(
     recipe: Recipe,
-    targets: Sequence[Sample],
+    statistics: LabelStatistics,
     species: Sequence[int],
     isolated: Mapping[int, float],
 ) -> dict[int, float]:
@@ -58,8 +60,8 @@ def reference_energies(
     ----------
     recipe:
         Recipe, of which `E0s` is used.
-    targets:
-        Training samples, whose energies are those that the network has to learn.
+    statistics:
+        Of the training samples, whose energies are those that the network has to learn.
     species:
         Atomic numbers of the model.
     isolated:
@@ -71,11 +73,7 @@ def reference_energies(
         The energy of an element is missing.
     """
     if recipe.E0s == "fit":
-        return fit_composition(
-            [each.structure.numbers for each in targets],
-            [each.energy for each in targets],
-            species,
-        )
+        return statistics.composition(species)
     energies = dict(isolated)
     source = "a structure with one atom and no neighbours in the data"
     if isinstance(recipe.E0s, dict):
@@ -90,6 +88,12 @@ def reference_energies(
     return {z: energies[z] for z in species}
 
 
-def _is_isolated(sample: Sample) -> bool:
-    """Whether a sample is one atom without neighbours."""
-    return len(sample.structure) == 1 and not len(sample.pairs.centres)
+def _separated(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Samples of one atom without neighbours, and the others."""
+    if isinstance(samples, StoredSamples):
+        return samples.separated()
+    groups: tuple[list[Sample], list[Sample]] = ([], [])
+    for sample in samples:
+        alone = len(sample.structure) == 1 and not len(sample.pairs.centres)
+        groups[0 if alone else 1].append(sample)
+    return groups

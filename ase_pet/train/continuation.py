@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pickle
 import platform
@@ -126,6 +127,64 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
             " again in another folder"
         ) from None
     return state
+
+
+def note_ranks(folder: Path, saved: int, present: int) -> None:
+    """Note that a training continues with another number of processes.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the training.
+    saved:
+        Number of processes that wrote its state.
+    present:
+        Number of processes now.
+    """
+    if saved != present:
+        warnings.warn(
+            f"the run in `{folder}` was begun with {saved} process(es) and continues with"
+            f" {present}: the weights will be those of an uninterrupted run up to rounding, not bit"
+            " for bit",
+            stacklevel=5,
+        )
+
+
+def restore_history(
+    path: Path, epoch: int, saved: list[dict[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """Records of validations up to an epoch, which are written anew, as others may be in the file.
+
+    Parameters
+    ----------
+    path:
+        File of the records, which may hold later ones, or half a line.
+    epoch:
+        Last epoch of the state.
+    saved:
+        Records in the state; None in states of earlier versions.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    read: list[dict[str, Any]] = []
+    damaged = 0
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            damaged += 1
+            continue
+        if record["epoch"] <= epoch:
+            read.append(record)
+    history = read if saved is None else saved
+    lost = [record for record in history if record not in read]
+    if damaged or lost:
+        repaired = "written anew from the state" if saved is not None else "left out"
+        warnings.warn(
+            f"`{path}` was damaged ({damaged} bad lines, {len(lost)} missing): {repaired}",
+            stacklevel=5,
+        )
+    path.write_text("".join(json.dumps(record) + "\n" for record in history))
+    return history
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from scipy.optimize import least_squares
 from .. import graph, rotations
 from . import constrained, label_checks, labels, recipe_files, splitting
 from .label_checks import check_splits as check_splits
-from .metrics import root_mean_square
 from .recipe import Keys, Recipe, factors_of
 from .unit_conversion import Factors, in_angstrom
 
@@ -103,7 +102,8 @@ def labelled_samples(
         # a file that is listed twice counts twice in training, once in validation and test
         if row.split != "train" and (row.path, row.index, row.split) in seen:
             continue
-        seen.add((row.path, row.index, row.split))
+        if row.split != "train":
+            seen.add((row.path, row.index, row.split))
         found |= labels.held(row.atoms).keys()
         springs = constrained.adds_energy(row.atoms)
         if springs:
@@ -246,8 +246,27 @@ def fit_composition(
     robust:
         Whether deviations beyond their median count linearly (`soft_l1` of scipy).
     """
-    reference = np.asarray(energies)
-    counts = count_atoms(numbers, species).astype(float)
+    return fit_counts(count_atoms(numbers, species), np.asarray(energies), species, robust)
+
+
+def fit_counts(
+    counts: np.ndarray, energies: np.ndarray, species: Sequence[int], robust: bool = False
+) -> dict[int, float]:
+    """The same for numbers of atoms.
+
+    Parameters
+    ----------
+    counts:
+        Number of atoms of each species in each structure, (B, number of species).
+    energies:
+        Energies of the structures (B,) in eV.
+    species:
+        Atomic numbers Z.
+    robust:
+        Whether deviations beyond their median count linearly (`soft_l1` of scipy).
+    """
+    counts = counts.astype(float)
+    reference = energies
 
     def deviations(solution: np.ndarray) -> np.ndarray:
         deviation: np.ndarray = counts @ solution - reference  # (B,)
@@ -276,65 +295,12 @@ def remove_composition(samples: Sequence[Sample], composition: dict[int, float])
         each.energy -= sum(composition[int(z)] for z in each.structure.numbers)
 
 
-def label_rms(samples: Sequence[Sample]) -> dict[str, float]:
-    """Root mean squares of the labels, the units of the loss, 1 for labels that are absent or zero.
-
-    {"energy": eV per atom, "forces": eV/A, "stress": virial in eV per atom, "dipole": e A}; of
-    forces and dipoles the components.
-
-    Parameters
-    ----------
-    samples:
-        Training samples.
-    """
-    labels: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "dipole": []}
-    for each in samples:
-        n_atoms = len(each.structure)
-        per_atom = each.energy / n_atoms
-        labels["energy"].append(np.array([per_atom]))
-        labels["forces"].append(each.forces.ravel())
-        labels["stress"].append(each.virial.ravel() / n_atoms)
-        labels["dipole"].append(each.dipole)
-    table = {}
-    for name, parts in labels.items():
-        values = np.concatenate(parts)
-        known = values[np.isfinite(values)]
-        # a unit must not be 0
-        table[name] = root_mean_square(known) if known.any() else 1.0
-    return table
-
-
-def shortest_distances(samples: Sequence[Sample]) -> dict[tuple[int, int], float]:
-    """Shortest distance of each pair of species, {(Z, Z'): A} with Z <= Z'.
-
-    Parameters
-    ----------
-    samples:
-        Samples, whose pairs within the cutoff are compared.
-    """
-    shortest: dict[tuple[int, int], float] = {}
-    for each in samples:
-        numbers = each.structure.numbers
-        distances = each.pairs.distances()
-        # (2, P): atomic numbers of both ends of each pair, the smaller one first
-        centres = numbers[each.pairs.centres]
-        neighbours = numbers[each.pairs.neighbours]
-        ends = np.stack([centres, neighbours])
-        ends.sort(axis=0)
-        for kind in np.unique(ends, axis=1).T:
-            of_kind = (ends == kind[:, None]).all(0)
-            key = (int(kind[0]), int(kind[1]))
-            distance = float(distances[of_kind].min())
-            known = shortest.get(key, np.inf)
-            shortest[key] = min(distance, known)
-    return shortest
-
-
 def collate(
     samples: Sequence[Sample],
     dtype: torch.dtype,
     device: torch.device | str,
     generator: torch.Generator | None = None,
+    rotation: torch.Tensor | None = None,
 ) -> Batch:
     """Batch of samples.
 
@@ -348,6 +314,8 @@ def collate(
         Device of graph and labels.
     generator:
         Where given, each structure and its labels are rotated by a random element of O(3).
+    rotation:
+        Where given, the elements of O(3) by which they are rotated instead, (B, 3, 3).
     """
     structures = [each.structure for each in samples]
     pairs = [each.pairs for each in samples]
@@ -360,6 +328,7 @@ def collate(
     n_atoms = torch.tensor(sizes, dtype=torch.float64)
     if generator is not None:
         rotation = rotations.random_orthogonal(len(samples), generator)  # (B, 3, 3)
+    if rotation is not None:
         of_pair = rotation[batch.structure[batch.pair_centre]]  # (P, 3, 3)
         of_atom = rotation[batch.structure]  # (n, 3, 3)
         vectors = torch.einsum("pij,pj->pi", of_pair, batch.pair_vectors)

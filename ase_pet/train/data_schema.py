@@ -53,6 +53,15 @@ class Data:
             examples=[1000],
         ),
     ] = None
+    cache: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="folder for structures and neighbour lists on disk, for data larger than"
+            " memory; trainings with the same data may share it; default: all data are in memory",
+            examples=["cache"],
+        ),
+    ] = None
     val_fraction: Annotated[
         float,
         Field(

@@ -92,8 +92,9 @@ def check_splits(recipe: Recipe, splits: Mapping[str, Sequence[Sample]]) -> None
             raise ValueError(
                 f"recipe `{recipe.name}`: no structures to {purpose} (split {split!r})"
             )
-        known = any(np.isfinite(each.dipole).all() for each in splits[split])
-        if recipe.loss.dipole > 0 and not known:
+        if not recipe.loss.dipole > 0:
+            continue
+        if not any(np.isfinite(each.dipole).all() for each in splits[split]):
             raise ValueError(
                 f"recipe `{recipe.name}`: `loss.dipole` is {recipe.loss.dipole}, but no structure"
                 f" of the split {split!r} has a `dipole`"

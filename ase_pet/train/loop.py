@@ -7,24 +7,44 @@ import dataclasses
 import json
 import math
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from .. import rotations
+from ..evaluation import Evaluation
 from ..symmetrisers import of_file, sampled, symmetrise
-from . import continuation
+from . import continuation, distributed
 from .data import Batch, Sample, collate
-from .loss import Diverged, weighted_loss
-from .optimisers import optimisers, rate_factor
-from .prediction import errors, evaluation, predict, refit_composition
+from .distributed import ALONE, Ranks
+from .loss import KINDS, Diverged, WholeBatch, count_known, energy_errors, weighted_loss, weights_of
+from .optimisers import optimisers, rate_factor, sum_gradients
+from .prediction import compare, evaluation, refit_composition
 from .recipe import Recipe
 
 STATE = "state.pt"
 HISTORY = "history.jsonl"
 EXPLODED = 1e6  # loss of a batch in units of the first one: no training comes back from there
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a batch, evaluated at once.
+
+    Attributes
+    ----------
+    batch:
+        Its structures.
+    places:
+        Index of each of them in the batch of all ranks.
+    """
+
+    batch: Batch
+    places: torch.Tensor
 
 
 class Trainer:
@@ -36,6 +56,8 @@ class Trainer:
     in which composition energies are fitted, which therefore differ by the weights only; the model
     is validated as it is used, with the mean over all frames.
 
+    Several ranks have the same weights and the same order of structures, and share each batch.
+
     Parameters
     ----------
     recipe:
@@ -43,7 +65,7 @@ class Trainer:
     model:
         Model with its initial weights and its scales.
     splits:
-        Samples without composition energies, {split: list of Sample}.
+        Samples without composition energies, {split: sequence of Sample}.
     label_rms:
         Units of the loss, see `data.label_rms`.
     composition:
@@ -60,7 +82,7 @@ class Trainer:
         self,
         recipe: Recipe,
         model: Any,
-        splits: dict[str, list[Sample]],
+        splits: dict[str, Sequence[Sample]],
         label_rms: dict[str, float],
         composition: dict[int, float],
         folder: Path,
@@ -88,6 +110,8 @@ class Trainer:
         self.history: list[dict[str, Any]] = []  # records of all validations
         self.untrained_species: list[int] = []  # atomic numbers that no training structure has
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
+        self.ranks: Ranks = ALONE
+        self.known: dict[str, int] = {}  # number of training structures with forces, with stress
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Yield {epoch, loss, rate, score, val} after each validation until the last epoch.
@@ -98,7 +122,7 @@ class Trainer:
             The loss or the weights are not finite, or have exploded.
         """
         options = self.recipe.optimiser
-        if self.epoch == 0:
+        if self.epoch == 0 and self.ranks.leads:
             # of a run that was killed before its first state
             (self.folder / HISTORY).unlink(missing_ok=True)
         while self.epoch < options.epochs:
@@ -117,6 +141,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write the whole state; a run that is killed meanwhile keeps the old one."""
+        distributed.check_same_weights(self.model, self.ranks)
+        if not self.ranks.leads:
+            return
         state = {
             "epoch": self.epoch,
             "step": self.step,
@@ -129,6 +156,7 @@ class Trainer:
             "first_loss": self.first_loss,
             "history": self.history,
             "fingerprint": self.fingerprint,
+            "ranks": self.ranks.size,
         }
         temporary = self.folder / (STATE + ".part")
         torch.save(state, temporary)
@@ -142,12 +170,11 @@ class Trainer:
         ValueError
             The state is damaged, or of a run with other files.
         """
-        path = self.folder / STATE
-        if not path.is_file():
+        # of rank 0: the folder may be on its machine only
+        state = self.ranks.shared(self._saved_state() if self.ranks.leads else None)
+        if state is None:
             return False
-        state = continuation.load_state(path, self.device)
-        saved = state.get("fingerprint", {})
-        continuation.check_same(saved, self.fingerprint, self.folder)
+        continuation.note_ranks(self.folder, state.get("ranks", 1), self.ranks.size)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved_optimiser in zip(self.optimisers, state["optimisers"], strict=True):
@@ -155,11 +182,27 @@ class Trainer:
         self.epoch = state["epoch"]
         self.step = state["step"]
         self.best = state["best"]
-        self.best_weights = state["best_weights"]
+        best = state["best_weights"]
+        self.best_weights = {name: value.to(self.device) for name, value in best.items()}
         self.best_composition = state["best_composition"]
         self.first_loss = state.get("first_loss", math.inf)
-        self._restore_history(state.get("history"))
+        if self.ranks.leads:
+            path = self.folder / HISTORY
+            self.history = continuation.restore_history(path, self.epoch, state.get("history"))
+        self.history = self.ranks.shared(self.history)
         return True
+
+    def _saved_state(self) -> dict[str, Any] | None:
+        """State in the folder, None where there is none."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return None
+        # several ranks have different devices
+        device = self.device if self.ranks.size == 1 else torch.device("cpu")
+        state = continuation.load_state(path, device)
+        saved = state.get("fingerprint", {})
+        continuation.check_same(saved, self.fingerprint, self.folder)
+        return state
 
     def _train_epoch(self) -> float:
         """Mean loss of an epoch of updates."""
@@ -170,18 +213,33 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(samples), generator=generator).tolist()
         starts = range(0, len(order), size)
-        rotating = generator if self.recipe.augmentation == "rotations" else None
+        rotating = self.recipe.augmentation == "rotations"
         total = 0.0
         for start in starts:
             indices = order[start : start + size]
-            chosen = [samples[index] for index in indices]
             # one generator draws order, rotations and frames: the order of the draws matters
-            batch = collate(chosen, self.dtype, self.device, rotating)
-            loss = self._update(batch, generator)
+            rotation = rotations.random_orthogonal(len(indices), generator) if rotating else None
+            loss = self._update(self._parts(indices, rotation), len(indices), generator)
             total += loss
         return total / self.steps_per_epoch
 
-    def _update(self, batch: Batch, generator: torch.Generator) -> float:
+    def _parts(self, indices: Sequence[int], rotation: torch.Tensor | None) -> list[Part]:
+        """Parts of a batch that this rank evaluates; rotation (B, 3, 3) is of all structures."""
+        samples = self.splits["train"]
+        own = np.arange(len(indices))[self.ranks.mine]
+        # a rank may have fewer structures than parts, or none in the last batch of an epoch
+        n_parts = max(1, min(self.recipe.optimiser.accumulate, len(own)))
+        parts = []
+        for places in np.array_split(own, n_parts):
+            if not len(places):
+                continue
+            chosen = [samples[indices[place]] for place in places]
+            turned = None if rotation is None else rotation[places]
+            batch = collate(chosen, self.dtype, self.device, rotation=turned)
+            parts.append(Part(batch, torch.from_numpy(places).to(self.device)))
+        return parts
+
+    def _update(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
         """Loss of a batch, before the update of the weights that it makes."""
         options = self.recipe.optimiser
         learning_rate = options.learning_rate * self.rate()
@@ -189,12 +247,8 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate
 
-        model = self._training_model(self.model, generator)
-        results = evaluation(model, batch, training=True)
-        loss = weighted_loss(results, batch, self.label_rms, self.recipe.loss)
-        self._check_loss(float(loss.detach()))
-        self.model.zero_grad()
-        loss.backward()
+        loss = self._backward(parts, n_structures, generator)
+        self._check_loss(loss)
         weights = list(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(weights, options.gradient_clip)
         for optimiser in self.optimisers:
@@ -206,7 +260,57 @@ class Trainer:
         averaged = list(self.average.parameters())
         with torch.no_grad():
             torch._foreach_lerp_(averaged, weights, 1 - decay)
-        return float(loss.detach())
+        return loss
+
+    def _backward(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
+        """Loss of a batch of B structures, all ranks; leaves its gradient in the weights."""
+        model = self._training_model(self.model, generator)
+        self.model.zero_grad()
+        # A part cannot know the median error of the batch: where there is more than one part, all
+        # energies are computed first. Frames are drawn twice, the same ones.
+        drawn = generator.get_state()
+        first: Evaluation | None = None
+        errors = [torch.empty(0, dtype=torch.float64, device=self.device)]
+        for part in parts:
+            first = evaluation(model, part.batch, training=True)
+            if len(parts) > 1:
+                first = Evaluation(model, part.batch.graph)
+            errors.append(energy_errors(first, part.batch).detach().double())
+        whole = self._whole(torch.cat(errors), [part.batch for part in parts], n_structures)
+        if len(parts) > 1:
+            generator.set_state(drawn)
+
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for part in parts:
+            results = first if first and len(parts) == 1 else evaluation(model, part.batch, True)
+            loss = weighted_loss(
+                results, part.batch, self.label_rms, self.recipe.loss, whole, part.places
+            )
+            loss.backward()
+            total += loss.detach()
+        return float(sum_gradients(self.model, total, self.ranks))
+
+    def _whole(self, errors: torch.Tensor, batches: list[Batch], n_structures: int) -> WholeBatch:
+        """What the loss takes from all B structures; errors (b,) are those of this rank."""
+        counts = errors.new_zeros(len(KINDS))
+        most = -(-n_structures // self.ranks.size)
+        structures = errors.new_zeros(2, most)  # errors and weights
+        structures[0, : len(errors)] = errors
+        start = 0
+        for batch in batches:
+            counts += counts.new_tensor(list(count_known(batch).values()))
+            stop = start + len(batch.energy)
+            structures[1, start:stop] = weights_of(batch)
+            start = stop
+        message = torch.cat([counts, structures.reshape(-1)])
+        gathered = self.ranks.every(message)  # (size, kinds + 2 most)
+        total = gathered[:, : len(KINDS)].sum(0)
+        known = dict(zip(KINDS, total.tolist(), strict=True))
+        # structure i of the batch is number i // size of rank i % size
+        of_ranks = gathered[:, len(KINDS) :].reshape(-1, 2, most)
+        by_place = of_ranks.permute(1, 2, 0).reshape(2, -1)
+        every, weight = by_place[:, :n_structures]
+        return WholeBatch(every, weight, known)
 
     def _check_loss(self, loss: float) -> None:
         """Stop before an update by a loss that has no meaning."""
@@ -239,11 +343,12 @@ class Trainer:
         """Record of the errors of the averaged weights, which are kept if they are the best."""
         model = self._training_model(self.average, torch.Generator().manual_seed(self.recipe.seed))
         composition = refit_composition(
-            model, self.splits["train"], model.species, self.dtype, self.device
+            model, self.splits["train"], model.species, self.dtype, self.device, self.ranks
         )
         self.average.compositions = {self.average.energy_head: composition}
         inference = self._inference_model(self.average)
-        table = errors(predict(inference, self.splits["val"], self.dtype, self.device))
+        validation = self.splits["val"]
+        table, _ = compare(inference, validation, self.dtype, self.device, self.ranks)
 
         # squares of errors, relative to the labels and weighted as in the loss
         weights = dataclasses.asdict(self.recipe.loss)
@@ -268,31 +373,8 @@ class Trainer:
             "val": table,
         }
         self.history.append(record)
+        if not self.ranks.leads:
+            return record
         with open(self.folder / HISTORY, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         return record
-
-    def _restore_history(self, saved: list[dict[str, Any]] | None) -> None:
-        """Write the records up to the state anew: those after it, or half a line, may be there."""
-        path = self.folder / HISTORY
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        read: list[dict[str, Any]] = []
-        damaged = 0
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                damaged += 1
-                continue
-            if record["epoch"] <= self.epoch:
-                read.append(record)
-        # states of earlier versions do not hold the records
-        self.history = read if saved is None else saved
-        lost = [record for record in self.history if record not in read]
-        if damaged or lost:
-            repaired = "written anew from the state" if saved is not None else "left out"
-            warnings.warn(
-                f"`{path}` was damaged ({damaged} bad lines, {len(lost)} missing): {repaired}",
-                stacklevel=4,
-            )
-        path.write_text("".join(json.dumps(record) + "\n" for record in self.history))

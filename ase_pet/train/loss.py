@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from ..evaluation import Evaluation
@@ -13,8 +15,35 @@ class Diverged(RuntimeError):
     """A training that leads nowhere: its loss or its errors have no meaning any more."""
 
 
+@dataclass(frozen=True)
+class WholeBatch:
+    """What the loss of a part takes from the whole batch, whose other parts other ranks may hold.
+
+    Attributes
+    ----------
+    energy_errors:
+        Errors of the energy per atom of all B structures, (B,) in eV, without derivatives.
+    weight:
+        Weight of each structure, (B,).
+    counts:
+        Number of known labels by kind, {"energy", "forces", "stress", "dipole"}.
+    """
+
+    energy_errors: torch.Tensor
+    weight: torch.Tensor
+    counts: dict[str, float]
+
+
+KINDS = ("energy", "forces", "stress", "dipole")
+
+
 def weighted_loss(
-    results: Evaluation, batch: Batch, label_rms: dict[str, float], weights: Loss
+    results: Evaluation,
+    batch: Batch,
+    label_rms: dict[str, float],
+    weights: Loss,
+    whole: WholeBatch | None = None,
+    places: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Scalar loss: sum over kinds of labels of w H(error / RMS of the labels) / delta.
 
@@ -26,52 +55,122 @@ def weighted_loss(
     once per neighbour) hides the forces from the optimiser. It is not the mean, to which a few
     pairs of very close nuclei would contribute more than all other structures.
 
+    The losses of the parts of a batch add up to the loss of the batch, and so do their gradients.
+
+    Parameters
+    ----------
+    results:
+        Evaluation of the model on the graph of the batch.
+    batch:
+        Batch with the labels, or a part of one.
+    label_rms:
+        Units of the errors: root mean squares of the labels by kind, see `data.label_rms`.
+    weights:
+        Weights w by kind, and delta, `huber`.
+    whole:
+        The whole batch, of which `batch` is a part; None if it is the whole.
+    places:
+        Index of each structure of the part in the whole batch.
+    """
+    forces = results.forces  # first: the same run of the model gives the energies
+    energy = energy_errors(results, batch)
+    if whole is None or places is None:
+        whole = WholeBatch(energy.detach(), weights_of(batch), count_known(batch))
+        places = torch.arange(len(energy), device=energy.device)
+    n_atoms = batch.n_atoms[:, None, None]  # (B, 1, 1)
+    # errors, and labels that say which of them are known: a prediction that is NaN counts
+    errors = [
+        ("forces", forces - batch.forces, batch.forces),
+        ("stress", (results.virial - batch.virial) / n_atoms, batch.virial),
+    ]
+    if weights.dipole > 0 and batch.dipole.isfinite().any():
+        dipole = results.heads.total("dipole")
+        errors.append(("dipole", dipole - batch.dipole, batch.dipole))
+
+    total = forces.new_zeros(())
+    if weights.energy:
+        unit = label_rms["energy"]
+        total = _energy_loss(energy / unit, places, whole, unit, weights)
+    for name, error, label in errors:
+        weight = getattr(weights, name)
+        known = torch.isfinite(label)
+        if weight and known.any():
+            scaled = error[known] / label_rms[name]
+            huber = _huber(scaled, weights) * _of_labels(batch, name, label)[known]
+            mean = huber.sum() / whole.counts[name]
+            total = total + weight * mean / weights.huber
+    # without any label there is nothing to learn, which is no error
+    return total if total.requires_grad else total + 0 * results.interaction.sum()
+
+
+def energy_errors(results: Evaluation, batch: Batch) -> torch.Tensor:
+    """Errors of the energies per atom (B,) in eV.
+
     Parameters
     ----------
     results:
         Evaluation of the model on the graph of the batch.
     batch:
         Batch with the labels.
-    label_rms:
-        Units of the errors: root mean squares of the labels by kind, see `data.label_rms`.
-    weights:
-        Weights w by kind, and delta, `huber`.
     """
-    forces = results.forces  # first: the same run of the model gives the energies
-    per_atom = (results.interaction - batch.energy) / batch.n_atoms
-    if len(per_atom) > 1:
-        per_atom = per_atom - per_atom.median()
-    n_atoms = batch.n_atoms[:, None, None]  # (B, 1, 1)
-    # errors, and labels that say which of them are known: a prediction that is NaN counts
-    errors = [
-        ("forces", weights.forces, forces - batch.forces, batch.forces),
-        ("energy", weights.energy, per_atom, batch.energy),
-        ("stress", weights.stress, (results.virial - batch.virial) / n_atoms, batch.virial),
-    ]
-    if weights.dipole > 0 and batch.dipole.isfinite().any():
-        dipole = results.heads.total("dipole")
-        errors.append(("dipole", weights.dipole, dipole - batch.dipole, batch.dipole))
+    errors: torch.Tensor = (results.interaction - batch.energy) / batch.n_atoms
+    return errors
 
-    total: torch.Tensor = forces.new_zeros(())
-    for name, weight, error, label in errors:
-        known = torch.isfinite(label)
-        if weight and known.any():
-            scaled = error[known] / label_rms[name]
-            zero = torch.zeros_like(scaled)
-            huber = torch.nn.functional.huber_loss(
-                scaled, zero, delta=weights.huber, reduction="none"
-            )
-            if batch.weight is not None:
-                huber = huber * _of_labels(batch, name, label)[known]
-            huber = huber.mean()
-            total = total + weight * huber / weights.huber
-    # without any label there is nothing to learn, which is no error
-    return total if total.requires_grad else total + 0 * results.interaction.sum()
+
+def count_known(batch: Batch) -> dict[str, float]:
+    """Number of labels that are known, by kind.
+
+    Parameters
+    ----------
+    batch:
+        Batch with the labels.
+    """
+    labels = (batch.energy, batch.forces, batch.virial, batch.dipole)
+    counts = [float(torch.isfinite(label).sum()) for label in labels]
+    return dict(zip(KINDS, counts, strict=True))
+
+
+def weights_of(batch: Batch) -> torch.Tensor:
+    """Weights of the structures of a batch, (B,).
+
+    Parameters
+    ----------
+    batch:
+        Batch.
+    """
+    return torch.ones_like(batch.n_atoms) if batch.weight is None else batch.weight
 
 
 def _of_labels(batch: Batch, kind: str, label: torch.Tensor) -> torch.Tensor:
     """Weight of the structure of each label, in the shape of the labels."""
-    assert batch.weight is not None
-    weight = batch.weight[batch.graph.structure] if kind == "forces" else batch.weight
+    of_structures = weights_of(batch)
+    weight = of_structures[batch.graph.structure] if kind == "forces" else of_structures
     trailing = [1] * (label.dim() - 1)
     return weight.reshape(-1, *trailing).expand_as(label)
+
+
+def _energy_loss(
+    errors: torch.Tensor, places: torch.Tensor, whole: WholeBatch, unit: float, weights: Loss
+) -> torch.Tensor:
+    """Loss of energies; errors (b,) of some of all B structures are in units of the RMS.
+
+    The median may belong to a structure of this part. Then the errors of all parts depend on its
+    energy, which their values do not show.
+    """
+    every = whole.energy_errors.to(errors.dtype) / unit
+    values = every.index_put((places,), errors)  # (B,)
+    if len(values) > 1:
+        values = values - values.median()
+    huber = _huber(values, weights) * whole.weight
+    is_own = torch.zeros_like(huber).index_fill(0, places, 1.0)
+    own = (huber * is_own).sum()
+    others = (huber * (1 - is_own)).sum()
+    loss = own + others - others.detach()
+    mean = loss / len(values)
+    return weights.energy * mean / weights.huber
+
+
+def _huber(values: torch.Tensor, weights: Loss) -> torch.Tensor:
+    """Huber loss of each value."""
+    zero = torch.zeros_like(values)
+    return torch.nn.functional.huber_loss(values, zero, delta=weights.huber, reduction="none")

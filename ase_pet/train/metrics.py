@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -17,20 +19,50 @@ def error_metrics(reference: np.ndarray, predicted: np.ndarray) -> dict[str, flo
     predicted:
         Predicted values, (n,).
     """
-    difference = predicted - reference
-    return {
-        "rmse": root_mean_square(difference),
-        "mae": float(np.mean(np.abs(difference))),
-        "rms": root_mean_square(reference),
-    }
+    sums = ErrorSums()
+    sums.add(reference, predicted)
+    return sums.metrics()
 
 
-def root_mean_square(values: np.ndarray) -> float:
-    """Square root of the mean of squared values, in their unit.
+class ErrorSums:
+    """Sums over values from which errors follow: bounded memory for any number of values."""
 
-    Parameters
-    ----------
-    values:
-        Values, any shape.
-    """
-    return float(np.sqrt(np.mean(values**2)))
+    def __init__(self) -> None:
+        # number of values, sums of |error|, of error^2 and of reference^2
+        self.sums = np.zeros(4)
+
+    def __len__(self) -> int:
+        return int(self.sums[0])
+
+    def add(self, reference: np.ndarray, predicted: np.ndarray) -> None:
+        """Add values.
+
+        Parameters
+        ----------
+        reference:
+            Reference values, any shape.
+        predicted:
+            Predicted values.
+        """
+        difference = np.abs(predicted - reference)
+        squares = (difference**2).sum()
+        self.sums += [reference.size, difference.sum(), squares, (reference**2).sum()]
+
+    def merge(self, others: ErrorSums) -> None:
+        """Add the sums over other values.
+
+        Parameters
+        ----------
+        others:
+            Sums over them.
+        """
+        self.sums += others.sums
+
+    def metrics(self) -> dict[str, float]:
+        """Errors, see `error_metrics`, of one value at least."""
+        count, absolute, squares, reference = self.sums.tolist()
+        return {
+            "rmse": math.sqrt(squares / count),
+            "mae": absolute / count,
+            "rms": math.sqrt(reference / count),
+        }

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from .distributed import Ranks
 from .recipe import Optimiser
 
 
@@ -92,3 +93,35 @@ def rate_factor(step: int, steps_per_epoch: int, options: Optimiser) -> float:
     done = (step - warmup) / steps_of_decay
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return options.final_rate + (1 - options.final_rate) * cosine
+
+
+def sum_gradients(model: torch.nn.Module, loss: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+    """Sum of a scalar over ranks, with the gradients of a model, in one message.
+
+    A weight on which the loss depends on no rank keeps no gradient: optimisers then leave it alone.
+
+    Parameters
+    ----------
+    model:
+        Model whose gradients are replaced by their sums.
+    loss:
+        Scalar of this rank.
+    ranks:
+        Processes of the training.
+    """
+    if ranks.size == 1:
+        return loss
+    weights = [each for each in model.parameters() if each.requires_grad]
+    has_gradient = [each.grad is not None for each in weights]
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in weights]
+    # of all gradients, of their presence, and of the loss
+    flat = torch.cat([each.flatten() for each in gradients])
+    presence = flat.new_tensor(has_gradient)
+    message = ranks.total(torch.cat([flat, presence, loss[None].to(flat.dtype)]))
+    start = 0
+    for index, weight in enumerate(weights):
+        stop = start + weight.numel()
+        if message[len(flat) + index] > 0:
+            weight.grad = message[start:stop].view_as(weight).clone()
+        start = stop
+    return message[-1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,9 +11,14 @@ import torch
 from ..evaluation import Evaluation
 from ..graph import chunking
 from ..models.base import AtomisticModel
-from .data import Batch, Sample, collate, fit_composition
+from .data import Batch, Sample, collate, count_atoms, fit_counts
+from .distributed import ALONE, Ranks
 from .loss import Diverged
-from .metrics import error_metrics
+from .metrics import ErrorSums
+from .streaming import sizes
+
+KINDS = ("energy", "forces", "stress", "dipole")
+MOST_FITTED = 20_000  # structures to which composition energies are fitted again
 
 
 def predict(
@@ -37,7 +43,71 @@ def predict(
     device:
         Device of the model.
     """
-    parts: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "dipole": []}
+    every = list(_predicted(model, samples, dtype, device))
+    return _joined(every)
+
+
+def compare(
+    model: AtomisticModel,
+    samples: Sequence[Sample],
+    dtype: torch.dtype,
+    device: torch.device | str,
+    ranks: Ranks = ALONE,
+    plotted: int = 0,
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Errors by kind, {kind: {"rmse", "mae", "rms"}}, and values as those of `predict`, for a plot.
+
+    Parameters
+    ----------
+    model:
+        Model with its compositions fitted.
+    samples:
+        Samples without composition energies, the same on all ranks.
+    dtype:
+        Precision of the model.
+    device:
+        Device of the model.
+    ranks:
+        Processes that share the work; all of them return the errors, rank 0 the values as well.
+    plotted:
+        About how many structures the values are of, evenly distributed; all if there are fewer.
+    """
+    own = samples[ranks.mine]
+    every = max(1, math.ceil(len(samples) / max(plotted, 1)))
+    sums = {kind: ErrorSums() for kind in KINDS}
+    kept = []
+    for number, values in enumerate(_predicted(model, own, dtype, device)):
+        for name, pair in values.items():
+            sums[name].add(*pair)
+        # groups of samples are of about the same size
+        if plotted and number % every == 0:
+            kept.append(values)
+
+    first, *others = ranks.objects(sums)
+    for name, total in first.items():
+        for other in others:
+            total.merge(other[name])
+    errors = {name: total.metrics() for name, total in first.items() if len(total)}
+    pairs = _joined(kept)
+    return errors, _joined(ranks.objects(pairs)) if plotted else pairs
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Values of several groups of samples, {kind: (2, count)}."""
+    joined = {}
+    for kind in KINDS:
+        arrays = [part[kind] for part in parts if kind in part]
+        joined[kind] = np.concatenate([np.empty((2, 0)), *arrays], axis=1)
+    return joined
+
+
+def _predicted(
+    model: AtomisticModel,
+    samples: Sequence[Sample],
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Known reference values and predictions of one group of samples after the other."""
     for chunk in chunks(samples, device):
         batch = collate(chunk, dtype, device)
         results = evaluation(model, batch)
@@ -50,16 +120,13 @@ def predict(
         }
         if results.heads.wanted:
             values["dipole"] = (batch.dipole, results.heads.total("dipole"))
+        pairs = {}
         for name, (reference, predicted) in values.items():
-            pair = torch.stack([reference.detach().ravel(), predicted.detach().ravel()])
-            parts[name].append(pair.cpu().numpy())
-
-    table = {}
-    for name, arrays in parts.items():
-        both = np.concatenate([np.empty((2, 0)), *arrays], axis=1)
-        # labels that are not known are NaN; a prediction that is NaN stays
-        table[name] = both[:, np.isfinite(both[0])]
-    return table
+            both = torch.stack([reference.detach().ravel(), predicted.detach().ravel()])
+            pair = both.cpu().numpy()
+            # labels that are not known are NaN; a prediction that is NaN stays
+            pairs[name] = pair[:, np.isfinite(pair[0])]
+        yield pairs
 
 
 def evaluation(model: AtomisticModel, batch: Batch, training: bool = False) -> Evaluation:
@@ -84,60 +151,53 @@ def refit_composition(
     species: Sequence[int],
     dtype: torch.dtype,
     device: torch.device | str,
+    ranks: Ranks = ALONE,
 ) -> dict[int, float]:
     """Composition energies, {Z: eV}: a robust fit to the errors of the energies of a model.
 
     Robust as the loss: a few structures with errors of an eV, very close nuclei, would shift all
-    others.
+    others. At most 20 000 structures are used, evenly distributed over the samples.
 
     Parameters
     ----------
     model:
         Model, whose own compositions are left out.
     samples:
-        Samples to fit to.
+        Samples to fit to, the same on all ranks.
     species:
         Atomic numbers of the model.
     dtype:
         Precision of the model.
     device:
         Device of the model.
+    ranks:
+        Processes that share the work.
 
     Raises
     ------
     Diverged
         Energies of the model are not finite.
     """
-    errors = []
-    for chunk in chunks(samples, device):
+    used = samples[:: math.ceil(len(samples) / MOST_FITTED)]
+    rows = [torch.empty(0, 1 + len(species), dtype=torch.float64)]
+    for chunk in chunks(used[ranks.mine], device):
         batch = collate(chunk, dtype, device)
         results = Evaluation(model, batch.graph)
-        errors.append((batch.energy - results.interaction).cpu().numpy())
-    if not np.isfinite(np.concatenate(errors)).all():
+        error = (batch.energy - results.interaction).detach().cpu().double()
+        counts = count_atoms([each.structure.numbers for each in chunk], species)
+        rows.append(torch.cat([error[:, None], torch.from_numpy(counts).double()], 1))
+    # (n, 1 + number of species): error and numbers of atoms of each structure
+    table = ranks.interleaved(torch.cat(rows), len(used)).numpy()
+    if not np.isfinite(table).all():
         raise Diverged(
             "energies of training structures are not finite: the training diverged. Lower"
             " `optimiser.learning_rate`"
         )
-    numbers = [each.structure.numbers for each in samples]
-    return fit_composition(numbers, np.concatenate(errors), species, robust=True)
+    # of rank 0: least squares on another processor may differ in the last digits
+    return ranks.shared(fit_counts(table[:, 1:], table[:, 0], species, robust=True))
 
 
-def errors(pairs: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Errors by kind of label, {kind: {"rmse", "mae", "rms"}}, rms that of the reference.
-
-    Parameters
-    ----------
-    pairs:
-        Reference and predicted values, {kind: (2, count)}, as `predict` returns them.
-    """
-    return {
-        name: error_metrics(reference, predicted)
-        for name, (reference, predicted) in pairs.items()
-        if len(reference)
-    }
-
-
-def chunks(samples: Sequence[Sample], device: torch.device | str) -> list[Sequence[Sample]]:
+def chunks(samples: Sequence[Sample], device: torch.device | str) -> Iterator[Sequence[Sample]]:
     """Samples in consecutive groups that are evaluated together, bounded by the memory of a device.
 
     Parameters
@@ -147,6 +207,6 @@ def chunks(samples: Sequence[Sample], device: torch.device | str) -> list[Sequen
     device:
         Device of the evaluation.
     """
-    sizes = [len(each.structure) for each in samples]
     limit = chunking.budget("validation_atoms", device)
-    return [samples[part] for part in chunking.split(sizes, limit)]
+    for part in chunking.split(sizes(samples), limit):
+        yield list(samples[part])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import json
 import platform
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,17 +21,19 @@ from ase.data import chemical_symbols
 
 from .. import arguments, plugins, store, symmetrisers
 from ..calculator_info import CalculatorInfo
-from ..evaluation import Evaluation
-from ..graph import Graph
-from ..models.base import AtomisticModel
-from . import composition, continuation, data, inspection, report, schedule
+from . import composition, continuation, distributed, inspection, report, schedule
+from .distributed import ALONE, Ranks
+from .label_statistics import label_statistics, shortest_distances
 from .loop import STATE, Trainer
 from .loss import Diverged
 from .optimisers import check_method
-from .prediction import chunks, errors, predict
+from .prediction import compare
 from .recipe import Recipe, model_settings, read
+from .repulsion import without_repulsion
+from .sources import inspected, read_samples, remove_composition
 
 RECIPE = "recipe.toml"
+PLOTTED = 20_000  # structures of a split in a parity plot
 
 
 def train(
@@ -70,49 +74,69 @@ def train(
     Diverged
         The loss has exploded; the folder holds the best weights before, if there are any.
     """
-    recipe = read(recipe_path)
-    output = Path(output)
-    device = device or recipe.device
-    # what would fail after minutes of reading or hours of training fails now
-    report.figure_class()
-    check_method(recipe.optimiser.method)
-    arguments.device(device)
+    with distributed.connected() as ranks, warnings.catch_warnings():
+        if not ranks.leads:
+            warnings.simplefilter("ignore")  # rank 0 has the same data, and gives the same notes
+        recipe = read(recipe_path)
+        output = Path(output)
+        device = device or recipe.device
+        # what would fail after minutes of reading or hours of training fails now
+        report.figure_class()
+        check_method(recipe.optimiser.method)
+        place = distributed.local_device(arguments.device(device))
+        with _own(output, resume, ranks):
+            trainer = _begun(recipe, Path(recipe_path), output, str(place), resume, ranks)
+            if on_start and ranks.leads:
+                on_start(trainer)
+            started = time.time()
+            try:
+                for record in trainer.run():
+                    if on_record and ranks.leads:
+                        on_record(record)
+                    # clocks of processes differ
+                    seconds = time.time() - started
+                    ended = ranks.shared(schedule.end(trainer.history, recipe.optimiser, seconds))
+                    if ended:
+                        warnings.warn(ended, stacklevel=2)
+                        break
+            except Diverged as error:
+                _keep_best(recipe, trainer, output, time.time() - started, error)
+            return finish(recipe, trainer, output, time.time() - started)
+
+
+@contextlib.contextmanager
+def _own(output: Path, resume: bool, ranks: Ranks) -> Iterator[None]:
+    """Hold the folder of a training, on rank 0; the other ranks do not touch it."""
+    if not ranks.leads:
+        ranks.shared(None)
+        yield
+        return
     output.mkdir(parents=True, exist_ok=True)
     with continuation.locked(output):
         if (output / STATE).exists() and not resume:
             raise ValueError(
                 f"`{output}` holds an unfinished or finished run: resume it or name another folder"
             )
-        trainer = _begun(recipe, Path(recipe_path), output, device, resume)
-        if on_start:
-            on_start(trainer)
-        started = time.time()
-        try:
-            for record in trainer.run():
-                if on_record:
-                    on_record(record)
-                ended = schedule.end(trainer.history, recipe.optimiser, time.time() - started)
-                if ended:
-                    warnings.warn(ended, stacklevel=2)
-                    break
-        except Diverged as error:
-            _keep_best(recipe, trainer, output, time.time() - started, error)
-        return finish(recipe, trainer, output, time.time() - started)
+        ranks.shared(None)
+        yield
 
 
-def _begun(recipe: Recipe, path: Path, output: Path, device: str, resume: bool) -> Trainer:
+def _begun(
+    recipe: Recipe, path: Path, output: Path, device: str, resume: bool, ranks: Ranks
+) -> Trainer:
     """Trainer at its first epoch, or at that of the state in its folder."""
-    longer = resume and _is_longer(recipe, path, output)
-    trainer = prepare(recipe, output, device)
-    fingerprint = continuation.fingerprint(recipe, path)
+    longer = ranks.shared(resume and ranks.leads and _is_longer(recipe, path, output))
+    trainer = prepare(recipe, output, device, ranks)
+    # hashes of all files take a while, and one process is enough
+    fingerprint = continuation.fingerprint(recipe, path) if ranks.leads else {}
     trainer.fingerprint = dict(fingerprint)
     if longer:
-        trainer.fingerprint.pop("recipe")
+        trainer.fingerprint.pop("recipe", None)
     if resume:
         trainer.resume()
         schedule.check_length(recipe, trainer)
     trainer.fingerprint = fingerprint
-    if path.resolve() != (output / RECIPE).resolve():
+    if ranks.leads and path.resolve() != (output / RECIPE).resolve():
         shutil.copyfile(path, output / RECIPE)
     return trainer
 
@@ -129,7 +153,7 @@ def _keep_best(
     raise Diverged(f"{error}. `{output}` holds the best weights before, of epoch {epoch}") from None
 
 
-def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
+def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> Trainer:
     """Trainer of a recipe, with its model initialised and its data read.
 
     Parameters
@@ -140,31 +164,36 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
         Folder of state and history.
     device:
         Device of the training: "auto", "cpu", "cuda", ...
+    ranks:
+        Processes that train together.
     """
     settings = model_settings(recipe)
     torch.manual_seed(recipe.seed)
     model = plugins.load("ase_pet.models", recipe.model).Model(settings)
     symmetrisers.symmetrise(model, recipe.symmetrise)  # a bad name fails now, not after training
-    splits = data.read(recipe, model.species, model.cutoff)
-    inspection.warn(splits, model.species)
+    splits = read_samples(recipe, model.species, model.cutoff, ranks)
+    if ranks.leads:
+        inspection.warn(inspected(splits), model.species)
     isolated = composition.take_isolated(recipe, splits)
-    recipe = schedule.resolved(recipe, splits["train"])
+    training = splits["train"]
+    recipe = schedule.resolved(recipe, training)
 
     # The weights learn the labels without the fixed repulsion, whose energies of hundreds of eV
     # would distort composition energies and RMS.
-    targets = _without_repulsion(model, splits["train"])
-    energies = composition.reference_energies(recipe, targets, model.species, isolated)
-    absent = inspection.absent(splits["train"], model.species)
+    targets = without_repulsion(model, training[ranks.mine])
+    statistics = label_statistics(targets, len(training), model.species, ranks)
+    energies = composition.reference_energies(recipe, statistics, model.species, isolated)
+    absent = statistics.absent(model.species)
     untrained = absent
     if recipe.start:
         untrained = _copy_weights(recipe, recipe.start, model, absent, energies)
     _warn_of_absent(absent, untrained, recipe.start)
+    # of rank 0: least squares on another processor may differ in the last digits
+    energies = ranks.shared(energies)
+    label_rms = ranks.shared(statistics.label_rms(energies))
 
     for samples in splits.values():
-        data.remove_composition(samples, energies)
-    if targets is not splits["train"]:
-        data.remove_composition(targets, energies)
-    label_rms = data.label_rms(targets)
+        remove_composition(samples, energies)
     # scales set the unit in which the weights of the last layers predict: those of `start` stay
     if not recipe.start:
         model.scales = {model.energy_head: label_rms["forces"]}
@@ -181,6 +210,8 @@ def prepare(recipe: Recipe, output: Path, device: str) -> Trainer:
         store.dtype_of(recipe.dtype),
     )
     trainer.untrained_species = untrained
+    trainer.ranks = ranks
+    trainer.known = statistics.known
     return trainer
 
 
@@ -204,19 +235,19 @@ def finish(
     """
     model = trainer.average
     model.load_state_dict(trainer.best_weights)
-    pairs = _predictions(recipe, trainer, model)
-    metrics: dict[str, Any] = {}
-    for split, values in pairs.items():
-        count = len(trainer.splits[split])
-        metrics[split] = {"structures": count, **errors(values)}
+    metrics, pairs = _errors(recipe, trainer, model)
+    mine = trainer.ranks.mine
+    used_in_training = itertools.chain(trainer.splits["train"][mine], trainer.splits["val"][mine])
+    shortest = shortest_distances(used_in_training, trainer.ranks)
+    if not trainer.ranks.leads:
+        return metrics
 
     model.compositions = {model.energy_head: _total_composition(trainer)}
-    used_in_training = trainer.splits["train"] + trainer.splits["val"]
     config = CalculatorInfo(
         name=recipe.name,
         symmetrise=recipe.symmetrise,
         dtype=recipe.dtype,
-        shortest_distances=data.shortest_distances(used_in_training),
+        shortest_distances=shortest,
         provenance=_provenance(recipe, trainer, seconds, metrics),
         untrained_species=tuple(trainer.untrained_species),
     )
@@ -232,40 +263,6 @@ def finish(
     readme = report.readme(recipe, model, config, metrics)
     (output / "README.md").write_text(readme)
     return metrics
-
-
-class _Repulsion(AtomisticModel):
-    """The short-range repulsion of a model with `zbl`, which has no weights."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model.settings, model.cutoff, model.species)
-        self.model = model
-
-    def forward(self, graph: Graph) -> torch.Tensor:
-        """Energies (n_atoms,) in eV."""
-        energies: torch.Tensor = self.model.repulsion(self.model.energy_head, graph)
-        return energies[:, 0]
-
-
-def _without_repulsion(model: Any, samples: list[data.Sample]) -> list[data.Sample]:
-    """Samples whose labels lack the model's short-range repulsion; the samples if it has none."""
-    if not model.covalent_radii:
-        return samples
-    targets = []
-    for chunk in chunks(samples, "cpu"):
-        batch = data.collate(chunk, torch.float64, "cpu")
-        repulsion = Evaluation(_Repulsion(model), batch.graph)
-        ends = batch.n_atoms.long().cumsum(0).tolist()
-        forces = np.split(repulsion.forces.numpy(), ends[:-1])  # (n, 3) of each structure
-        for index, sample in enumerate(chunk):
-            target = replace(
-                sample,
-                energy=sample.energy - float(repulsion.energy[index]),
-                forces=sample.forces - forces[index],
-                virial=sample.virial - repulsion.virial[index].numpy(),
-            )
-            targets.append(target)
-    return targets
 
 
 def _copy_weights(
@@ -317,17 +314,24 @@ def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
-def _predictions(recipe: Recipe, trainer: Trainer, model: Any) -> dict[str, dict[str, np.ndarray]]:
-    """Reference and predicted values of each split that is not empty, see `predict`."""
+def _errors(
+    recipe: Recipe, trainer: Trainer, model: Any
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Errors of each split that is not empty, and reference and predicted values to plot."""
     # composition energies of the elements were removed from the samples: the rest is left
     model.compositions = {model.energy_head: trainer.best_composition}
     chosen = symmetrisers.of_file(recipe.symmetrise)
     symmetrised = symmetrisers.symmetrise(model, chosen)
-    return {
-        split: predict(symmetrised, samples, trainer.dtype, trainer.device)
-        for split, samples in trainer.splits.items()
-        if samples
-    }
+    metrics: dict[str, Any] = {}
+    pairs = {}
+    for split, samples in trainer.splits.items():
+        if not samples:
+            continue
+        errors, pairs[split] = compare(
+            symmetrised, samples, trainer.dtype, trainer.device, trainer.ranks, PLOTTED
+        )
+        metrics[split] = {"structures": len(samples), **errors}
+    return metrics, pairs
 
 
 def _total_composition(trainer: Trainer) -> dict[int, float]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .recipe import Optimiser, Recipe
+from .streaming import sizes
 
 if TYPE_CHECKING:
     from .data import Sample
@@ -33,7 +34,7 @@ def resolved(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
     options = recipe.optimiser
     batch_size = options.batch_size
     if options.batch_atoms is not None and samples:
-        atoms = sum(len(each.structure) for each in samples)
+        atoms = sum(sizes(samples))
         per_structure = atoms / len(samples)
         wanted = round(options.batch_atoms / per_structure)
         batch_size = min(max(1, wanted), len(samples))

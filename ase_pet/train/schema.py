@@ -79,6 +79,15 @@ class Optimiser:
         int, Field(gt=0, le=MOST, description="passes over the training structures")
     ] = 100
     batch_size: Annotated[int, Field(gt=0, le=MOST, description="structures in a batch")] = 8
+    accumulate: Annotated[
+        int,
+        Field(
+            gt=0,
+            le=MOST,
+            description="parts in which each process evaluates its structures of a batch, one after"
+            " the other: the same gradient with less memory",
+        ),
+    ] = 1
     learning_rate: Annotated[
         float,
         Field(gt=0, le=1, description="learning rate at its peak; 0.01 suits `muon`, 0.001 `adam`"),

@@ -21,7 +21,7 @@ from argon import structures, uninterrupted_and_resumed
 from ase_pet import PETCalculator, plugins, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.models.base import AtomisticModel
-from ase_pet.train import data, read, run, template, train
+from ase_pet.train import data, read, repulsion, run, template, train
 from ase_pet.train.loss import weighted_loss
 from ase_pet.train.recipe import Optimiser
 from paths import ROOT
@@ -167,7 +167,7 @@ def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
         samples.append(data.sample(atoms, (18,), trainer.model.cutoff, ""))
     repelled = Evaluation(
-        run._Repulsion(trainer.model), data.collate(samples, torch.float64, "cpu").graph
+        repulsion.Repulsion(trainer.model), data.collate(samples, torch.float64, "cpu").graph
     )
     assert repelled.energy.min() > 1
     ends = np.cumsum([len(atoms) for atoms in nearer])
@@ -175,7 +175,7 @@ def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
         samples, repelled.energy, np.split(repelled.forces.numpy(), ends[:-1]), strict=True
     ):
         sample.energy, sample.forces = float(energy) + 3 * len(sample.structure), forces
-    left = run._without_repulsion(trainer.model, samples)
+    left = list(repulsion.without_repulsion(trainer.model, samples))
     assert max(abs(sample.energy - 3 * len(sample.structure)) for sample in left) < 1e-9
     assert max(np.abs(sample.forces).max() for sample in left) < 1e-9
 

@@ -1,0 +1,176 @@
+"""Training on several processes: the result of one, and an end of all where one fails."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import processes
+from argon import structures
+from ase_pet.train import distributed, loop, read, report, run, train
+from ase_pet.train.loss import weighted_loss
+from ase_pet.train.prediction import evaluation
+
+BATCH = 7  # structures: neither 2 nor 3 divide it
+
+
+class Stop(Exception):
+    """End of a training after its first validation."""
+
+
+@pytest.fixture
+def path(recipe, tmp_path):
+    """Recipe in float64 whose labels are not all known."""
+    written = recipe(7, dtype="float64")
+    frames = structures()
+    for index in (0, 5, 6):
+        del frames[index].calc.results["forces"]
+    for index in (1, 5, 7, 10):
+        del frames[index].calc.results["stress"]
+    ase.io.write(tmp_path / "argon.extxyz", frames)
+    return written
+
+
+def without_pictures():
+    """Plots take longer than these trainings."""
+    report.learning_curve = lambda *arguments: None
+    report.parity = lambda *arguments: None
+
+
+def gradient(path, parts, naive):
+    """Loss and gradient of a batch; naive: mean of those of the ranks."""
+    with distributed.connected() as ranks:
+        recipe = read(path)
+        object.__setattr__(recipe.optimiser, "accumulate", parts)
+        trainer = run.prepare(recipe, Path(path).parent, "cpu", ranks)
+        rotation = loop.rotations.random_orthogonal(BATCH, torch.Generator().manual_seed(1))
+        pieces = trainer._parts(range(BATCH), rotation)
+        if naive:
+            (piece,) = pieces
+            results = evaluation(trainer.model, piece.batch, training=True)
+            loss = weighted_loss(results, piece.batch, trainer.label_rms, recipe.loss)
+            loss.backward()
+            value = loop.sum_gradients(trainer.model, loss.detach(), ranks) / ranks.size
+            scale = ranks.size
+        else:
+            value = trainer._backward(pieces, BATCH, torch.Generator())
+            scale = 1
+        flat = torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()])
+        return float(value), (flat / scale).numpy()
+
+
+def deviation(values, exact):
+    return np.linalg.norm(values - exact) / np.linalg.norm(exact)
+
+
+def test_the_gradient_is_that_of_one_process(path):
+    """Also in parts; the mean of the gradients of ranks is another one."""
+    loss, exact = gradient(path, 1, False)
+    for size, parts in ((1, 3), (2, 1), (3, 2)):
+        for (of_rank, values), _ in processes.results(gradient, size, path, parts, False):
+            assert of_rank == pytest.approx(loss, rel=1e-12)
+            assert deviation(values, exact) < 1e-12
+    for (_, values), _ in processes.results(gradient, 2, path, 1, True):
+        assert deviation(values, exact) > 1e-3
+
+
+def trained(path, folder, resume, end):
+    """Metrics of a training, None if it was stopped after epoch `end`."""
+    without_pictures()
+
+    def stop(record):
+        if record["epoch"] == end:
+            raise Stop
+
+    return train(path, folder, resume=resume, on_record=stop)
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def worst(folder, other):
+    """Largest relative difference of the weights of two folders."""
+    pairs = [(a, weights(other)[name]) for name, a in weights(folder).items()]
+    return max(float((a - b).norm() / a.norm()) for a, b in pairs)
+
+
+def test_two_processes_train_as_one(path, tmp_path):
+    """Over 21 steps: weights, their average, validations, scales and errors."""
+    without = trained(path, tmp_path / "one", False, None)
+    for metrics, _ in processes.results(trained, 2, path, tmp_path / "two", False, None):
+        for split, errors in without.items():
+            for kind in ("energy", "forces", "stress"):
+                assert metrics[split][kind] == pytest.approx(errors[kind], rel=1e-7)
+    assert worst(tmp_path / "one", tmp_path / "two") < 1e-9
+    histories = [
+        [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    losses, others = ([record["loss"] for record in history] for history in histories)
+    assert others == pytest.approx(losses, rel=1e-9)
+
+
+def test_a_stopped_training_continues_bit_for_bit(path, tmp_path):
+    """With another number of processes up to rounding, which a note says."""
+    processes.results(trained, 2, path, tmp_path / "whole", False, None)
+    for name in ("same", "other"):
+        ends = processes.together(trained, 2, path, tmp_path / name, False, 3)
+        assert isinstance(ends[0][1][0], Stop)
+    ends = processes.results(trained, 2, path, tmp_path / "same", True, None)
+    assert [notes for _, notes in ends] == [[], []]
+    first, second = (tmp_path / name / "weights.safetensors" for name in ("whole", "same"))
+    assert first.read_bytes() == second.read_bytes()
+    with pytest.warns(UserWarning, match="begun with 2 process.* continues with 1: .*rounding"):
+        trained(path, tmp_path / "other", True, None)
+    assert worst(tmp_path / "whole", tmp_path / "other") < 1e-9
+
+
+def failing(path, folder, how):
+    """A training in which rank 1 fails in the first validation of epoch 2."""
+    without_pictures()
+    original = loop.Trainer._validate
+
+    def validate(trainer, loss):
+        if trainer.epoch == 2 and trainer.ranks.rank == 1:
+            how()
+        return original(trainer, loss)
+
+    loop.Trainer._validate = validate
+    return train(path, folder)
+
+
+def raise_error():
+    raise ValueError("no memory left")
+
+
+def be_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_an_error_of_one_process_ends_all(path, tmp_path):
+    """It is raised where it happened; the other processes end without a word."""
+    first, second = processes.together(failing, 2, path, tmp_path / "run", raise_error)
+    assert first == (distributed.STOPPED, None)
+    assert str(second[1][0]) == "no memory left"
+    assert (tmp_path / "run" / "state.pt").exists()
+    assert not (tmp_path / "run" / "train.lock").exists()
+
+
+def test_an_error_of_all_is_raised_once(path, tmp_path):
+    (tmp_path / "argon.extxyz").write_text("")
+    ends = processes.together(trained, 2, path, tmp_path / "run", False, None)
+    assert sorted(status for status, _ in ends) == [0, distributed.STOPPED]
+
+
+def test_a_killed_process_ends_all(path, tmp_path):
+    first, second = processes.together(failing, 3, path, tmp_path / "run", be_killed)[:2]
+    assert second == (-signal.SIGKILL, None)
+    assert isinstance(first[1][0], distributed.RankLost)
+    assert "--resume continues" in str(first[1][0])
