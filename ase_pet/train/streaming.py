@@ -26,7 +26,8 @@ from .data import SPLITS, Sample
 
 VERSION = 1
 INDEX = "index.json"
-KEPT = 2**27  # bytes of mapped pages, after which all are given back
+KEPT = 2**28  # bytes of mapped pages, after which all are given back
+FAULT = 2**16  # bytes that Linux maps at once where a page is read
 NOT_GIVEN = np.iinfo(np.int32).min  # charge or spin
 # quantity -> (type of numbers, shape of one entry, what there is one entry for)
 QUANTITIES: dict[str, tuple[str, tuple[int, ...], str]] = {
@@ -133,7 +134,7 @@ class Store:
 
     def _forget(self, read: int) -> None:
         """Give pages back to the system now and then; they are read again where they are needed."""
-        self._read += max(read, mmap.PAGESIZE * len(QUANTITIES))
+        self._read += read + FAULT * len(QUANTITIES)
         if self._read < KEPT:
             return
         self._read = 0
