@@ -5,10 +5,10 @@ usage: streaming.py [--structures 1000000] [--files 0] [--updates 200] [--folder
 
 Strained and rattled argon cells of 4 atoms with random labels, which only have to have the right
 shape. A first process writes --files of them to extended XYZ files of 10 000 structures, and reads
-these into a store (`data.cache`). A second one writes a store of --structures without files. A third
-one begins a training on it: composition energies, units of the loss, the search for mistakes, then
---updates updates with structures drawn from all of it, and the fit of a validation. Each prints the
-peak of its resident memory, mapped files included, and its CPU time.
+these into a store (`data.cache`). A second one writes a store of --structures without files. A
+third one begins a training on it: composition energies, units of the loss, the search for mistakes,
+then --updates updates with structures drawn from all of it, and the fit of a validation. Each
+prints the peak of its resident memory, mapped files included, and its CPU time.
 """
 
 import argparse

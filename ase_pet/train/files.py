@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from ase.io.formats import filetype, open_with_compression
 from ase.utils import string2index
 
 from ..duplicates import merge_duplicates
-from ..extras import how_to_install
-from . import file_checks
+from . import file_checks, lmdb_checks
 
 COMPRESSED = (".bz2", ".gz", ".xz")
 LMDB = "aselmdb"
@@ -118,20 +118,51 @@ def _read(path: Path, index: int | str, format: str | None, name: str | None = N
 def _of_database(path: Path, index: int | str, kind: str) -> Any:
     """Structures of a database of ASE, with what it holds beside them under the names there."""
     # LMDB is the format of OMat24 and OMol25
-    if kind == LMDB and importlib.util.find_spec("ase_db_backends") is None:
-        raise file_checks.Refused(
-            f"`{path}`: files .{LMDB} need ase-db-backends ({how_to_install('lmdb')})"
-        )
-    database = ase.db.connect(str(path), type=kind, use_lock_file=False)
-    frames = []
+    if kind == LMDB:
+        lmdb_checks.check(path)
+    frames = list(_rows(path, kind))
+    selection: Any = string2index(index) if isinstance(index, str) else index
+    return frames[selection]
+
+
+def check_rows(path: Path) -> Iterator[Atoms]:
+    """Structures of an LMDB database, one after the other, each with the checks of `structures`.
+
+    Parameters
+    ----------
+    path:
+        Path of the database.
+
+    Raises
+    ------
+    ValueError
+        It is damaged, a structure in it is bad, or ase-db-backends is missing.
+    """
+    lmdb_checks.check(path)
+    rows = _rows(path, LMDB)
+    for number in itertools.count():
+        try:
+            atoms = next(rows, None)
+        except Exception as error:  # of LMDB, of its compression, and of its JSON
+            reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+            raise ValueError(f"`{path}`, structure {number}, cannot be read: {reason}") from None
+        if atoms is None:
+            return
+        _check(atoms, f"`{path}`, structure {number}")
+        yield merge_duplicates(atoms)
+
+
+def _rows(path: Path, kind: str) -> Iterator[Atoms]:
+    """Structures of a database, one after the other."""
+    # nothing is written, not even a lock
+    options = {"readonly": True} if kind == LMDB else {}
+    database = ase.db.connect(str(path), type=kind, use_lock_file=False, **options)
     for row in database.select():
         atoms = row.toatoms()
         # splits, weights, and labels under names of their own
         atoms.info.update(row.data)
         atoms.info.update(row.key_value_pairs)
-        frames.append(atoms)
-    selection: Any = string2index(index) if isinstance(index, str) else index
-    return frames[selection]
+        yield atoms
 
 
 def _check(atoms: Atoms, where: str) -> None:

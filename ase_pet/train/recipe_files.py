@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ase
 
-from .files import structures
+from .file_streams import stream
 from .recipe import Recipe
 
 SPLITS = ("train", "val", "test")
@@ -117,8 +117,7 @@ def _structures(recipe: Recipe, name: str) -> Iterator[tuple[str, int, ase.Atoms
         if path != place:
             inside = path.relative_to(place)
             shown = (Path(name) / inside).as_posix()
-        frames: list[ase.Atoms] = structures(path)
-        for index, atoms in enumerate(frames):
+        for index, atoms in enumerate(stream(path)):
             yield shown, index, atoms
 
 

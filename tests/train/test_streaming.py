@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import ase.db
 import ase.io
 import numpy as np
 import pytest
@@ -9,7 +10,24 @@ import torch
 
 import processes
 from argon import structures
-from ase_pet.train import data, read, report, run, sources, streaming, train
+from ase_pet.train import (
+    data,
+    file_streams,
+    read,
+    recipe_files,
+    report,
+    run,
+    sources,
+    streaming,
+    train,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """They take longer than these trainings."""
+    monkeypatch.setattr(report, "learning_curve", lambda *arguments: None)
+    monkeypatch.setattr(report, "parity", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -108,7 +126,7 @@ def weights(folder):
 
 
 def without_pictures(path, folder):
-    """Training without plots, which take longer."""
+    """Training in another process, without plots."""
     report.learning_curve = lambda *arguments: None
     report.parity = lambda *arguments: None
     train(path, folder)
@@ -133,3 +151,57 @@ def test_memory_is_bounded_by_a_part_of_the_structures(path, monkeypatch):
         trainer = run.prepare(read(cached(path)), path.parent, "cpu")
     assert len(trainer.splits["train"]) == 9
     assert torch.isfinite(torch.tensor(list(trainer.label_rms.values()))).all()
+
+
+def test_large_files_are_read_in_pieces(tmp_path, monkeypatch):
+    """The same structures, and the same errors, by the number of the structure."""
+    path = tmp_path / "argon.extxyz"
+    frames = structures()
+    ase.io.write(path, frames)
+    monkeypatch.setattr(file_streams, "LARGE", 0)
+    monkeypatch.setattr(file_streams, "PIECE", 2000)
+    read_frames = list(file_streams.stream(path))
+    assert [atoms.info["split"] for atoms in read_frames] == [a.info["split"] for a in frames]
+    for one, other in zip(read_frames, ase.io.read(path, ":"), strict=True):
+        assert one == other
+        assert one.get_potential_energy() == other.get_potential_energy()
+
+    text = path.read_text()
+    path.write_text(text + "\n" + text)
+    with pytest.raises(ValueError, match="has structures after a blank line"):
+        list(file_streams.stream(path))
+    path.write_text(text + "four\n" + text)
+    with pytest.raises(ValueError, match="a number of atoms is 'four'"):
+        list(file_streams.stream(path))
+    path.write_text(text + text.replace("Ar ", "Ar nan ", 1))
+    with pytest.raises(ValueError, match=r"`.*argon.extxyz`.*\(counted from structure \d+\)"):
+        list(file_streams.stream(path))
+
+
+def test_databases_are_read_row_by_row(tmp_path):
+    """Labels, splits, and entries of the rows, in a folder of databases."""
+    pytest.importorskip("ase_db_backends")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    frames = structures()
+    for number, part in enumerate((frames[:6], frames[6:])):
+        with ase.db.connect(folder / f"data{number}.aselmdb", type="aselmdb") as database:
+            for atoms in part:
+                database.write(atoms, split=atoms.info["split"], data={"charge": 0})
+    paths = recipe_files.paths(tmp_path, "data")
+    assert [path.name for path in paths] == ["data0.aselmdb", "data1.aselmdb"]
+    rows = [atoms for path in paths for atoms in file_streams.stream(path)]
+    for one, other in zip(rows, frames, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+        np.testing.assert_array_equal(one.get_forces(), other.get_forces())
+        assert one.info["split"] == other.info["split"]
+        assert one.info["charge"] == 0
+    content = paths[0].read_bytes()
+    for size, reason in (
+        (100, "is not a database"),
+        (5000, "incomplete"),
+        (len(content) // 2, "incomplete"),
+    ):
+        paths[0].write_bytes(content[:size])
+        with pytest.raises(ValueError, match=f"`.*data0.aselmdb`.* {reason}"):
+            list(file_streams.stream(paths[0]))
