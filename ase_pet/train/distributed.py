@@ -244,7 +244,8 @@ def _together(operation: Callable[[], Any]) -> None:
     try:
         operation()
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
+        # without the place in the source of torch
+        reason = str(error).strip().partition("\n")[0].rpartition("] ")[2]
         raise RankLost(
             "another process of this training was killed, or its machine cannot be reached: all"
             f" stop. The same command with --resume continues from the last epoch ({reason})"
