@@ -56,20 +56,6 @@ def warn(splits: Mapping[str, Sequence[data.Sample]], species: Sequence[int]) ->
         warnings.warn(text, stacklevel=3)
 
 
-def absent(samples: Sequence[data.Sample], species: Sequence[int]) -> list[int]:
-    """Atomic numbers of a model that no training structure has.
-
-    Parameters
-    ----------
-    samples:
-        Training samples.
-    species:
-        Atomic numbers of the model.
-    """
-    present = np.unique(np.concatenate([sample.structure.numbers for sample in samples]))
-    return [z for z in species if z not in present]
-
-
 def _short(samples: Iterable[data.Sample]) -> list[str]:
     """Note on structures with atoms that are closer than any bond."""
     found = []
