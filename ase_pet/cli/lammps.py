@@ -105,6 +105,7 @@ def command(
         if type(error).__name__ == "MPIAbortException":  # LAMMPS on this rank only
             screen.complain(str(error))
             comm.Abort(FAILED)
+            os._exit(FAILED)  # Abort returns before the process is ended
         if ranks.rank > 0:  # the first one says it
             raise typer.Exit(status(error)) from None
         raise

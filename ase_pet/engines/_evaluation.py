@@ -177,9 +177,9 @@ class AtomsOfRanks:
             self.edges.search(domain)
         elif not self.edges.covers(domain):
             raise ValueError(
-                f"atoms moved by more than half of the skin, {self.edges.skin:g} A, before the"
-                " searched neighbours again: let it check at each step (`neigh_modify delay 0 every"
-                " 1 check yes`), or use a shorter time step"
+                f"atoms moved by more than half of the skin, {self.edges.skin:g} A, and the engine"
+                " did not search neighbours again: let it check at each step (`neigh_modify delay 0"
+                " every 1 check yes`), or use a shorter time step"
             )
         self._check_distances(domain)
         batch = self.edges.graph(domain, **self.state)
@@ -286,7 +286,8 @@ def _virials(run: Evaluation) -> torch.Tensor:
 
 def _check_finite(values: np.ndarray, name: str, tags: np.ndarray) -> None:
     """Raise InvalidStructure for values (n, ...) of atoms that are not finite."""
-    is_finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    is_finite = np.isfinite(values)
+    is_finite = is_finite.all(axis=tuple(range(1, values.ndim)))  # (n,)
     if not is_finite.all():
         wrong = ", ".join(map(str, tags[~is_finite][:8]))
         raise InvalidStructure(f"`{name}` of atoms {wrong} are not finite: the run is unstable")

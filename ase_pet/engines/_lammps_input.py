@@ -81,7 +81,7 @@ def read_script(path: Path) -> Script:
         if _evaluates(line):
             rest.append(check)  # nothing continues after a failure
     rest.append(f"label {END}")
-    setup = "\n".join([f"variable {FAILED} internal 0", *lines[:first]])
+    setup = "\n".join(lines[:first])
     return Script(setup + "\n", "\n".join(rest) + "\n", _fix(lines[:first]), _skin(lines[:first]))
 
 

@@ -27,7 +27,7 @@ from ._evaluation import AtomsOfRanks, Results, check_calculator, numbers_of_typ
 from ._ranks import Ranks, load_mpi
 
 FIX = "ase_pet"  # default ID of the fix
-FAILED = "ase_pet_failed"  # variable of an input of LAMMPS, 1 once a run has failed
+FAILED = "ase_pet_failed"  # variable of LAMMPS, 1 once a run has failed
 SKIN = 1.0  # A
 ENERGIES = {  # units of LAMMPS -> its unit of energy in eV; lengths are A in both
     "metal": 1.0,
@@ -118,8 +118,8 @@ class Potential:
         # no number of a step without forces may look like a result
         f[:] = np.nan
         lmp.fix_external_set_energy_global(self.fix, float("nan"))
-        lmp.set_internal_variable(FAILED, 1.0)  # no effect where the input has no such variable
         lmp.force_timeout()
+        lmp.set_internal_variable(FAILED, 1.0)
 
     def raise_failure(self) -> None:
         """Raise RunFailed where a run has failed."""
@@ -276,6 +276,7 @@ def attach(
     if lmp.extract_global("pair_style") == "none":
         lmp.command(f"pair_style zero {calculator.cutoff!r}")
         lmp.command("pair_coeff * *")
+    lmp.command(f"variable {FAILED} internal 0")
     lmp.command(f"neighbor {skin!r} bin")
     lmp.command("neigh_modify delay 0 every 1 check yes")
     lmp.command(f"comm_modify cutoff {calculator.cutoff + skin!r}")
