@@ -40,6 +40,8 @@ def command(
     workers: options.Workers = 1,
     json: options.Json = False,
     seed: int = 0,
+    engine: Annotated[str | None, typer.Option(show_default=False)] = None,
+    ranks: int = 2,
     **chosen: Any,
 ) -> None:
     """Check a calculator against the laws of physics; exit status 1 if a check fails.
@@ -76,6 +78,11 @@ def command(
         Print JSON for programs.
     seed:
         Seed of displacements, velocities and random directions.
+    engine:
+        Instead of these checks, compare the calculator in an engine (lammps) with itself in ASE:
+        energies, forces, pressures, a trajectory, migration, an empty and a failing process.
+    ranks:
+        Processes of --engine.
     chosen:
         Options of the calculator, `options.CALCULATOR`.
 
@@ -85,6 +92,19 @@ def command(
     """
     from .. import checks, store
 
+    if engine is not None:
+        from . import _engine_check
+
+        return _engine_check.run(
+            calc,
+            calculator,
+            engine,
+            ranks=ranks,
+            structure=structure,
+            json=json,
+            seed=seed,
+            chosen=chosen,
+        )
     _check_arguments(calc, calculator, html, card)
     options.check_positive(temperature=temperature)
     level = "full" if full else "quick"
