@@ -124,14 +124,13 @@ def _device(name: str | None, ranks: Any) -> str:
     """Device of this rank: GPUs are taken in turn, cores are shared equally."""
     import torch
 
-    local = int(
-        os.environ.get("MPI_LOCALRANKID", os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", ranks.rank))
-    )
+    places = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+    local = next((os.environ[place] for place in places if place in os.environ), ranks.rank)
     if "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        torch.set_num_threads(max(1, (cores or 1) // ranks.size))
+        # torch takes all cores of the machine for each process
+        torch.set_num_threads(max(1, torch.get_num_threads() // ranks.size))
     if name in (None, "auto", "cuda") and torch.cuda.is_available():
-        return f"cuda:{local % torch.cuda.device_count()}"
+        return f"cuda:{int(local) % torch.cuda.device_count()}"
     return name or "auto"
 
 

@@ -424,7 +424,9 @@ class Model(AtomisticModel):
         order = torch.argsort(rows, stable=True)
         place = torch.argsort(order)  # of each atom among the sorted ones
         dtype = self.embedding.weight.dtype
-        pairs = _with_one_pair(graph.filled(2 * self.cutoff), 2 * self.cutoff)
+        # of edges without partners: nothing here uses them
+        pairs = replace(graph, route=None).filled(2 * self.cutoff)
+        pairs = _with_one_pair(pairs, 2 * self.cutoff)
         i = pairs.pair_centre
         j = pairs.pair_neighbour
         vectors = pairs.pair_vectors

@@ -20,9 +20,10 @@ from ase.md.verlet import VelocityVerlet
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from ase_pet import MLIPCalculator
+from ase_pet.engines import _certificate
 from ase_pet.engines import lammps as engine
 from ase_pet.engines._ranks import Ranks, load_mpi
-from ase_pet.models import pet, ponita
+from ase_pet.models import mace, pet, ponita
 from ase_pet.uncertainty_policy import TooUncertain
 
 MPI = load_mpi()
@@ -49,6 +50,7 @@ MODELS = {
     "ponita": lambda: ponita.Model(
         ponita.Settings(species=(6, 14), cutoff=3.6, width=8, num_basis=8)
     ),
+    "mace": lambda: mace.Model(mace.Settings(species=(6, 14), cutoff=3.6)),
     "local": lambda: pet.Model(pet.Settings(**PET, featurizer_type="residual", num_gnn_layers=1)),
 }
 CASES = {}
@@ -412,6 +414,15 @@ def uncertain():
         lmp.command("run 5")
     except engine.RunFailed as error:
         return {"text": str(error), "expected": expected}
+
+
+@case
+def certificate():
+    """What `ase-pet check --engine lammps` does, with a small model and fewer steps."""
+    _certificate.STEPS = 5
+    _certificate.DRIFT_STEPS = 20
+    atoms = _certificate.started_atoms(crystal(), 0)
+    return {"rows": _certificate.Certificate(COMM, calculator("feedforward")).rows(atoms)}
 
 
 @case

@@ -138,6 +138,21 @@ def test_what_is_not_supported_is_refused_by_a_sentence(results, name, text):
     assert text in results["refusals"][name]
 
 
+def test_the_certificate_passes_and_has_its_controls(results):
+    rows = results["certificate"]["rows"]
+    assert [row for row in rows if not row["passed"]] == []
+    checks = {row["check"] for row in rows}
+    assert checks == {
+        "state",
+        "trajectory",
+        "migration",
+        "empty rank",
+        "failing rank",
+        "control without messages",
+        "reach",
+    }
+
+
 INPUT = """
 units metal
 atom_style atomic

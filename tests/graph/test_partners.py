@@ -10,7 +10,7 @@ import ranks
 from ase_pet import MLIPCalculator, graph
 from ase_pet.evaluation import Evaluation
 from ase_pet.graph.domains import Domain, DomainList
-from ase_pet.models import original_pet, pet, ponita
+from ase_pet.models import mace, original_pet, pet, ponita
 from tolerances import worst
 
 PET = {
@@ -47,6 +47,19 @@ MODELS = {
         ponita.Settings(species=(6, 14), cutoff=3.6, width=8, num_basis=8)
     ),
 }
+ONE_LAYER = {
+    "width": 8,
+    "degree": 1,
+    "hidden_degrees": ((0,),),
+    "residual": (False,),
+    "density": (False,),
+    "average_neighbours": (10.0,),
+    "correlation": (2,),
+    "readouts": ("mlp",),
+}
+MODELS["mace of one layer"] = lambda: mace.Model(
+    mace.Settings(species=(6, 14), cutoff=3.6, **ONE_LAYER)
+)
 SYMMETRISED = [("feedforward", "quadrature:2"), ("feedforward", "ecse_layers"), ("local", "ecse")]
 MODELS["local"] = lambda: pet.Model(
     pet.Settings(**PET, featurizer_type="residual", num_gnn_layers=1)
