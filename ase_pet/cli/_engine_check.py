@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from rich.table import Table
@@ -20,25 +20,39 @@ from ._errors import FAILED
 ENGINES = ("lammps",)
 
 
+class Tested(NamedTuple):
+    """What the command line says of a calculator.
+
+    Attributes
+    ----------
+    calc:
+        Name, folder or checkpoint.
+    factory:
+        Value of --calculator, which must be None.
+    chosen:
+        Options of the calculator.
+    """
+
+    calc: str | None
+    factory: str | None
+    chosen: dict[str, Any]
+
+
 def run(
-    calc: str | None,
-    calculator: str | None,
+    tested: Tested,
     engine: str,
-    *,
     ranks: int,
+    *,
     structure: str | None,
     json: bool,
     seed: int,
-    chosen: dict[str, Any],
 ) -> None:
     """Compare a calculator in an engine, on ranks of MPI, with itself in ASE.
 
     Parameters
     ----------
-    calc:
-        Name, folder or checkpoint.
-    calculator:
-        Value of --calculator, which must be None.
+    tested:
+        The calculator.
     engine:
         Name of the engine.
     ranks:
@@ -49,8 +63,6 @@ def run(
         Whether to print JSON.
     seed:
         Seed of displacements and velocities.
-    chosen:
-        Options of the calculator.
 
     Raises
     ------
@@ -59,17 +71,19 @@ def run(
     """
     if engine not in ENGINES:
         raise ValueError(f"`--engine` is {engine!r}: valid choices are {', '.join(ENGINES)}")
-    if calc is None or calculator is not None:
+    calc = tested.calc
+    if calc is None or tested.factory is not None:
         raise ValueError("`--engine` is for calculators of this package: give CALC")
     if ranks < 1:
         raise ValueError(f"`--ranks` is {ranks}: expected a number of processes above 0")
-    arguments = {name: value for name, value in chosen.items() if value is not None}
+    arguments = {name: value for name, value in tested.chosen.items() if value is not None}
     arguments.setdefault("dtype", "float64")
-    tested = options.load_calculator(calc, None, **arguments)
+    calculator = options.load_calculator(calc, None, **arguments)
     from ..engines._evaluation import check_calculator
 
-    check_calculator(tested, ranks)
-    rows = _rows(tested.todict(), _structure(tested, structure), ranks, seed)
+    check_calculator(calculator, ranks)
+    atoms = _structure(calculator, structure)
+    rows = _rows(calculator.todict(), atoms, ranks, seed)
     passed = all(row["passed"] for row in rows)
     if json:
         content = {"calculator": calc, "engine": engine, "ranks": ranks}

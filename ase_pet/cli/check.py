@@ -93,20 +93,8 @@ def command(
     from .. import checks, store
 
     if engine is not None:
-        from . import _engine_check
-
-        return _engine_check.run(
-            calc,
-            calculator,
-            engine,
-            ranks=ranks,
-            structure=structure,
-            json=json,
-            seed=seed,
-            chosen=chosen,
-        )
-    _check_arguments(calc, calculator, html, card)
-    options.check_positive(temperature=temperature)
+        return _in_engine(calc, calculator, engine, ranks, structure, json, seed, chosen)
+    _check_arguments(calc, calculator, html, card, temperature)
     level = "full" if full else "quick"
     names = _names(only, level)
     structures = None if structure is None else options.read_structures(structure, ":")
@@ -145,7 +133,6 @@ def command(
         store.write_section(calc, *_section(calc, given, results))
     status = _exit_status(results, finished)
     if json:
-        rows = [result.as_dict() for result in results]
         screen.print_json(
             {
                 "calculator": calc or calculator,
@@ -153,7 +140,7 @@ def command(
                 "complete": finished,
                 "description": description,
                 "versions": checks.versions(),
-                "results": rows,
+                "results": [result.as_dict() for result in results],
             }
         )
     else:
@@ -173,12 +160,30 @@ def _exit_status(results: Sequence[Any], finished: bool) -> int:
     return 0 if "pass" in statuses and "fail" not in statuses else 1
 
 
+def _in_engine(
+    calc: str | None,
+    calculator: str | None,
+    engine: str,
+    ranks: int,
+    structure: str | None,
+    json: bool,
+    seed: int,
+    chosen: dict[str, Any],
+) -> None:
+    """Compare the calculator in an engine with itself in ASE."""
+    from . import _engine_check
+
+    tested = _engine_check.Tested(calc, calculator, chosen)
+    _engine_check.run(tested, engine, ranks, structure=structure, json=json, seed=seed)
+
+
 def _check_arguments(
-    calc: str | None, calculator: str | None, html: Path | None, card: bool
+    calc: str | None, calculator: str | None, html: Path | None, card: bool, temperature: float
 ) -> None:
     """Refuse now what would fail after minutes."""
     from .. import checks, store
 
+    options.check_positive(temperature=temperature)
     if (calc is None) == (calculator is None):
         raise ValueError("give CALC, or --calculator module:factory")
     if card:

@@ -28,6 +28,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from ..calculator import MLIPCalculator
 from ..evaluation.reach import declared_hops, measured_hops
+from ._certificate_rows import Limits, Row, outcome
 from ._ranks import Ranks, load_mpi
 from .lammps import RunFailed, attach, instance
 
@@ -35,25 +36,11 @@ from .lammps import RunFailed, attach, instance
 MASS = 1 / (1e3 * ase.units.fs) ** 2 / 1.0364269e-4
 BAR = 1 / 1.6021765e6
 PER_PICOSECOND = 1e3 * ase.units.fs
-LIMITS: dict[
-    str, tuple[str, float, float]
-] = {  # quantity: unit, limit in float64, limit in float32
-    "energy": ("eV/atom", 1e-11, 1e-5),
-    "energies of atoms": ("eV", 1e-10, 1e-4),
-    "forces": ("eV/A", 1e-10, 1e-3),
-    "six pressures": ("bar", 1e-6, 100.0),
-    "positions": ("A", 1e-9, 1e-2),
-    "ghost atoms evaluated": ("", 0.0, 0.0),
-}
 TEMPERATURE = 300.0  # K
 STEPS = 200  # of 1 fs, of the trajectory
 DRIFT = 60.0  # A/ps, velocity of all atoms that takes them to other ranks
 DRIFT_STEPS = 60
 FEWEST = 1e3  # times the limit: what a control must exceed
-
-
-class Row(dict[str, Any]):
-    """One result: check, quantity, value, limit, unit, passed, note."""
 
 
 def main(task_file: str, results_file: str) -> None:
@@ -118,7 +105,7 @@ class Certificate:
     def __init__(self, comm: Any, calculator: MLIPCalculator) -> None:
         self.comm = comm
         self.calculator = calculator
-        self.is_precise = calculator.dtype == torch.float64
+        self.limits = Limits(calculator.dtype == torch.float64)
 
     def rows(self, atoms: Atoms) -> list[Row]:
         """Rows of all checks.
@@ -156,10 +143,10 @@ class Certificate:
         inverse = np.linalg.inv(atoms.cell.array)
         fractions = (_gathered(lmp, "x") - expected.positions) @ inverse
         moved = (fractions - np.rint(fractions)) @ atoms.cell.array
-        rows.append(self.row("trajectory", "positions", np.abs(moved).max()))
+        rows.append(self.limits.row("trajectory", "positions", np.abs(moved).max()))
         evaluated = potential.ranks.sum(np.array([float(potential.atoms.n_evaluated)]))
-        ghosts = evaluated[0] - len(atoms)
-        rows.append(self.row("trajectory", "ghost atoms evaluated", ghosts))
+        n_ghosts = evaluated[0] - len(atoms)
+        rows.append(self.limits.row("trajectory", "ghost atoms evaluated", n_ghosts))
         lmp.close()
         return rows
 
@@ -182,7 +169,7 @@ class Certificate:
         rows = self.compared("migration", lmp, atoms)
         is_done = migrated > 0 or self.comm.size == 1
         lmp.close()
-        return [*rows, _outcome("migration", "atoms that changed rank", migrated, is_done)]
+        return [*rows, outcome("migration", "atoms that changed rank", migrated, is_done)]
 
     def empty_rank(self, atoms: Atoms) -> list[Row]:
         """A state of a slab, the vacuum of which is on ranks of its own.
@@ -203,7 +190,7 @@ class Certificate:
         fewest = min(self.comm.allgather(lmp.extract_setting("nlocal")))
         is_empty = fewest == 0 or self.comm.size == 1
         lmp.close()
-        return [*rows, _outcome("empty rank", "fewest atoms of a rank", fewest, is_empty)]
+        return [*rows, outcome("empty rank", "fewest atoms of a rank", fewest, is_empty)]
 
     def failing_rank(self, atoms: Atoms) -> Row:
         """Whether an error on the last rank ends the run on all of them.
@@ -224,7 +211,7 @@ class Certificate:
         step = int(lmp.extract_global("ntimestep"))
         is_ended = all(self.comm.allgather(stopped and step < 10))
         lmp.close()
-        return _outcome("failing rank", "step at which all stopped", step, is_ended)
+        return outcome("failing rank", "step at which all stopped", step, is_ended)
 
     def without_messages(self, atoms: Atoms) -> list[Row]:
         """The control: without messages between ranks the results must be wrong.
@@ -256,7 +243,7 @@ class Certificate:
         model = self.calculator.model
         declared = declared_hops(model)
         measured = measured_hops(model)
-        row = _outcome("reach", "edges", measured, declared is None or measured <= declared)
+        row = outcome("reach", "edges", measured, declared is None or measured <= declared)
         return Row(row, limit=declared)
 
     @contextmanager
@@ -341,31 +328,7 @@ class Certificate:
             "forces": np.abs(_gathered(lmp, "f") - now.get_forces()).max(),
             "six pressures": np.abs(pressures - expected).max() / ase.units.bar,
         }
-        return [self.row(check, name, value) for name, value in differences.items()]
-
-    def row(self, check: str, quantity: str, value: float) -> Row:
-        """Row of a quantity with its limit.
-
-        Parameters
-        ----------
-        check:
-            Name of the check.
-        quantity:
-            Key of LIMITS.
-        value:
-            What was measured.
-        """
-        unit, precise, rounded = LIMITS[quantity]
-        limit = precise if self.is_precise else rounded
-        return Row(
-            check=check,
-            quantity=quantity,
-            value=float(value),
-            limit=limit,
-            unit=unit,
-            passed=bool(value <= limit),
-            note="",
-        )
+        return [self.limits.row(check, name, value) for name, value in differences.items()]
 
 
 @contextmanager
@@ -384,19 +347,6 @@ def silent_ranks() -> Iterator[None]:
         yield
     finally:
         Ranks.rows = original  # type: ignore[method-assign]
-
-
-def _outcome(check: str, quantity: str, value: float, passed: bool) -> Row:
-    """Row of a number that has no limit."""
-    return Row(
-        check=check,
-        quantity=quantity,
-        value=float(value),
-        limit=None,
-        unit="",
-        passed=bool(passed),
-        note="",
-    )
 
 
 def _gathered(lmp: Any, name: str) -> np.ndarray:

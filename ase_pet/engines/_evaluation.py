@@ -173,7 +173,8 @@ class AtomsOfRanks:
         """
         start = time.perf_counter()
         _check_finite(domain.positions, "positions", domain.tags)
-        if self.ranks.largest(int(is_new or not self.edges.is_same_system(domain))):
+        is_other = is_new or not self.edges.is_same_system(domain)
+        if self.ranks.largest(int(is_other)):
             self.edges.search(domain)
         elif not self.edges.covers(domain):
             raise ValueError(
@@ -182,6 +183,7 @@ class AtomsOfRanks:
                 " every 1 check yes`), or use a shorter time step"
             )
         self._check_distances(domain)
+        # structure 0 are the local atoms, structure 1 those that represent elements
         batch = self.edges.graph(domain, **self.state)
         batch = batch.to(self.calculator.device, self.inputs.dtype)
         self.seconds["list"] += time.perf_counter() - start

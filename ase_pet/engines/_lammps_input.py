@@ -81,8 +81,13 @@ def read_script(path: Path) -> Script:
         if _evaluates(line):
             rest.append(check)  # nothing continues after a failure
     rest.append(f"label {END}")
-    setup = "\n".join(lines[:first])
-    return Script(setup + "\n", "\n".join(rest) + "\n", _fix(lines[:first]), _skin(lines[:first]))
+    before = lines[:first]
+    return Script(
+        setup="\n".join(before) + "\n",
+        rest="\n".join(rest) + "\n",
+        fix=_fix(before),
+        skin=_skin(before),
+    )
 
 
 def execute(script: Script, lmp: Any, attach: Callable[[], Any], ranks: Ranks) -> None:
@@ -100,15 +105,18 @@ def execute(script: Script, lmp: Any, attach: Callable[[], Any], ranks: Ranks) -
         Processes; the first one writes the files that LAMMPS reads.
     """
     with tempfile.TemporaryDirectory(prefix="ase-pet-lammps-") as folder:
-        paths = [Path(folder) / name for name in ("setup.lmp", "input.lmp")]
+        where = Path(folder)
         if ranks.comm is not None:
-            paths = ranks.comm.bcast(paths)
+            where = ranks.comm.bcast(where)
+        setup = where / "setup.lmp"
+        rest = where / "input.lmp"
+        # LAMMPS reads files on its first process only
         if ranks.rank == 0:
-            paths[0].write_text(script.setup, encoding="utf-8")
-            paths[1].write_text(script.rest, encoding="utf-8")
-        lmp.file(str(paths[0]))
+            setup.write_text(script.setup, encoding="utf-8")
+            rest.write_text(script.rest, encoding="utf-8")
+        lmp.file(str(setup))
         attach()
-        lmp.file(str(paths[1]))
+        lmp.file(str(rest))
 
 
 def _included(path: Path, depth: int) -> Iterable[str]:

@@ -112,11 +112,14 @@ class Ranks:
         outgoing = rows.detach().cpu().contiguous()
         incoming = torch.empty(sum(received), rows.shape[1], dtype=rows.dtype)
         width = rows.shape[1] * outgoing.element_size()  # bytes of a row
+        bytes_to = [count * width for count in sent]
+        bytes_from = [count * width for count in received]
         self.comm.Alltoallv(
-            [_as_bytes(outgoing), [count * width for count in sent]],
-            [_as_bytes(incoming), [count * width for count in received]],
+            [_as_bytes(outgoing), bytes_to],
+            [_as_bytes(incoming), bytes_from],
         )
-        self.bytes_sent += (len(rows) - sent[self.rank]) * width
+        to_others = len(rows) - sent[self.rank]
+        self.bytes_sent += to_others * width
         incoming = incoming.to(rows.device)
         self.seconds += time.perf_counter() - start
         return incoming

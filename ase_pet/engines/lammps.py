@@ -156,7 +156,11 @@ class Potential:
         domain = self._domain(n_local)
         low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
         lengths = np.subtract(high, low)
-        cell = np.array([[lengths[0], 0, 0], [xy, lengths[1], 0], [xz, yz, lengths[2]]])
+        cell = np.diag(lengths)
+        # lower triangular, the vectors are rows
+        cell[1, 0] = xy
+        cell[2, 0] = xz
+        cell[2, 1] = yz
         structure = Structure(
             numbers=domain.numbers[:n_local],
             positions=domain.positions[:n_local],
@@ -270,21 +274,33 @@ def attach(
     """
     if comm is None and lmp.extract_setting("world_size") > 1:
         comm = lmp.get_mpi_comm()
-    ranks = Ranks(comm if comm is not None and comm.size > 1 else None)
+    has_peers = comm is not None and comm.size > 1
+    ranks = Ranks(comm if has_peers else None)
     check_calculator(calculator, ranks.size)
     types = _check_setup(lmp, calculator, species, skin)
-    if lmp.extract_global("pair_style") == "none":
+    has_pairs = lmp.extract_global("pair_style") != "none"
+    if not has_pairs:
         lmp.command(f"pair_style zero {calculator.cutoff!r}")
         lmp.command("pair_coeff * *")
     lmp.command(f"variable {FAILED} internal 0")
     lmp.command(f"neighbor {skin!r} bin")
     lmp.command("neigh_modify delay 0 every 1 check yes")
-    lmp.command(f"comm_modify cutoff {calculator.cutoff + skin!r}")
+    # ghost atoms up to here, whatever the pair style
+    reach = calculator.cutoff + skin
+    lmp.command(f"comm_modify cutoff {reach!r}")
     if not lmp.has_id("fix", fix):
         lmp.command(f"fix {fix} all external pf/callback 1 1")
     lmp.command(f"fix_modify {fix} energy yes virial yes")
     state = {"charge": charge, "spin": spin}
-    potential = Potential(lmp, calculator, types, ranks, skin, fix, state)
+    potential = Potential(
+        lmp=lmp,
+        calculator=calculator,
+        types=types,
+        ranks=ranks,
+        skin=skin,
+        fix=fix,
+        state=state,
+    )
     lmp.set_fix_external_callback(fix, potential.callback, lmp)
     for name in ("command", "commands_list", "commands_string", "file"):
         setattr(lmp, name, _raising(getattr(lmp, name), potential))

@@ -67,10 +67,14 @@ class LocalPotential:
         n_local = int(data.nlistatoms)
         if n_local == 0:
             return
-        run = Evaluation(self.calculator.model, self._graph(data, n_local))
-        forces = run.pair_gradient.double().cpu().numpy()
-        energies = run.energies[:n_local].detach().cpu().numpy()
-        if not np.isfinite(forces).all() or not np.isfinite(energies).all():
+        batch = self._graph(data, n_local)
+        run = Evaluation(self.calculator.model, batch)
+        gradient = run.pair_gradient.double()
+        forces = gradient.cpu().numpy()  # (E, 3)
+        of_local = run.energies[:n_local]
+        energies = of_local.detach().cpu().numpy()
+        is_finite = np.isfinite(forces).all()
+        if not is_finite or not np.isfinite(energies).all():
             raise FloatingPointError("energies or forces are not finite: the run is unstable")
         data.eatoms = energies
         data.energy = float(energies.sum())
@@ -83,16 +87,18 @@ class LocalPotential:
         kinds = torch.from_numpy(np.array(data.elems)).long()
         structure = torch.zeros(n_local + len(species), dtype=torch.int64)
         structure[n_local:] = 1
-        centre = torch.from_numpy(np.array(data.pair_i)).long()
-        neighbour = torch.from_numpy(np.array(data.pair_j)).long()
-        vectors = torch.from_numpy(np.array(data.rij, dtype=np.float64)).reshape(-1, 3)
+        # copies of the arrays of LAMMPS, (E,) and (E, 3)
+        centre = np.array(data.pair_i, dtype=np.int64)
+        neighbour = np.array(data.pair_j, dtype=np.int64)
+        vectors = np.array(data.rij, dtype=np.float64)
+        of_local = species[kinds[:n_local]]
         batch = Graph(
-            numbers=torch.cat([species[kinds[:n_local]], species]),
+            numbers=torch.cat([of_local, species]),
             structure=structure,
             n_structures=2,
-            pair_centre=centre,
+            pair_centre=torch.from_numpy(centre),
             pair_neighbour=n_local + kinds[neighbour],
-            pair_vectors=vectors,
+            pair_vectors=torch.from_numpy(vectors).view(-1, 3),
             volume=torch.zeros(2, dtype=torch.float64),
             periodic=torch.ones(2, dtype=torch.bool),
             charge=torch.zeros(2, dtype=torch.int64),

@@ -2,7 +2,8 @@
 
 from .batch import Graph, build
 from .neighbours import HalfList, VerletList, half_list
-from .partners import OneProcess, Route, Transport, find_route
+from .partners import OneProcess, Route, Transport
+from .routes import find_route
 from .structure import CLOSEST, InvalidStructure, Structure, check, check_distances, from_atoms
 
 __all__ = [

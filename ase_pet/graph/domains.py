@@ -15,7 +15,8 @@ import torch
 
 from .batch import Graph
 from .neighbours import pairs
-from .partners import OneProcess, Route, Transport, find_route
+from .partners import OneProcess, Route, Transport
+from .routes import find_route
 from .structure import Structure
 
 
@@ -161,13 +162,15 @@ class DomainList:
         """
         centre, neighbour, vectors = self.edges(domain)
         squared_lengths = np.einsum("ik,ik->i", vectors, vectors)
-        is_within = torch.from_numpy(squared_lengths <= self.cutoff**2)
+        is_short = squared_lengths <= self.cutoff**2
+        is_within = torch.from_numpy(is_short)
         # two processes may round the length of an edge to different sides of the cutoff
         is_within = is_within & self._route.swap(is_within)
         keep = torch.nonzero(is_within)[:, 0]
         kind = np.searchsorted(self.species, domain.numbers[neighbour])
         of_local = domain.numbers[: domain.n_local]
-        numbers = torch.from_numpy(np.concatenate([of_local, self.species]))
+        with_species = np.concatenate([of_local, self.species])
+        numbers = torch.from_numpy(with_species)
         structure = torch.zeros_like(numbers)
         structure[domain.n_local :] = 1
         return Graph(
