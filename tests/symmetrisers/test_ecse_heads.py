@@ -30,7 +30,7 @@ OCTAHEDRAL = rotations.with_inversion(rotations.octahedral())
 SYMMETRIC = {
     "ecse": (ecse.wrap(NETWORK), ALL),
     "ecse:so3": (ecse.wrap(NETWORK, "so3"), PROPER),
-    "group:O": (symmetrise(PASSING, "group:O"), OCTAHEDRAL),
+    "group:O": (symmetrise(PASSING, "group:O:aligned"), OCTAHEDRAL),
 }
 
 

@@ -96,9 +96,9 @@ def residual(model, graph):
 @pytest.mark.parametrize(
     ("setting", "name", "matrices"),
     [
-        ("base", "group:O", rotations.octahedral()),
-        ("fibonacci", "group:O", rotations.octahedral()),
-        ("fibonacci", "group:I", rotations.icosahedral()),
+        ("base", "group:O:aligned", rotations.octahedral()),
+        ("fibonacci", "group:O:aligned", rotations.octahedral()),
+        ("fibonacci", "group:I:aligned", rotations.icosahedral()),
         ("base", "quadrature:2", torch.eye(3)[None]),
     ],
 )
@@ -113,7 +113,7 @@ def test_means_over_rotations(setting, name, matrices):
 def test_the_mean_over_the_symmetries_of_the_grid_changes_nothing():
     """group:I averages 120 equal energies of an icosahedral model."""
     model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
-    assert worst(symmetrise(model, "group:I")(graph), model(graph)) < 1e-13
+    assert worst(symmetrise(model, "group:I:aligned")(graph), model(graph)) < 1e-13
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,10 @@ def test_symmetries_of_the_grid_cost_no_evaluation(grid, group, evaluations):
 
 @pytest.mark.parametrize("grid", ["icosahedral", "octahedral"])
 def test_120_elements_are_exact_whatever_is_spared(grid):
-    model, atoms = symmetrise(tiny_ponita(orientations=grid), "group:I"), STRUCTURES["ethanol"]()
+    model, atoms = (
+        symmetrise(tiny_ponita(orientations=grid), "group:I:aligned"),
+        STRUCTURES["ethanol"](),
+    )
     energies, forces = changes(
         model, atoms, rotations.with_inversion(rotations.icosahedral()).numpy()
     )
@@ -160,7 +163,7 @@ def test_the_group_of_the_cube_is_two_rotations_on_an_icosahedral_grid():
     model, graph = tiny_ponita(), batch([STRUCTURES["ethanol"]()], 4.0)
     quarter = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
     two = (model(graph) + model(graph.with_vectors(graph.pair_vectors @ quarter.T))) / 2
-    assert worst(symmetrise(model, "group:O")(graph), two) < 1e-12
+    assert worst(symmetrise(model, "group:O:aligned")(graph), two) < 1e-12
 
 
 def test_mirror_images_of_frames_are_spared_on_grids_that_have_them():
