@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Exact symmetry as a slow force: CPU time of a time step, conserved energy, temperature.
 
-usage: respa.py [--part silicon nvt ethanol pet] [--time 2] [--exact-time 0.2] [--inner-steps M]
-    [--cells 2]
+usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
+    [--inner-steps M] [--cells 2]
 
 silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
 ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
+cost: a few steps of the same without a run around them.
 nvt: the same with inner steps and two thermostats: mean temperature, and the distribution of all
 momenta (Kolmogorov-Smirnov test of frames 0.2 ps apart against the normal distribution).
 ethanol: 0.5 fs, `ethanol` (exact) outside and `ethanol-ponita` inside.
@@ -13,11 +14,12 @@ pet: a message-passing PET of published size with random weights, group:O outsid
 
 CPU time of a time step, conserved energy, temperature.
 
-usage: respa.py [--part silicon nvt ethanol pet] [--time 2] [--exact-time 0.2] [--inner-steps M]
-    [--cells 2]
+usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
+    [--inner-steps M] [--cells 2]
 
 silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
 ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
+cost: a few steps of the same without a run around them.
 nvt: the same with inner steps and two thermostats: mean temperature, and the distribution of all
 momenta (Kolmogorov-Smirnov test of frames 0.2 ps apart against the normal distribution).
 ethanol: 0.5 fs, `ethanol` (exact) outside and `ethanol-ponita` inside.
@@ -36,6 +38,7 @@ import numpy as np
 import torch
 from ase import units
 from ase.build import bulk, molecule
+from ase.md.verlet import VelocityVerlet
 from scipy.stats import kstest
 
 from ase_pet import PETCalculator, md
@@ -228,7 +231,30 @@ def message_passing(args):
     report(f"group:O every {several} steps", run, len(start), None, cost)
 
 
-PARTS = {"silicon": silicon, "nvt": nvt, "ethanol": ethanol, "pet": message_passing}
+def cost(args):
+    """CPU time of a time step of silicon, of a few steps without a run around them."""
+    start = bulk("Si", "diamond", LATTICE, cubic=True).repeat(args.cells)
+    start.rattle(0.08, seed=1)
+    md.thermalise(start, 300, np.random.default_rng(0))
+    several = args.inner_steps or 16
+    plain = VelocityVerlet(fresh(start, PETCalculator("silicon")), units.fs)
+    exact = fresh(start, PETCalculator("silicon", symmetrise="ecse"))
+    mixed = md.MultipleTimeStep(exact, units.fs, PETCalculator("silicon"), several)
+    seconds = []
+    for dynamics, steps in ((plain, 24), (mixed, 3)):
+        dynamics.run(1)
+        began = time.process_time()
+        dynamics.run(steps)
+        seconds.append((time.process_time() - began) / steps)
+    seconds[1] /= several
+    print(
+        f"{len(start)} atoms: plain {1000 * seconds[0]:.1f} CPU-ms/step, exact every {several}"
+        f" steps {1000 * seconds[1]:.1f}, {seconds[1] / seconds[0]:.2f} of plain",
+        flush=True,
+    )
+
+
+PARTS = {"cost": cost, "silicon": silicon, "nvt": nvt, "ethanol": ethanol, "pet": message_passing}
 
 
 def main():
