@@ -124,7 +124,7 @@ def command(
     Example: ase-pet md silicon start.extxyz --ensemble nvt --temperature 300 --time 10 --output
     run; to resume an interrupted run: ase-pet md --restart --output run; heating and cooling:
     --ensemble nvt --temperature 300:1200:300 --time 20; exact symmetry at a low cost: --symmetrise
-    ecse --inner plain --inner-steps 16
+    ecse --inner plain --inner-steps 8
     """
     given = {}
     for name, value in ctx.params.items():
