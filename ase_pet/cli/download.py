@@ -21,7 +21,7 @@ def command(name: str, *, json: options.Json = False) -> None:
     from .. import published, published_mace
 
     with screen.progress(name) as bar:
-        path = published.download(name, lambda done, total: bar("MB", _mb(done), _mb(total)))
+        path = published.download(name, lambda done, total: bar("MB", done // 10**6, _mb(total)))
     facts = published_mace.facts(path)
     content = {"name": path.stem, "path": str(path)}
     if facts:

@@ -91,7 +91,7 @@ def test_it_is_converted(path, tmp_path):
 def test_its_laws(path):
     calculator = loaded(path)
     results = checks.run(calculator, [structures(calculator.species)[0]], only=CHECKS)
-    assert [result.name for result in results if result.status == "failed"] == []
+    assert [result.check for result in results if result.status == "fail"] == []
 
 
 @every_file
