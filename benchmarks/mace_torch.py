@@ -115,18 +115,19 @@ def step(atoms):
         atoms.get_stress()
 
 
-def work_values(way, path, dtype):
-    """Energy in eV, forces in eV/A and stress in eV/A^3 of the structures, by name."""
-    calc = calculator(way, path, dtype)()
+def work_values(way, path):
+    """Energy in eV, forces in eV/A and stress in eV/A^3, by precision and structure."""
     values = {}
-    for name, atoms in structures().items():
-        atoms.calc = calc
-        values[name] = {
-            "energy": [float(atoms.get_potential_energy())],
-            "forces": atoms.get_forces().tolist(),
-        }
-        if atoms.pbc.all():
-            values[name]["stress"] = atoms.get_stress().tolist()
+    for dtype in DTYPES:
+        calc = calculator(way, path, dtype)()
+        values[dtype] = {}
+        for name, atoms in structures().items():
+            atoms.calc = calc
+            one = {"energy": [float(atoms.get_potential_energy())]}
+            one["forces"] = atoms.get_forces().tolist()
+            if atoms.pbc.all():
+                one["stress"] = atoms.get_stress().tolist()
+            values[dtype][name] = one
     return values
 
 
@@ -190,11 +191,8 @@ def work(python, kind, *rest):
 
 def show_agreement(size, path, pythons):
     """Print the largest differences between the programs of each structure."""
-    values = {
-        (way, dtype): work(pythons[way], "values", way, path, dtype)
-        for way in WAYS
-        for dtype in DTYPES
-    }
+    answers = {way: work(pythons[way], "values", way, path) for way in WAYS}
+    values = {(way, dtype): answers[way][dtype] for way in WAYS for dtype in DTYPES}
     peer, ours = WAYS
     pairs = [((peer, dtype), (ours, dtype)) for dtype in DTYPES]
     pairs += [((way, "float32"), (peer, "float64")) for way in WAYS]

@@ -17,7 +17,7 @@ from ._mace_modules import ModuleTable
 # tensors that follow from others, or are not used
 OTHERS = re.compile(
     r"r_max|num_interactions|.*\.output_mask|.*\.r_max|.*\.weights_\w+_zeroed"
-    r"|radial_embedding\.distance_transform\.\w+|pair_repulsion_fn\.\w+|atomic_energies_fn\..*"
+    r"|radial_embedding\.distance_transform\.\w+|pair_repulsion_fn\.(?:cutoff\.)?\w+|atomic_energies_fn\..*"
 )
 AGNESI = ("a", "q", "p")
 HEAVIEST = 118
