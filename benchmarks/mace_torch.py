@@ -9,8 +9,8 @@ and saves them; both programs read the same files.
 
 Agreement: energy, forces and, for crystals, stress, in float64 and in float32, and how far each
 program is in float32 from mace-torch in float64.
-Speed: steps with energy, forces and stress after two others, atoms moved before each: CPU time of
-the process in ms per atom, the median over the steps of a process and the least of all rounds.
+Speed: steps with energy, forces and stress after another one, atoms moved before each: CPU time of
+the process in ms per atom, the least of all steps and rounds.
 Start: a new process imports, loads and makes one step, the medians of the rounds. Peak resident
 memory after the first step, and after the last step of the largest structure. The programs
 alternate. Times are CPU times, as they depend little on what else the machine does.
@@ -57,6 +57,7 @@ def make_models(folder):
     """Models of all sizes, written to FOLDER/SIZE.model by mace-torch; paths by size."""
     import numpy as np
     import torch
+
     from mace import modules
 
     from e3nn import o3  # isort: skip
@@ -115,11 +116,10 @@ def step(atoms):
         atoms.get_stress()
 
 
-def work_values(way, path):
+def values_of(calculators):
     """Energy in eV, forces in eV/A and stress in eV/A^3, by precision and structure."""
     values = {}
-    for dtype in DTYPES:
-        calc = calculator(way, path, dtype)()
+    for dtype, calc in calculators.items():
         values[dtype] = {}
         for name, atoms in structures().items():
             atoms.calc = calc
@@ -131,10 +131,10 @@ def work_values(way, path):
     return values
 
 
-def work_cost(way, path, dtype, steps):
-    """CPU times in s: the phases of the start, and a step of each structure; memory in MB."""
+def work_all(way, path, steps, with_values):
+    """CPU times in s: phases of the start, and a step of each structure; memory in MB; values."""
     start = time.process_time()
-    make = calculator(way, path, dtype)
+    make = calculator(way, path, "float32")
     imported = time.process_time()
     examples = structures()
     atoms = examples["si64"]
@@ -149,20 +149,23 @@ def work_cost(way, path, dtype, steps):
         atoms = examples[name]
         atoms.calc = calc
         of_steps = []
-        for _ in range(int(steps) + 2):
+        for _ in range(int(steps) + 1):
             before = time.process_time()
             step(atoms)
             of_steps.append(time.process_time() - before)
-        times[name] = statistics.median(of_steps[2:]) / len(atoms)
+        times[name] = min(of_steps[1:]) / len(atoms)
     memory["largest structure"] = megabytes()
     phases = {"import": imported - start, "load": loaded - begin, "first step": first - loaded}
-    return {"phases": phases, "per_atom": times, "memory": memory}
+    answer = {"phases": phases, "per_atom": times, "memory": memory}
+    if with_values == "values":
+        high = calculator(way, path, "float64")()
+        answer["values"] = values_of({"float64": high, "float32": calc})
+    return answer
 
 
 WORKERS = {
     "make": make_models,
-    "values": work_values,
-    "cost": work_cost,
+    "all": work_all,
     "size": published_checkpoint.work_size,
 }
 
@@ -189,10 +192,9 @@ def work(python, kind, *rest):
             return json.load(file)
 
 
-def show_agreement(size, path, pythons):
+def show_agreement(size, runs):
     """Print the largest differences between the programs of each structure."""
-    answers = {way: work(pythons[way], "values", way, path) for way in WAYS}
-    values = {(way, dtype): answers[way][dtype] for way in WAYS for dtype in DTYPES}
+    values = {(way, dtype): runs[way][0]["values"][dtype] for way in WAYS for dtype in DTYPES}
     peer, ours = WAYS
     pairs = [((peer, dtype), (ours, dtype)) for dtype in DTYPES]
     pairs += [((way, "float32"), (peer, "float64")) for way in WAYS]
@@ -297,12 +299,13 @@ def main():
         paths = work(pythons["mace-torch"], "make", folder)
         for size in args.sizes:
             print(f"\n{size}, {os.path.getsize(paths[size]) / 1e6:.1f} MB", flush=True)
-            show_agreement(size, paths[size], pythons)
             runs = {way: [] for way in WAYS}
-            for _ in range(args.rounds):
+            for count in range(args.rounds):
                 for way in WAYS:
-                    run = work(pythons[way], "cost", way, paths[size], "float32", args.steps)
+                    extra = "times" if count else "values"
+                    run = work(pythons[way], "all", way, paths[size], args.steps, extra)
                     runs[way].append(run)
+            show_agreement(size, runs)
             show_costs(size, runs)
             print(f"load of the machine at the end {os.getloadavg()[0]:.1f}", flush=True)
 
