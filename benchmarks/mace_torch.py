@@ -54,7 +54,7 @@ def structures():
 
 
 def make_models(folder):
-    """Models of all sizes, written to FOLDER/SIZE.model by mace-torch; paths by size."""
+    """Models of all sizes, written to FOLDER/SIZE.model by mace-torch."""
     import numpy as np
     import torch
 
@@ -64,7 +64,6 @@ def make_models(folder):
 
     torch.set_default_dtype(torch.float64)
     kinds = modules.interaction_classes
-    paths = {}
     for size in SIZES:
         torch.manual_seed(0)
         vectors = "1o" in size
@@ -91,9 +90,7 @@ def make_models(folder):
             atomic_inter_scale=0.8,
             atomic_inter_shift=0.1,
         )
-        paths[size] = os.path.join(folder, f"{size}.model")
-        torch.save(model, paths[size])
-    return paths
+        torch.save(model, os.path.join(folder, f"{size}.model"))
 
 
 def calculator(way, path, dtype):
@@ -276,6 +273,7 @@ def arguments():
     parser.add_argument(
         "--python", default=sys.executable, help="interpreter of an environment with ase_pet"
     )
+    parser.add_argument("--models", help="folder of models that were made before")
     parser.add_argument("--sizes", nargs="+", default=SIZES, choices=SIZES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
@@ -296,7 +294,10 @@ def main():
     print(f"{date.today()}, {processor()}, 1 thread")
     show_installed(pythons)
     with tempfile.TemporaryDirectory() as folder:
-        paths = work(pythons["mace-torch"], "make", folder)
+        folder = args.models or folder
+        paths = {size: os.path.join(folder, f"{size}.model") for size in SIZES}
+        if args.models is None:
+            work(pythons["mace-torch"], "make", folder)
         for size in args.sizes:
             print(f"\n{size}, {os.path.getsize(paths[size]) / 1e6:.1f} MB", flush=True)
             runs = {way: [] for way in WAYS}
