@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import typer
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ..train.schema import Keys
+    from ..train.unit_conversion import Factors
 
-UNITS = {"energy": "meV/atom", "forces": "meV/A", "stress": "GPa", "dipole": "e A"}
+CHUNK_ATOMS = 2048  # atoms that are passed to `evaluate` at once
 
 
 @runtime_checkable
@@ -37,12 +38,14 @@ def command(
     split: str | None = None,
     shift: Annotated[bool, typer.Option("--shift")] = False,
     keys: str | None = None,
+    units: str | None = None,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
     """Errors of a calculator against the labels in a data file.
 
-    Labels are energies, forces, stresses and dipoles. Constraints are ignored.
+    Labels are energies, forces, stresses (all nine components) and dipoles. Constraints are
+    ignored.
 
     Parameters
     ----------
@@ -59,6 +62,9 @@ def command(
     keys:
         Names of labels, such as energy=E,forces=F of the keys energy (eV), forces (eV/A), stress
         (eV/A^3), virial (eV, -stress times volume), dipole (e A); an empty name: not used.
+    units:
+        Units of the file, such as energy=Hartree,length=Bohr of the keys energy, length, forces,
+        stress, virial, dipole; default: eV and A.
     json:
         Print JSON for programs.
     chosen:
@@ -74,9 +80,12 @@ def command(
     # data are read before a model is loaded or downloaded
     if data is None or (calc is None) == (calculator is None):
         raise ValueError("give CALC DATA, or --calculator module:factory DATA")
-    from ..train.label_options import parse
+    from ..train.label_options import parse, parse_units
+    from ..train.recipe import factors_of
+    from ..train.unit_conversion import in_angstrom
 
     names = parse(keys)
+    factors = factors_of(parse_units(units))
     structures = dict(enumerate(options.read_structures(data, ":", chosen.pop("format"))))
     if split is not None:
         structures = {
@@ -84,9 +93,9 @@ def command(
         }
     if not structures:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
-    frames = list(structures.values())
+    frames = [in_angstrom(atoms, factors.length) for atoms in structures.values()]
     places = [f"`{data}`, structure {index}" for index in structures]
-    references = labels_of(frames, names, places)
+    references = labels_of(frames, names, places, factors)
     loaded = options.load_calculator(calc, calculator, **chosen)
     options.announce(calc or calculator, loaded, frames)
     with screen.progress("structures") as report:
@@ -104,7 +113,7 @@ def command(
 
 
 def labels_of(
-    frames: Sequence[Atoms], keys: Keys, places: Sequence[str]
+    frames: Sequence[Atoms], keys: Keys, places: Sequence[str], factors: Factors | None = None
 ) -> list[dict[str, np.ndarray]]:
     """Labels of each structure in ASE's units, see `train.labels.of_structure`.
 
@@ -116,6 +125,8 @@ def labels_of(
         Names of the labels.
     places:
         What messages call each structure.
+    factors:
+        Units of the labels; None for those of ASE.
 
     Raises
     ------
@@ -129,7 +140,7 @@ def labels_of(
     found: set[str] = set()
     for atoms, place in zip(frames, places, strict=True):
         found |= labels.held(atoms).keys()
-        table.append(labels.of_structure(atoms, keys, place, notes))
+        table.append(labels.of_structure(atoms, keys, place, notes, factors=factors))
         if atoms.constraints:
             notes.add("constraints are ignored: forces and stresses are those of the labels", place)
     labels.check_found(keys, found, f"the structures from {places[0]} on")
@@ -176,45 +187,50 @@ def compare(
     """
     import numpy as np
 
+    from ..train.error_metrics import UNITS, compared
     from ..train.metrics import error_metrics
     from ..train.schema import Keys
 
     places = [f"structure {index}" for index in range(len(frames))]
     known = labels_of(frames, Keys(), places) if labels is None else labels
     kinds = _computed(calc, {kind for each in known for kind in each})
+    wanted = [[kind for kind in kinds if kind in each] for each in known]
     references: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
     predictions: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
-    for index, (atoms, each) in enumerate(zip(frames, known, strict=True)):
-        wanted = {kind: each[kind] for kind in kinds if kind in each}
-        for name, (reference, predicted) in _values(calc, atoms, wanted).items():
-            if not np.isfinite(predicted).all():
+    for index, values in _predictions(calc, frames, wanted):
+        predicted = compared(values, len(frames[index]))
+        reference = compared(known[index], len(frames[index]))
+        for name in wanted[index]:
+            if not np.isfinite(predicted[name]).all():
                 raise ValueError(
                     f"the calculator gives {name} that are not finite for structure {index}"
                 )
             # a label that is not known, of fixed atoms, is NaN
-            finite = np.isfinite(reference)
-            references[name].append(np.ravel(reference[finite]))
-            predictions[name].append(np.ravel(predicted[finite]))
+            finite = np.isfinite(reference[name])
+            references[name].append(reference[name][finite])
+            predictions[name].append(predicted[name][finite])
         if report is not None:
             report("structures", index + 1, len(frames))
     errors = {}
     for name in kinds:
-        reference = np.concatenate(references[name])
-        predicted = np.concatenate(predictions[name])
+        unit, factor = UNITS[name]
+        true = factor * np.concatenate(references[name])
+        found = factor * np.concatenate(predictions[name])
         # programs and pseudopotentials differ in the zero of energy
         if shift and name == "energy":
-            mean_error = (predicted - reference).mean()
-            predicted = predicted - mean_error
-        odd = note_of_labels(name, reference, predicted)
+            found = found - (found - true).mean()
+        odd = note_of_labels(name, true, found)
         if odd:
             screen.note(f"ase-pet: note: {odd}")
-        metrics = error_metrics(reference, predicted)
-        errors[name] = {**metrics, "unit": UNITS[name], "structures": len(references[name])}
+        metrics = error_metrics(true, found)
+        errors[name] = {**metrics, "unit": unit, "structures": len(references[name])}
     return errors
 
 
 def _computed(calc: Any, kinds: set[str]) -> list[str]:
-    """Kinds of labels that a calculator computes, in the order of UNITS."""
+    """Kinds of labels that a calculator computes, in the order of the table of errors."""
+    from ..train.error_metrics import UNITS
+
     implemented = calc.implemented_properties if isinstance(calc, StatesProperties) else UNITS
     absent = [kind for kind in UNITS if kind in kinds and kind not in implemented]
     if absent:
@@ -227,29 +243,49 @@ def _computed(calc: Any, kinds: set[str]) -> list[str]:
     return computed
 
 
-def _values(
-    calc: Any, atoms: Atoms, labels: dict[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reference and prediction of each label of a structure, in the units of UNITS."""
-    import numpy as np
-    from ase import units
-    from ase.stress import full_3x3_to_voigt_6_stress
-
+def _predictions(
+    calc: Any, frames: Sequence[Atoms], wanted: Sequence[list[str]]
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """(index, results) of each structure, many at once where the calculator can do that."""
     from ..constraints import without
+    from ..phonons._protocols import SupportsBatches
 
-    trial = without(atoms)
-    trial.calc = calc
+    start = 0
+    while start < len(frames):
+        end = start + 1
+        atoms = len(frames[start])
+        # structures with the same kinds of labels, up to a bounded number of atoms
+        while end < len(frames) and wanted[end] == wanted[start]:
+            atoms += len(frames[end])
+            if atoms > CHUNK_ATOMS:
+                break
+            end += 1
+        free = [without(each) for each in frames[start:end]]
+        if isinstance(calc, SupportsBatches):
+            rows = calc.evaluate(free, wanted[start])
+        else:
+            rows = [_single(calc, each, wanted[start]) for each in free]
+        for offset, row in enumerate(rows):
+            yield start + offset, _arrays(row, wanted[start])
+        start = end
+
+
+def _single(calc: Any, atoms: Atoms, names: Sequence[str]) -> dict[str, Any]:
+    """Results of a calculator for one structure."""
+    atoms.calc = calc
     values = {}
     # forces first: calculators compute the energy with them
-    if "forces" in labels:
-        values["forces"] = (1e3 * labels["forces"], 1e3 * trial.get_forces())
-    if "energy" in labels:
-        scale = 1e3 / len(atoms)
-        energy = np.asarray(trial.get_potential_energy())
-        values["energy"] = (scale * labels["energy"], scale * energy)
-    if "stress" in labels:
-        stress = full_3x3_to_voigt_6_stress(labels["stress"])
-        values["stress"] = (stress / units.GPa, trial.get_stress() / units.GPa)
-    if "dipole" in labels:
-        values["dipole"] = (labels["dipole"], trial.get_dipole_moment())
+    for name in sorted(names, key=lambda name: name != "forces"):
+        values[name] = atoms.calc.get_property(name, atoms)
+    return values
+
+
+def _arrays(row: dict[str, Any], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Results in the shapes of labels: stresses (3, 3)."""
+    import numpy as np
+    from ase.stress import voigt_6_to_full_3x3_stress
+
+    values = {name: np.asarray(row[name], dtype=float) for name in names}
+    if "stress" in values and values["stress"].shape == (6,):
+        values["stress"] = voigt_6_to_full_3x3_stress(values["stress"])
     return values

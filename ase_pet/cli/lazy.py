@@ -29,6 +29,8 @@ COMMANDS = {  # name: first line of its help
     "check": "Check a calculator against the laws of physics; exit status 1 if a check fails.",
     "download": "Download a published checkpoint and print its path.",
     "convert": "Convert a checkpoint of another program into a calculator folder.",
+    "data": "Describe files of labelled structures, and what may be wrong with them.",
+    "init": "Write a recipe that fits the data, to train from.",
     "train": "Train the calculator that a recipe describes.",
     "md": "Run molecular dynamics in a folder, from which it can be restarted.",
     "analyse": "Structure, motion, vibrations and thermodynamics of a trajectory.",

@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 from ase.data import chemical_symbols, covalent_radii
 
-from . import data
+from . import agreement, data
 
 SHORT = 0.5  # A: shorter than any bond, H-H is 0.74 A
 LARGEST_STRESS = 5.0  # eV/A^3, 800 GPa
@@ -42,18 +42,33 @@ def warn(splits: Mapping[str, Sequence[data.Sample]], species: Sequence[int]) ->
     species:
         Atomic numbers of the model.
     """
+    for text in notes(splits, species):
+        warnings.warn(text, stacklevel=3)
+
+
+def notes(splits: Mapping[str, Sequence[data.Sample]], species: Sequence[int]) -> list[str]:
+    """Lines on structures that are probably mistakes, by file and number.
+
+    Parameters
+    ----------
+    splits:
+        Samples with their total energies, {split: list of Sample}.
+    species:
+        Atomic numbers of the model.
+    """
     samples = [sample for each in splits.values() for sample in each]
     # a file that is listed twice is meant so
     different = list({sample.where: sample for sample in samples}.values())
-    texts = [
+    with_energy = [sample for sample in different if np.isfinite(sample.energy)]
+    return [
         *_short(different),
         *_stressed(different),
         *_duplicates(splits),
         *_moved(splits),
-        *_far(different, species),
+        *(_far(with_energy, species) if with_energy else []),
+        *agreement.other_zeros(with_energy),
+        *agreement.disagreements(with_energy),
     ]
-    for text in texts:
-        warnings.warn(text, stacklevel=3)
 
 
 def _short(samples: Iterable[data.Sample]) -> list[str]:
@@ -68,7 +83,7 @@ def _short(samples: Iterable[data.Sample]) -> list[str]:
         first = chemical_symbols[numbers[sample.pairs.centres[closest]]]
         second = chemical_symbols[numbers[sample.pairs.neighbours[closest]]]
         found.append(f"{sample.where} ({first}-{second} {distances[closest]:.2f} A)")
-    return _note(found, f"atoms closer than {SHORT} A")
+    return note(found, f"atoms closer than {SHORT} A")
 
 
 def _stressed(samples: Iterable[data.Sample]) -> list[str]:
@@ -80,7 +95,7 @@ def _stressed(samples: Iterable[data.Sample]) -> list[str]:
         if largest > LARGEST_STRESS * max(sample.structure.volume, 1.0):
             pressure = largest / sample.structure.volume
             found.append(f"{sample.where} ({pressure:.3g} eV/A^3 = {pressure / units.GPa:.3g} GPa)")
-    return _note(found, "a very large stress: in GPa or kbar rather than eV/A^3?")
+    return note(found, "a very large stress: in GPa or kbar rather than eV/A^3?")
 
 
 def _duplicates(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
@@ -101,7 +116,7 @@ def _duplicates(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
                 kind = f"a structure of the split `{split}` is in `{first_split}` as well"
             places = found.setdefault(kind, [])
             places.append(f"{sample.where} = {first.where}")
-    return [text for kind, places in found.items() for text in _note(places, kind)]
+    return [text for kind, places in found.items() for text in note(places, kind)]
 
 
 def _moved(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
@@ -126,7 +141,7 @@ def _moved(splits: Mapping[str, Sequence[data.Sample]]) -> list[str]:
     return [
         text
         for kind, places in found.items()
-        for text in _note(places, f"a structure of the split {kind}, {end}")
+        for text in note(places, f"a structure of the split {kind}, {end}")
     ]
 
 
@@ -193,7 +208,7 @@ def _far(samples: Sequence[data.Sample], species: Sequence[int]) -> list[str]:
         if unit or (abs(deviations[index]) > FAR and not unusual):
             expectation = f"the others let expect {expected[index]:.4g}{unit}"
             found.append(f"{sample.where} ({energies[index]:.4g} eV/atom, {expectation})")
-    return _note(found, "an energy far from those of the other structures")
+    return note(found, "an energy far from those of the other structures")
 
 
 def _fit(numbers: Sequence[np.ndarray], energies: np.ndarray, species: Sequence[int]) -> np.ndarray:
@@ -229,8 +244,16 @@ def _pressed(sample: data.Sample) -> bool:
     return bool((sample.pairs.distances() < PRESSED * bonds).any())
 
 
-def _note(places: Sequence[str], what: str) -> list[str]:
-    """Line on some structures, or none."""
+def note(places: Sequence[str], what: str) -> list[str]:
+    """Line on some structures, or none.
+
+    Parameters
+    ----------
+    places:
+        What messages call each structure.
+    what:
+        What is odd about them.
+    """
     if not places:
         return []
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""

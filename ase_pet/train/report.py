@@ -12,14 +12,9 @@ from ase.data import chemical_symbols
 from ..calculator_info import CalculatorInfo
 from ..extras import how_to_install
 from ..models.base import AtomisticModel
+from .error_metrics import UNITS as UNITS
 from .recipe import Recipe
 
-UNITS = {  # kind of label: (unit, number of such units in ours of eV, A and e)
-    "energy": ("meV/atom", 1e3),
-    "forces": ("meV/A", 1e3),
-    "stress": ("GPa", 1 / units.GPa),
-    "dipole": ("e A", 1.0),
-}
 AUGMENTATION = {
     "rotations": "random rotations and reflections",
     "frames": "frames drawn by weight; without its symmetriser the network gives wrong energies",

@@ -5,16 +5,21 @@ import json
 import ase.io
 import numpy as np
 import pytest
+from ase import units
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian, FixSymmetry
 from typer.testing import CliRunner
 
+import argon
 import toys
 from ase_pet import PETCalculator
 from ase_pet.cli import app
+from ase_pet.cli import eval as evaluation_of_files
 from ase_pet.cli.eval import compare
+from ase_pet.train import train
+from ase_pet.train.error_metrics import UNITS
 
 
 @pytest.fixture
@@ -187,10 +192,63 @@ def test_labels_under_other_names(tmp_path):
     result = eval_emt(tmp_path, [atoms], "--keys", "energies=my_energy")
     assert "there is no key `energies`, did you mean `energy`? expected" in str(result.exception)
     result = eval_emt(tmp_path, [atoms], "--keys", "my_energy")
-    assert "'my_energy' has no `=`; expected such as energy=my_energy" in str(result.exception)
+    assert "'my_energy' has no `=`; expected such as energy=REF_energy" in str(result.exception)
 
 
 def test_help_of_keys_is_whole(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     words = " ".join(CliRunner().invoke(app, ["eval", "--help"]).stdout.replace("│", " ").split())
     assert "virial (eV, -stress times volume), dipole (e A); an empty name: not used." in words
+
+
+def test_units_of_a_file(tmp_path):
+    atoms = copper()
+    results = atoms.calc.results
+    scaled = atoms.copy()
+    scaled.set_cell(atoms.cell / units.Bohr)
+    scaled.positions /= units.Bohr
+    scaled.calc = SinglePointCalculator(scaled, energy=results["energy"] / units.Hartree)
+    words = ("--units", "energy=Hartree,length=Bohr")
+    with pytest.warns(UserWarning, match="`energy` is read as energy in Hartree"):
+        result = eval_emt(tmp_path, [scaled], *words)
+    assert json.loads(result.stdout)["energy"]["rmse"] < 1e-3
+    result = eval_emt(tmp_path, [scaled], "--units", "energy=calories")
+    assert "`units.energy` is 'calories': expected one of eV" in str(result.exception)
+    result = eval_emt(tmp_path, [scaled], "--units", "mass=kg")
+    assert "expected such as energy=Hartree,length=Bohr" in str(result.exception)
+
+
+def test_the_error_of_a_stress_does_not_depend_on_the_orientation():
+    """All nine components count, as in the card of a calculator."""
+    atoms = copper()
+    atoms.calc.results["stress"] = atoms.calc.results["stress"] + [0.0, 0.01, 0.0, 0.02, 0.0, 0.0]
+    turned = atoms.copy()
+    turned.rotate(37.0, (1, 2, 3), rotate_cell=True)
+    axes = np.linalg.solve(atoms.cell.array, turned.cell.array)
+    stress = axes.T @ atoms.get_stress(voigt=False) @ axes
+    results = {"energy": 0.0, "stress": stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]}
+    turned.calc = SinglePointCalculator(turned, **results)
+    expected = np.sqrt((0.01**2 + 2 * 0.02**2) / 9) / units.GPa
+    for each in (atoms, turned):
+        assert compare(EMT(), [each])["stress"]["rmse"] == pytest.approx(expected)
+
+
+def test_the_errors_of_a_card_are_those_of_eval(recipe, tmp_path):
+    metrics = train(recipe(epochs=1, dtype="float64"), tmp_path / "run")
+    frames = [each for each in argon.structures() if each.info["split"] == "test"]
+    errors = compare(PETCalculator(tmp_path / "run"), frames)
+    for kind, (_, factor) in UNITS.items():
+        for expected in [metrics["test"][each] for each in errors if each == kind]:
+            assert errors[kind]["rmse"] == pytest.approx(factor * expected["rmse"], rel=1e-6)
+            assert errors[kind]["mae"] == pytest.approx(factor * expected["mae"], rel=1e-6)
+
+
+def test_batches_give_the_results_of_single_structures(calculator, monkeypatch):
+    frames = labelled(calculator, energy=0.25)
+    frames[1].calc.results.pop("dipole")
+    together = compare(calculator, frames)
+    monkeypatch.setattr(evaluation_of_files, "CHUNK_ATOMS", 1)
+    alone = compare(calculator, frames)
+    assert alone.keys() == together.keys()
+    for kind in ("energy", "forces", "dipole"):
+        assert alone[kind]["mae"] == pytest.approx(together[kind]["mae"], abs=1e-9)
