@@ -67,7 +67,9 @@ def command(
     if json:
         screen.print_json({"groups": described, "notes": notes})
         return
-    shown = Table("", *described)
+    names = [Path(name).name for name in described]
+    unique = len(set(names)) == len(names)
+    shown = Table("", *(names if unique else described))
     for row, cells in table.items():
         shown.add_row(row, *cells.values())
     screen.console().print(shown)

@@ -25,15 +25,17 @@ SHARE = 0.05  # of that variance by a term, below which its factor means nothing
 TOLERANCE = 0.4  # of a factor: finite differences are not exact, and the least mistake is Bohr
 ZERO = 0.5  # eV per atom between files, beyond which they have another zero of energy
 SCATTER = 5.0  # and beyond this many times the scatter in a file
-FACTORS = {  # that a mistake of units makes of an energy over a force or stress
+KCAL = units.kcal / units.mol
+KJ = units.kJ / units.mol
+FACTORS = {  # of energy differences over what forces or stresses predict
     "the sign is wrong": -1.0,
-    "energies in eV, the others with Hartree": 1 / units.Hartree,
-    "energies in Hartree, the others with eV": units.Hartree,
-    "energies in kcal/mol, the others with eV": units.kcal / units.mol,
-    "energies in eV, the others with kcal/mol": units.mol / units.kcal,
-    "energies in kJ/mol, the others with eV": units.kJ / units.mol,
-    "energies in eV, the others with kJ/mol": units.mol / units.kJ,
-    "Hartree/Bohr rather than eV/A": units.Bohr / units.Hartree,
+    "energies in Hartree, the others with eV": 1 / units.Hartree,
+    "energies in eV, the others with Hartree": units.Hartree,
+    "energies in kcal/mol, the others with eV": 1 / KCAL,
+    "energies in eV, the others with kcal/mol": KCAL,
+    "energies in kJ/mol, the others with eV": 1 / KJ,
+    "energies in eV, the others with kJ/mol": KJ,
+    "in Hartree/Bohr rather than eV/A": units.Hartree / units.Bohr,
     "lengths in Bohr rather than A": units.Bohr,
     "lengths in A rather than Bohr": 1 / units.Bohr,
     "in GPa rather than eV/A^3": units.GPa,
