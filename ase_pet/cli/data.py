@@ -87,6 +87,7 @@ def _groups(
     from ..train.label_options import parse, parse_units
     from ..train.recipe import factors_of, model_settings, read
 
+    # a recipe says names, units and splits itself
     recipes = [name for name in files if name.endswith(".toml")]
     if not recipes:
         groups = summary.read_files(

@@ -43,6 +43,7 @@ def command(
 
     if preset is not None:
         one_of("--preset", preset, presets.PRESETS)
+    # a recipe that was edited is work
     if output.exists():
         raise ValueError(f"`{output}` exists: remove it, or name another file by --output")
     if not output.parent.is_dir():

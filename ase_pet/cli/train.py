@@ -58,6 +58,7 @@ def command(
     from .. import train as training
     from ..train import distributed
     from ..train.report import errors_table
+    from ..train.summary import line
 
     leads = distributed.rank() == 0
     screen.verbosity.quiet |= not leads
@@ -73,6 +74,9 @@ def command(
             # weights of the loss are chosen by these
             if not screen.verbosity.quiet:
                 screen.note(_label_units(trainer))
+                for split, samples in trainer.splits.items():
+                    if samples:
+                        screen.note(line(split, samples))
 
         def on_record(record: dict[str, Any]) -> None:
             report(_validation(record["val"]), record["epoch"], epochs)

@@ -59,6 +59,7 @@ def disagreements(samples: Sequence[data.Sample]) -> list[str]:
     texts = []
     for file, own in by_file.items():
         found = factors(own)
+        # finite differences of anharmonic crystals are some 10 % off
         for kind, value in found.items():
             if abs(value - 1) > TOLERANCE:
                 reason = _reason(value)

@@ -34,6 +34,7 @@ def take_isolated(recipe: Recipe, splits: dict[str, Sequence[Sample]]) -> dict[i
     energies: dict[int, float] = {}
     if recipe.E0s != "isolated":
         return energies
+    # of any split: an energy that is subtracted is no label to report errors of
     for split, samples in splits.items():
         alone, splits[split] = _separated(samples)
         for sample in alone:

@@ -53,6 +53,7 @@ def figure(groups: Mapping[str, Sequence[Sample]]) -> Any:
             known = values[np.isfinite(values)]
             if len(known):
                 axes.hist(known, BINS, histtype="step", label=name)
+    # few structures of interest beside many usual ones
     for axes in panels[:2]:
         axes.set_yscale("log")
     if panels[0].has_data():
@@ -79,6 +80,7 @@ def page(
     path:
         Path of the page.
     """
+    # inside of the page, so that it can be sent as one file
     picture = io.BytesIO()
     figure(groups).savefig(picture, dpi=110)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *groups))

@@ -139,6 +139,7 @@ def text(
     radius = presets.cutoff(samples)
     numbers = np.unique(np.concatenate([each.structure.numbers for each in samples]))
     plan = _plan(samples)
+    # measured, as no table knows the machine of the user
     costs = _costs(samples, numbers.tolist(), radius, plan)
     settings = "\n".join(f"{key} = {value}" for key, value in presets.PRESETS[chosen].items())
     has = {
@@ -176,6 +177,7 @@ def _plan(samples: Sequence[Sample]) -> dict[str, float]:
     per_structure = atoms / len(samples)
     batch_atoms = round(min(max(BATCH * per_structure, FEWEST_ATOMS), MOST_ATOMS))
     batch_size = min(max(1.0, batch_atoms / per_structure), len(samples))
+    # the number of updates decides the quality, whatever the number of structures
     per_epoch = max(1.0, len(samples) / batch_size)
     updates = round(min(max(EPOCHS * per_epoch, FEWEST_UPDATES), MOST_UPDATES))
     epochs = updates / per_epoch
@@ -193,6 +195,7 @@ def _costs(
 ) -> dict[str, dict[str, float]]:
     """{preset: {"parameters", "ms per atom", "hours"}}, measured with some of the samples."""
     timed = [_within(samples[0], radius)]
+    # any of them, as sizes often follow the order of a file
     order = np.random.default_rng(0).permutation(len(samples))
     for index in order:
         if sum(len(each.structure) for each in timed) > TIMED:

@@ -34,6 +34,7 @@ def weight(row: recipe_files.Row, key: str, notes: Notes) -> float:
         The weight is no number, or below 0.
     """
     value = row.atoms.info.get(key, 1.0) if key else 1.0
+    # True is no weight
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not 0 <= float(value) < np.inf:
         raise ValueError(

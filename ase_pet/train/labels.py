@@ -61,6 +61,7 @@ def of_structure(
     ValueError
         A label is not finite or has a wrong shape, or has a name that means nothing.
     """
+    # names first: a bad one is the usual mistake, and numbers mean nothing without it
     values = held(atoms)
     sizes = factors or Factors()
     kinds = KINDS if dipole else KINDS[:-1]

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ..models import pet
 from .data import Sample, collate
 
 # settings of a PET, the large one has its defaults
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "d_pet": 32,
         "d_node": 64,

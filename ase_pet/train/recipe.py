@@ -175,6 +175,7 @@ def _check_data(recipe: Recipe, path: Path) -> None:
             raise ValueError(
                 f"`{path}`, [units.files]: `{name}` is not in [data]{closest(name, known)}"
             )
+    # a bad unit is refused before the files are read
     for name in ("", *recipe.units.files):
         try:
             factors_of(recipe.units, name)

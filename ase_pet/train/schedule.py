@@ -39,6 +39,7 @@ def resolved(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
         wanted = round(options.batch_atoms / per_structure)
         batch_size = min(max(1, wanted), len(samples))
     epochs = options.epochs
+    # the last batch of an epoch may be smaller, and counts as an update
     if options.updates is not None:
         updates_per_epoch = math.ceil(len(samples) / batch_size)
         epochs = max(1, math.ceil(options.updates / updates_per_epoch))
@@ -59,6 +60,7 @@ def end(history: Sequence[Mapping[str, Any]], options: Optimiser, seconds: float
         Time in s since the start, or since the run was resumed.
     """
     scores = [record["score"] for record in history]
+    # of a run that was resumed, too: its records are in the history
     since_best = len(scores) - 1 - scores.index(min(scores)) if scores else 0
     if options.patience is not None and since_best >= options.patience:
         return (
@@ -89,6 +91,7 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
         new = getattr(after, field.name)
         if old == new or field.name in FREE:
             continue
+        # tables are compared key by key
         if not dataclasses.is_dataclass(old):
             found.append(field.name)
             continue

@@ -105,6 +105,7 @@ def _blocks(rows: Sequence[Row], always: bool) -> list[object] | None:
     keys: list[object] = list(range(len(rows)))
     runs = _runs(rows)
     following = [run for run in runs if always or _follows([rows[k].atoms for k in run])]
+    # few long blocks have few neighbours in other splits
     for run in following:
         n_blocks = min(BLOCKS, len(run))
         for number, part in enumerate(np.array_split(run, n_blocks)):
@@ -131,6 +132,7 @@ def _follows(frames: Sequence[ase.Atoms]) -> bool:
     if len(frames) < LEAST:
         return False
     generator = np.random.default_rng(0)
+    # some pairs are enough to tell dynamics from structures in any order
     last = len(frames) - 1
     following = []
     for start in generator.integers(0, last, PAIRS):
@@ -167,6 +169,7 @@ def _with_copies(rows: Sequence[Row], keys: Sequence[object]) -> list[list[int]]
             item = parent[item]
         return item
 
+    # union of sets: a copy joins the groups of both structures
     for row, key in zip(rows, keys, strict=True):
         parent[root(("copy", _content(row.atoms)))] = root(("key", key))
     groups: dict[object, list[int]] = {}

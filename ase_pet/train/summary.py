@@ -60,6 +60,7 @@ def read_files(
             for index, atoms in enumerate(frames):
                 where = f"`{path}`, structure {index}"
                 found |= held(atoms).keys()
+                # every element is good: a recipe chooses from them
                 elements = sorted({int(z) for z in atoms.numbers})
                 each = sample(
                     atoms, elements, cutoff, where, True, keys, notes, factors, energy=False
@@ -98,6 +99,26 @@ def of_samples(samples: Sequence[Sample]) -> dict[str, Any]:
         "pressure (GPa)": _range([each / units.GPa for each in pressures]),
         "shortest distance (A)": _range(distances),
     }
+
+
+def line(name: str, samples: Sequence[Sample]) -> str:
+    """Numbers of structures, labels and atoms in one line.
+
+    Parameters
+    ----------
+    name:
+        What the samples are, such as the name of their split.
+    samples:
+        Samples.
+    """
+    numbers = of_samples(samples)
+    labels = ", ".join(f"{numbers[kind]} {kind}" for kind in ("energy", "forces", "stress"))
+    low, high = numbers["atoms"]
+    atoms = f"{low}" if low == high else f"{low} to {high}"
+    force = numbers["largest force (eV/A)"]
+    largest = f", forces up to {force[1]:.3g} eV/A" if force else ""
+    elements = " ".join(numbers["elements"])
+    return f"{name}: {len(samples)} structures ({labels}) of {atoms} atoms, {elements}{largest}"
 
 
 def suspicious(groups: Mapping[str, Sequence[Sample]]) -> list[str]:
@@ -158,6 +179,7 @@ def _outliers(samples: Sequence[Sample]) -> list[str]:
         if len(group) < FEW:
             continue
         energies = np.array([each.energy / len(each.structure) for each in group])
+        # of the median: one energy in another unit would shift a mean
         deviations = energies - np.median(energies)
         limit = max(LEAST, OUTLIER * float(np.median(np.abs(deviations))))
         for index in np.flatnonzero(np.abs(deviations) > limit):

@@ -99,6 +99,7 @@ def factors(
         "virial": virial or energy,
         "dipole": dipole,
     }
+    # forces and stresses follow from energy and length where they are not given
     values = {key: _factor(key, unit) for key, unit in units_of.items()}
     words = [(key, unit) for key, unit in units_of.items() if values[key] != 1.0]
     return Factors(

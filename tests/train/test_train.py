@@ -21,7 +21,7 @@ from argon import structures, uninterrupted_and_resumed
 from ase_pet import PETCalculator, plugins, store
 from ase_pet.evaluation import Evaluation
 from ase_pet.models.base import AtomisticModel
-from ase_pet.train import data, read, repulsion, run, template, train
+from ase_pet.train import data, files, read, repulsion, run, template, train
 from ase_pet.train.loss import weighted_loss
 from ase_pet.train.recipe import Optimiser
 from paths import ROOT
@@ -484,5 +484,5 @@ def test_a_compressed_file_is_decompressed_once(tmp_path, monkeypatch):
         raise AssertionError("went back")
 
     monkeypatch.setattr(lzma.LZMAFile, "seek", fail)
-    assert data.structures(path) == data.structures(tmp_path / "plain.xyz") == frames
-    assert data.structures(path, -1) == frames[-1]
+    assert files.structures(path) == files.structures(tmp_path / "plain.xyz") == frames
+    assert files.structures(path, -1) == frames[-1]
