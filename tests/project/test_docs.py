@@ -125,8 +125,10 @@ def test_every_key_of_a_recipe_is_explained():
         "keys",
         "loss",
         "optimiser",
+        "stated",
+        "units",
     }
-    for table in ("data", "keys", "loss", "optimiser"):
+    for table in ("data", "keys", "units", "loss", "optimiser"):
         kind = getattr(recipe, table.capitalize())
         keys |= {f"{table}.{field.name}" for field in dataclasses.fields(kind)}
     assert [key for key in sorted(keys) if f"`{key}`" not in page and f"[{key}]" not in page] == []
