@@ -120,17 +120,18 @@ def other_zeros(samples: Sequence[data.Sample]) -> list[str]:
     """
     # {composition: {file: energies per atom in eV}}
     table: dict[bytes, dict[str, list[float]]] = {}
-    formulas: dict[bytes, np.ndarray] = {}
     for sample in samples:
+        # atoms alone have other energies than those of a crystal
+        if not len(sample.pairs.centres):
+            continue
         numbers, counts = np.unique(sample.structure.numbers, return_counts=True)
         # the same composition in cells of any size
         content = numbers.tobytes() + (counts // np.gcd.reduce(counts)).tobytes()
         files = table.setdefault(content, {})
         files.setdefault(file_of(sample), []).append(sample.energy / len(sample.structure))
-        formulas[content] = sample.structure.numbers
     texts = {}
-    for content, files in table.items():
-        if len(formulas[content]) == 1 or len(files) < 2:
+    for files in table.values():
+        if len(files) < 2:
             continue
         (first, reference), *others = files.items()
         for file, energies in others:
