@@ -75,7 +75,8 @@ def command(
             if not screen.verbosity.quiet:
                 screen.note(_label_units(trainer))
                 for split, samples in trainer.splits.items():
-                    if samples:
+                    # data that are read piece by piece are not read once more for this
+                    if samples and isinstance(samples, list):
                         screen.note(line(split, samples))
 
         def on_record(record: dict[str, Any]) -> None:
