@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from .evaluation import Evaluation
+from .evaluation import Evaluation, virials
 from .graph import Graph
 from .models.base import AtomisticModel
 
@@ -93,6 +93,15 @@ def _stress(evaluation: Evaluation) -> list[np.ndarray]:
     return list(full_3x3_to_voigt_6_stress(stress))
 
 
+def _stresses(evaluation: Evaluation) -> list[np.ndarray]:
+    evaluation.check_volume()
+    graph = evaluation.graph
+    per_atom = virials.of_centres(evaluation)
+    symmetric = (per_atom + per_atom.transpose(1, 2)) / 2
+    stresses = symmetric / graph.volume[graph.structure][:, None, None]
+    return [full_3x3_to_voigt_6_stress(part) for part in _per_atom(graph, stresses)]
+
+
 def _dipole(evaluation: Evaluation) -> list[np.ndarray]:
     return _per_structure(evaluation.heads.dipole)
 
@@ -140,6 +149,10 @@ OUTPUTS: dict[str, Output] = {
         Output("forces", "eV/A", _forces, gradient=True),
         # (1/V) dE/d(strain) (6,) in the order xx, yy, zz, yz, xz, xy, with the sign of ASE.
         Output("stress", "eV/A^3", _stress, gradient=True),
+        # Stresses (n, 6) of atoms, which add up to the stress, as in ASE: strain derivatives of the
+        # energies of atoms over the volume of the cell, where models are local. For others, each
+        # pair is shared equally between its atoms. Of the energy, also beside direct heads.
+        Output("stresses", "eV/A^3", _stresses, gradient=True),
         # Dipole moment (3,), which points from negative to positive charge: the sum over the atoms
         # of a vector head. A model depends on edges only, so that the dipole of a neutral molecule
         # does not change when it is translated, and those of distant molecules add up.

@@ -5,6 +5,7 @@ energies        Evaluation: energies, forces and stress of a batch, each compute
 heads           other heads of a model, such as the dipole or direct forces
 uncertainties   standard deviations and ensembles from the last layer (LLPR)
 hessian         second derivatives
+virials         virials of single atoms, for stresses of atoms and heat fluxes
 local_models    Hessians and displaced forces at less cost where energies depend on an atom's own
                 edges only
 

@@ -37,6 +37,7 @@ WITH_CALCULATOR = (
     "qha",
     "vibrations",
     "neb",
+    "ipi",
     "singlepoint",
 )
 MODULES = "import json, sys; {}; print(json.dumps([name for name in sys.modules]))"

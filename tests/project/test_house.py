@@ -48,7 +48,7 @@ SUBPACKAGES = (
     ("calculator",),
     ("statistics",),
     ("checks", "md", "phonons"),
-    ("analysis", "dispersion", "engines", "labels", "neb", "vibrations"),
+    ("analysis", "dispersion", "engines", "heat_flux", "labels", "neb", "vibrations"),
     ("train",),
     ("cli",),
     ("__init__", "__main__"),
