@@ -25,6 +25,7 @@ ALWAYS = ("energy", "free_energy", "forces")
 # ASE's names of labels that are written where the calculator has them
 OPTIONAL = ("stress", "dipole", "energies", "magmom", "magmoms", "charges")
 UNCERTAINTIES = ("energy_uncertainty", "energies_uncertainty")
+PER_ATOM = ("forces", "energies", "magmoms", "charges")
 SOURCE = "source"  # key of `info`: file and index of a structure
 CHUNK_ATOMS = 2048  # atoms that are passed to `evaluate` at once, and that an interrupt may lose
 JOB_ATOMS = 256  # the same for one job of a worker
@@ -100,7 +101,45 @@ def label(
                 yield _labelled(atoms, row, name)
 
 
-def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: list[str]) -> int:
+def renamed(atoms: Atoms, prefix: str) -> Atoms:
+    """The labelled structure, with its labels under other names in `info` and `arrays`.
+
+    Parameters
+    ----------
+    atoms:
+        Structure with its labels.
+    prefix:
+        Beginning of the names; "" leaves the structure as it is.
+    """
+    if not prefix or atoms.calc is None:
+        return atoms
+    copy: Atoms = atoms.copy()
+    for name, value in atoms.calc.results.items():
+        place = copy.arrays if name in PER_ATOM else copy.info
+        place[prefix + name] = value
+    return copy
+
+
+def _named(frame: Atoms, prefix: str) -> Atoms:
+    """The structure of a file, with labels of a prefix as those of ASE."""
+    results = {}
+    for place in (frame.arrays, frame.info):
+        for key in [key for key in place if key.startswith(prefix)]:
+            name = key.removeprefix(prefix)
+            if name in (*ALWAYS, *OPTIONAL):
+                results[name] = place.pop(key)
+    if results:
+        frame.calc = SinglePointCalculator(frame, **results)
+    return frame
+
+
+def remaining(
+    path: Path,
+    calculator: Any,
+    structures: Sequence[Atoms],
+    names: list[str],
+    prefix: str = "",
+) -> int:
     """Number of structures that need no label any more, as an interrupted run wrote theirs.
 
     A frame at the end of the file that was cut off is removed from it. Each frame is compared with
@@ -116,6 +155,8 @@ def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: l
         All structures to label.
     names:
         Their sources.
+    prefix:
+        Beginning of the names of labels in the file, see `renamed`.
 
     Raises
     ------
@@ -123,6 +164,8 @@ def remaining(path: Path, calculator: Any, structures: Sequence[Atoms], names: l
         The file holds other structures, or labels of another calculator.
     """
     frames = _whole_frames(path)
+    if prefix:
+        frames = [_named(frame, prefix) for frame in frames]
     position = -1
     for frame in frames:
         source = frame.info.get(SOURCE)

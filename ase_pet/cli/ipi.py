@@ -64,11 +64,11 @@ def command(
     try:
         if unix and not Path(where).exists():
             raise OSError("there is no such socket")
-        client = SocketClient(**socket)  # type: ignore[no-untyped-call]
+        client = SocketClient(**socket)
     except OSError as error:
         raise ValueError(
             f"`--address` {where}: {error.strerror or error}; expected a running i-PI that waits"
             " there"
         ) from None
-    client.run(atoms, use_stress=stress)  # type: ignore[no-untyped-call]
+    client.run(atoms, use_stress=stress)
     screen.say("i-PI has ended")

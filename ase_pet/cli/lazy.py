@@ -44,6 +44,7 @@ COMMANDS = {  # name: first line of its help
     "lammps": "Run an input of LAMMPS with a calculator, on one process or on many (mpiexec).",
     "neb": "Minimum-energy path and barrier between two structures, by nudged elastic bands.",
     "ipi": "Energies, forces and virials for i-PI over a socket, until i-PI ends.",
+    "label": "Training data: structures with labels of a calculator, and a split.",
     "singlepoint": "Label structures: energies, forces, stresses, uncertainties of the model.",
 }
 

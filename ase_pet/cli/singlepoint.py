@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-from . import INTERRUPTED, options, screen
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from ..labels import Failure
-
-Files = Annotated[list[str] | None, typer.Argument(show_default=False)]
-SHOWN = 10  # failures that are printed
+from . import _labelling, options
 
 
 @options.with_options(options.structure_options(), options.calculator_options())
 def command(
     calc: options.Calc = None,
-    files: Files = None,
+    files: _labelling.Files = None,
     *,
     calculator: options.Factory = None,
     output: options.Output,
     restart: options.Restart = False,
+    workers: options.Workers = 1,
     json: options.Json = False,
     **chosen: Any,
 ) -> None:
@@ -49,6 +39,8 @@ def command(
         File to write, such as labelled.extxyz; it must not exist.
     restart:
         Continue an interrupted run, whose file holds the first structures. --resume is an alias.
+    workers:
+        Processes that share the work; each computes with one thread, or OMP_NUM_THREADS.
     json:
         Print JSON for programs.
     chosen:
@@ -58,91 +50,13 @@ def command(
     --------
     Example: ase-pet singlepoint silicon a.cif b.extxyz --output labelled.extxyz
     """
-    from .. import labels
-
-    # structures are read before a model is loaded or downloaded
-    paths = _paths(calc, files, calculator)
-    if output.exists() and not restart:
-        raise ValueError(
-            f"`output` {output} exists: name another file, or continue it with --restart"
-        )
-    structures, sources = _read(paths, chosen.pop("format"))
-    loaded = options.load_calculator(None if calculator else calc, calculator, **chosen)
-    options.announce(calculator or calc, loaded, structures)
-
-    done = 0
-    if restart and output.exists():
-        done = labels.remaining(output, loaded, structures, sources)
-    failures = []
-    written = 0
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with output.open("a", encoding="utf-8") as file, screen.progress("structures") as report:
-            for count, result in enumerate(
-                labels.label(loaded, structures[done:], sources[done:]), done + 1
-            ):
-                if isinstance(result, labels.Failure):
-                    failures.append(result)
-                else:
-                    _append(file, result)
-                    written += 1
-                report("structures", count, len(structures))
-    except KeyboardInterrupt:
-        screen.complain(f"stopped after {done + written} structures; to continue: --restart")
-        raise typer.Exit(INTERRUPTED) from None
-    _finish(output, written, done, failures, json)
-
-
-def _paths(calc: str | None, files: list[str] | None, calculator: str | None) -> list[str]:
-    """Files of structures: with --calculator, the first argument is one of them."""
-    paths = list(files or [])
-    if calculator is not None and calc is not None:
-        paths.insert(0, calc)
-    if not paths or (calc is None and calculator is None):
-        raise ValueError("give CALC FILES, or --calculator module:factory FILES")
-    return paths
-
-
-def _read(paths: list[str], format: str | None) -> tuple[list[Atoms], list[str]]:
-    """All structures of the files, and the file and index of each."""
-    # one name for each structure, for messages and for restarts
-    structures: list[Atoms] = []
-    sources = []
-    for path in paths:
-        frames = options.read_structures(path, ":", format)
-        structures += frames
-        # names of files may hold line breaks, the file of labels may not
-        name = "".join(letter if letter.isprintable() else "?" for letter in path)
-        sources += [f"{name}:{index}" for index in range(len(frames))]
-    if not structures:
-        raise ValueError(f"{', '.join(paths)}: no structures")
-    if len(set(sources)) < len(sources):
-        raise ValueError("a file is named twice")
-    return structures, sources
-
-
-def _append(file: Any, atoms: Atoms) -> None:
-    """Write one structure; the file on disk then holds it, whatever happens."""
-    from .. import extxyz
-
-    extxyz.write(file, [atoms])
-    file.flush()
-
-
-def _finish(output: Path, written: int, done: int, failures: list[Failure], json: bool) -> None:
-    """Report what was written; exit status 1 if structures have no labels."""
-    # what failed is reported after what was done
-    count = written + done + len(failures)
-    if json:
-        failed = [{"source": failure.source, "error": failure.error} for failure in failures]
-        content = {"output": str(output), "labelled": written, "labelled_before": done}
-        screen.print_json(content | {"failed": failed})
-    else:
-        before = f", {done} were done before" if done else ""
-        screen.say(f"{output}: {written} of {count} structures labelled{before}")
-    for failure in failures[:SHOWN]:
-        screen.complain(f"{failure.source}: {failure.error}")
-    if failures:
-        shown = "" if len(failures) <= SHOWN else f" (the first {SHOWN} are listed)"
-        screen.complain(f"without labels: {len(failures)} of {count}{shown}")
-        raise typer.Exit(1)
+    _labelling.run(
+        calc,
+        files,
+        calculator,
+        output,
+        restart=restart,
+        workers=workers,
+        json=json,
+        chosen=chosen,
+    )

@@ -68,7 +68,8 @@ class Driver(ASEDriver):  # type: ignore[misc]
     ) -> None:
         self._arguments = {"model": model, **options}
         if has_stress is None:
-            has_stress = ase.io.read(template).cell.rank == 3
+            structure: Any = ase.io.read(template)
+            has_stress = structure.cell.rank == 3
         super().__init__(template, has_stress=has_stress, verbose=verbose)
 
     def check_parameters(self) -> None:
@@ -115,8 +116,7 @@ class Driver(ASEDriver):  # type: ignore[misc]
         """Properties of structures; of one, with the neighbours of the last step."""
         calculator = self.ase_calculator
         if len(structures) > 1:
-            results: list[Mapping[str, Any]] = calculator.evaluate(structures, self.capabilities)
-            return results
+            return list(calculator.evaluate(structures, self.capabilities))
         only = structures[0]
         # derivatives first: they come with the energy
         names = sorted(self.capabilities, reverse=True)

@@ -38,6 +38,7 @@ WITH_CALCULATOR = (
     "vibrations",
     "neb",
     "ipi",
+    "label",
     "singlepoint",
 )
 MODULES = "import json, sys; {}; print(json.dumps([name for name in sys.modules]))"

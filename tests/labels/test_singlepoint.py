@@ -197,7 +197,7 @@ def test_an_interrupted_run_continues(files, tmp_path, kept):
 def test_ctrl_c_keeps_what_is_done(files, tmp_path, monkeypatch):
     output = tmp_path / "labelled.extxyz"
 
-    def stops(calculator, structures, sources):
+    def stops(calculator, structures, sources, executor):
         yield next(iter(labels_before(calculator, structures[:1], sources[:1])))
         raise KeyboardInterrupt
 
@@ -300,3 +300,40 @@ def test_columns_of_texts_with_spaces_are_left_out():
 def test_arguments_are_named():
     done = command("--calculator", EMT_NAME, "--output", "x.extxyz")
     assert "give CALC FILES" in str(done.exception)
+
+
+def label(*arguments):
+    return CliRunner().invoke(app, ["label", "--calculator", EMT_NAME, *map(str, arguments)])
+
+
+def test_training_data_have_a_split_and_names(files, tmp_path):
+    output = tmp_path / "out.extxyz"
+    arguments = [*files, "--output", output, "--split", "0.6,0.2,0.2", "--prefix", "REF_"]
+    done = label(*arguments, "--seed", 3)
+    assert done.exit_code == 0, done.output
+    frames = ase.io.read(output, ":")
+    parts = [frame.info["split"] for frame in frames]
+    assert sorted(parts) == ["test", "train", "train", "train", "val"]
+    for frame, atoms in zip(frames, expected(files), strict=True):
+        assert frame.calc is None
+        energy = atoms.get_potential_energy()
+        assert frame.info["REF_energy"] == pytest.approx(energy, abs=1e-9)
+        np.testing.assert_allclose(frame.arrays["REF_forces"], atoms.get_forces(), atol=1e-8)
+        np.testing.assert_allclose(frame.info["REF_stress"], atoms.get_stress(), atol=1e-8)
+
+    # a file that was cut off is continued to the same one
+    whole = output.read_text()
+    output.write_text("".join(whole.splitlines(keepends=True)[:9]))
+    assert label(*arguments, "--seed", 3, "--restart").exit_code == 0
+    assert output.read_text() == whole
+
+
+@pytest.mark.parametrize("split", ["0.8,0.1", "0.8,0.1,0.2", "1.2,-0.1,-0.1", "a,b,c"])
+def test_a_split_has_three_fractions(files, tmp_path, split):
+    done = label(*files, "--output", tmp_path / "out.extxyz", "--split", split)
+    assert "`--split` is" in str(done.exception)
+
+
+def test_a_prefix_is_a_name(files, tmp_path):
+    done = label(*files, "--output", tmp_path / "out.extxyz", "--prefix", "my labels")
+    assert "`--prefix` is" in str(done.exception)
