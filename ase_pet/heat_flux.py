@@ -16,7 +16,7 @@ Source: M. F. Langer, F. Knoop, C. Carbogno, M. Scheffler, M. Rupp, Phys. Rev. B
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from .calculator import PETCalculator
 from .evaluation import local_models, virials
 from .evaluation.derivatives import gradient
 from .graph import Graph, Structure
+from .graph.neighbours import pairs as search
 from .graph_inputs import GraphInputs
 from .models.base import AtomisticModel
 
@@ -82,21 +83,28 @@ def _unfolded(
     cluster, parents = _surrounded(structure, model)
     pairs = graph.half_list(cluster, model.cutoff)
     whole = inputs.graph([cluster], [pairs])
-    positions = torch.from_numpy(cluster.positions).to(velocities).requires_grad_()
+    positions = torch.from_numpy(cluster.positions).to(velocities)
     at = velocities[torch.from_numpy(parents).to(velocities.device)]
-    n_atoms = len(structure)
+    weighted, plain = _derivatives(model, whole, positions, len(structure), inputs)
+    arriving = (weighted * at).sum((1, 2))
+    work = (plain * at).sum(1)  # (m,) of each atom j
+    return arriving - work @ positions
+
+
+def _derivatives(
+    model: AtomisticModel, whole: Graph, positions: torch.Tensor, n_atoms: int, inputs: GraphInputs
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Derivatives (3, m, 3) of sum_i r_i E_i with constant r_i, and (m, 3) of sum_i E_i.
+
+    positions: (m, 3), of which the first n_atoms are those of the sums.
+    """
+    moving = positions.clone().requires_grad_()
     with torch.enable_grad():
-        moved = _with_positions(whole, positions, inputs)
-        energies = model(moved)[:n_atoms].double()
-        centres = positions[:n_atoms].detach()
-        # sum_i r_i E_i with constant r_i, one component after the other, and sum_i E_i
-        weighted = [(energies * centres[:, k]).sum() for k in range(3)]
-        by_centre = [gradient(one, positions, retain_graph=True) for one in weighted]
-        of_all = gradient(energies.sum(), positions)
-    arriving = torch.stack([(one * at).sum() for one in by_centre])
-    work = (of_all * at).sum(1)  # (n,) of each atom j
-    leaving = (positions.detach() * work[:, None]).sum(0)
-    return arriving - leaving
+        energies = model(_with_positions(whole, moving, inputs))[:n_atoms].double()
+        # one component of r_i after the other
+        sums = positions[:n_atoms].T @ energies
+        weighted = [gradient(one, moving, retain_graph=True) for one in sums]
+        return torch.stack(weighted), gradient(energies.sum(), moving)
 
 
 def _with_positions(whole: Graph, positions: torch.Tensor, inputs: GraphInputs) -> Graph:
@@ -115,48 +123,31 @@ def _surrounded(structure: Structure, model: AtomisticModel) -> tuple[Structure,
         raise ValueError("heat fluxes need a model whose range is known: expected a local model")
     # the edges of atoms that are `depth` edges away end here
     radius = (depth + 1) * model.cutoff
-    first = np.arange(len(structure))
-    positions = [structure.positions]
-    parents = [first]
-    for shift in _shifts(structure, radius):
-        moved = structure.positions + shift @ structure.cell
-        inside = _close(moved, structure.positions, radius)
-        positions.append(moved[inside])
-        parents.append(first[inside])
-        if sum(map(len, parents)) > MOST_ATOMS:
-            raise ValueError(
-                f"the structure with all atoms within {radius:.0f} A is larger than {MOST_ATOMS}"
-                " atoms: expected a local model, or a smaller one"
-            )
-    of = np.concatenate(parents)
-    free: Any = np.zeros(3, dtype=bool)
-    cluster = Structure(
-        numbers=structure.numbers[of],
-        positions=np.concatenate(positions),
+    images = _images(structure, radius)
+    n_atoms = len(structure)
+    if n_atoms + len(images) > MOST_ATOMS:
+        raise ValueError(
+            f"the structure with all atoms within {radius:.0f} A has {n_atoms + len(images)} atoms,"
+            f" more than {MOST_ATOMS}: expected a local model, or a smaller structure"
+        )
+    parents = np.concatenate([np.arange(n_atoms), images[:, 0]])
+    positions = structure.positions[parents]
+    positions[n_atoms:] += images[:, 1:] @ structure.cell
+    cluster = replace(
+        structure,
+        numbers=structure.numbers[parents],
+        positions=positions,
         cell=np.zeros((3, 3)),
-        pbc=free,
-        charge=structure.charge,
-        spin=structure.spin,
+        pbc=np.zeros(3, dtype=bool),
     )
-    return cluster, of
+    return cluster, parents
 
 
-def _shifts(structure: Structure, radius: float) -> np.ndarray:
-    """Lattice shifts (m, 3) of all images that may be within a radius, without zero."""
-    if not structure.pbc.any():
-        return np.zeros((0, 3))
-    dual = np.linalg.pinv(structure.cell * structure.pbc[:, None])
-    fractional = structure.positions @ dual
-    extent = np.ptp(fractional, axis=0) + radius * np.linalg.norm(dual, axis=0)
-    most = np.where(structure.pbc, np.ceil(extent), 0).astype(int)
-    ranges = [np.arange(-count, count + 1) for count in most]
-    shifts = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
-    nonzero: np.ndarray = shifts[np.any(shifts != 0, axis=1)]
-    return nonzero
-
-
-def _close(moved: np.ndarray, positions: np.ndarray, radius: float) -> np.ndarray:
-    """Whether each of the moved atoms (n,) is within a radius of any of the positions."""
-    distances = np.linalg.norm(moved[:, None] - positions[None], axis=-1)
-    within: np.ndarray = (distances < radius).any(axis=1)
-    return within
+def _images(structure: Structure, radius: float) -> np.ndarray:
+    """Atom and lattice shift, (m, 4), of each image within a radius of any atom of the cell."""
+    i, j, shifts = search(structure, radius)
+    there = np.column_stack([j, shifts])
+    back = np.column_stack([i, -shifts])
+    images = np.unique(np.concatenate([there, back]), axis=0)
+    is_image = images[:, 1:].any(axis=1)
+    return np.asarray(images[is_image])

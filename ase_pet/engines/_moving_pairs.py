@@ -92,15 +92,10 @@ class Systems:
         other:
             Other systems.
         """
-        if self.states.keys() != other.states.keys():
+        if self.states.keys() != other.states.keys() or len(self.cells) != len(other.cells):
             return False
-        if len(self.cells) != len(other.cells):
-            return False
-        names = ["numbers", "system", "pbc"]
-        own = [vars(self)[name] for name in names]
-        others = [vars(other)[name] for name in names]
-        own += self.states.values()
-        others += other.states.values()
+        own = [self.numbers, self.system, self.pbc, *self.states.values()]
+        others = [other.numbers, other.system, other.pbc, *other.states.values()]
         return all(map(torch.equal, own, others))
 
     def copy(self) -> Systems:
@@ -120,14 +115,16 @@ class Systems:
         sizes = torch.bincount(self.system, minlength=len(self.cells)).tolist()
         numbers = self.numbers.cpu().split(sizes)
         positions = self.positions.cpu().split(sizes)
-        cells = self.cells.cpu().numpy()
-        pbc = self.pbc.cpu().numpy()
-        systems = []
-        for k, cell in enumerate(cells):
-            info = {name: int(values[k]) for name, values in self.states.items()}
-            system = ArraySystem(numbers[k].numpy(), positions[k].numpy(), cell, pbc, info)
-            systems.append(system)
-        return systems
+        return [
+            ArraySystem(
+                numbers=numbers[k].numpy(),
+                positions=positions[k].numpy(),
+                cell=cell,
+                pbc=self.pbc.cpu().numpy(),
+                info={name: int(values[k]) for name, values in self.states.items()},
+            )
+            for k, cell in enumerate(self.cells.cpu().numpy())
+        ]
 
 
 @dataclass(frozen=True)
@@ -297,11 +294,13 @@ def _strained(old: Systems, now: Systems) -> tuple[torch.Tensor, float] | None:
     """Old positions (n, 3) strained as the cells, and the largest |F^-1|; None if undefined."""
     if torch.equal(now.cells, old.cells):
         return old.positions, 1.0
-    if _volumes(old.cells).min() == 0 or _volumes(now.cells).min() == 0:
+    volumes = torch.cat([_volumes(old.cells), _volumes(now.cells)])
+    if volumes.min() == 0:
         return None
     strain = torch.linalg.solve(old.cells, now.cells)  # F (s, 3, 3)
     smallest = torch.linalg.matrix_norm(strain, -2).min()  # 1 / |F^-1|
-    positions = torch.einsum("nx,nxy->ny", old.positions, strain[now.system])
+    of_atoms = strain[now.system]
+    positions = torch.einsum("nx,nxy->ny", old.positions, of_atoms)
     return positions, 1 / float(smallest)
 
 

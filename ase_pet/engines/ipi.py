@@ -101,16 +101,17 @@ class Driver(ASEDriver):  # type: ignore[misc]
         """
         if not isinstance(cell, list):
             return self.compute([cell], [pos])[0]
-        structures = []
-        for one_cell, one_pos in zip(cell, pos, strict=True):
-            lengths, positions = self.convert_units(one_cell, one_pos)
-            structure = self.template_ase.copy()
-            structure.set_cell(lengths)
-            structure.positions = positions.reshape(-1, 3)
-            structures.append(structure)
+        structures = [self._structure(*both) for both in zip(cell, pos, strict=True)]
         results = self._results(structures)
-        # the virial is that of i-PI even where a structure has no volume
         return [self.post_process(*both) for both in zip(results, structures, strict=True)]
+
+    def _structure(self, cell: np.ndarray, pos: np.ndarray) -> Any:
+        """Structure of ASE, from a cell (3, 3) and positions (n, 3) in bohr."""
+        vectors, positions = self.convert_units(cell, pos)
+        structure = self.template_ase.copy()
+        structure.set_cell(vectors)
+        structure.positions = positions.reshape(-1, 3)
+        return structure
 
     def _results(self, structures: list[Any]) -> list[Mapping[str, Any]]:
         """Properties of structures; of one, with the neighbours of the last step."""
