@@ -54,7 +54,7 @@ for seed in range(arguments.runs):
     for _ in range(count):
         dynamics.run(EVERY)
         fluxes.append(heat_flux(calculator, atoms))
-    fluxes = np.array(fluxes) - np.mean(fluxes, axis=0)  # (count, 3)
+    fluxes = np.array(fluxes)  # (count, 3), whose mean is zero in a crystal at rest
     # <J(0) . J(t)> / 3, averaged over all starting times
     products = [(fluxes[: count - k] * fluxes[k:]).sum(1).mean() / 3 for k in range(lags)]
     # kappa(t) = 1 / (V k_B T^2) times the integral up to t, by the trapezoidal rule
