@@ -69,6 +69,17 @@ def test_trajectories_are_those_of_ase(results, name):
     assert results[name]["evaluated beyond local"] == 0
 
 
+@pytest.mark.slow
+def test_200_steps_of_216_atoms_of_silicon_are_those_of_ase(tmp_path):
+    program = ROOT / "tests/engines/lammps_cases.py"
+    done = mpiexec(program, "out.json", "silicon 216", folder=tmp_path, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["silicon 216"]
+    assert found["positions"] < 1e-11
+    assert found["end"] < 1e-9
+    assert found["pressure"] < 1e-6
+
+
 def test_without_messages_between_ranks_everything_differs(results):
     """The control: it fails by more than ten orders of magnitude."""
     control = results["deaf"]
