@@ -178,7 +178,7 @@ class Ranks:
 
 def _text(error: BaseException) -> str:
     """Text of an error; its type too, where it is not one of those that explain themselves."""
-    is_clear = isinstance(error, (ValueError, MemoryError, TooUncertain)) and str(error)
+    is_clear = isinstance(error, (ValueError, OSError, MemoryError, TooUncertain)) and str(error)
     return str(error) if is_clear else error_text(error)
 
 

@@ -228,7 +228,9 @@ def together(ranks: Ranks) -> Iterator[None]:
         reasons = ranks.reasons(error)
         if ranks.size == 1:
             raise
-        raise ValueError("; ".join(reasons)) from None
+        # what all of them say is said once, without their numbers
+        texts = {reason.split(": ", 1)[1] for reason in reasons}
+        raise ValueError(texts.pop() if len(texts) == 1 else "; ".join(reasons)) from None
 
 
 def attach(
