@@ -92,11 +92,17 @@ class Systems:
         other:
             Other systems.
         """
-        if self.states.keys() != other.states.keys() or len(self.cells) != len(other.cells):
+        if self.states.keys() != other.states.keys():
             return False
-        own = [self.numbers, self.system, self.pbc, *self.states.values()]
-        others = [other.numbers, other.system, other.pbc, *other.states.values()]
+        if len(self.cells) != len(other.cells):
+            return False
+        own = self._fixed()
+        others = other._fixed()
         return all(map(torch.equal, own, others))
+
+    def _fixed(self) -> list[torch.Tensor]:
+        """What does not change as the atoms move."""
+        return [self.numbers, self.system, self.pbc, *self.states.values()]
 
     def copy(self) -> Systems:
         """The same systems in tensors of their own."""
