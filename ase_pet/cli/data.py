@@ -68,8 +68,9 @@ def command(
         screen.print_json({"groups": described, "notes": notes})
         return
     names = [Path(name).name for name in described]
-    unique = len(set(names)) == len(names)
-    shown = Table("", *(names if unique else described))
+    if len(set(names)) < len(names):
+        names = list(described)
+    shown = Table("", *names)
     for row, cells in table.items():
         shown.add_row(row, *cells.values())
     screen.console().print(shown)

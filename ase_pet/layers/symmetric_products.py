@@ -145,7 +145,8 @@ class SymmetricProducts(nn.Module):
             stop = start + n_m * b.shape[2]
             part = joined[:, start:stop]
             part = part.unflatten(1, (n_m, -1))  # (C, M, b, n)
-            product = (part * b).sum(2)
+            weighted = part * b
+            product = weighted.sum(2)
             products[rank] = product.permute(2, 1, 0)
             start = stop
         return products

@@ -67,8 +67,9 @@ def of_inner_steps(measured: dict[str, Any]) -> Rows:
     if measured["ratio"] is not None:
         text = f"{measured['rms_meV_per_atom']:.2g}, {measured['ratio']:.3g} times that of inner"
         rows.append(("RMS of the energy, first steps", text, "meV/atom"))
-    if measured["doubles_at_steps"] is not None:
-        rows.append(("RMS doubles at about", f"{measured['doubles_at_steps']}", "inner steps"))
+    doubles = measured["doubles_at_steps"]
+    if doubles is not None:
+        rows.append(("RMS doubles at about", f"{doubles}", "inner steps"))
     if measured["fastest_vibration_THz"] is not None:
         highest = measured["fastest_vibration_THz"]
         text = f"{highest:.3g}, half period {500 / highest:.3g} fs"

@@ -76,7 +76,9 @@ def _without_inner(atoms: Atoms, settings: Settings, rng: np.random.Generator) -
         return _langevin(atoms, settings, rng, Langevin, timestep)
     if settings.thermostat == "bussi":
         return _bussi(atoms, settings, rng, Bussi, timestep)
-    chains = ConstrainedNoseHoover if atoms.constraints else NoseHooverChainNVT
+    chains = NoseHooverChainNVT
+    if atoms.constraints:
+        chains = ConstrainedNoseHoover
     return _nose_hoover(atoms, settings, chains, timestep)
 
 

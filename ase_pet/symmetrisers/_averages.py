@@ -137,6 +137,9 @@ class AveragedModel(SymmetrisedModel):
     def _rotated(self, outputs: OutputSpec, graph: Graph, rotations: torch.Tensor) -> torch.Tensor:
         """Outputs (n_rotations, n_atoms, columns) of rotated copies, rotated back."""
         copies = len(rotations)
+        route = graph.route
+        if route is not None:
+            route = route.repeated(copies)
 
         def shifted(indices: torch.Tensor, step: int) -> torch.Tensor:
             copy = torch.arange(copies, device=indices.device)
@@ -148,7 +151,7 @@ class AveragedModel(SymmetrisedModel):
         vectors = vectors.to(graph.pair_vectors.dtype)
         rotated = replace(
             graph,
-            route=None if graph.route is None else graph.route.repeated(copies),
+            route=route,
             n_structures=copies * graph.n_structures,
             structure=shifted(graph.structure, graph.n_structures),
             pair_centre=shifted(graph.pair_centre, graph.n_atoms),

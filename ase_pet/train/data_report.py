@@ -49,7 +49,8 @@ def figure(groups: Mapping[str, Sequence[Sample]]) -> Any:
     for axes, title in zip(panels, titles, strict=True):
         axes.set(xlabel=title, ylabel="count")
     for name, samples in groups.items():
-        for axes, values in zip(panels, _values(samples), strict=True):
+        quantities = _values(samples)
+        for axes, values in zip(panels, quantities, strict=True):
             known = values[np.isfinite(values)]
             if len(known):
                 axes.hist(known, BINS, histtype="step", label=name)

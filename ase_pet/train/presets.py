@@ -139,13 +139,15 @@ def measured(settings: pet.Settings, samples: Sequence[Sample]) -> Cost:
             started = time.perf_counter()
             results = Evaluation(model, batch.graph, training=training)
             if training:
-                loss = results.forces.square().mean() + results.interaction.square().mean()
+                loss = results.forces.square().mean()
+                loss = loss + results.interaction.square().mean()
                 loss.backward()
             else:
                 results.forces.sum()
             times[training].append(time.perf_counter() - started)
+    sizes = [parameter.numel() for parameter in model.parameters()]
     return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(sizes),
         evaluation=1e3 * min(times[False]) / n_atoms,
         update=1e3 * min(times[True]) / n_atoms,
     )

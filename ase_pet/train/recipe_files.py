@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ase
 
+from ..display import printable
 from .file_streams import stream
 from .recipe import Recipe
 
@@ -92,7 +93,7 @@ def paths(folder: Path, name: str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise ValueError(f"there is no data file `{path}`")
+        raise ValueError(f"there is no data file `{printable(str(path))}`")
     files = sorted(each for each in path.rglob("*") if NAMES.fullmatch(each.name))
     chosen = [each for each in files if each.is_file() and not _is_second(each, files)]
     if not chosen:

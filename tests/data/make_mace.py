@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase.build import molecule
-from mace import modules
 from mace.calculators import MACECalculator
 from mace.modules.radial import PolynomialCutoff
+
+from mace import modules
 
 from e3nn import o3  # isort: skip
 
