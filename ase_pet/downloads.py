@@ -92,6 +92,7 @@ def fetch(
             raise DownloadError(
                 f"what came is not the published file: its sha256 is {found}, expected {sha256}"
             )
+        # in one step, so that no reader sees a part of the file
         temporary.replace(path)
     except (OSError, HTTPException) as error:
         raise _explained(error) from None
@@ -108,6 +109,7 @@ def _copied(url: str, file: IO[bytes], largest: int, report: Report | None) -> s
     done = 0
     with opener.open(request, timeout=SILENCE) as response:
         total = _stated_length(response)
+        # small blocks, as limits are checked between them
         while block := response.read1(BLOCK):
             done += len(block)
             if max(done, total or 0) > largest:

@@ -224,6 +224,7 @@ def download(name: str, report: downloads.Report | None = None) -> Path:
             f"`{name}` cannot be fetched from {file.url} ({error}): without network, copy the file"
             f" from elsewhere and give its path, or put it there as {path}"
         ) from None
+    # others restrict the use: told once, with the download
     if file.licence != MIT:
         warnings.warn(f"`{name}`: licence {file.licence}, see {TERMS}", stacklevel=2)
     return path

@@ -22,6 +22,7 @@ def command(name: str, *, json: options.Json = False) -> None:
 
     with screen.progress(name) as bar:
         path = published.download(name, lambda done, total: bar("MB", done // 10**6, _mb(total)))
+    # only MACE files have a licence that is known here
     facts = published_mace.facts(path)
     content = {"name": path.stem, "path": str(path)}
     if facts:
