@@ -84,13 +84,16 @@ class LocalPotential:
     def _graph(self, data: Any, n_local: int) -> Graph:
         """One-sided graph of the local atoms, and one atom per element for neighbours."""
         species = torch.tensor(self.calculator.species)
-        kinds = torch.from_numpy(np.array(data.elems)).long()
+        elements = np.array(data.elems, dtype=np.int64)
+        kinds = torch.from_numpy(elements)
         structure = torch.zeros(n_local + len(species), dtype=torch.int64)
         structure[n_local:] = 1
         # copies of the arrays of LAMMPS, (E,) and (E, 3)
         centre = np.array(data.pair_i, dtype=np.int64)
         neighbour = np.array(data.pair_j, dtype=np.int64)
         vectors = np.array(data.rij, dtype=np.float64)
+        edge_vectors = torch.from_numpy(vectors).view(-1, 3)
+        # elements of LAMMPS are numbered as the species of the calculator
         of_local = species[kinds[:n_local]]
         batch = Graph(
             numbers=torch.cat([of_local, species]),
@@ -98,7 +101,7 @@ class LocalPotential:
             n_structures=2,
             pair_centre=torch.from_numpy(centre),
             pair_neighbour=n_local + kinds[neighbour],
-            pair_vectors=torch.from_numpy(vectors).view(-1, 3),
+            pair_vectors=edge_vectors,
             volume=torch.zeros(2, dtype=torch.float64),
             periodic=torch.ones(2, dtype=torch.bool),
             charge=torch.zeros(2, dtype=torch.int64),

@@ -214,11 +214,13 @@ class Route:
             in_copies = received.view(copies, -1)
             others = copies * n_edges + in_copies[:, number]
             own = torch.where(self.source < n_edges, own, others)
+        send = (first + self.send).flatten()
+        place = (first + self.place).flatten()
         return replace(
             self,
             source=own.flatten(),
-            send=(first + self.send).flatten()[order],
-            place=(first + self.place).flatten()[order],
+            send=send[order],
+            place=place[order],
             ranks=ranks[order],
             most_edges=copies * self.most_edges,
         )
