@@ -40,7 +40,7 @@ def argon():
 class Broken(Calculator):
     """Argon with the defect that a check detects."""
 
-    implemented_properties = ["energy", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
     cutoff = 7.5
 
     def __init__(self, check):
