@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
+from .initial import initial
 from .linear import derived, linear
 
 Features: TypeAlias = dict[int, torch.Tensor]
@@ -29,7 +30,7 @@ class Map(nn.Module):
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_inputs, n_outputs))
+        self.weight = nn.Parameter(initial((n_inputs, n_outputs), torch.randn))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs (..., n_outputs) of `x` (..., n_inputs)."""
@@ -74,7 +75,8 @@ class SpeciesMaps(nn.Module):
 
     def __init__(self, degrees: tuple[int, ...], width: int, n_species: int) -> None:
         super().__init__()
-        weights = {str(order): torch.randn(n_species, width, width) for order in degrees}
+        shape = (n_species, width, width)
+        weights = {str(order): initial(shape, torch.randn) for order in degrees}
         self.weights = nn.ParameterDict(weights)
 
     def forward(self, x: Features, elements: Elements) -> Features:

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from . import cutoff
+from .initial import Shape, initial
 
 TRANSFORMS = {"none": 0, "agnesi": 3, "soft": 1}  # number of constants: none; a, q, p; alpha
 AGNESI = (1.0805, 0.9183, 4.5791)  # a, q, p
@@ -67,8 +68,13 @@ class BesselBasis(Constants):
     def __init__(self, n_functions: int, radius: float, transform: str, n_species: int) -> None:
         super().__init__()
         self.transform = transform
-        n = torch.arange(1, n_functions + 1, dtype=torch.float64)
-        self.register_buffer("frequencies", n * math.pi / radius)  # (N,)
+
+        def multiples(shape: Shape) -> torch.Tensor:
+            n = torch.arange(1, shape[0] + 1, dtype=torch.float64)
+            return n * math.pi / radius
+
+        frequencies = initial((n_functions,), multiples, torch.float64)
+        self.register_buffer("frequencies", frequencies)  # (N,)
         self.register_buffer("prefactor", torch.full((), math.sqrt(2 / radius)).double())
         if transform != "none":
             values = AGNESI if transform == "agnesi" else SOFT

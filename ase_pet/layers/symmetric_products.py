@@ -18,6 +18,7 @@ from torch import nn
 
 from .couplings import symmetric_couplings
 from .equivariant_linear import Elements, Features
+from .initial import Shape, initial
 from .linear import derived
 from .radial import Constants
 from .symmetric_polynomials import contract, factors, monomials
@@ -96,8 +97,10 @@ class SymmetricProducts(nn.Module):
                 table = self.couplings.table(rank, power)
                 count = table.shape[2]
                 name = f"{rank}_{power}"
-                values = torch.randn(n_species, count, width)
-                self.weights[name] = values / max(1, count)
+                shape = (n_species, count, width)
+                self.weights[name] = initial(
+                    shape, functools.partial(_normal, divisor=max(1, count))
+                )
 
     def forward(self, a: Features, elements: Elements) -> Features:
         """Products {L: (n, 2L+1, C)} of features `a` of atoms sorted by `elements`."""
@@ -185,6 +188,11 @@ class SymmetricProducts(nn.Module):
             table = table.index_put(place, values)
         table = table.permute(3, 2, 1, 0)  # (C, M, b, a)
         return table.flatten(1, 2)
+
+
+def _normal(shape: Shape, divisor: int) -> torch.Tensor:
+    """Random numbers of a normal distribution, divided."""
+    return torch.randn(shape) / divisor
 
 
 class _ContiguousGradient(torch.autograd.Function):

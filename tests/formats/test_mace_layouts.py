@@ -1,5 +1,8 @@
 """MACE files of other layouts than the oracles: of early versions, several heads, float32."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -14,6 +17,14 @@ CASES = {  # key of the values -> file and head
     "two_heads_float32/r2scan": ("two_heads_float32", "r2scan"),
     "three_layers": ("three_layers", None),
 }
+# the import of torch's compiler takes longer than to read a file
+READ = """
+import sys
+from ase_pet.formats import mace
+mace.read(sys.argv[1])
+assert "torch._dynamo" not in sys.modules
+assert "sympy" not in sys.modules
+"""
 
 
 def distorted():
@@ -65,3 +76,8 @@ def test_precision_is_that_of_the_weights():
 def test_the_reach_is_that_of_the_layers():
     model, _ = store.load(FOLDER / "three_layers.model")
     assert model.message_passing_depth == 2
+
+
+def test_reading_imports_no_compiler():
+    path = FOLDER / "early_repulsion.model"
+    subprocess.run([sys.executable, "-c", READ, str(path)], check=True, timeout=300)
