@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,6 +72,8 @@ def command(
             nonlocal epochs
             epochs = trainer.recipe.optimiser.epochs
             report("training", trainer.epoch, epochs)
+            for change in trainer.changes:
+                warnings.warn(f"`start`: {change}", stacklevel=2)
             # weights of the loss are chosen by these
             if not screen.verbosity.quiet:
                 screen.note(_label_units(trainer))

@@ -54,6 +54,7 @@ def reference_energies(
     statistics: LabelStatistics,
     species: Sequence[int],
     isolated: Mapping[int, float],
+    kept: Mapping[int, float] | None = None,
 ) -> dict[int, float]:
     """Energy of each species in eV that is subtracted, {Z: eV}, as `E0s` of the recipe says.
 
@@ -67,19 +68,28 @@ def reference_energies(
         Atomic numbers of the model.
     isolated:
         Energies of isolated atoms, see `take_isolated`.
+    kept:
+        Energies of the calculator that the training starts from; None without one.
 
     Raises
     ------
     ValueError
         The energy of an element is missing.
     """
+    fitted = statistics.composition(species)
+    if kept is not None and recipe.E0s in ("fit", "start"):
+        return {z: kept.get(z, fitted[z]) for z in species}
     if recipe.E0s == "fit":
-        return statistics.composition(species)
+        return fitted
     energies = dict(isolated)
     source = "a structure with one atom and no neighbours in the data"
     if isinstance(recipe.E0s, dict):
         energies = {atomic_numbers[symbol]: energy for symbol, energy in recipe.E0s.items()}
         source = "an entry of the table"
+    # an energy that no structure tests belongs to the weights of the start
+    if kept is not None:
+        for z in statistics.absent(species):
+            energies[z] = kept.get(z, energies.get(z, 0.0))
     missing = [chemical_symbols[z] for z in species if z not in energies]
     if missing:
         raise ValueError(

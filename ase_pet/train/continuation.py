@@ -18,7 +18,7 @@ import torch
 
 from .. import store
 from ..calculator_info import WEIGHTS
-from . import recipe_files
+from . import fine_tuning, recipe_files
 from .recipe import Recipe
 
 LOCK = "train.lock"
@@ -38,7 +38,7 @@ def fingerprint(recipe: Recipe, path: Path) -> dict[str, str]:
     for name, digest in of_data(recipe).items():
         digests[f"data file `{name}`"] = digest
     if recipe.start:
-        start = start_path(recipe, recipe.start)
+        start = fine_tuning.path_of(recipe.folder, recipe.start)
         # of a calculator folder, without the files that are not read
         parts = (store.CARD, WEIGHTS) if (start / store.CARD).is_file() else ("",)
         digests["calculator of `start`"] = " ".join(_sha256(start / part) for part in parts)
@@ -56,20 +56,6 @@ def of_data(recipe: Recipe) -> dict[str, str]:
     data = recipe.data
     names = dict.fromkeys((*data.files, *data.train, *data.val, *data.test))
     return {name: _of_files(recipe_files.paths(recipe.folder, name)) for name in names}
-
-
-def start_path(recipe: Recipe, start: str) -> Path:
-    """Path of the calculator that a training starts from.
-
-    Parameters
-    ----------
-    recipe:
-        Recipe, to whose folder the path is relative.
-    start:
-        Folder, or name of a calculator.
-    """
-    folder = recipe.folder / start
-    return folder if folder.exists() else store.find(start)
 
 
 def check_same(saved: Mapping[str, str], present: Mapping[str, str], folder: Path) -> None:

@@ -21,6 +21,7 @@ from ..symmetrisers import of_file, sampled, symmetrise
 from . import continuation, distributed
 from .data import Batch, Sample, collate
 from .distributed import ALONE, Ranks
+from .fine_tuning import Start
 from .loss import KINDS, Diverged, WholeBatch, count_known, energy_errors, weighted_loss, weights_of
 from .optimisers import optimisers, rate_factor, sum_gradients
 from .prediction import compare, evaluation, refit_composition
@@ -109,6 +110,10 @@ class Trainer:
         self.first_loss = math.inf
         self.history: list[dict[str, Any]] = []  # records of all validations
         self.untrained_species: list[int] = []  # atomic numbers that no training structure has
+        self.absent_species: list[int] = []  # those, and others that only `start` knows
+        self.keeps_energies = recipe.E0s == "start"
+        self.start: Start | None = None
+        self.changes: list[str] = []  # lines on what differs from `start`
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
         self.ranks: Ranks = ALONE
         self.known: dict[str, int] = {}  # number of training structures with forces, with stress
@@ -310,7 +315,7 @@ class Trainer:
         of_ranks = gathered[:, len(KINDS) :].reshape(-1, 2, most)
         by_place = of_ranks.permute(1, 2, 0).reshape(2, -1)
         every, weight = by_place[:, :n_structures]
-        return WholeBatch(every, weight, known)
+        return WholeBatch(every, weight, known, centred=not self.keeps_energies)
 
     def _check_loss(self, loss: float) -> None:
         """Stop before an update by a loss that has no meaning."""
@@ -333,18 +338,36 @@ class Trainer:
             return model
         return sampled(model, self.recipe.symmetrise, generator, self.recipe.draws)
 
+    def averaged_model(self) -> Any:
+        """The averaged weights, in frames if they are trained in frames."""
+        return self._training_model(self.average, torch.Generator().manual_seed(self.recipe.seed))
+
     def _inference_model(self, model: Any) -> Any:
         """The model that is validated: itself, or the mean over all frames if trained in frames."""
         if self.recipe.augmentation == "rotations":
             return model
         return symmetrise(model, of_file(self.recipe.symmetrise))
 
-    def _validate(self, loss: float) -> dict[str, Any]:
-        """Record of the errors of the averaged weights, which are kept if they are the best."""
-        model = self._training_model(self.average, torch.Generator().manual_seed(self.recipe.seed))
-        composition = refit_composition(
+    def fitted_composition(self, model: Any) -> dict[int, float]:
+        """Composition energies, {Z: eV}, to add to those that were removed; 0 where these are kept.
+
+        Parameters
+        ----------
+        model:
+            The model, as it is trained.
+        """
+        if self.keeps_energies:
+            return dict.fromkeys(model.species, 0.0)
+        fitted = refit_composition(
             model, self.splits["train"], model.species, self.dtype, self.device, self.ranks
         )
+        # of elements without data the energy stays as it is
+        return {z: 0.0 if z in self.absent_species else energy for z, energy in fitted.items()}
+
+    def _validate(self, loss: float) -> dict[str, Any]:
+        """Record of the errors of the averaged weights, which are kept if they are the best."""
+        model = self.averaged_model()
+        composition = self.fitted_composition(model)
         self.average.compositions = {self.average.energy_head: composition}
         inference = self._inference_model(self.average)
         validation = self.splits["val"]

@@ -27,11 +27,14 @@ class WholeBatch:
         Weight of each structure, (B,).
     counts:
         Number of known labels by kind, {"energy", "forces", "stress", "dipole"}.
+    centred:
+        Whether the median of the errors of the energies is subtracted.
     """
 
     energy_errors: torch.Tensor
     weight: torch.Tensor
     counts: dict[str, float]
+    centred: bool = True
 
 
 KINDS = ("energy", "forces", "stress", "dipole")
@@ -51,9 +54,10 @@ def weighted_loss(
     Labels that are NaN do not count. The terms of a structure are multiplied by its weight.
 
     The median error of the energy per atom over the batch is subtracted: it is a composition
-    energy, which is fitted at each validation. Otherwise this one stiff direction (each bias counts
-    once per neighbour) hides the forces from the optimiser. It is not the mean, to which a few
-    pairs of very close nuclei would contribute more than all other structures.
+    energy, which is fitted at each validation (unless those of `start` are kept). Otherwise this
+    one stiff direction (each bias counts once per neighbour) hides the forces from the optimiser.
+    It is not the mean, to which a few pairs of very close nuclei would contribute more than all
+    other structures.
 
     The losses of the parts of a batch add up to the loss of the batch, and so do their gradients.
 
@@ -159,7 +163,7 @@ def _energy_loss(
     """
     every = whole.energy_errors.to(errors.dtype) / unit
     values = every.index_put((places,), errors)  # (B,)
-    if len(values) > 1:
+    if whole.centred and len(values) > 1:
         values = values - values.median()
     huber = _huber(values, weights) * whole.weight
     is_own = torch.zeros_like(huber).index_fill(0, places, 1.0)

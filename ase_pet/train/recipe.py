@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from .. import plugins, symmetrisers, toml_files
 from ..choices import closest
+from . import fine_tuning
 from .schema import TABLES, Data, Files, Keys, Loss, Optimiser, Recipe, Units, expected, keys
 from .unit_conversion import Factors, factors
 
@@ -30,13 +32,15 @@ __all__ = [
 T = TypeVar("T")
 
 
-def read(path: Path | str) -> Recipe:
+def read(path: Path | str, folder: Path | None = None) -> Recipe:
     """Recipe of a TOML file.
 
     Parameters
     ----------
     path:
         Path of the file.
+    folder:
+        Folder to which paths in it are relative; None: that of the file.
 
     Raises
     ------
@@ -45,6 +49,9 @@ def read(path: Path | str) -> Recipe:
     """
     path = Path(path)
     content = _parsed(path)
+    folder = folder or path.resolve().parent
+    # what the recipe does not say is that of the calculator it starts from
+    fine_tuning.complete(content, folder)
     schema = keys(Recipe)
     required = [key for key, field in schema.items() if field.is_required()]
     missing = [key for key in required if key not in content]
@@ -58,8 +65,8 @@ def read(path: Path | str) -> Recipe:
     for name, kind in TABLES.items():
         table = content.get(name, {})
         content[name] = _validated(kind, table, f"`{path}`, [{name}]")
-    content["folder"] = path.resolve().parent
-    _check_energies(content.get("E0s", "fit"), path)
+    content["folder"] = folder
+    _check_energies(content.get("E0s", "fit"), content.get("start"), path)
     recipe = _validated(Recipe, content, f"`{path}`")
 
     _check_species(recipe, path)
@@ -153,16 +160,20 @@ def _stated(content: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _check_energies(value: object, path: Path) -> None:
+def _check_energies(value: object, start: object, path: Path) -> None:
     """Refuse energies of elements that are neither a way to find them nor a table of numbers."""
     good = value in ("fit", "isolated")
+    if value == "start" and not start:
+        raise ValueError(f"`{path}`: `E0s` is 'start', but the recipe has no `start`")
+    good |= value == "start"
     if isinstance(value, dict):
         good = bool(value) and set(value) <= set(atomic_numbers)
-        good &= all(type(energy) in (int, float) for energy in value.values())
+        numbers = [each for each in value.values() if type(each) in (int, float)]
+        good &= len(numbers) == len(value) and all(map(math.isfinite, numbers))
     if not good:
         raise ValueError(
             f"`{path}`: `E0s` is {value!r}: expected 'fit', 'isolated', or a table of energies in"
-            " eV by element, such as {Si = -100.0, O = -430.0}"
+            " eV by element, such as {Si = -100.0, O = -430.0}; 'start' keeps those of `start`"
         )
 
 
@@ -293,7 +304,8 @@ def _check_dipole(recipe: Recipe, path: Path) -> None:
             f"`{path}`, [loss]: `dipole` is {weight}, but the model has no such head: "
             "heads = {energy = 1, dipole = 3} in [settings]"
         )
-    if not weight > 0 and components:
+    # a head of the start may stay untrained, which is said
+    if not weight > 0 and components and not recipe.start:
         raise ValueError(
             f"`{path}`, [loss]: `dipole` is {weight}: expected more than 0, as the model has a head"
             " for it"

@@ -30,8 +30,8 @@ README = """\
 - Model: `{model}`, {parameters} parameters, cutoff {cutoff} A, {reach};\
  symmetriser `{symmetrise}`, dtype {dtype}
 - Augmentation: {augmentation}
-- Trained {date} on {device} for {epochs} epochs in {seconds} s since the last start or resume,\
- torch {torch}, seed {seed}
+{start}- Trained {date} on {device} for {epochs} epochs in {seconds} s since the last start or\
+ resume, torch {torch}, seed {seed}
 - Data licence: {licence}
 
 ## Errors
@@ -198,6 +198,7 @@ def readme(
         reach="local (one message-passing layer)" if model.is_local else "message passing",
         symmetrise=config.symmetrise,
         dtype=config.dtype,
+        start=_origin(provenance),
         augmentation=AUGMENTATION[recipe.augmentation],
         date=provenance["date"],
         device=provenance["device"],
@@ -209,6 +210,15 @@ def readme(
         errors=errors_table(metrics),
         limits=text.get("limits", "not stated"),
     )
+
+
+def _origin(provenance: dict[str, Any]) -> str:
+    """Lines on the calculator that the training started from, none without one."""
+    start = provenance.get("start")
+    if start is None:
+        return ""
+    changes = "".join(f"  - {line}\n" for line in start["changes"])
+    return f"- Fine-tuned from `{start['name']}` (`start = {start['path']!r}`)\n{changes}"
 
 
 def _markdown_row(cells: list[str]) -> str:

@@ -11,7 +11,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,8 +20,9 @@ from ase.data import chemical_symbols
 
 from .. import arguments, plugins, store, symmetrisers
 from ..calculator_info import CalculatorInfo
-from . import composition, continuation, distributed, inspection, report, schedule
+from . import composition, continuation, distributed, fine_tuning, inspection, report, schedule
 from .distributed import ALONE, Ranks
+from .fine_tuning import Start
 from .label_statistics import label_statistics, shortest_distances
 from .loop import STATE, Trainer
 from .loss import Diverged
@@ -171,6 +171,9 @@ def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> 
     torch.manual_seed(recipe.seed)
     model = plugins.load("ase_pet.models", recipe.model).Model(settings)
     symmetrisers.symmetrise(model, recipe.symmetrise)  # a bad name fails now, not after training
+    start = fine_tuning.load(recipe)
+    if start:
+        start.copy_to(model, recipe)
     splits = read_samples(recipe, model.species, model.cutoff, ranks)
     if ranks.leads:
         inspection.warn(inspected(splits), model.species)
@@ -182,15 +185,17 @@ def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> 
     # would distort composition energies and RMS.
     targets = without_repulsion(model, training[ranks.mine])
     statistics = label_statistics(targets, len(training), model.species, ranks)
-    energies = composition.reference_energies(recipe, statistics, model.species, isolated)
+    energies = composition.reference_energies(
+        recipe, statistics, model.species, isolated, start.energies if start else None
+    )
     absent = statistics.absent(model.species)
-    untrained = absent
-    if recipe.start:
-        untrained = _copy_weights(recipe, recipe.start, model, absent, energies)
+    untrained = [z for z in absent if start is None or z in start.info.untrained_species]
     _warn_of_absent(absent, untrained, recipe.start)
     # of rank 0: least squares on another processor may differ in the last digits
     energies = ranks.shared(energies)
-    label_rms = ranks.shared(statistics.label_rms(energies))
+    # a spread about the mean, also where the energies of the start are far from it
+    centre = statistics.composition(model.species) if start else energies
+    label_rms = ranks.shared(statistics.label_rms(centre))
 
     for samples in splits.values():
         remove_composition(samples, energies)
@@ -210,9 +215,32 @@ def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> 
         store.dtype_of(recipe.dtype),
     )
     trainer.untrained_species = untrained
+    trainer.absent_species = absent
     trainer.ranks = ranks
     trainer.known = statistics.known
+    if start:
+        _begin_from(start, trainer)
     return trainer
+
+
+def _begin_from(start: Start, trainer: Trainer) -> None:
+    """Move the energies of the elements to the new labels, and list what differs from the start.
+
+    Only the errors of its network are fitted, by the smallest shifts: energies of elements that the
+    data cannot tell apart keep their difference.
+    """
+    before = trainer.composition
+    if trainer.recipe.E0s == "fit":
+        shift = trainer.fitted_composition(trainer.averaged_model())
+        trainer.composition = {z: energy + shift[z] for z, energy in before.items()}
+        for samples in trainer.splits.values():
+            remove_composition(samples, trainer.composition, before)
+    trainer.start = start
+    absent = trainer.absent_species
+    trainer.changes = [
+        fine_tuning.energies_line(start.energies, trainer.composition, absent),
+        *start.changes(trainer.model, trainer.recipe),
+    ]
 
 
 def finish(
@@ -242,7 +270,11 @@ def finish(
     if not trainer.ranks.leads:
         return metrics
 
-    model.compositions = {model.energy_head: _total_composition(trainer)}
+    start = trainer.start
+    others = start.model.compositions if start else {}
+    model.compositions = {**others, model.energy_head: _total_composition(trainer)}
+    if start:
+        shortest = fine_tuning.shortest(start.info.shortest_distances, shortest)
     config = CalculatorInfo(
         name=recipe.name,
         symmetrise=recipe.symmetrise,
@@ -265,35 +297,9 @@ def finish(
     return metrics
 
 
-def _copy_weights(
-    recipe: Recipe, start: str, model: Any, absent: list[int], composition: dict[int, float]
-) -> list[int]:
-    """Species of those absent from the data on which `start` was not trained either.
-
-    Copies weights and scales of the calculator `start` into the model, and its composition energies
-    of the absent species into `composition`. Settings without weights, such as `zbl` and the
-    cutoff, may differ: the training adapts the weights to them.
-    """
-    other, card = store.load(continuation.start_path(recipe, start))
-    same_model = type(other) is type(model)
-    same_species = other.species == model.species
-    same_sizes = _shapes(other) == _shapes(model)
-    if not (same_model and same_species and same_sizes):
-        raise ValueError(
-            f"recipe `{recipe.name}`: `start` {start!r} has another model, other species or"
-            " other sizes"
-        )
-    model.load_state_dict(other.state_dict())
-    model.scales = dict(other.scales)
-    energies = other.compositions.get(other.energy_head, {})
-    for z in absent:
-        composition[z] = energies.get(z, composition[z])
-    return [z for z in absent if z in card.untrained_species]
-
-
 def _warn_of_absent(absent: list[int], untrained: list[int], start: str | None) -> None:
     """Warn of species of the recipe that no training structure has."""
-    kept = ", ".join(chemical_symbols[z] for z in absent if z not in untrained)
+    kept = fine_tuning.symbols([z for z in absent if z not in untrained])
     if kept:
         warnings.warn(
             f"no training structure has {kept}: energies with {kept} will be those of `start`"
@@ -307,11 +313,6 @@ def _warn_of_absent(absent: list[int], untrained: list[int], start: str | None) 
             f" calculator will refuse structures with {symbols}",
             stacklevel=4,
         )
-
-
-def _shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor of a model, {name: shape}."""
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def _errors(
@@ -353,7 +354,18 @@ def _provenance(
         "epochs": trainer.epoch,
         "seconds": round(seconds),
         "data": continuation.of_data(recipe),
+        **_origin(trainer),
         "errors": metrics,
+    }
+
+
+def _origin(trainer: Trainer) -> dict[str, Any]:
+    """Entry `start` of the provenance: from what the training started, and what it changed."""
+    start = trainer.start
+    if start is None:
+        return {}
+    return {
+        "start": {"path": start.given, "name": start.info.name, "changes": trainer.changes},
     }
 
 
@@ -366,7 +378,7 @@ def _is_longer(recipe: Recipe, path: Path, output: Path) -> bool:
     began = first.exists() and (output / STATE).exists()
     if not began or first.read_bytes() == path.read_bytes():
         return False
-    before = replace(read(first), folder=recipe.folder)
+    before = read(first, recipe.folder)
     changed = schedule.differences(before, recipe)
     if changed:
         raise ValueError(

@@ -226,7 +226,9 @@ class Recipe:
         Field(
             description="energies of the elements that are subtracted before the training, in eV:"
             " `fit` (least squares over the training set), `isolated` (of the structures with one"
-            " atom in the data), or a table such as {Si = -100.0}"
+            " atom in the data), or a table such as {Si = -100.0}. With `start`, `fit` fits only"
+            " the differences from its energies, and `start` keeps them; those of elements that no"
+            " training structure has are kept in any case"
         ),
     ] = "fit"
     dtype: Annotated[

@@ -72,7 +72,11 @@ def inspected(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Sequence[Samp
     return chosen
 
 
-def remove_composition(samples: Sequence[Sample], composition: dict[int, float]) -> None:
+def remove_composition(
+    samples: Sequence[Sample],
+    composition: dict[int, float],
+    removed: Mapping[int, float] | None = None,
+) -> None:
     """Subtract composition energies from the energies of samples.
 
     Parameters
@@ -81,11 +85,15 @@ def remove_composition(samples: Sequence[Sample], composition: dict[int, float])
         Samples of one split; those in memory are changed in place.
     composition:
         Energy of each species, {Z: eV}.
+    removed:
+        What has been subtracted before; None: nothing.
     """
     if isinstance(samples, StoredSamples):
         samples.store.composition = composition
-    else:
-        data.remove_composition(samples, composition)
+        return
+    if removed:
+        composition = {z: energy - removed[z] for z, energy in composition.items()}
+    data.remove_composition(samples, composition)
 
 
 def _stored(
