@@ -72,7 +72,7 @@ def command(
             nonlocal epochs
             epochs = trainer.recipe.optimiser.epochs
             report("training", trainer.epoch, epochs)
-            for change in trainer.changes:
+            for change in trainer.start.changes if trainer.start else ():
                 warnings.warn(f"`start`: {change}", stacklevel=2)
             # weights of the loss are chosen by these
             if not screen.verbosity.quiet:

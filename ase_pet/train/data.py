@@ -272,12 +272,26 @@ def fit_counts(
         deviation: np.ndarray = counts @ solution - reference  # (B,)
         return deviation
 
-    solution, *_ = np.linalg.lstsq(counts, reference, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(counts, reference, rcond=None)
     scale = np.median(np.abs(deviations(solution)))
     # a scale of 0: least squares fits at least half of the energies exactly
-    if robust and scale > 0:
+    if not robust or not scale > 0:
+        return dict(zip(species, solution.tolist(), strict=True))
+    if rank == len(species):
         fit = least_squares(deviations, solution, loss="soft_l1", f_scale=scale)
         solution = fit.x
+    else:
+        # Elements in a fixed ratio: the smallest solution, in the space of the rows of the counts,
+        # as steps out of it would be of any size.
+        _, _, rows = np.linalg.svd(counts, full_matrices=False)
+        basis = rows[:rank].T  # (number of species, rank)
+        fit = least_squares(
+            lambda inside: deviations(basis @ inside),
+            basis.T @ solution,
+            loss="soft_l1",
+            f_scale=scale,
+        )
+        solution = basis @ fit.x
     return dict(zip(species, solution.tolist(), strict=True))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,14 @@ class Start:
         Model.
     info:
         What its file says about it.
+    changes:
+        Lines on what differs from it, apart from the weights.
     """
 
     given: str
     model: AtomisticModel
     info: CalculatorInfo
+    changes: list[str] = field(default_factory=list)
 
     @property
     def energies(self) -> dict[int, float]:
@@ -91,7 +94,7 @@ class Start:
             return []
         return _changed_settings(self.model, model) or ["shapes of the weights"]
 
-    def changes(self, model: Any, recipe: Recipe) -> list[str]:
+    def differences(self, model: Any, recipe: Recipe) -> list[str]:
         """Lines on what the recipe makes different from the start, apart from the weights.
 
         Parameters
@@ -102,7 +105,7 @@ class Start:
             Recipe.
         """
         lines = [f"settings: {text}" for text in _changed_settings(self.model, model)]
-        if getattr(self.model.settings, "uncertainties", {}):
+        if asdict(self.model.settings).get("uncertainties"):
             lines.append("uncertainties: left out, as they are of the weights before")
         before = _taken(self.model, self.info)
         for key in TAKEN[1:]:
@@ -258,7 +261,7 @@ def _changed_settings(start: AtomisticModel, model: Any) -> list[str]:
     """Settings that differ, each as `name` start and now."""
     before = asdict(start.settings)
     now = asdict(model.settings)
-    names = [field.name for field in fields(model.settings)]
+    names = [each.name for each in fields(model.settings)]
     return [
         f"`{name}` {before.get(name)} before, {now[name]} now"
         for name in names

@@ -113,7 +113,6 @@ class Trainer:
         self.absent_species: list[int] = []  # those, and others that only `start` knows
         self.keeps_energies = recipe.E0s == "start"
         self.start: Start | None = None
-        self.changes: list[str] = []  # lines on what differs from `start`
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
         self.ranks: Ranks = ALONE
         self.known: dict[str, int] = {}  # number of training structures with forces, with stress
@@ -349,7 +348,7 @@ class Trainer:
         return symmetrise(model, of_file(self.recipe.symmetrise))
 
     def fitted_composition(self, model: Any) -> dict[int, float]:
-        """Composition energies, {Z: eV}, to add to those that were removed; 0 where these are kept.
+        """Composition energies, {Z: eV}, to add to those that were removed; 0 for those kept.
 
         Parameters
         ----------
@@ -358,10 +357,8 @@ class Trainer:
         """
         if self.keeps_energies:
             return dict.fromkeys(model.species, 0.0)
-        fitted = refit_composition(
-            model, self.splits["train"], model.species, self.dtype, self.device, self.ranks
-        )
-        # of elements without data the energy stays as it is
+        place = (self.dtype, self.device)
+        fitted = refit_composition(model, self.splits["train"], model.species, *place, self.ranks)
         return {z: 0.0 if z in self.absent_species else energy for z, energy in fitted.items()}
 
     def _validate(self, loss: float) -> dict[str, Any]:

@@ -237,9 +237,9 @@ def _begin_from(start: Start, trainer: Trainer) -> None:
             remove_composition(samples, trainer.composition, before)
     trainer.start = start
     absent = trainer.absent_species
-    trainer.changes = [
+    start.changes = [
         fine_tuning.energies_line(start.energies, trainer.composition, absent),
-        *start.changes(trainer.model, trainer.recipe),
+        *start.differences(trainer.model, trainer.recipe),
     ]
 
 
@@ -365,7 +365,7 @@ def _origin(trainer: Trainer) -> dict[str, Any]:
     if start is None:
         return {}
     return {
-        "start": {"path": start.given, "name": start.info.name, "changes": trainer.changes},
+        "start": {"path": start.given, "name": start.info.name, "changes": start.changes},
     }
 
 

@@ -273,9 +273,10 @@ class Recipe:
         str | None,
         Field(
             min_length=1,
-            description="calculator folder, or name, whose weights the training starts from; model,"
-            " species and sizes must be the same, settings without weights (`zbl`, cutoffs) may"
-            " differ",
+            description="calculator folder, checkpoint or name, whose weights the training starts"
+            " from. `model`, `settings`, `dtype`, `symmetrise` and `augmentation` are those of the"
+            " start where they are not given; species and sizes must be, settings without weights"
+            " (`zbl`, cutoffs) may differ, which a note says",
             examples=["silicon"],
         ),
     ] = None
