@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, screen
+from ._results import require_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,7 +139,10 @@ def supercell_matrix(text: str) -> list[Any]:
 def require_own_folder(
     output: Path | None, name: str, atoms: Atoms, overwrite: bool
 ) -> dict[str, Any]:
-    """Entry "input" of a report; raises ValueError if the folder holds that of another structure.
+    """Entry "input" of a report.
+
+    Raises ValueError if the folder holds that of another structure, and OSError if it cannot be
+    written.
 
     Parameters
     ----------
@@ -156,6 +160,7 @@ def require_own_folder(
     own = identity(atoms)
     if output is not None:
         require_own(output / name, own, overwrite)
+        require_writable(output)
     return {"input": own}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import traceback
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +11,8 @@ from ..errors import WrongResult, error_text, foreign_calculator, is_deliberate,
 from . import screen
 
 LONGEST = 600  # characters of an error of a library
+NO_SPACE = ": what is written is incomplete; make space, or write elsewhere, and repeat the command"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota, limit of a file
 FAILED = 1
 BAD_INPUT = 2
 
@@ -58,7 +61,8 @@ def line(error: BaseException) -> str:
     # an error of a worker says where it was raised
     name = vars(error).get("origin") or foreign_calculator(error)
     if name is None and isinstance(error, OSError) and error.errno:
-        return f"`{error.filename}`: {error.strerror}" if error.filename else str(error.strerror)
+        where = f"`{error.filename}`: " if error.filename else ""
+        return f"{where}{error.strerror}{NO_SPACE if error.errno in FULL else ''}"
     if name is None and is_deliberate(error):
         return ". ".join([str(error), *error.__notes__] if _has_notes(error) else [str(error)])
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, screen
+from ._results import require_writable
 
 if TYPE_CHECKING:
     from ..analysis import Analysis, Results
@@ -62,6 +63,8 @@ def command(
     Example: ase-pet analyse run; ase-pet analyse liquid.extxyz --timestep-between-frames 10
     --output analysis; ase-pet analyse run_300K run_600K run_900K --output expansion
     """
+    if output is not None:
+        require_writable(output)
     if len(sources) > 1:
         _expansion(sources, output, json)
         return

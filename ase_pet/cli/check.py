@@ -13,6 +13,7 @@ from rich.text import Text
 
 from .. import plugins
 from . import options, screen
+from ._results import require_writable
 
 COLOURS = {"pass": "green", "fail": "bold red", "not applicable": "dim", "info": ""}
 WIDTH = 100  # columns of the table in a file
@@ -126,11 +127,6 @@ def command(
     description = checks.describe(tested, None if calc is None else store.find(calc))
     done = {result.check for result in results}
     unfinished = "" if finished else f"Interrupted after {len(done)} of {len(names)} checks."
-    if html is not None:
-        page = checks.html(results, title, description, unfinished)
-        html.write_text(page, encoding="utf-8")
-    if card and calc is not None and finished:
-        store.write_section(calc, *_section(calc, given, results))
     status = _exit_status(results, finished)
     if json:
         screen.print_json(
@@ -145,6 +141,12 @@ def command(
         )
     else:
         _show(results, title, description)
+    # after the output: a disk that is full takes the files, but not the results
+    if html is not None:
+        page = checks.html(results, title, description, unfinished)
+        html.write_text(page, encoding="utf-8")
+    if card and calc is not None and finished:
+        store.write_section(calc, *_section(calc, given, results))
     if unfinished:
         screen.complain(unfinished)
     elif not any(result.status in ("pass", "fail") for result in results):
@@ -193,9 +195,10 @@ def _check_arguments(
             raise ValueError(f"`--card`: `{calc}` is no calculator folder and has no card")
     if html is not None:
         checks.html([])  # fails where matplotlib is missing
-        html.parent.mkdir(parents=True, exist_ok=True)
         if html.is_dir():
             raise ValueError(f"`--html`: `{html}` is a folder: expected the name of a file")
+        require_writable(html.parent, "--html")
+        html.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _names(only: str | None, level: str) -> list[str]:

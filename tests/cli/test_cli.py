@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -288,3 +289,32 @@ def test_bad_options_are_refused_before_a_download(arguments, message, tmp_path,
 
 def test_calculators_of_other_packages_may_lack_properties():
     assert isinstance(options.load_calculator(None, "ase.calculators.emt:EMT"), StatesProperties)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "relax Cu.extxyz --output Cu.extxyz/x",
+        "phonons Cu.extxyz --no-relax --output Cu.extxyz/x",
+        "elastic Cu.extxyz --no-relax --output Cu.extxyz/x",
+        "conductivity Cu.extxyz --no-relax --output Cu.extxyz/x",
+        "qha Cu.extxyz --output Cu.extxyz/x",
+        "vibrations Cu.extxyz --output Cu.extxyz",
+        "neb Cu.extxyz Cu.extxyz --output Cu.extxyz",
+        "check --species Cu --html Cu.extxyz/x.html",
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    arguments, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    ase.io.write("Cu.extxyz", bulk("Cu", cubic=True))
+    monkeypatch.setattr(EMT, "calculate", None)  # not callable
+    command, *others = arguments.split()
+    done = CliRunner().invoke(
+        cli.app, [command, "--calculator", "ase.calculators.emt:EMT", *others]
+    )
+    assert isinstance(done.exception, OSError), done.exception
+    assert str(done.exception).startswith("`")
+    assert "cannot be written" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["Cu.extxyz"]
