@@ -15,6 +15,8 @@ from ase.constraints import (
     Hookean,
 )
 
+VIOLATION = 1e-3  # A, largest change of positions that satisfy their constraints
+
 # constraints whose forces do work when the cell is strained: the stress lacks their part
 WITHOUT_STRESS = (FixBondLengths, FixLinearTriatomic, FixInternals, Hookean, ExternalForce)
 
@@ -52,6 +54,45 @@ def without(atoms: Atoms, task: str | None = None) -> Atoms:
     free.set_constraint()
     free.calc = atoms.calc
     return free
+
+
+def require_satisfied(atoms: Atoms) -> None:
+    """Raise ValueError if the positions of a structure do not satisfy its constraints.
+
+    Parameters
+    ----------
+    atoms:
+        Structure of n atoms.
+    """
+    try:
+        change = moved(atoms, np.zeros((len(atoms), 3)))
+    except Exception as error:  # of iterations that do not converge
+        raise ValueError(
+            f"the constraints of the structure ({describe(atoms)}) cannot be applied to it:"
+            f" {type(error).__name__}: {error}"
+        ) from None
+    largest = np.abs(change).max(initial=0.0)
+    if not largest <= VIOLATION:
+        raise ValueError(
+            f"the structure does not satisfy its constraints ({describe(atoms)}), by"
+            f" {largest:.3g} A: correct its positions or the values of the constraints"
+        )
+
+
+def moved(atoms: Atoms, step: np.ndarray) -> np.ndarray:
+    """(n, 3) change of the positions in A after a step, with constraints.
+
+    Parameters
+    ----------
+    atoms:
+        Structure of n atoms; it stays as it is.
+    step:
+        (n, 3) change in A that is asked for.
+    """
+    new = atoms.positions + step
+    for constraint in atoms.constraints:
+        constraint.adjust_positions(atoms, new)
+    return np.asarray(new - atoms.positions)
 
 
 def true_forces(atoms: Atoms) -> np.ndarray:

@@ -33,7 +33,7 @@ from ase.geometry import minkowski_reduce
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from . import _springs, describe
+from . import _springs, describe, moved, require_satisfied
 
 # constraints that treat each atom on its own, or no momenta at all
 SINGLE_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane, Hookean, ExternalForce)
@@ -42,7 +42,6 @@ MOST_PROBES = 6000
 
 PRECISION = 1e-6  # relative, of the tests of projections
 COUNT_PRECISION = 1e-3  # of the trace of a projection, a whole number
-VIOLATION = 1e-3  # A, largest change of the positions at the start
 STEP = 1e-4  # A, of displacements that the constraints must allow
 DISPLACEMENT = 0.1  # A, of the structures in which conserved momenta must exist
 CLEAR_IMAGE = 0.5 + 1e-6  # largest ratio of a bond and the shortest lattice vector
@@ -231,32 +230,20 @@ def _check_images(atoms: Atoms) -> None:
 def _check_positions(atoms: Atoms, velocities: np.ndarray) -> None:
     """Raise ValueError if positions do not satisfy the constraints or cannot follow velocities."""
     try:
-        still = _moved(atoms, np.zeros_like(velocities))
+        still = moved(atoms, np.zeros_like(velocities))
         # without degrees of freedom the velocities are zero but for rounding
         largest = max(np.abs(velocities).max(), NULL)
         step = velocities * (STEP / largest)
-        change = _moved(atoms, step) - still
+        change = moved(atoms, step) - still
     except Exception as error:
         raise ValueError(
             f"constraints ({describe(atoms)}) cannot be used in dynamics:"
             f" {type(error).__name__}: {error}"
         ) from None
-    if not np.abs(still).max() <= VIOLATION:
-        raise ValueError(
-            f"the structure does not satisfy its constraints ({describe(atoms)}), by"
-            f" {np.abs(still).max():.3g} A: correct its positions or the values of the constraints"
-        )
+    require_satisfied(atoms)
     # curved constraints, such as bond lengths, change the step to second order
     if not np.abs(change - step).max() <= 0.01 * STEP:
         _refuse(atoms, "allows velocities that it does not allow the positions to follow")
-
-
-def _moved(atoms: Atoms, step: np.ndarray) -> np.ndarray:
-    """Change (n, 3) of the positions after a step, with constraints."""
-    new = atoms.positions + step
-    for constraint in atoms.constraints:
-        constraint.adjust_positions(atoms, new)
-    return np.asarray(new - atoms.positions)
 
 
 def _refuse(atoms: Atoms, failure: str) -> None:

@@ -20,6 +20,7 @@ from ase.optimize import BFGS
 from ase.utils.forcecurve import fit_images
 
 from ..choices import one_of
+from ..constraints import require_satisfied
 from ..display import Displayed
 from ..phonons import relax
 from ..phonons._protocols import SupportsBatches
@@ -297,6 +298,7 @@ def _end(structure: Atoms, initial: Atoms, fmax: float | None) -> Atoms:
     end.set_constraint(initial.constraints)
     end.calc = initial.calc
     if fmax is None:
+        require_satisfied(end)
         return end
     return relax(end, fmax=fmax / 5, cell=False, symmetry=False).atoms
 

@@ -24,6 +24,8 @@ from ._symmetry import TOLERANCE, Group, group_of, refine, space_group, toleranc
 __all__ = ["TOLERANCE", "NotRelaxed", "Relaxation", "relax", "space_group"]
 
 PASSES = 4  # relaxations, each within the space group that the one before has reached
+# relaxations of ASE go back and forth between two structures where these are violated at the start
+PARAMETRIC = {"FixScaledParametricRelations", "FixCartesianParametricRelations"}
 # Constraints that stay meaningful where the cell changes: the atoms move with it.
 MOVE_WITH_THE_CELL = (
     "FixAtoms",
@@ -244,6 +246,8 @@ def _choices(
             f"`pressure` is {pressure:g} GPa: it needs a cell of three periodic directions that is"
             " relaxed"
         )
+    if names & PARAMETRIC:
+        meaning.require_satisfied(atoms)
     described = meaning.describe(atoms)
     if keep_symmetry and held:
         raise ValueError(

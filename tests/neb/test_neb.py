@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import fcc100
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixInternals
 from ase.mep import NEB, NEBTools
 from ase.optimize import BFGS
 from typer.testing import CliRunner
@@ -151,6 +151,13 @@ def test_ends_that_are_not_one_system_are_refused(change, message):
     change(final)
     with pytest.raises(ValueError, match=message):
         neb.run(initial, final)
+
+
+def test_an_end_that_violates_the_constraints_is_refused():
+    initial, final = ends()
+    initial.set_constraint(FixInternals(bonds=[[initial.get_distance(0, 8), [0, 8]]]))
+    with pytest.raises(ValueError, match=r"does not satisfy its constraints \(FixInternals\), by"):
+        neb.run(initial, final, relaxed=False)
 
 
 def test_one_structure_is_no_path():

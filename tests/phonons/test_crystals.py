@@ -15,6 +15,7 @@ from ase.constraints import (
     FixedPlane,
     FixInternals,
     FixScaled,
+    FixScaledParametricRelations,
     FixSymmetry,
     Hookean,
 )
@@ -125,6 +126,17 @@ def test_phonons_ignore_constraints(name, relaxed, spectrum):
     with pytest.warns(UserWarning, match=rf"\({name}\) are ignored for phonons"):
         found = phonons.run(atoms, (1, 1, 1), relaxed=False, **SMALL)
     np.testing.assert_allclose(found.frequencies, spectrum.frequencies, atol=1e-6)
+
+
+def test_relations_that_the_positions_do_not_satisfy_are_refused():
+    atoms = copper()
+    atoms.rattle(0.05, seed=1)
+    # the first atom moves along x, the others stay at their places
+    places = ["x", "0", "0", "0", "1/2", "1/2", "1/2", "0", "1/2", "1/2", "1/2", "0"]
+    relations = FixScaledParametricRelations.from_expressions([0, 1, 2, 3], ["x"], places)
+    atoms.set_constraint(relations)
+    with pytest.raises(ValueError, match=r"does not satisfy its constraints \(FixScaledParam"):
+        phonons.relax(atoms, cell=False)
 
 
 def test_forces_that_constraints_hide_are_refused():
