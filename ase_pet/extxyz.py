@@ -61,13 +61,20 @@ def writable(atoms: Atoms) -> Atoms:
 
     Left out are names and texts with line breaks or control characters, names that the format uses
     itself, columns of anything but numbers and words, and results of a calculator that are none,
-    such as a stress that is one number.
+    such as a stress that is one number. Labels of `info` and columns are replaced by those of the
+    calculator, without a warning.
 
     Parameters
     ----------
     atoms:
         Structure, with its calculator if it has one.
     """
+    # ASE refuses a label that the calculator and the structure both have
+    if atoms.calc is not None and any(name in [*atoms.info, *atoms.arrays] for name in LABELS):
+        calculator = atoms.calc
+        atoms = atoms.copy()
+        atoms.calc = calculator
+        without_labels(atoms)
     entries = [key for key, value in atoms.info.items() if not _fits(key, value)]
     columns = [name for name, array in atoms.arrays.items() if not _is_column(name, array)]
     wrong = _wrong_results(atoms)

@@ -143,8 +143,7 @@ def command(
         _show(results, title, description)
     # after the output: a disk that is full takes the files, but not the results
     if html is not None:
-        page = checks.html(results, title, description, unfinished)
-        html.write_text(page, encoding="utf-8")
+        html.write_text(checks.html(results, title, description, unfinished), encoding="utf-8")
     if card and calc is not None and finished:
         store.write_section(calc, *_section(calc, given, results))
     if unfinished:

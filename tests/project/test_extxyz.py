@@ -47,3 +47,23 @@ def test_entries_that_no_line_holds_are_named(tmp_path):
     with pytest.warns(UserWarning, match="cannot hold it: 'a=b', 'two'"):
         extxyz.write(tmp_path / "made.extxyz", [atoms])
     assert ase.io.read(tmp_path / "made.extxyz").info == {"kept": 3}
+
+
+def test_old_labels_are_replaced_by_those_of_the_calculator(tmp_path):
+    atoms = water(energy=2.0, forces=np.ones((3, 3)))
+    atoms.info.update(energy=5.0, stress=np.zeros(6), name="kept")
+    atoms.arrays["forces"] = np.zeros((3, 3))
+    extxyz.write(tmp_path / "made.extxyz", [atoms])
+    read = ase.io.read(tmp_path / "made.extxyz")
+    assert read.calc.results.keys() == {"energy", "forces"}
+    assert read.get_potential_energy() == 2.0
+    assert read.get_forces().tolist() == np.ones((3, 3)).tolist()
+    assert read.info == {"name": "kept"}
+    assert atoms.info["energy"] == 5.0
+
+
+def test_labels_without_a_calculator_stay(tmp_path):
+    atoms = molecule("H2O")
+    atoms.info["energy"] = 5.0
+    extxyz.write(tmp_path / "made.extxyz", [atoms])
+    assert ase.io.read(tmp_path / "made.extxyz").get_potential_energy() == 5.0
