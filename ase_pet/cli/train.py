@@ -58,6 +58,7 @@ def command(
         raise ValueError("give RECIPE and --output, or --template")
     from .. import train as training
     from ..train import distributed
+    from ..train.loop import STATE
     from ..train.report import errors_table
     from ..train.summary import line
 
@@ -85,9 +86,14 @@ def command(
         def on_record(record: dict[str, Any]) -> None:
             report(_validation(record["val"]), record["epoch"], epochs)
 
-        metrics = training.train(
-            recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
-        )
+        try:
+            metrics = training.train(
+                recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
+            )
+        except KeyboardInterrupt:
+            if (output / STATE).exists():
+                screen.note(f"{output} holds the last complete epoch: --resume goes on from there")
+            raise
     if not leads:
         return
     if json:

@@ -74,8 +74,13 @@ def reference_energies(
     Raises
     ------
     ValueError
-        The energy of an element is missing.
+        The energy of an element is missing, or no atom has a neighbour.
     """
+    if not statistics.pairs:
+        raise ValueError(
+            f"recipe `{recipe.name}`: no atom of the training structures has a neighbour within"
+            " `settings.cutoff`: there is nothing to learn but energies of elements"
+        )
     fitted = statistics.composition(species)
     if kept is not None and recipe.E0s in ("fit", "start"):
         return {z: kept.get(z, fitted[z]) for z in species}

@@ -37,8 +37,9 @@ def weight(row: recipe_files.Row, key: str, notes: Notes) -> float:
     # True is no weight
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not 0 <= float(value) < np.inf:
+        given = value.item() if isinstance(value, np.generic) else value
         raise ValueError(
-            f"{row.where}: `{key}`, the weight of the structure, is {value!r}: expected a number, 0"
+            f"{row.where}: `{key}`, the weight of the structure, is {given!r}: expected a number, 0"
             " or more; `data.weight_key` names another key, or none"
         )
     if value != 1:

@@ -29,12 +29,15 @@ class LabelStatistics:
         "stress": of virials per atom, (2,) in eV^2, "dipole": (2,) in (e A)^2}.
     known:
         Number of structures with labels by kind, {"forces", "stress"}.
+    pairs:
+        Number of pairs of atoms within the cutoff.
     """
 
     counts: np.ndarray
     energies: np.ndarray
     sums: dict[str, np.ndarray]
     known: dict[str, int]
+    pairs: int
 
     def absent(self, species: Sequence[int]) -> list[int]:
         """Atomic numbers that no structure has.
@@ -101,17 +104,18 @@ def label_statistics(
     rows = [np.empty((0, 1 + len(species)))]
     # of forces, virials per atom and dipoles: number of known components, their squares, and number
     # of structures that have any
-    sums = np.zeros((3, 3))
+    sums = np.zeros((4, 3))  # and in the last row the number of pairs
     for sample in samples:
         counts = count_atoms([sample.structure.numbers], species)
         energy = np.array([[sample.energy]])
         rows.append(np.concatenate([energy, counts], axis=1))
         virial = sample.virial / len(sample.structure)
         labels = (sample.forces, virial, sample.dipole)
-        for row, values in zip(sums, labels, strict=True):
+        for row, values in zip(sums[:3], labels, strict=True):
             known = values[np.isfinite(values)]
             squares = np.square(known).sum()
             row += [len(known), squares, len(known) > 0]
+        sums[3, 0] += len(sample.pairs.centres)
 
     table = torch.from_numpy(np.concatenate(rows))
     every = ranks.interleaved(table, n_samples).numpy()
@@ -119,8 +123,9 @@ def label_statistics(
     return LabelStatistics(
         counts=every[:, 1:],
         energies=every[:, 0],
-        sums=dict(zip(("forces", "stress", "dipole"), total[:, :2], strict=True)),
+        sums=dict(zip(("forces", "stress", "dipole"), total[:3, :2], strict=True)),
         known={"forces": int(total[0, 2]), "stress": int(total[1, 2])},
+        pairs=int(total[3, 0]),
     )
 
 

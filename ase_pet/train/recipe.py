@@ -259,7 +259,8 @@ def _check_species(recipe: Recipe, path: Path) -> None:
             " numbers, for instance ['Si']"
         )
     symbols = [species for species in listed if isinstance(species, str)]
-    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
+    # X is ASE's place holder
+    unknown = [symbol for symbol in symbols if not atomic_numbers.get(symbol)]
     if unknown:
         raise ValueError(
             f"`{path}`, [settings]: `species` holds {', '.join(unknown)}, which is no element"

@@ -3,13 +3,14 @@
 import tomllib
 
 import ase.io
+import numpy as np
 import pytest
 import torch
 
 import argon
 from ase_pet import PETCalculator, store
 from ase_pet.models import pet
-from ase_pet.train import read, run, train
+from ase_pet.train import data, read, run, train
 from ase_pet.train.recipe import model_settings
 from paths import DATA
 
@@ -217,3 +218,27 @@ def test_uncertainties_of_the_weights_before_are_left_out(tmp_path):
     assert changes[2].startswith("heads energy/pbe: kept")
     first, _ = store.load(checkpoint)
     assert model.compositions.get("energy/pbe") == first.compositions.get("energy/pbe")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("cutoff = 5.0", "cutoff = 0.5", "no atom of the training structures has a neighbour"),
+        ('["Ar"]', '["Ar", "X"]', "`species` holds X, which is no element"),
+    ],
+)
+def test_a_model_that_nothing_can_train_is_refused(recipe, tmp_path, before, after, message):
+    path = recipe()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=message):
+        run.prepare(read(path), tmp_path, "cpu")
+
+
+def test_a_robust_fit_takes_the_smallest_energies_that_the_counts_determine():
+    """One compound determines the energy of a formula unit, not those of its elements."""
+    counts = np.array([[1, 1, 0], [2, 2, 0], [4, 4, 0], [3, 3, 0]])
+    energies = -4.0 * counts[:, 0] + [0.01, -0.02, 0.5, 0.0]
+    fitted = data.fit_counts(counts, energies, (12, 8, 14), robust=True)
+    assert fitted[12] == pytest.approx(-2.0, abs=0.05)
+    assert fitted[12] == pytest.approx(fitted[8], abs=1e-9)
+    assert fitted[14] == pytest.approx(0.0, abs=1e-9)

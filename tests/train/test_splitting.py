@@ -163,6 +163,7 @@ def test_energies_of_elements_that_are_given(recipe, tmp_path):
         ("E0s = {Ne = -1.0}\n", 14, "`E0s` lacks Ar: expected an entry of the table"),
         ('E0s = "average"\n', 14, "`E0s` is 'average': expected 'fit', 'isolated', or a table"),
         ("E0s = {Xx = -1.0}\n", 14, "`E0s` is {'Xx': -1.0}: expected"),
+        ("E0s = {Ar = nan}\n", 14, "`E0s` is {'Ar': nan}: expected 'fit'"),
         ('E0s = "isolated"\n', 16, "a second energy of the isolated Ar, -7 eV and -6.5 eV"),
     ],
 )
