@@ -130,7 +130,9 @@ def read(
         There is no such file.
     """
     if interval is not None and not (np.isfinite(interval) and interval > 0):
-        raise ValueError(f"`interval` is {interval!r}: expected fs between frames, above 0")
+        raise ValueError(
+            f"`interval` (--timestep-between-frames) is {interval!r}: expected fs, above 0"
+        )
     if ensemble not in (None, "nve", "nvt", "npt"):
         raise ValueError(f"`ensemble` is {ensemble!r}: valid choices are nve, nvt, npt")
     folder = Path(source)
@@ -211,9 +213,19 @@ class _Scan:
                 _check_finite(name, columns[name])
         return columns
 
+    def _time(self, atoms: Atoms) -> float:
+        """Time of a frame in ps, nan if it has none."""
+        time = atoms.info.get("time_ps", np.nan)
+        try:
+            return float(time)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"frame {len(self.rows)} has `time_ps` {time!r} in its info: expected a number"
+            ) from None
+
     def _row(self, atoms: Atoms) -> dict[str, float]:
         """What is known of a frame: nothing is computed here by a calculator."""
-        row = {"time_ps": float(atoms.info.get("time_ps", np.nan))}
+        row = {"time_ps": self._time(atoms)}
         if atoms.cell.rank == 3:
             row["volume_A3"] = float(atoms.get_volume())
         results = {} if atoms.calc is None else atoms.calc.results

@@ -83,7 +83,7 @@ def command(
     """
     from .. import vibrations
     from ..choices import one_of
-    from ..vibrations.thermochemistry import HIGHEST_PRESSURE
+    from ..vibrations.thermochemistry import HIGHEST_PRESSURE, checked_multiplicity
 
     if method is not None:
         one_of("method", method, vibrations.METHODS)
@@ -100,6 +100,8 @@ def command(
     options.check_positive(**{name: value for name, value in counts.items() if value is not None})
     require_new(output, vibrations.REPORT, overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    if not atoms.pbc.any():
+        multiplicity = checked_multiplicity(atoms, multiplicity)
     with screen.progress() as report:
         result = vibrations.run(
             atoms,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 from ase.units import _e, _Nav
 
@@ -114,10 +116,7 @@ def thermochemistry(
         oscillators = HarmonicThermo(energies, potential)
         return _require_finite(_harmonic(oscillators, kelvin))
     atoms = vibrations.atoms.copy()
-    if multiplicity is None:
-        multiplicity = int(atoms.info.get("spin", 1))
-    if multiplicity < 1:
-        raise ValueError(f"`multiplicity` is {multiplicity!r}: expected 2S+1, such as 1, 2 or 3")
+    multiplicity = checked_multiplicity(atoms, multiplicity)
     gas = IdealGasThermo(
         energies,
         "linear" if vibrations.linear else "nonlinear",
@@ -144,6 +143,32 @@ def thermochemistry(
         facts=facts,
     )
     return _require_finite(result)
+
+
+def checked_multiplicity(atoms: Atoms, multiplicity: int | None) -> int:
+    """Spin multiplicity 2S+1, that of `atoms.info["spin"]` or else 1 if it is not given.
+
+    Parameters
+    ----------
+    atoms:
+        Structure.
+    multiplicity:
+        Multiplicity, None for that of the structure.
+
+    Raises
+    ------
+    ValueError
+        It is no whole number above 0.
+    """
+    name = "`multiplicity`"
+    value: Any = multiplicity
+    if value is None:
+        name = '`atoms.info["spin"]`'
+        value = atoms.info.get("spin", 1)
+    whole = isinstance(value, Real) and float(value).is_integer()
+    if not whole or value < 1:
+        raise ValueError(f"{name} is {value!r}: expected 2S+1, such as 1, 2 or 3")
+    return int(value)
 
 
 def _require_finite(result: Thermochemistry) -> Thermochemistry:

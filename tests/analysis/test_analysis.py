@@ -320,9 +320,15 @@ def shrunk(frames):
     return frames
 
 
+def timed(frames):
+    frames[1].info["time_ps"] = "soon"
+    return frames
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (timed, "frame 1 has `time_ps` 'soon' in its info: expected a number"),
         (lambda frames: frames[:1], "has 1 frame: expected two or more"),
         (moved, "frame 1 has positions or a cell that are not finite"),
         (shrunk, "frame 2 has the atoms Cu3, and frame 0 Cu4"),

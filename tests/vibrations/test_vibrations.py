@@ -313,6 +313,21 @@ def test_bad_settings_of_thermochemistry_are_refused(settings, message):
         vibrations.thermochemistry(vibrations.run(two_atoms()), **settings)
 
 
+@pytest.mark.parametrize("spin", ["two", 2.5, 0, [1, 2]])
+def test_a_spin_that_is_no_multiplicity_is_refused_before_the_work(spin, tmp_path, monkeypatch):
+    atoms = two_atoms("CO")
+    result = vibrations.run(atoms)
+    result.atoms.info["spin"] = spin
+    with pytest.raises(ValueError, match=r"`atoms.info\[\"spin\"\]` is .*: expected 2S\+1"):
+        vibrations.thermochemistry(result)
+    # the command says it before it computes anything
+    ase.io.write(tmp_path / "CO.traj", result.atoms)
+    monkeypatch.setattr(EMT, "calculate", None)
+    arguments = ["--calculator", "ase.calculators.emt:EMT", tmp_path / "CO.traj", "--output"]
+    done = command(*arguments, tmp_path / "made")
+    assert "expected 2S+1" in str(done.exception)
+
+
 def test_files(tmp_path):
     result = vibrations.run(two_atoms("CO"))
     thermo = vibrations.thermochemistry(result, [300, 400])
