@@ -276,9 +276,11 @@ class Trainer:
         first: Evaluation | None = None
         errors = [torch.empty(0, dtype=torch.float64, device=self.device)]
         for part in parts:
-            first = evaluation(model, part.batch, training=True)
             if len(parts) > 1:
                 first = Evaluation(model, part.batch.graph)
+            else:
+                first = evaluation(model, part.batch, training=True)
+                _ = first.forces  # the same run of the model gives the energies
             errors.append(energy_errors(first, part.batch).detach().double())
         whole = self._whole(torch.cat(errors), [part.batch for part in parts], n_structures)
         if len(parts) > 1:
