@@ -36,6 +36,10 @@ EVERY = 2  # steps between two fluxes
 interval = EVERY * STEP * units.fs
 count = int(1000 * arguments.time / (EVERY * STEP))
 lags = min(int(1000 * arguments.longest / (EVERY * STEP)), count // 2)
+if lags < 1 or arguments.runs < 2:
+    parser.error(
+        "expected --runs of at least 2, --longest of 0.004 ps and --time of 0.008 ps or more"
+    )
 
 conductivities = []
 for seed in range(arguments.runs):

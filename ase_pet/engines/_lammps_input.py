@@ -123,7 +123,14 @@ def _included(path: Path, depth: int) -> Iterable[str]:
     """Logical lines of a file, with those of the files that it includes by a plain name."""
     if depth > DEEPEST:
         raise ValueError(f"{path}: files of LAMMPS include each other without an end")
-    for line in _logical_lines(path.read_text(encoding="utf-8")):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x};"
+            " expected commands of LAMMPS"
+        ) from None
+    for line in _logical_lines(text):
         words = line.split()
         if _word(line) == "include" and len(words) > 1 and "$" not in words[1]:
             yield from _included(Path(words[1].strip("\"'")), depth + 1)

@@ -81,3 +81,12 @@ def test_the_reach_is_that_of_the_layers():
 def test_reading_imports_no_compiler():
     path = FOLDER / "early_repulsion.model"
     subprocess.run([sys.executable, "-c", READ, str(path)], check=True, timeout=300)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.99])
+def test_a_file_that_was_cut_off_is_called_incomplete(tmp_path, kept):
+    whole = (FOLDER / "three_layers.model").read_bytes()
+    path = tmp_path / "cut.model"
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        store.load(path)
