@@ -204,8 +204,7 @@ class Trainer:
         # several ranks have different devices
         device = self.device if self.ranks.size == 1 else torch.device("cpu")
         state = continuation.load_state(path, device)
-        saved = state.get("fingerprint", {})
-        continuation.check_same(saved, self.fingerprint, self.folder)
+        continuation.check_same(state.get("fingerprint", {}), self.fingerprint, self.folder)
         return state
 
     def _train_epoch(self) -> float:
@@ -270,8 +269,8 @@ class Trainer:
         """Loss of a batch of B structures, all ranks; leaves its gradient in the weights."""
         model = self._training_model(self.model, generator)
         self.model.zero_grad()
-        # A part cannot know the median error of the batch: where there is more than one part, all
-        # energies are computed first. Frames are drawn twice, the same ones.
+        # The median error is of the batch: of several parts all energies come first, in the frames
+        # that are drawn once more later.
         drawn = generator.get_state()
         first: Evaluation | None = None
         errors = [torch.empty(0, dtype=torch.float64, device=self.device)]
@@ -326,11 +325,10 @@ class Trainer:
         weights = self.recipe.loss
         usual = max(self.first_loss, weights.energy + weights.forces + weights.stress)
         if not math.isfinite(loss) or loss > EXPLODED * usual:
-            rate = self.recipe.optimiser.learning_rate
             raise Diverged(
                 f"the loss is {loss:.3g} in step {self.step + 1} (epoch {self.epoch + 1}), at first"
                 f" {self.first_loss:.3g}: the training diverged. Lower `optimiser.learning_rate`,"
-                f" which is {rate}, or look for wrong labels"
+                f" which is {self.recipe.optimiser.learning_rate}, or look for wrong labels"
             )
 
     def _training_model(self, model: Any, generator: torch.Generator) -> Any:
