@@ -356,7 +356,7 @@ def test_missing_information_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such file or folder"):
         analysis.read(tmp_path / "none.traj")
     for interval in (0, -1, np.nan):
-        with pytest.raises(ValueError, match="`interval` is"):
+        with pytest.raises(ValueError, match="`interval`"):
             analysis.read(tmp_path / "still.traj", interval=interval)
     for cutoff in (0, np.nan, np.inf, 1e9):
         with pytest.raises(ValueError, match="`cutoff`|`width`"):

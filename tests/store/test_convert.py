@@ -63,7 +63,7 @@ def results(source, **options):
     names = [
         name
         for name in calculator.implemented_properties
-        if name not in ("stress", "stress_uncertainty")
+        if name not in ("stress", "stresses", "stress_uncertainty")
     ]
     rows = calculator.evaluate(structures(calculator.species), names)
     rows += calculator.evaluate(
