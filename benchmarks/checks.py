@@ -153,7 +153,7 @@ def seeds_table(output, seeds):
     # slow ones last
     names = sorted(defects.DEFECTS, key=lambda name: defects.DEFECTS[name][2] == "full")
     jobs = [("defect", name) for name in names]
-    jobs += [(name, seed) for seed in range(seeds) for name in GOOD]
+    jobs += [(name, seed) for name in GOOD for seed in range(seeds)]
     for kind, item in jobs:
         key = f"{kind}: {item}"
         if key in kept:
