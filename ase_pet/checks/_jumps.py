@@ -205,7 +205,7 @@ def _noise_beside(path: AtomPath, place: float) -> tuple[float, float]:
 
 
 def _limit(quantity: str, subject: Subject, noise: float) -> float:
-    """Limit of a quantity, not below ten times the noise."""
+    """Limit of a quantity, not below 20 times the noise."""
     return max(JUMP_LIMITS[quantity].high(subject.dtype) or 0.0, NOISE_FACTOR * noise)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-NOISE_FACTOR = 10.0  # a limit is at least this times the scatter of the calculator
+NOISE_FACTOR = 20.0  # a limit is at least this times the scatter of the calculator
 MOST_OF_NOISE = 10.0  # a limit rises with the scatter up to this times the limit of float32
 
 Values = Sequence[float] | np.ndarray  # (m,)
@@ -199,7 +199,7 @@ def _ratio(value: float, limit: float) -> float:
 
 
 def allowed(measured: Measured, limit: Limit, dtype: str) -> float | None:
-    """Largest value that passes, None without a limit: that of `dtype`, or ten times the noise.
+    """Largest value that passes, None without a limit: that of `dtype`, or 20 times the noise.
 
     At most `limit.most`: a calculator that scatters more than that fails.
 

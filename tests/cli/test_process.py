@@ -19,7 +19,8 @@ CALCULATOR_FIRST = [  # commands with --calculator and a file of structures
     for name in lazy.COMMANDS
     if {"calc", "calculator"} <= {parameter.name for parameter in lazy.load(name).params}
 ]
-TRY_ALL = ("check", "singlepoint")  # commands that report an error and go on
+CALCULATOR_FIRST.remove("ipi")  # waits for i-PI, which asks for forces later
+TRY_ALL = ("check", "singlepoint", "label")  # commands that report an error and go on
 BROKEN = ("--calculator", "factories:Broken")
 SECONDS = 60
 

@@ -260,7 +260,7 @@ def waters(count=20):
 def recipe(tmp_path):
     """Function that writes a recipe and its data, and returns its path."""
 
-    def write(frames, heads="{energy = 1, dipole = 3}", loss="dipole = 1.0", epochs=2):
+    def write(frames, heads="{energy = 1, dipole = 3}", loss="dipole = 1.0\nforces = 0.0", epochs=2):
         ase.io.write(tmp_path / "water.extxyz", frames)
         path = tmp_path / "recipe.toml"
         path.write_text(RECIPE.format(heads=heads, loss=loss, epochs=epochs))
@@ -354,7 +354,7 @@ def test_only_known_dipoles_count():
 
 
 def test_labels_are_left_alone_where_no_dipole_is_trained(recipe, tmp_path):
-    metrics = train(recipe(waters(), heads="{energy = 1}", loss=""), tmp_path / "run")
+    metrics = train(recipe(waters(), heads="{energy = 1}", loss="forces = 0.0"), tmp_path / "run")
     assert "dipole" not in metrics["train"]
     assert "(D)" not in report.errors_table(metrics)
 
