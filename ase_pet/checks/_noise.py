@@ -52,8 +52,8 @@ class Noise:
         )
 
 
-def line(atoms: Atoms, generator: np.random.Generator) -> list[Atoms]:
-    """Structures (11) in even steps along a random direction, 0.05 mA rms apart, around `atoms`.
+def line(atoms: Atoms, generator: np.random.Generator, spacing: float = SPACING) -> list[Atoms]:
+    """Structures (11) in even steps along a random direction, around `atoms`.
 
     Parameters
     ----------
@@ -61,12 +61,14 @@ def line(atoms: Atoms, generator: np.random.Generator) -> list[Atoms]:
         Structure in the middle.
     generator:
         Random numbers for the direction.
+    spacing:
+        Distance between them in A, rms of a coordinate.
     """
     direction = generator.normal(size=atoms.positions.shape)
     structures = []
     for k in range(POINTS):
         moved = atoms.copy()
-        moved.positions += (k - POINTS // 2) * SPACING * direction
+        moved.positions += (k - POINTS // 2) * spacing * direction
         structures.append(moved)
     return structures
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+TAIL_FACTOR = 5.0  # further factor in float64
 NOISE_FACTOR = 20.0  # a limit is at least this times the scatter of the calculator
 MOST_OF_NOISE = 10.0  # a limit rises with the scatter up to this times the limit of float32
 
@@ -199,7 +200,7 @@ def _ratio(value: float, limit: float) -> float:
 
 
 def allowed(measured: Measured, limit: Limit, dtype: str) -> float | None:
-    """Largest value that passes, None without a limit: that of `dtype`, or 20 times the noise.
+    """Largest value that passes, None without a limit: that of `dtype`, or a multiple of the noise.
 
     At most `limit.most`: a calculator that scatters more than that fails.
 
@@ -216,7 +217,11 @@ def allowed(measured: Measured, limit: Limit, dtype: str) -> float | None:
     if high is None or limit.float32 is None or not math.isfinite(measured.noise):
         return high
     most = MOST_OF_NOISE * limit.float32 if limit.most is None else limit.most
-    return max(high, min(NOISE_FACTOR * measured.noise, most))
+    factor = NOISE_FACTOR
+    # the errors of self-consistent calculators, in float64, have a long tail
+    if dtype == "float64":
+        factor = TAIL_FACTOR * NOISE_FACTOR
+    return max(high, min(factor * measured.noise, most))
 
 
 def status(value: float, limit: Limit, dtype: str, high: float | None = None) -> str:

@@ -225,8 +225,10 @@ class Subject:
 
     def measure_noise(self, atoms: Atoms) -> Noise:
         """Scatter of the results around `atoms`, zero where the calculator raises errors."""
-        # In random order, as self-consistent calculators start from the last result.
+        # Self-consistent calculators start from the last result, which is another one each time: in
+        # random order, after structures that differ more.
         structures = line(atoms, self.generator(7))
+        distant = line(atoms, self.generator(9), spacing=0.02)
         order = self.generator(8).permutation(len(structures))
         energies = np.zeros(len(structures))
         forces = np.zeros((len(structures), len(atoms), 3))
@@ -234,6 +236,7 @@ class Subject:
         for k in order:
             moving = self.with_calculator(structures[k])
             try:
+                self.with_calculator(distant[k]).get_forces()
                 forces[k] = moving.get_forces()
                 energies[k] = moving.get_potential_energy()
             except Exception:  # the checks will report the error

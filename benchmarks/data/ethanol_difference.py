@@ -18,7 +18,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from ase_pet import PETCalculator
-from ase_pet.train.data import structures
+from ase_pet.train.files import structures
 
 
 def labelled(atoms, energy, forces, **info):

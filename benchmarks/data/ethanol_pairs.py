@@ -24,7 +24,7 @@ from ase.io import read, write
 from scipy.interpolate import PchipInterpolator
 
 import pairs
-from ase_pet.train.data import structures
+from ase_pet.train.files import structures
 
 BASIS = "def2-svp"
 SYMBOLS = list(combinations_with_replacement("CHO", 2))

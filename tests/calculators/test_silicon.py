@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 
 from ase_pet import PETCalculator, checks
-from ase_pet.train.data import structures
+from ase_pet.train.files import structures
 from paths import ROOT
 
 FOLDER = ROOT / "calculators/silicon"

@@ -260,7 +260,9 @@ def waters(count=20):
 def recipe(tmp_path):
     """Function that writes a recipe and its data, and returns its path."""
 
-    def write(frames, heads="{energy = 1, dipole = 3}", loss="dipole = 1.0\nforces = 0.0", epochs=2):
+    def write(
+        frames, heads="{energy = 1, dipole = 3}", loss="dipole = 1.0\nforces = 0.0", epochs=2
+    ):
         ase.io.write(tmp_path / "water.extxyz", frames)
         path = tmp_path / "recipe.toml"
         path.write_text(RECIPE.format(heads=heads, loss=loss, epochs=epochs))

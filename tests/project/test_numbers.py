@@ -23,6 +23,7 @@ OURS, UPET = "ase_pet", "upet"
 
 # Numbers of the README that are not measured: versions, names, settings of examples.
 NOT_MEASURED = (
+    "MACE-MP-0",
     "Python 3.11+",
     "November 2026",  # of the comparison with other packages
     "64 atoms or more",  # range of the measurement, stated in its results
@@ -282,14 +283,6 @@ QUOTES = [
         "calculators/silicon/README.md",
         "Halving the step divides the rms by {:.2f}",
         lambda: (nve()[1.0]["rms"] / nve()[0.5]["rms"],),
-    ),
-    (
-        "calculators/ethanol/README.md",
-        "In 2 ps with steps of 0.5 fs it is\n  {:.4f} +- {:.4f} meV/atom/ps",
-        lambda: [
-            in_text("ecse_nve_ethanol.txt", rf"ecse, 0.5 fs, 2 ps, .* drift {number} meV/atom/ps")
-            for number in (r"(\S+) \+- \S+", r"\S+ \+- (\S+)")
-        ],
     ),
     (
         "calculators/ethanol-ponita/README.md",
