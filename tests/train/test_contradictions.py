@@ -7,27 +7,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+import cif
 from ase_pet.train.files import structures
 
 HEAD = '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"'
 ATOMS = "Cu 0 0 0\nCu 2 2 2\n"
-CIF = """data_one
-_cell_length_a 5.43
-_cell_length_b 5.43
-_cell_length_c 5.43
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-{symmetry}
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_disorder_group
-{sites}
-"""
+CIF = cif.template("disorder_group").replace("{name}", "one")
 NONE = "_symmetry_Int_Tables_number 1"
 PDB = "ATOM      {k}  N  {letter}ALA A   1       {x:5.3f}   0.000   0.000  1.00  0.00           N\n"
 

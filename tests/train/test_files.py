@@ -11,26 +11,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms
 
+import cif
 from ase_pet.cli.options import read_structures
 from ase_pet.train.files import structures
 
-CIF = """data_{name}
-_cell_length_a 5.43
-_cell_length_b 5.43
-_cell_length_c 5.43
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-{symmetry}
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-{sites}
-"""
+CIF = cif.template("occupancy")
 DIAMOND = "_symmetry_Int_Tables_number 227\n_symmetry_space_group_setting 1"
 FULL = "Si1 Si 0 0 0 1.0"
 XYZ = '2\nLattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3 pbc="T T T"\n'

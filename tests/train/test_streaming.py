@@ -86,7 +86,7 @@ def test_slices_of_stored_samples_read_nothing(path):
 
 
 def test_a_store_is_written_once(path, tmp_path, monkeypatch):
-    """A store belongs to its files, the cutoff and the names of labels, not to `limit`."""
+    """A store depends on its files, the cutoff and the names of labels, not on `limit`."""
     recipe = read(cached(path))
     first = sources.read_samples(recipe, (18,), 5.0)
     monkeypatch.setattr(data, "labelled_samples", None)
