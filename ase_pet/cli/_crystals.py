@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, screen
-from ._results import require_writable
+from ._results import hold, require_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,6 +161,7 @@ def require_own_folder(
     if output is not None:
         require_own(output / name, own, overwrite)
         require_writable(output)
+        hold(output)
     return {"input": own}
 
 

@@ -17,6 +17,7 @@ import typer
 
 from . import BROKEN_PIPE, INTERRUPTED, _errors, screen
 from ._application import app
+from ._results import release
 
 
 def run() -> int:
@@ -36,6 +37,7 @@ def run() -> int:
             with _only_json():
                 return _status()
     finally:
+        release()
         signal.signal(signal.SIGINT, handler)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import tempfile
 from pathlib import Path
+
+_held: dict[Path, tuple[int, list[Path]]] = {}  # descriptor, and folders made, of those held
 
 
 def require_writable(folder: Path, name: str = "output") -> None:
@@ -48,3 +53,49 @@ def require_new(folder: Path, name: str, overwrite: bool) -> None:
             " --overwrite"
         )
     require_writable(folder)
+    hold(folder)
+
+
+def hold(folder: Path) -> None:
+    """Keep other commands out of a folder of results until `release`, or the end of the process.
+
+    The folder is made if it is missing.
+
+    Parameters
+    ----------
+    folder:
+        Folder to write to.
+
+    Raises
+    ------
+    BlockingIOError
+        Another command writes to it.
+    """
+    path = folder.absolute()
+    if path in _held:
+        return
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    # a lock on the folder itself leaves no file behind
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(
+            f"`output` {folder} belongs to a command that is running: wait for it, or name another"
+            " folder"
+        ) from None
+    except OSError:
+        pass  # some file systems of clusters have no locks: the command goes on without one
+    _held[path] = (descriptor, made)
+
+
+def release() -> None:
+    """Let go of the folders that are held, and remove those made that are empty."""
+    while _held:
+        _, (descriptor, made) = _held.popitem()
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # the first folder that is not empty
+            for path in made:
+                path.rmdir()
