@@ -109,7 +109,9 @@ def oscillator(rng, periods, quality, period=40):
     return lfilter([1], polynomial, rng.normal(size=rows + 10 * period * quality))[-rows:]
 
 
-@pytest.mark.parametrize("quality", [1, 2, 4])
+@pytest.mark.parametrize(
+    "quality", [*(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2)), 4]
+)
 def test_error_bars_of_many_oscillations_cover_the_truth(quality):
     covered, without = outcomes(lambda rng: oscillator(rng, 20, quality), 0, 200)
     assert 0.55 < covered < 0.80

@@ -59,6 +59,7 @@ def test_angular_momentum_is_kept(hot):
     assert np.linalg.norm(hot.get_angular_momentum() - before) < 1e-12 * np.linalg.norm(before)
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_the_card():
     frames = [
         atoms

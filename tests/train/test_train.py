@@ -27,7 +27,7 @@ from ase_pet.train.recipe import Optimiser
 from paths import ROOT
 
 
-@pytest.mark.parametrize("method", ["muon", "adam"])
+@pytest.mark.parametrize("method", ["muon", pytest.param("adam", marks=pytest.mark.slow)])
 def test_training_lowers_the_errors(recipe, tmp_path, method):
     metrics = train(recipe(120, method), tmp_path / "run")
     assert metrics["train"]["forces"]["rmse"] < 0.8 * metrics["train"]["forces"]["rms"]
