@@ -59,7 +59,8 @@ def command(
 
     The cell is relaxed at --pressure and strained to several volumes. At each the atoms and, where
     the symmetry allows, the shape of the cell are relaxed, and phonons computed. Imaginary modes
-    at any volume, and a minimum of the free energy outside of the volumes, are errors. Needs the
+    at any volume are errors; temperatures at which the free energy has its minimum outside of the
+    volumes are left out, with a note. Needs the
     extra `phonons`: pip install '.[phonons]' in a clone of ase_pet.
 
     Parameters
@@ -76,7 +77,7 @@ def command(
         Temperatures in K, as first:last:step or separated by commas.
     strains:
         Relative changes of the cell lengths, five or more, as first:last:step or separated by
-        commas. Volumes on both sides of the minimum are needed at all temperatures.
+        commas. Volumes on both sides of the minimum are needed.
     pressure:
         The crystal is relaxed at it.
     equation:

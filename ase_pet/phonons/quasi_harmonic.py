@@ -169,7 +169,8 @@ def quasi_harmonic(
     supercell:
         Three repeats, or a (3, 3) matrix of integers.
     temperatures:
-        Temperatures in K, in ascending order.
+        Temperatures in K, in ascending order. Those at which the minimum of the free energy is
+        outside of the volumes are left out, with a warning.
     strains:
         Relative changes of the cell lengths, five or more.
     pressure:
@@ -197,8 +198,8 @@ def quasi_harmonic(
     Raises
     ------
     ValueError
-        A volume has imaginary modes, the minimum of the free energy is not within the volumes, or
-        an argument is wrong.
+        A volume has imaginary modes, the minimum of the free energy is within the volumes at no
+        temperature, or an argument is wrong.
     NotRelaxed
         A relaxation failed.
     """
@@ -233,8 +234,7 @@ def quasi_harmonic(
     )
     grid = grid_of(kelvin)
     result = _run(crystals, grid, mesh, pressure, equation)
-    rows = np.searchsorted(grid, kelvin)
-    _require_inside(result, crystals, rows)
+    rows = _inside(result, crystals, np.searchsorted(grid, kelvin))
     return _collected(result, crystals, rows, pressure, equation)
 
 
@@ -258,6 +258,8 @@ def _run(
         warnings.filterwarnings("error", message="EOS fitting failed")
         # phonopy shifts meshes of even numbers: the results are right, but it takes longer
         warnings.filterwarnings("ignore", message="Half-grid shift")
+        # those temperatures are left out
+        warnings.filterwarnings("ignore", message="Lattice parameters are extrapolated")
         try:
             return run_qha(
                 [one.phonopy for one in crystals],
@@ -356,16 +358,27 @@ def _require_minimum(volumes: list[Volume], pressure: float) -> None:
         )
 
 
-def _require_inside(result: QHAResult, crystals: list[Strained], rows: np.ndarray) -> None:
-    """Raise ValueError if the free energy has its minimum outside of the volumes."""
+def _inside(result: QHAResult, crystals: list[Strained], rows: np.ndarray) -> np.ndarray:
+    """Rows at which the free energy has its minimum within the volumes; a note names the others.
+
+    ValueError if there is none.
+    """
     volumes = [one.primitive_volume for one in crystals]
     low = min(volumes)
     high = max(volumes)
-    for row in rows:
-        volume = result.equilibrium_volumes[row]
-        if not low < volume < high:
-            raise ValueError(
-                f"at {result.temperatures[row]:g} K the free energy has its minimum at"
-                f" {volume:.3f} A^3, outside of the volumes {low:.3f} to {high:.3f} A^3: extend"
-                " `strains`, or lower the highest temperature"
-            )
+    minima = np.asarray(result.equilibrium_volumes)[rows]
+    inside = (low < minima) & (minima < high)
+    if inside.all():
+        return rows
+    first = int(np.argmin(inside))
+    where = (
+        f"at {result.temperatures[rows[first]]:g} K the free energy has its minimum at"
+        f" {minima[first]:.3f} A^3, outside of the volumes {low:.3f} to {high:.3f} A^3: extend"
+        " `strains`, or lower the highest temperature"
+    )
+    if not inside.any():
+        raise ValueError(where)
+    warnings.warn(
+        f"{where}; {np.sum(~inside)} of {len(rows)} temperatures are left out", stacklevel=3
+    )
+    return rows[inside]

@@ -194,9 +194,20 @@ def test_a_layer_has_no_volume():
 
 
 @pytest.mark.slow
-def test_volumes_must_reach_the_highest_temperature():
+def test_temperatures_beyond_the_volumes_are_left_out():
     settings = {**QUICK, "temperatures": [300.0, 3000.0], "strains": np.linspace(-0.01, 0.01, 5)}
-    with pytest.raises(ValueError, match="at 3000 K the free energy|equation of state"):
+    message = "at 3000 K the free energy has its minimum .* 1 of 2 temperatures are left out"
+    with pytest.warns(UserWarning, match=message):
+        result = phonons.quasi_harmonic(copper(), (2, 2, 2), **settings)
+    alone = phonons.quasi_harmonic(copper(), (2, 2, 2), **settings | {"temperatures": [300.0]})
+    assert result.temperatures == [300.0]
+    assert result.volume == alone.volume
+    assert result.gibbs == alone.gibbs
+
+
+def test_one_temperature_must_be_within_the_volumes():
+    settings = {**QUICK, "temperatures": [3000.0], "strains": np.linspace(-0.01, 0.01, 5)}
+    with pytest.raises(ValueError, match="at 3000 K the free energy has its minimum"):
         phonons.quasi_harmonic(copper(), (2, 2, 2), **settings)
 
 
