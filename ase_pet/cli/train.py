@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from . import options, screen
 
 if TYPE_CHECKING:
-    from ..train.loop import Trainer
+    from ..train.progress import Update
 
 
 def command(
@@ -20,6 +20,7 @@ def command(
     output: Path | None = None,
     resume: options.Restart = False,
     device: str | None = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard")] = False,
     template: Annotated[bool, typer.Option("--template")] = False,
     json: options.Json = False,
 ) -> None:
@@ -39,6 +40,9 @@ def command(
         Continue an interrupted run; --resume is an alias.
     device:
         Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...; default: that of the recipe.
+    tensorboard:
+        Write loss and errors for TensorBoard, too, into FOLDER/tensorboard; needs the extra
+        `tensorboard`.
     template:
         Print a recipe to start from, with all keys, and exit.
     json:
@@ -58,41 +62,40 @@ def command(
         raise ValueError("give RECIPE and --output, or --template")
     from .. import train as training
     from ..train import distributed
-    from ..train.loop import STATE
     from ..train.report import errors_table
-    from ..train.summary import line
+    from ..train.tensorboard import Events
+    from ._training import TrainingScreen
 
     leads = distributed.rank() == 0
     screen.verbosity.quiet |= not leads
     if distributed.launched():
         screen.verbosity.speaker = f"rank {distributed.rank()}: "
-    epochs = 0
+    events = Events(output) if tensorboard and leads else None
     with screen.progress("reading data") as report:
-
-        def on_start(trainer: Trainer) -> None:
-            nonlocal epochs
-            epochs = trainer.recipe.optimiser.epochs
-            report("training", trainer.epoch, epochs)
-            for change in trainer.start.changes if trainer.start else ():
-                warnings.warn(f"`start`: {change}", stacklevel=2)
-            # weights of the loss are chosen by these
-            if not screen.verbosity.quiet:
-                screen.note(_label_units(trainer))
-                for split, samples in trainer.splits.items():
-                    # data that are read piece by piece are not read once more for this
-                    if samples and isinstance(samples, list):
-                        screen.note(line(split, samples))
+        shown = TrainingScreen(report)
 
         def on_record(record: dict[str, Any]) -> None:
-            report(_validation(record["val"]), record["epoch"], epochs)
+            shown.on_record(record)
+            if events:
+                events.record(record)
+
+        def on_update(update: Update) -> None:
+            shown.on_update(update)
+            if events:
+                events.update(update)
 
         try:
             metrics = training.train(
-                recipe, output, resume=resume, device=device, on_start=on_start, on_record=on_record
+                recipe,
+                output,
+                resume=resume,
+                device=device,
+                on_start=shown.on_start,
+                on_record=on_record,
+                on_update=on_update,
             )
         except KeyboardInterrupt:
-            if (output / STATE).exists():
-                screen.note(f"{output} holds the last complete epoch: --resume goes on from there")
+            screen.note(_how_to_go_on(recipe, output))
             raise
     if not leads:
         return
@@ -103,26 +106,11 @@ def command(
     screen.say(f"wrote {output}")
 
 
-def _label_units(trainer: Trainer) -> str:
-    """Line on the labels and on the units of their weights in the loss."""
-    rms = trainer.label_rms
-    forces = trainer.known["forces"]
-    stresses = trainer.known["stress"]
-    count = len(trainer.splits["train"])
-    share = f" in {trainer.ranks.size} processes" if trainer.ranks.size > 1 else ""
-    return (
-        f"{count} structures to train on{share}, {forces} with forces, {stresses} with stress; RMS"
-        f" of the labels, the units of the loss: energy {rms['energy']:.3g} eV/atom, forces"
-        f" {rms['forces']:.3g} eV/A, virial {rms['stress']:.3g} eV/atom"
-    )
+def _how_to_go_on(recipe: str, output: Path) -> str:
+    """Line on what an interrupted training has left."""
+    from ..train.loop import STATE
 
-
-def _validation(errors: dict[str, dict[str, float]]) -> str:
-    """Line of the RMSE of a validation, {kind: {"rmse"}} in eV, A and e."""
-    from ..train.report import UNITS
-
-    parts = []
-    for name, (unit, factor) in UNITS.items():
-        if name in errors:
-            parts.append(f"{name} {factor * errors[name]['rmse']:.3g} {unit}")
-    return "val " + ", ".join(parts)
+    if not (output / STATE).exists():
+        return "no epoch was complete: nothing is kept"
+    words = ["ase-pet", "train", recipe, "--output", str(output), "--resume"]
+    return f"{output} holds the last complete epoch; to go on from there: {shlex.join(words)}"

@@ -115,6 +115,59 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     return state
 
 
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write the state of a training; where that fails the old one stays, which a note says.
+
+    The training goes on: it has lost nothing as long as it runs, and writes its state again after
+    the next epoch.
+
+    Parameters
+    ----------
+    state:
+        State.
+    path:
+        Path of the file.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    # torch raises a RuntimeError of its own where a disk is full
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _note_unwritten(path, error)
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Append the record of a validation to its file; a note says where that fails.
+
+    Parameters
+    ----------
+    path:
+        Path of the file.
+    record:
+        Record, which is in the state as well.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        _note_unwritten(path, error)
+
+
+def _note_unwritten(path: Path, error: Exception) -> None:
+    """Warn that a file of a training could not be written."""
+    # an OSError has a text without number and path
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    reason = " ".join(str(text).split())
+    warnings.warn(
+        f"`{path}` could not be written ({reason}): the training goes on, and tries again after the"
+        " next epoch; make space",
+        stacklevel=3,
+    )
+
+
 def note_ranks(folder: Path, saved: int, present: int) -> None:
     """Note that a training continues with another number of processes.
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import json
 import math
-import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +15,27 @@ import torch
 from .. import rotations
 from ..evaluation import Evaluation
 from ..symmetrisers import of_file, sampled, symmetrise
-from . import continuation, distributed
+from . import continuation, distributed, progress
 from .data import Batch, Sample, collate
 from .distributed import ALONE, Ranks
 from .fine_tuning import Start
-from .loss import KINDS, Diverged, WholeBatch, count_known, energy_errors, weighted_loss, weights_of
+from .loss import (
+    KINDS,
+    Diverged,
+    Part,
+    WholeBatch,
+    count_known,
+    energy_errors,
+    weighted_loss,
+    weights_of,
+)
 from .optimisers import optimisers, rate_factor, sum_gradients
 from .prediction import compare, evaluation, refit_composition
+from .progress import OnUpdate, RunningErrors, Update, score
 from .recipe import Recipe
 
 STATE = "state.pt"
 HISTORY = "history.jsonl"
-EXPLODED = 1e6  # loss of a batch in units of the first one: no training comes back from there
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a batch, evaluated at once.
-
-    Attributes
-    ----------
-    batch:
-        Its structures.
-    places:
-        Index of each of them in the batch of all ranks.
-    """
-
-    batch: Batch
-    places: torch.Tensor
 
 
 class Trainer:
@@ -115,6 +105,8 @@ class Trainer:
         self.start: Start | None = None
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
         self.ranks: Ranks = ALONE
+        self.on_update: OnUpdate | None = None  # called after each update of the weights
+        self.running = RunningErrors()  # of the present epoch
         self.known: dict[str, int] = {}  # number of training structures with forces, with stress
 
     def run(self) -> Iterator[dict[str, Any]]:
@@ -131,6 +123,8 @@ class Trainer:
             (self.folder / HISTORY).unlink(missing_ok=True)
         while self.epoch < options.epochs:
             loss = self._train_epoch()
+            place = f"on average over epoch {self.epoch + 1}"
+            progress.check_loss(loss, progress.LOST, self.first_loss, place, self.recipe)
             self.epoch += 1
             record = None
             if self.epoch % options.validate_every == 0 or self.epoch == options.epochs:
@@ -162,9 +156,7 @@ class Trainer:
             "fingerprint": self.fingerprint,
             "ranks": self.ranks.size,
         }
-        temporary = self.folder / (STATE + ".part")
-        torch.save(state, temporary)
-        os.replace(temporary, self.folder / STATE)
+        continuation.save_state(state, self.folder / STATE)
 
     def resume(self) -> bool:
         """Continue from the state in the folder; returns False where there is none.
@@ -217,14 +209,26 @@ class Trainer:
         order = torch.randperm(len(samples), generator=generator).tolist()
         starts = range(0, len(order), size)
         rotating = self.recipe.augmentation == "rotations"
+        self.running = RunningErrors()
         total = 0.0
         for start in starts:
+            begin = time.perf_counter()
             indices = order[start : start + size]
             # one generator draws order, rotations and frames: the order of the draws matters
             rotation = rotations.random_orthogonal(len(indices), generator) if rotating else None
-            loss = self._update(self._parts(indices, rotation), len(indices), generator)
+            parts = self._parts(indices, rotation)
+            loss = self._update(parts, len(indices), generator)
             total += loss
+            if self.on_update:
+                self.on_update(self._last_update(parts, loss, time.perf_counter() - begin))
         return total / self.steps_per_epoch
+
+    def _last_update(self, parts: list[Part], loss: float, seconds: float) -> Update:
+        """What is shown of an update."""
+        epochs = self.recipe.optimiser.epochs
+        atoms = sum(len(part.batch.forces) for part in parts) * self.ranks.size
+        steps = epochs * self.steps_per_epoch
+        return Update(self.epoch + 1, epochs, self.step, steps, loss, atoms, seconds)
 
     def _parts(self, indices: Sequence[int], rotation: torch.Tensor | None) -> list[Part]:
         """Parts of a batch that this rank evaluates; rotation (B, 3, 3) is of all structures."""
@@ -293,6 +297,7 @@ class Trainer:
             )
             loss.backward()
             total += loss.detach()
+            self.running.add(results, part.batch)
         return float(sum_gradients(self.model, total, self.ranks))
 
     def _whole(self, errors: torch.Tensor, batches: list[Batch], n_structures: int) -> WholeBatch:
@@ -321,15 +326,11 @@ class Trainer:
         """Stop before an update by a loss that has no meaning."""
         if math.isinf(self.first_loss):
             self.first_loss = loss
-        # a first loss of 0, of labels that are all 0, is no measure
-        weights = self.recipe.loss
-        usual = max(self.first_loss, weights.energy + weights.forces + weights.stress)
-        if not math.isfinite(loss) or loss > EXPLODED * usual:
-            raise Diverged(
-                f"the loss is {loss:.3g} in step {self.step + 1} (epoch {self.epoch + 1}), at first"
-                f" {self.first_loss:.3g}: the training diverged. Lower `optimiser.learning_rate`,"
-                f" which is {self.recipe.optimiser.learning_rate}, or look for wrong labels"
-            )
+        progress.check_loss(loss, progress.EXPLODED, self.first_loss, self._place(), self.recipe)
+
+    def _place(self) -> str:
+        """Present step, for messages."""
+        return f"in step {self.step + 1} (epoch {self.epoch + 1})"
 
     def _training_model(self, model: Any, generator: torch.Generator) -> Any:
         """The model that is trained: itself, or seen in frames that the generator draws."""
@@ -370,18 +371,14 @@ class Trainer:
         validation = self.splits["val"]
         table, _ = compare(inference, validation, self.dtype, self.device, self.ranks)
 
-        # squares of errors, relative to the labels and weighted as in the loss
-        weights = dataclasses.asdict(self.recipe.loss)
-        score = 0.0
-        for name, value in table.items():
-            score += weights[name] * (value["rmse"] / value["rms"]) ** 2
-        if not math.isfinite(score):
+        value = score(table, self.recipe.loss)
+        if not math.isfinite(value):
             raise Diverged(
                 f"the errors of the validation after epoch {self.epoch} are not finite: the"
                 " training diverged. Lower `optimiser.learning_rate`"
             )
-        if score < self.best:
-            self.best = score
+        if value < self.best:
+            self.best = value
             self.best_weights = copy.deepcopy(self.average.state_dict())
             self.best_composition = composition
 
@@ -389,12 +386,11 @@ class Trainer:
             "epoch": self.epoch,
             "loss": loss,
             "rate": self.rate(),
-            "score": score,
+            "score": value,
+            "train": self.running.metrics(self.ranks),
             "val": table,
         }
         self.history.append(record)
-        if not self.ranks.leads:
-            return record
-        with open(self.folder / HISTORY, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        if self.ranks.leads:
+            continuation.append_record(self.folder / HISTORY, record)
         return record

@@ -37,6 +37,22 @@ class WholeBatch:
     centred: bool = True
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a batch, evaluated at once.
+
+    Attributes
+    ----------
+    batch:
+        Its structures.
+    places:
+        Index of each of them in the batch of all ranks.
+    """
+
+    batch: Batch
+    places: torch.Tensor
+
+
 KINDS = ("energy", "forces", "stress", "dipole")
 
 

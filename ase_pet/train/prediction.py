@@ -18,6 +18,7 @@ from .metrics import ErrorSums
 from .streaming import sizes
 
 KINDS = ("energy", "forces", "stress", "dipole")
+ATOMS = "atoms"  # of force components: atomic number, and size of the reference force
 MOST_FITTED = 20_000  # structures to which composition energies are fitted again
 
 
@@ -30,7 +31,8 @@ def predict(
     """Reference and predicted values over samples, {kind: (2, count)}, where labels are known.
 
     Energy in eV/atom (without composition energies), forces in eV/A, stress in eV/A^3 and dipole in
-    e A, the last three by component.
+    e A, the last three by component. "atoms" holds the atomic number, and the size of the reference
+    force in eV/A, of the atom of each force component.
 
     Parameters
     ----------
@@ -77,8 +79,9 @@ def compare(
     sums = {kind: ErrorSums() for kind in KINDS}
     kept = []
     for number, values in enumerate(_predicted(model, own, dtype, device)):
-        for name, pair in values.items():
-            sums[name].add(*pair)
+        for name in KINDS:
+            if name in values:
+                sums[name].add(*values[name])
         # groups of samples are of about the same size
         if plotted and number % every == 0:
             kept.append(values)
@@ -95,7 +98,7 @@ def compare(
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Values of several groups of samples, {kind: (2, count)}."""
     joined = {}
-    for kind in KINDS:
+    for kind in (*KINDS, ATOMS):
         arrays = [part[kind] for part in parts if kind in part]
         joined[kind] = np.concatenate([np.empty((2, 0)), *arrays], axis=1)
     return joined
@@ -126,7 +129,17 @@ def _predicted(
             pair = both.cpu().numpy()
             # labels that are not known are NaN; a prediction that is NaN stays
             pairs[name] = pair[:, np.isfinite(pair[0])]
+        pairs[ATOMS] = _atoms_of_components(chunk)
         yield pairs
+
+
+def _atoms_of_components(samples: Sequence[Sample]) -> np.ndarray:
+    """Atomic number and size of the reference force of each known component, (2, count)."""
+    forces = np.concatenate([each.forces for each in samples])  # (n, 3)
+    numbers = np.concatenate([each.structure.numbers for each in samples])
+    of_atoms = np.stack([numbers, np.linalg.norm(np.nan_to_num(forces), axis=1)])  # (2, n)
+    of_components = of_atoms.repeat(3, axis=1)
+    return of_components[:, np.isfinite(forces.ravel())]
 
 
 def evaluation(model: AtomisticModel, batch: Batch, training: bool = False) -> Evaluation:

@@ -1,25 +1,24 @@
-"""What a person looks at after a training: plots, tables of errors, and the README."""
+"""Tables of errors and the README of a calculator that has been trained."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import units
 from ase.data import chemical_symbols
 
 from ..calculator_info import CalculatorInfo
-from ..extras import how_to_install
 from ..models.base import AtomisticModel
 from .error_metrics import UNITS as UNITS
+from .plots import figure_class as figure_class
+from .plots import learning_curve as learning_curve
+from .plots import parity as parity
 from .recipe import Recipe
 
 AUGMENTATION = {
     "rotations": "random rotations and reflections",
     "frames": "frames drawn by weight; without its symmetriser the network gives wrong energies",
 }
-COLOURS = {"train": "0.7", "val": "tab:blue", "test": "tab:red"}
 README = """\
 # {name}
 
@@ -50,80 +49,6 @@ Errors are of the weights that are shipped, chosen by the validation split; ener
 ase-pet train recipe.toml --output runs/{name}
 ```
 """
-
-
-def figure_class() -> Any:
-    """Class of a matplotlib figure without a window.
-
-    Raises
-    ------
-    ValueError
-        matplotlib is missing; says how to install it.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError(
-            "training needs matplotlib for its plots, of the extra `train`"
-            f" ({how_to_install('train')}): {error}"
-        ) from None
-    return Figure
-
-
-def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
-    """Write a PNG of validation errors against the epoch, one panel for each kind of label.
-
-    Parameters
-    ----------
-    history:
-        Records of the validations.
-    path:
-        Path of the picture.
-    """
-    names = [name for name in UNITS if name in history[-1]["val"]]
-    epochs = [record["epoch"] for record in history]
-    size = (4 * len(names), 3.2)
-    figure = figure_class()(figsize=size, layout="constrained")
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=True):
-        unit, factor = UNITS[name]
-        rmse = []
-        for record in history:
-            errors = record["val"][name]
-            rmse.append(factor * errors["rmse"])
-        # power laws are straight lines
-        axes.loglog(epochs, rmse)
-        label = f"validation RMSE ({unit})"
-        axes.set(xlabel="epoch", ylabel=label, title=name)
-    figure.savefig(path, dpi=120)
-
-
-def parity(pairs: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Write a PNG of predicted against reference values of each split.
-
-    Parameters
-    ----------
-    pairs:
-        Reference and predicted values, {split: {kind: (2, count)}}.
-    path:
-        Path of the picture.
-    """
-    names = []
-    for name in UNITS:
-        if any(values[name].shape[1] for values in pairs.values()):
-            names.append(name)
-    figure = figure_class()(figsize=(4 * len(names), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=True):
-        unit, factor = UNITS[name]
-        for split, values in pairs.items():
-            reference, predicted = factor * values[name]
-            axes.plot(reference, predicted, ".", markersize=2, color=COLOURS[split], label=split)
-        # perfect predictions are on this line
-        axes.axline((0, 0), slope=1, color="k", linewidth=0.5)
-        axes.set(xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})", title=name)
-    panels[-1].legend()
-    figure.savefig(path, dpi=120)
 
 
 def errors_table(metrics: dict[str, Any]) -> str:

@@ -22,12 +22,14 @@ from .. import arguments, plugins, store, symmetrisers
 from ..calculator_info import CalculatorInfo
 from . import composition, continuation, distributed, fine_tuning, inspection, report, schedule
 from .distributed import ALONE, Ranks
+from .error_profile import left_out, of_split
 from .fine_tuning import Start
 from .label_statistics import label_statistics, shortest_distances
 from .loop import STATE, Trainer
 from .loss import Diverged
 from .optimisers import check_method
 from .prediction import compare
+from .progress import OnUpdate
 from .recipe import Recipe, model_settings, read
 from .repulsion import without_repulsion
 from .sources import inspected, read_samples, remove_composition
@@ -44,6 +46,7 @@ def train(
     device: str | None = None,
     on_start: Callable[[Trainer], Any] | None = None,
     on_record: Callable[[dict[str, Any]], Any] | None = None,
+    on_update: OnUpdate | None = None,
 ) -> dict[str, Any]:
     """Train a recipe's model, write a calculator folder, and return its errors by split.
 
@@ -65,6 +68,8 @@ def train(
         Called with the Trainer before the training.
     on_record:
         Called with the record of each validation.
+    on_update:
+        Called with each update of the weights, see `progress.Update`.
 
     Raises
     ------
@@ -86,6 +91,8 @@ def train(
         place = distributed.local_device(arguments.device(device))
         with _own(output, resume, ranks):
             trainer = _begun(recipe, Path(recipe_path), output, str(place), resume, ranks)
+            if ranks.leads:
+                trainer.on_update = on_update
             if on_start and ranks.leads:
                 on_start(trainer)
             started = time.time()
@@ -332,6 +339,8 @@ def _errors(
             symmetrised, samples, trainer.dtype, trainer.device, trainer.ranks, PLOTTED
         )
         metrics[split] = {"structures": len(samples), **errors}
+        if trainer.ranks.leads:
+            metrics[split] |= of_split(pairs[split])
     return metrics, pairs
 
 
@@ -355,7 +364,7 @@ def _provenance(
         "seconds": round(seconds),
         "data": continuation.of_data(recipe),
         **_origin(trainer),
-        "errors": metrics,
+        "errors": {split: left_out(errors) for split, errors in metrics.items()},
     }
 
 

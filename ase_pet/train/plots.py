@@ -1,0 +1,190 @@
+"""Pictures of a training: learning curves, parity plots, and where the errors of forces are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from ..extras import how_to_install
+from . import error_profile
+from .error_metrics import UNITS
+from .prediction import ATOMS
+
+Pairs = Mapping[str, Mapping[str, np.ndarray]]  # reference and predicted, {split: {kind: (2, n)}}
+COLOURS = {"train": "0.7", "val": "tab:blue", "test": "tab:red"}
+MOST_ELEMENTS = 12  # panels of a picture
+DPI = 120
+UNIT, FACTOR = UNITS["forces"]
+
+
+def figure_class() -> Any:
+    """Class of a matplotlib figure without a window.
+
+    Raises
+    ------
+    ValueError
+        matplotlib is missing; says how to install it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(
+            "training needs matplotlib for its plots, of the extra `train`"
+            f" ({how_to_install('train')}): {error}"
+        ) from None
+    return Figure
+
+
+def learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a PNG of errors and the loss against the epoch, one panel for each kind of label.
+
+    Errors on the training structures are those of an epoch, each before the update that it leads
+    to; those of energies are not known during the training.
+
+    Parameters
+    ----------
+    history:
+        Records of the validations.
+    path:
+        Path of the picture.
+    """
+    names = [name for name in UNITS if name in history[-1]["val"]]
+    figure = figure_class()(figsize=(4 * len(names) + 4, 3.2), layout="constrained")
+    *panels, last = figure.subplots(1, len(names) + 1, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        unit, factor = UNITS[name]
+        for split in ("train", "val"):
+            # records of earlier versions have no errors of training structures
+            known = [record for record in history if name in record.get(split, {})]
+            epochs = [record["epoch"] for record in known]
+            rmse = [factor * record[split][name]["rmse"] for record in known]
+            if known:
+                # power laws are straight lines
+                axes.loglog(epochs, rmse, color=COLOURS[split], label=split)
+        axes.set(xlabel="epoch", ylabel=f"RMSE ({unit})", title=name)
+        axes.legend()
+    epochs = [record["epoch"] for record in history]
+    last.loglog(epochs, [record["loss"] for record in history], color=COLOURS["train"])
+    last.set(xlabel="epoch", ylabel="mean loss of the batches", title="loss")
+    figure.savefig(path, dpi=DPI)
+
+
+def parity(pairs: Pairs, path: Path) -> None:
+    """Write a PNG of predicted against reference values of each split.
+
+    Of forces, `parity_elements.png` and `force_errors.png` beside it show more.
+
+    Parameters
+    ----------
+    pairs:
+        Reference and predicted values, {split: {kind: (2, count)}}.
+    path:
+        Path of the picture.
+    """
+    names = []
+    for name in UNITS:
+        if any(values[name].shape[1] for values in pairs.values()):
+            names.append(name)
+    figure = figure_class()(figsize=(4 * len(names), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        unit, factor = UNITS[name]
+        for split, values in pairs.items():
+            _points(axes, factor * values[name], split)
+        _diagonal(axes, unit, name)
+    panels[-1].legend()
+    figure.savefig(path, dpi=DPI)
+    with_forces = {split: values for split, values in pairs.items() if values["forces"].size}
+    if with_forces:
+        parity_by_element(with_forces, path.with_name("parity_elements.png"))
+        force_errors(with_forces, path.with_name("force_errors.png"))
+
+
+def parity_by_element(pairs: Pairs, path: Path) -> None:
+    """Write a PNG of predicted against reference force components, one panel for each element.
+
+    The elements with the most atoms, at most twelve.
+
+    Parameters
+    ----------
+    pairs:
+        Reference and predicted values of splits with forces, {split: {kind: (2, count)}}.
+    path:
+        Path of the picture.
+    """
+    every = np.concatenate([values[ATOMS][0] for values in pairs.values()])
+    numbers, counts = np.unique(every, return_counts=True)
+    common = numbers[np.argsort(-counts)][:MOST_ELEMENTS]
+    columns = min(4, len(common))
+    rows = -(-len(common) // columns)
+    size = (4 * columns, 3.8 * rows)
+    figure = figure_class()(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, z in zip(panels, common, strict=False):
+        for split, values in pairs.items():
+            own = values["forces"][:, values[ATOMS][0] == z]
+            _points(axes, FACTOR * own, split)
+        _diagonal(axes, UNIT, chemical_symbols[int(z)])
+    for axes in panels[len(common) :]:
+        axes.set_axis_off()
+    panels[0].legend()
+    figure.savefig(path, dpi=DPI)
+
+
+def force_errors(pairs: Pairs, path: Path) -> None:
+    """Write a PNG of the RMSE of forces by element, and by size of the reference force.
+
+    Parameters
+    ----------
+    pairs:
+        Reference and predicted values of splits with forces, {split: {kind: (2, count)}}.
+    path:
+        Path of the picture.
+    """
+    figure = figure_class()(figsize=(9, 3.4), layout="constrained")
+    of_elements, of_sizes = figure.subplots(1, 2)
+    _bars_of_elements(of_elements, pairs)
+    for split, values in pairs.items():
+        rows = error_profile.by_size(values["forces"], values[ATOMS])
+        # the RMS of the components of a range stands for its atoms
+        sizes = [3**0.5 * row["rms"] for row in rows]
+        rmse = [FACTOR * row["rmse"] for row in rows]
+        of_sizes.plot(sizes, rmse, ".-", color=COLOURS[split])
+    of_sizes.set(xscale="symlog", yscale="log", title="by size of the force")
+    of_sizes.set(xlabel="reference force on the atom (eV/A)", ylabel=f"RMSE of forces ({UNIT})")
+    figure.savefig(path, dpi=DPI)
+
+
+def _bars_of_elements(axes: Any, pairs: Pairs) -> None:
+    """Draw the RMSE of forces of each element, a bar for each split."""
+    tables = {}
+    for split, values in pairs.items():
+        tables[split] = error_profile.by_element(values["forces"], values[ATOMS])
+    symbols = sorted({symbol for table in tables.values() for symbol in table})
+    width = 0.8 / len(tables)
+    places = np.arange(len(symbols)) - 0.4 + width / 2
+    no_bar = {"rmse": 0.0}  # of an element that the split has not
+    for split, table in tables.items():
+        rows = [table.get(symbol, no_bar) for symbol in symbols]
+        rmse = [FACTOR * row["rmse"] for row in rows]
+        colour = COLOURS[split]
+        axes.bar(places, rmse, width, color=colour, label=split)
+        places = places + width
+    axes.set_xticks(range(len(symbols)), symbols)
+    axes.set(ylabel=f"RMSE of forces ({UNIT})", title="by element")
+    axes.legend()
+
+
+def _points(axes: Any, values: np.ndarray, split: str) -> None:
+    """Draw predicted against reference values (2, count) of a split."""
+    axes.plot(*values, ".", markersize=2, color=COLOURS[split], label=split)
+
+
+def _diagonal(axes: Any, unit: str, title: str) -> None:
+    """Draw the line of perfect predictions, and label the axes."""
+    axes.axline((0, 0), slope=1, color="k", linewidth=0.5)
+    axes.set(xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})", title=title)
