@@ -4,7 +4,9 @@
 
 Prints and writes the times of a step, the parallel efficiency, the shares of the messages between
 processes and of the list of edges, the peak memory of each process, and the number of ghost atoms
-that the model evaluated. Run it on a machine that does nothing else.
+that the model evaluated. Run it on a machine that does nothing else: elapsed times are those of
+this machine with its load, which is written, too. CPU times depend less on it. A process that waits
+for another one uses its core, so that the efficiency from CPU times is a lower bound.
 """
 
 import argparse
@@ -34,7 +36,7 @@ def crystal(cells):
 
 
 def in_ase(cells, steps):
-    """Seconds of a step of NVE in ASE."""
+    """Seconds of a step of NVE in ASE, and memory."""
     import ase.units
     from ase.md.verlet import VelocityVerlet
 
@@ -44,9 +46,20 @@ def in_ase(cells, steps):
     atoms.calc = MLIPCalculator("silicon", device="cpu")
     run = VelocityVerlet(atoms, ase.units.fs)
     run.run(2)
+    cpu = time.process_time()
     start = time.perf_counter()
     run.run(steps)
-    return {"atoms": len(atoms), "step_s": (time.perf_counter() - start) / steps}
+    return {
+        "atoms": len(atoms),
+        "step_s": (time.perf_counter() - start) / steps,
+        "step_cpu_s": (time.process_time() - cpu) / steps,
+        "peak_memory_MB": peak_memory(),
+    }
+
+
+def peak_memory():
+    """Largest memory of this process so far in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def in_lammps(cells, steps):
@@ -72,8 +85,10 @@ def in_lammps(cells, steps):
     before = {**potential.atoms.seconds, "messages": potential.ranks.seconds}
     sent = potential.ranks.bytes_sent
     comm.barrier()
+    cpu = time.process_time()
     start = time.perf_counter()
     lmp.command(f"run {steps} post no")
+    cpu = (time.process_time() - cpu) / steps
     comm.barrier()
     step = (time.perf_counter() - start) / steps
     after = {**potential.atoms.seconds, "messages": potential.ranks.seconds}
@@ -84,7 +99,8 @@ def in_lammps(cells, steps):
             "local_atoms": potential.atoms.n_evaluated,
             "ghosts_known": lmp.extract_setting("nghost"),
             "sent_MB_per_step": (potential.ranks.bytes_sent - sent) / steps / 1e6,
-            "peak_memory_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "step_cpu_s": cpu,
+            "peak_memory_MB": peak_memory(),
         }
     )
     if comm.rank:
@@ -119,12 +135,23 @@ def main():
         if result is not None:
             print(json.dumps(result), flush=True)
         return
-    results = {"cpu": platform.processor() or platform.machine(), "steps": given.steps}
+    results = {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "steps": given.steps,
+        "load_before": os.getloadavg(),
+    }
     results["ase"] = part("ase", given.cells, given.steps)
     for processes in (1, 2):
         results[f"lammps_{processes}"] = part("lammps", given.cells, given.steps, processes)
     one = results["lammps_1"]["step_s"]
     results["parallel_efficiency"] = one / 2 / results["lammps_2"]["step_s"]
+    cpu = [
+        sum(rank["step_cpu_s"] for rank in results[f"lammps_{processes}"]["ranks"])
+        for processes in (1, 2)
+    ]
+    results["parallel_efficiency_cpu"] = cpu[0] / cpu[1]
+    results["load_after"] = os.getloadavg()
     rounded = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.4g}"))
     Path(given.file).write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(rounded, indent=1))
