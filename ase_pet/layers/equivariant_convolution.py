@@ -82,7 +82,8 @@ class Group:
     atoms:
         The atoms.
     sender, pair:
-        Sender, and row in arrays of pairs, in each cell (atoms, D); any in empty cells.
+        Rows in tables of senders, and in arrays of pairs, in each cell (atoms, D); any in empty
+        cells.
     harmonics:
         Y in each cell (atoms, D, components); 0 in empty cells.
     """
@@ -99,8 +100,10 @@ class Edges:
 
     Attributes
     ----------
-    receiver, sender:
-        Atoms (E,) i and j of each edge.
+    receiver:
+        Atom (E,) i of each edge.
+    sender:
+        Row (E,) of atom j of each edge in tables of `of_senders`.
     pair:
         Row (E,) of each edge in arrays of pairs.
     harmonics:
@@ -114,6 +117,55 @@ class Edges:
     pair: torch.Tensor
     harmonics: torch.Tensor
     groups: tuple[Group, ...] = ()
+
+
+def with_spare_pair(graph: Graph, length: float) -> Graph:
+    """The graph, the last pair of which may be used where no other one is within the cutoff.
+
+    It is the pair of atom 0 with itself, where there is no pair, or where other processes have the
+    partners of the edges, which they may not use.
+
+    Parameters
+    ----------
+    graph:
+        Structures.
+    length:
+        Length of the pair in A, beyond the cutoff.
+    """
+    if len(graph.pair_centre) and graph.route is None:
+        return graph
+    atom = graph.pair_centre.new_zeros(1)
+    vector = graph.pair_vectors.new_tensor([[length, 0.0, 0.0]])
+    return replace(
+        graph,
+        route=None if graph.route is None else graph.route.padded(1),
+        pair_centre=torch.cat([graph.pair_centre, atom]),
+        pair_neighbour=torch.cat([graph.pair_neighbour, atom]),
+        pair_vectors=torch.cat([graph.pair_vectors, vector]),
+    )
+
+
+def of_senders(features: Features, graph: Graph, is_embedding: bool) -> Features:
+    """Features that `Edges.sender` has the rows of: of atoms, or of edges of a graph with a route.
+
+    Parameters
+    ----------
+    features:
+        Features of the atoms.
+    graph:
+        Graph of the edges.
+    is_embedding:
+        Whether features depend on the element only, and need not come from other processes.
+    """
+    if graph.route is None:
+        return features
+    sizes = [x.shape[1] for x in features.values()]
+    joined = torch.cat(list(features.values()), 1)  # all degrees in one message
+    if is_embedding:
+        of_edges = joined.index_select(0, graph.neighbour)
+    else:
+        of_edges = graph.of_neighbours(joined)
+    return dict(zip(features, of_edges.split(sizes, 1), strict=True))
 
 
 def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: int) -> Edges:
@@ -137,7 +189,10 @@ def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: in
     directed = harmonics * harmonics.new_tensor(signs)
     if not graph.one_sided:
         directed = torch.cat([directed, harmonics])
-    edges = Edges(graph.centre, graph.neighbour, graph.per_edge(row), directed)
+    sender = graph.neighbour
+    if graph.route is not None:
+        sender = torch.arange(len(sender), device=sender.device)
+    edges = Edges(graph.centre, sender, graph.per_edge(row), directed)
     return replace(edges, groups=_grouped(edges, graph.n_atoms, cells))
 
 
@@ -181,7 +236,9 @@ def _slices(counts: list[int], cells: int) -> Iterator[slice]:
     yield slice(start, len(counts))
 
 
-def plain(features: Features, weights: torch.Tensor, edges: Edges, every: list[Path]) -> Features:
+def plain(
+    features: Features, weights: torch.Tensor, edges: Edges, every: list[Path], n_atoms: int
+) -> Features:
     """Messages of all atoms, edge by edge.
 
     Parameters
@@ -194,8 +251,10 @@ def plain(features: Features, weights: torch.Tensor, edges: Edges, every: list[P
         Edges of the atoms.
     every:
         Paths.
+    n_atoms:
+        Number of atoms.
     """
-    n_atoms, _, channels = features[0].shape
+    channels = features[0].shape[2]
     radial = weights.split(channels, 1)  # (P, C) of each path
     messages: Lists = defaultdict(list)
     for path, of_path in zip(every, radial, strict=True):

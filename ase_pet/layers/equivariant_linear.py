@@ -19,6 +19,23 @@ Features: TypeAlias = dict[int, torch.Tensor]
 Elements: TypeAlias = list[tuple[int, slice]]  # row of each element, and its atoms
 
 
+def elements_of(rows: torch.Tensor) -> Elements:
+    """Row of each element that occurs, and the slice of its atoms.
+
+    Parameters
+    ----------
+    rows:
+        Row (n_atoms,) of each atom in the tables of elements, sorted.
+    """
+    found, counts = torch.unique_consecutive(rows, return_counts=True)
+    elements = []
+    start = 0
+    for row, count in zip(found.tolist(), counts.tolist(), strict=True):
+        elements.append((row, slice(start, start + count)))
+        start += count
+    return elements
+
+
 class Map(nn.Module):
     """Linear map x W / sqrt(n_inputs) without bias.
 

@@ -40,7 +40,7 @@ from ..choices import one_of
 from ..graph import Graph, chunking
 from ..layers import cutoff
 from ..layers import equivariant_convolution as convolution
-from ..layers.equivariant_linear import Elements, Features, Map, Maps, SpeciesMaps
+from ..layers.equivariant_linear import Elements, Features, Map, Maps, SpeciesMaps, elements_of
 from ..layers.radial import TRANSFORMS, BesselBasis, Constants, ScreenedRepulsion
 from ..layers.spherical_harmonics import LARGEST_DEGREE, spherical_harmonics
 from ..layers.symmetric_products import SymmetricProducts
@@ -150,7 +150,7 @@ class Settings:
 class Inputs:
     """What all layers share, computed from a graph by `Model.prepare`."""
 
-    n_atoms: int
+    graph: Graph  # pairs within the cutoff, atoms sorted by element
     elements: Elements  # row of each element, and its atoms
     basis: torch.Tensor  # (P, N) radial functions of pairs
     cutoff: torch.Tensor | None  # (P, 1) factor on the weights R; None: part of the functions
@@ -172,6 +172,7 @@ class Interaction(nn.Module):
 
     def __init__(self, settings: Settings, layer: int) -> None:
         super().__init__()
+        self.is_first = layer == 0
         width = settings.width
         degrees = settings.inputs(layer)
         self.paths = convolution.paths(degrees, settings.degree)
@@ -202,7 +203,8 @@ class Interaction(nn.Module):
         inputs:
             Inputs of all layers.
         """
-        messages = self.linear(self._summed(self.up(h), inputs))
+        u = convolution.of_senders(self.up(h), inputs.graph, self.is_first)
+        messages = self.linear(self._summed(u, inputs))
         neighbours = self._neighbours(inputs)
         messages = {order: message / neighbours for order, message in messages.items()}
         if self.is_residual:
@@ -218,7 +220,7 @@ class Interaction(nn.Module):
             of_pair = of_pair * inputs.cutoff
         edges = inputs.edges
         of_edge = of_pair.index_select(0, edges.pair)
-        total = of_edge.new_ones(inputs.n_atoms, 1)
+        total = of_edge.new_ones(inputs.graph.n_atoms, 1)
         total = total.index_add(0, edges.receiver, of_edge)
         return total[:, :, None]
 
@@ -238,7 +240,8 @@ class Interaction(nn.Module):
         edges = inputs.edges
         weights = self._weights(inputs)
         if not self.fast:
-            return convolution.plain(u, weights, edges, self.paths)
+            n_atoms = inputs.graph.n_atoms
+            return convolution.plain(u, weights, edges, self.paths, n_atoms)
         groups = edges.groups
         sums = [self._of_group(u, weights, group) for group in groups]
         atoms = torch.cat([group.atoms for group in groups])
@@ -335,6 +338,7 @@ class Model(AtomisticModel):
 
     # lengths, radial functions and harmonics in the dtype of the pair vectors
     exact_geometry = True
+    supports_domains = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)
@@ -424,9 +428,8 @@ class Model(AtomisticModel):
         order = torch.argsort(rows, stable=True)
         place = torch.argsort(order)  # of each atom among the sorted ones
         dtype = self.embedding.weight.dtype
-        # of edges without partners: nothing here uses them
-        pairs = replace(graph, route=None).filled(2 * self.cutoff)
-        pairs = _with_one_pair(pairs, 2 * self.cutoff)
+        pairs = graph.filled(2 * self.cutoff)
+        pairs = convolution.with_spare_pair(pairs, 2 * self.cutoff)
         i = pairs.pair_centre
         j = pairs.pair_neighbour
         vectors = pairs.pair_vectors
@@ -435,8 +438,11 @@ class Model(AtomisticModel):
         window = cutoff.polynomial(lengths, self.cutoff, self.settings.cutoff_power)
         window = window[:, None]
         is_within = lengths.detach() < self.cutoff
+        if pairs.route is not None:
+            # two processes may round the length of an edge to different sides of the cutoff
+            is_within = is_within & pairs.route.swap(is_within)
         # without any pair within the cutoff, one whose weights R are 0
-        is_within[0] |= ~is_within.any()
+        is_within[-1] |= ~is_within.any()
         keep = torch.nonzero(is_within)[:, 0]
         pairs = replace(
             pairs,
@@ -452,8 +458,8 @@ class Model(AtomisticModel):
         cells = chunking.budget("convolution_cells", lengths.device)
         in_basis = self.settings.cutoff_in_basis
         inputs = Inputs(
-            n_atoms=graph.n_atoms,
-            elements=_elements(rows[order]),
+            graph=pairs,
+            elements=elements_of(rows[order]),
             basis=(basis * window if in_basis else basis).to(dtype),
             cutoff=None if in_basis else window.to(dtype),
             edges=convolution.edges_of(pairs, keep, harmonics, cells),
@@ -474,23 +480,3 @@ class Model(AtomisticModel):
         for atoms in ends[:1] if graph.one_sided else ends:
             total = total.index_add(0, atoms, half)
         return total
-
-
-def _with_one_pair(graph: Graph, length: float) -> Graph:
-    """The graph; if it has no pair, with one of this length in A, of atom 0 with itself."""
-    if len(graph.pair_centre):
-        return graph
-    atom = graph.pair_centre.new_zeros(1)
-    vector = graph.pair_vectors.new_tensor([[length, 0.0, 0.0]])
-    return replace(graph, pair_centre=atom, pair_neighbour=atom, pair_vectors=vector)
-
-
-def _elements(rows: torch.Tensor) -> Elements:
-    """Row of each element that occurs in sorted rows (n_atoms,), and the slice of its atoms."""
-    found, counts = torch.unique_consecutive(rows, return_counts=True)
-    elements = []
-    start = 0
-    for row, count in zip(found.tolist(), counts.tolist(), strict=True):
-        elements.append((row, slice(start, start + count)))
-        start += count
-    return elements

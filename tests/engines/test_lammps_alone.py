@@ -10,10 +10,10 @@ from engines import lammps_cases as cases
 
 @pytest.mark.parametrize(
     ("name", "symmetrise"),
-    [("mace", None), ("feedforward", "ecse:force"), ("feedforward", None), ("solver", None)],
+    [("feedforward", "ecse:force"), ("feedforward", None), ("solver", None), ("mace", None)],
 )
 def test_one_process_runs_every_model(name, symmetrise):
-    """The first two are not supported on several processes."""
+    """The first one is not supported on several processes."""
     atoms = cases.crystal(repeat=(1, 1, 1))
     calc = cases.calculator(name, symmetrise=symmetrise)
     lmp, _ = cases.started(atoms, calc)

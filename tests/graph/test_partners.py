@@ -47,6 +47,20 @@ MODELS = {
         ponita.Settings(species=(6, 14), cutoff=3.6, width=8, num_basis=8)
     ),
 }
+MACE = {
+    "width": 4,
+    "num_bessel": 4,
+    "radial_widths": (8,),
+    "degree": 2,
+    "hidden_degrees": ((0, 1, 2), (0, 1), (0,)),
+    "residual": (False, True, True),
+    "density": (False, True, True),
+    "average_neighbours": (8.0, 8.0, 8.0),
+    "correlation": (2, 2, 2),
+    "readouts": ("linear", "linear", "mlp"),
+    "distance_transform": "agnesi",
+    "pair_repulsion": True,
+}
 ONE_LAYER = {
     "width": 8,
     "degree": 1,
@@ -60,11 +74,17 @@ ONE_LAYER = {
 MODELS["mace of one layer"] = lambda: mace.Model(
     mace.Settings(species=(6, 14), cutoff=3.6, **ONE_LAYER)
 )
-SYMMETRISED = [("feedforward", "quadrature:2"), ("feedforward", "ecse_layers"), ("local", "ecse")]
+MODELS["mace"] = lambda: mace.Model(mace.Settings(species=(6, 14), cutoff=3.6, **MACE))
+SYMMETRISED = [
+    ("feedforward", "quadrature:1"),
+    ("mace", "quadrature:1"),
+    ("feedforward", "ecse_layers"),
+    ("local", "ecse"),
+]
 MODELS["local"] = lambda: pet.Model(
     pet.Settings(**PET, featurizer_type="residual", num_gnn_layers=1)
 )
-MESSAGES = ["feedforward", "residual, repulsion", "solver", "grid", "original", "ponita"]
+MESSAGES = ["feedforward", "residual, repulsion", "solver", "grid", "original", "ponita", "mace"]
 
 
 def crystal():
@@ -140,15 +160,26 @@ def test_without_messages_between_ranks_forces_are_wrong(name):
     assert difference(calculator(name), crystal(), 2, transport=ranks.Deaf) > 1e-4
 
 
-def test_a_rank_may_have_no_atoms():
+@pytest.mark.parametrize("name", ["feedforward", "mace"])
+def test_a_rank_may_have_no_atoms(name):
     atoms = crystal()
     owner = np.where(ranks.owners(atoms, 2) == 1, 2, 0)
-    assert difference(calculator("feedforward"), atoms, 3, owner=owner) < 1e-12
+    assert difference(calculator(name), atoms, 3, owner=owner) < 1e-12
 
 
-def test_an_atom_may_have_no_neighbours():
-    atoms = Atoms("CSiSi", [[0, 0, 0], [0, 1.8, 0], [20, 0, 0]], cell=[40, 40, 40], pbc=True)
-    assert difference(calculator("solver"), atoms, 2) < 1e-12
+@pytest.mark.parametrize("distance", [1.8, 3.6])
+@pytest.mark.parametrize("name", ["solver", "mace"])
+def test_an_atom_may_have_no_neighbours(name, distance):
+    """Or a neighbour at the cutoff."""
+    atoms = Atoms("CSiSi", [[0, 0, 0], [0, distance, 0], [20, 0, 0]], cell=[40] * 3, pbc=True)
+    assert difference(calculator(name), atoms, 2) < 1e-12
+
+
+def test_plain_sums_of_mace_pass_between_ranks_as_well():
+    calc = calculator("mace")
+    for module in calc.model.modules():
+        module.fast = False
+    assert difference(calc, crystal(), 2) < 1e-12
 
 
 def test_edges_are_kept_until_the_next_search():
