@@ -65,7 +65,6 @@ def command(
     """
     from ..engines import lammps
     from ..engines._lammps_input import execute, read_script
-    from ..engines._lammps_notes import note_setup
     from ..engines._ranks import Ranks, load_mpi
     from ..engines.lammps import SKIN, attach
 
@@ -99,7 +98,6 @@ def command(
                 charge=charge,
                 spin=spin,
             )
-            note_setup(lmp, types)
 
         execute(content, lmp, attached, ranks)
         lmp.close()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._ranks import Ranks
-from .lammps import FAILED
+from .lammps import FAILED, RunFailed
 
 # commands that evaluate forces: the potential is attached before the first of them
 RUNNING = (
@@ -114,9 +115,44 @@ def execute(script: Script, lmp: Any, attach: Callable[[], Any], ranks: Ranks) -
         if ranks.rank == 0:
             setup.write_text(script.setup, encoding="utf-8")
             rest.write_text(script.rest, encoding="utf-8")
-        lmp.file(str(setup))
+        with explained(lmp):
+            lmp.file(str(setup))
         attach()
-        lmp.file(str(rest))
+        with explained(lmp):
+            lmp.file(str(rest))
+
+
+@contextlib.contextmanager
+def explained(lmp: Any) -> Iterator[None]:
+    """Raise errors of LAMMPS itself in one line: of a run as RunFailed, of its input as ValueError.
+
+    Parameters
+    ----------
+    lmp:
+        Instance of LAMMPS.
+    """
+    try:
+        yield
+    except Exception as error:
+        # as the Python module of LAMMPS raises them, if all processes met the error
+        if type(error) is not Exception:
+            raise
+        text, is_of_input = _text(str(error))
+        if is_of_input:
+            raise ValueError(f"the input of LAMMPS is wrong: {text}") from None
+        step = lmp.extract_global("ntimestep")
+        raise RunFailed(f"LAMMPS stopped at step {step}: {text}") from None
+
+
+def _text(message: str) -> tuple[str, bool]:
+    """Text of an error of LAMMPS in one line, and whether it names a line of the input."""
+    message, *rest = message.removeprefix("ERROR").lstrip(": ").split("Last input line:")
+    lines = [re.sub(r"\(\S+\.(cpp|h):\d+\)", "", line).strip() for line in message.splitlines()]
+    text = ". ".join(line.rstrip(".") for line in lines if line)
+    if not rest:
+        return text, False
+    line = rest[0].strip().splitlines()[0].strip()
+    return f"{text} (line: {line})", True
 
 
 def _included(path: Path, depth: int) -> Iterable[str]:

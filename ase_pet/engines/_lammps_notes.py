@@ -6,28 +6,40 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+KINDS = (
+    "pair_style",
+    "bond_style",
+    "angle_style",
+    "dihedral_style",
+    "improper_style",
+    "kspace_style",
+)
+WITHOUT_FORCES = ("none", "zero", None)
 DEVIATION = 0.05  # of masses, relative; isotopes of heavy elements deviate less
 
 
 def note_setup(lmp: Any, species: Sequence[str]) -> None:
-    """Warn of a second potential, and of masses of other elements.
+    """Warn of other potentials, and of masses of other elements.
 
     Parameters
     ----------
     lmp:
-        Instance of LAMMPS with a calculator, whose next command evaluates forces.
+        Instance of LAMMPS that a calculator is attached to.
     species:
         Chemical symbols of the atom types 1, 2, ...
     """
-    style = lmp.extract_global("pair_style")
-    if style not in ("none", "zero"):
-        warnings.warn(
-            f"the input has `pair_style {style}`: its energies and forces are added to those of"
-            " the calculator; delete it unless that is meant",
-            stacklevel=2,
-        )
+    for kind in KINDS:
+        style = lmp.extract_global(kind)
+        if style not in WITHOUT_FORCES:
+            warnings.warn(
+                f"the input has `{kind} {style}`: its energies and forces are added to those of"
+                " the calculator; delete it unless that is meant",
+                stacklevel=2,
+            )
     for kind, (symbol, mass) in enumerate(_masses(lmp, species), 1):
         expected = _mass(symbol)
+        if mass == 0:  # not set yet
+            continue
         if abs(mass - expected) > DEVIATION * expected:
             warnings.warn(
                 f"atom type {kind} has mass {mass:g} in LAMMPS, but {symbol} has {expected:g}:"

@@ -24,6 +24,7 @@ from ..extras import how_to_install
 from ..graph import Structure
 from ..graph.domains import Domain
 from ._evaluation import AtomsOfRanks, Results, check_calculator, numbers_of_types
+from ._lammps_notes import note_setup
 from ._ranks import Ranks, load_mpi
 
 FIX = "ase_pet"  # default ID of the fix
@@ -248,7 +249,8 @@ def attach(
 
     It adds `pair_style zero` where there is no pair style, `fix ID all external pf/callback 1 1`
     where there is no fix of that ID, and lets LAMMPS check at each step whether neighbours must be
-    searched. From then on `lmp.command` and its relatives raise RunFailed where a run fails.
+    searched. It warns of other potentials, whose forces are added, and of masses of other elements.
+    From then on `lmp.command` and its relatives raise RunFailed where a run fails.
 
     Parameters
     ----------
@@ -280,6 +282,8 @@ def attach(
     ranks = Ranks(comm if has_peers else None)
     check_calculator(calculator, ranks.size)
     types = _check_setup(lmp, calculator, species, skin)
+    if ranks.rank == 0:
+        note_setup(lmp, species)
     has_pairs = lmp.extract_global("pair_style") != "none"
     if not has_pairs:
         lmp.command(f"pair_style zero {calculator.cutoff!r}")

@@ -22,7 +22,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from ase_pet import MLIPCalculator
 from ase_pet.engines import _certificate
 from ase_pet.engines import lammps as engine
-from ase_pet.engines._ranks import Ranks, load_mpi
+from ase_pet.engines._ranks import load_mpi
 from ase_pet.models import mace, pet, ponita
 from ase_pet.uncertainty_policy import TooUncertain
 

@@ -11,7 +11,7 @@ from ase_pet.engines._lammps_notes import note_setup
 def lammps(style="zero", masses=(0.0, 28.0855, 15.9994)):
     """What a note asks an instance of LAMMPS for."""
     lmp = Mock()
-    lmp.extract_global.return_value = style
+    lmp.extract_global.side_effect = lambda name: style if name == "pair_style" else "none"
     lmp.extract_atom.return_value = masses
     return lmp
 
