@@ -16,9 +16,9 @@ import torch
 from .. import plugins
 from ..models.base import AtomisticModel
 from . import group
-from .ecse.sampled import DRAWN
+from .ecse.sampled import DRAWN, Seeds, SeedStream
 
-__all__ = ["DRAWN", "check", "of_file", "sampled", "symmetrise"]
+__all__ = ["DRAWN", "SeedStream", "Seeds", "check", "of_file", "sampled", "symmetrise"]
 
 
 def check(name: str) -> None:
@@ -77,7 +77,7 @@ def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:
 
 
 def sampled(
-    model: AtomisticModel, name: str, generator: torch.Generator, draws: int = 1
+    model: AtomisticModel, name: str, seeds: torch.Generator | Seeds, draws: int = 1
 ) -> AtomisticModel:
     """The model in ECSE frames that are drawn by weight, instead of the average: for training.
 
@@ -88,11 +88,14 @@ def sampled(
     name:
         Symmetriser of the trained model, such as "ecse:so3", or "ecse_layers", which draws for each
         layer.
-    generator:
-        Generator of the draws, on the CPU.
+    seeds:
+        Function from the number of structures of an evaluation to their seeds, which decide on the
+        draws; or a generator of seeds, on the CPU, other ones in each evaluation.
     draws:
         Number of frames of each atom.
     """
     kind, _, argument = name.partition(":")
     options = plugins.load(__name__, kind).parse(argument)
-    return DRAWN[kind](model, options, generator, draws)
+    if isinstance(seeds, torch.Generator):
+        seeds = SeedStream(seeds)
+    return DRAWN[kind](model, options, seeds, draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,21 +15,12 @@ import torch
 
 from .. import rotations
 from ..evaluation import Evaluation
-from ..symmetrisers import of_file, sampled, symmetrise
+from ..symmetrisers import Seeds, SeedStream, of_file, sampled, symmetrise
 from . import continuation, distributed, progress
 from .data import Batch, Sample, collate
 from .distributed import ALONE, Ranks
 from .fine_tuning import Start
-from .loss import (
-    KINDS,
-    Diverged,
-    Part,
-    WholeBatch,
-    count_known,
-    energy_errors,
-    weighted_loss,
-    weights_of,
-)
+from .loss import Diverged, Part, energy_errors, weighted_loss, whole_batch
 from .optimisers import optimisers, rate_factor, sum_gradients
 from .prediction import compare, evaluation, refit_composition
 from .progress import OnUpdate, RunningErrors, Update, score
@@ -271,26 +263,24 @@ class Trainer:
 
     def _backward(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
         """Loss of a batch of B structures, all ranks; leaves its gradient in the weights."""
-        model = self._training_model(self.model, generator)
+        models = self._models(parts, n_structures, generator)
         self.model.zero_grad()
-        # The median error is of the batch: of several parts all energies come first, in the frames
-        # that are drawn once more later.
-        drawn = generator.get_state()
+        # The median error is of the batch: of several parts all energies come first.
         first: Evaluation | None = None
         errors = [torch.empty(0, dtype=torch.float64, device=self.device)]
-        for part in parts:
+        for model, part in zip(models, parts, strict=True):
             if len(parts) > 1:
                 first = Evaluation(model, part.batch.graph)
             else:
                 first = evaluation(model, part.batch, training=True)
                 _ = first.forces  # the same run of the model gives the energies
             errors.append(energy_errors(first, part.batch).detach().double())
-        whole = self._whole(torch.cat(errors), [part.batch for part in parts], n_structures)
-        if len(parts) > 1:
-            generator.set_state(drawn)
+        batches = [part.batch for part in parts]
+        whole = whole_batch(torch.cat(errors), batches, n_structures, self.ranks)
+        whole = dataclasses.replace(whole, centred=not self.keeps_energies)
 
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for part in parts:
+        for model, part in zip(models, parts, strict=True):
             results = first if first and len(parts) == 1 else evaluation(model, part.batch, True)
             loss = weighted_loss(
                 results, part.batch, self.label_rms, self.recipe.loss, whole, part.places
@@ -299,28 +289,6 @@ class Trainer:
             total += loss.detach()
             self.running.add(results, part.batch)
         return float(sum_gradients(self.model, total, self.ranks))
-
-    def _whole(self, errors: torch.Tensor, batches: list[Batch], n_structures: int) -> WholeBatch:
-        """What the loss takes from all B structures; errors (b,) are those of this rank."""
-        counts = errors.new_zeros(len(KINDS))
-        most = -(-n_structures // self.ranks.size)
-        structures = errors.new_zeros(2, most)  # errors and weights
-        structures[0, : len(errors)] = errors
-        start = 0
-        for batch in batches:
-            counts += counts.new_tensor(list(count_known(batch).values()))
-            stop = start + len(batch.energy)
-            structures[1, start:stop] = weights_of(batch)
-            start = stop
-        message = torch.cat([counts, structures.reshape(-1)])
-        gathered = self.ranks.every(message)  # (size, kinds + 2 most)
-        total = gathered[:, : len(KINDS)].sum(0)
-        known = dict(zip(KINDS, total.tolist(), strict=True))
-        # structure i of the batch is number i // size of rank i % size
-        of_ranks = gathered[:, len(KINDS) :].reshape(-1, 2, most)
-        by_place = of_ranks.permute(1, 2, 0).reshape(2, -1)
-        every, weight = by_place[:, :n_structures]
-        return WholeBatch(every, weight, known, centred=not self.keeps_energies)
 
     def _check_loss(self, loss: float) -> None:
         """Stop before an update by a loss that has no meaning."""
@@ -332,15 +300,25 @@ class Trainer:
         """Present step, for messages."""
         return f"in step {self.step + 1} (epoch {self.epoch + 1})"
 
-    def _training_model(self, model: Any, generator: torch.Generator) -> Any:
-        """The model that is trained: itself, or seen in frames that the generator draws."""
+    def _models(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> list:
+        """The model that each part is evaluated by; the seeds of frames are of all B structures."""
+        if self.recipe.augmentation == "rotations":
+            return [self.model] * len(parts)
+        seeds = SeedStream(generator)(n_structures)
+        of_parts = [seeds[part.places.cpu()] for part in parts]
+        return [self._training_model(self.model, lambda _, own=own: own) for own in of_parts]
+
+    def _training_model(self, model: Any, seeds: Seeds) -> Any:
+        """The model that is trained: itself, or seen in frames that are drawn by seeds."""
         if self.recipe.augmentation == "rotations":
             return model
-        return sampled(model, self.recipe.symmetrise, generator, self.recipe.draws)
+        return sampled(model, self.recipe.symmetrise, seeds, self.recipe.draws)
 
     def averaged_model(self) -> Any:
         """The averaged weights, in frames if they are trained in frames."""
-        return self._training_model(self.average, torch.Generator().manual_seed(self.recipe.seed))
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        seeds = SeedStream(generator, self.ranks.rank, self.ranks.size)
+        return self._training_model(self.average, seeds)
 
     def _inference_model(self, model: Any) -> Any:
         """The model that is validated: itself, or the mean over all frames if trained in frames."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..evaluation import Evaluation
 from .data import Batch
+from .distributed import Ranks
 from .recipe import Loss
 
 
@@ -54,6 +56,43 @@ class Part:
 
 
 KINDS = ("energy", "forces", "stress", "dipole")
+
+
+def whole_batch(
+    errors: torch.Tensor, batches: Sequence[Batch], n_structures: int, ranks: Ranks
+) -> WholeBatch:
+    """What the loss takes from all B structures of a batch, the same on all ranks.
+
+    Parameters
+    ----------
+    errors:
+        Errors of the energy per atom (b,) of the structures of this rank, in eV.
+    batches:
+        Parts of the batch that this rank has, b structures in all.
+    n_structures:
+        Number B of structures of all ranks.
+    ranks:
+        Processes that share the batch.
+    """
+    counts = errors.new_zeros(len(KINDS))
+    most = -(-n_structures // ranks.size)
+    structures = errors.new_zeros(2, most)  # errors and weights
+    structures[0, : len(errors)] = errors
+    start = 0
+    for batch in batches:
+        counts += counts.new_tensor(list(count_known(batch).values()))
+        stop = start + len(batch.energy)
+        structures[1, start:stop] = weights_of(batch)
+        start = stop
+    message = torch.cat([counts, structures.reshape(-1)])
+    gathered = ranks.every(message)  # (size, kinds + 2 most)
+    total = gathered[:, : len(KINDS)].sum(0)
+    known = dict(zip(KINDS, total.tolist(), strict=True))
+    # structure i of the batch is number i // size of rank i % size
+    of_ranks = gathered[:, len(KINDS) :].reshape(-1, 2, most)
+    by_place = of_ranks.permute(1, 2, 0).reshape(2, -1)
+    every, weight = by_place[:, :n_structures]
+    return WholeBatch(every, weight, known)
 
 
 def weighted_loss(

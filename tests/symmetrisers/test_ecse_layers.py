@@ -400,12 +400,13 @@ def test_draws_rotate_with_the_structure(generator):
 
 def test_forces_of_a_draw_are_the_derivative_of_its_energy():
     atoms, h = STRUCTURES["ethanol"](), 1e-5
-    model = sampled(passing(), "ecse_layers", torch.Generator())
+    seeds = torch.Generator()
+    model = sampled(passing(), "ecse_layers", seeds)
 
     def drawn(shift):
         moved = atoms.copy()
         moved.positions[2, 1] += shift
-        model.generator.manual_seed(7)
+        seeds.manual_seed(7)
         return evaluation.Evaluation(model, batch([moved], 4.0))
 
     slope = (drawn(h).energy - drawn(-h).energy) / (2 * h)

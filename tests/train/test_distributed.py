@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import ase.io
@@ -16,6 +18,7 @@ from argon import structures
 from ase_pet.train import distributed, loop, read, report, run, train
 from ase_pet.train.loss import weighted_loss
 from ase_pet.train.prediction import evaluation
+from paths import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is the weight of the structure")
 BATCH = 7  # structures: neither 2 nor 3 divide it
@@ -128,6 +131,29 @@ def test_two_processes_train_as_one(path, tmp_path):
     assert others == pytest.approx(losses, rel=1e-9)
 
 
+def framed_gradient(path, parts):
+    """Gradient of a batch in drawn frames, and composition energies fitted in others."""
+    with distributed.connected() as ranks:
+        recipe = read(path)
+        object.__setattr__(recipe.optimiser, "accumulate", parts)
+        trainer = run.prepare(recipe, Path(path).parent, "cpu", ranks)
+        generator = torch.Generator().manual_seed(2)
+        trainer._backward(trainer._parts(range(BATCH), None), BATCH, generator)
+        flat = torch.cat([weight.grad.flatten() for weight in trainer.model.parameters()])
+        fitted = trainer.fitted_composition(trainer.averaged_model())
+        return flat.numpy(), fitted[18]
+
+
+def test_frames_are_drawn_for_each_structure(path):
+    """Whatever process or part evaluates it."""
+    path.write_text('symmetrise = "ecse"\naugmentation = "frames"\n' + path.read_text())
+    exact, energy = framed_gradient(path, 1)
+    for size, parts in ((1, 3), (2, 1), (3, 2)):
+        for (values, fitted), _ in processes.results(framed_gradient, size, path, parts):
+            assert deviation(values, exact) < 1e-12
+            assert fitted == pytest.approx(energy, rel=1e-12)
+
+
 def test_a_stopped_training_continues_bit_for_bit(path, tmp_path):
     """With another number of processes up to rounding, which a note says."""
     processes.results(trained, 2, path, tmp_path / "whole", False, None)
@@ -189,3 +215,23 @@ def test_a_killed_process_ends_all(path, tmp_path):
     assert silent == (distributed.STOPPED, None)
     assert isinstance(told[1][0], distributed.RankLost)
     assert "--resume continues" in str(told[1][0])
+
+
+def test_the_command_trains_under_torchrun(path, tmp_path):
+    """As a user starts it, with weights in drawn frames; the folder is that of one process."""
+    path.write_text('symmetrise = "ecse"\naugmentation = "frames"\n' + path.read_text())
+    quick = path.read_text().replace("epochs = 7", "epochs = 1")
+    path.write_text(quick.replace("batch_size = 4", "batch_size = 3"))
+    trained(path, tmp_path / "one", False, None)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+        *("-m", "ase_pet", "train", path, "--output", tmp_path / "two"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 1") <= 1  # the first process alone reports
+    assert difference(tmp_path / "one", tmp_path / "two") < 1e-9

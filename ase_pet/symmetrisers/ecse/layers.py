@@ -232,15 +232,15 @@ class EcseLayersModel(EcseModel):
         values = [self.model.read(name, tokens, inputs).double() for name in outputs.heads]
         return torch.cat(values, 1)
 
-    def _layer_environments(self, environments: FramedEnvironments) -> FramedEnvironments:
+    def _layer_environments(self, layer: int, block: LayerBlock) -> FramedEnvironments:
         """Environments that one layer evaluates."""
-        return environments
+        return block.environments
 
     def _layer(
         self, layer: int, block: LayerBlock, tokens: Tokens, outputs: OutputSpec
     ) -> LayerSums:
         """Averages over the environments of a block."""
-        environments = self._layer_environments(block.environments)
+        environments = self._layer_environments(layer, block)
         limit = self._edge_limit(environments.field.graph)
         chunks = environments.chunks(limit)
         again = len(chunks) > 1 and torch.is_grad_enabled() and not self.trainable
