@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ T = TypeVar("T")
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets
 # Ranks wait for rank 0, which may read files for hours. That a process ended is noticed at once.
 PATIENCE = datetime.timedelta(days=1)
+FAREWELL = 5.0  # s, in which processes that fail ask rank 0 whether another one failed first
 STOPPED = 1  # exit status of a rank that stops because of another one
 
 
@@ -201,11 +203,14 @@ def connected() -> Iterator[Ranks]:
     try:
         yield Ranks(number, size)
     except BaseException:
-        if _is_first(store):
+        is_first = _is_first(store)
+        dist.destroy_process_group()  # which those that wait for this process notice
+        if number == 0:
+            _wait_for_others(store, size)  # the store ends with this process
+        if is_first:
             raise
         raise SystemExit(STOPPED) from None
-    finally:
-        dist.destroy_process_group()
+    dist.destroy_process_group()
 
 
 def check_same_weights(model: torch.nn.Module, ranks: Ranks) -> None:
@@ -237,6 +242,14 @@ def _is_first(store: Any) -> bool:
         return int(store.add("failed", 1)) == 1
     except RuntimeError:  # the process that holds the store is gone, and with it what it knew
         return True
+
+
+def _wait_for_others(store: Any, size: int) -> None:
+    """Wait until all processes have failed, but not for long."""
+    end = time.monotonic() + FAREWELL
+    with contextlib.suppress(RuntimeError):
+        while store.add("failed", 0) < size and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def _together(operation: Callable[[], Any]) -> None:
