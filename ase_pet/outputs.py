@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from .evaluation import Evaluation, virials
+from .evaluation import Evaluation, check_volumes, virials
+from .evaluation.derivatives import sum_over_atoms
 from .graph import Graph
+from .graph.transfer import moved
 from .models.base import AtomisticModel
 
 
@@ -26,7 +27,11 @@ class Output:
     unit:
         Its unit.
     compute:
-        Function of an Evaluation that returns a list with one value for each structure.
+        Function of an Evaluation that returns its values, (n_atoms, ...) or (n_structures, ...).
+    per_atom:
+        Whether these are values of atoms.
+    voigt:
+        Whether they are symmetric matrices over the volume of a cell, of rank 3.
     gradient:
         Whether it needs derivatives of the energy.
     uncertainty:
@@ -41,7 +46,9 @@ class Output:
 
     name: str
     unit: str
-    compute: Callable[[Evaluation], list[Any]]
+    compute: Callable[[Evaluation], torch.Tensor]
+    per_atom: bool = False
+    voigt: bool = False
     gradient: bool = False
     uncertainty: bool = False
     ensemble: bool = False
@@ -65,75 +72,58 @@ class Output:
         return True
 
 
-def _per_atom(graph: Graph, values: torch.Tensor) -> list[np.ndarray]:
-    """Arrays (n, ...) of the atoms of each structure, from values (n_atoms, ...)."""
-    sizes = torch.bincount(graph.structure, minlength=graph.n_structures).tolist()
-    return [part.numpy() for part in values.detach().cpu().split(sizes)]
+def _energy(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.energy
 
 
-def _per_structure(values: torch.Tensor) -> list[np.ndarray]:
-    """Arrays (...) of each structure, from values (n_structures, ...)."""
-    return list(values.detach().cpu().numpy())
+def _energies(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.energies
 
 
-def _energy(evaluation: Evaluation) -> list[float]:
-    return evaluation.energy.tolist()
+def _forces(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.forces
 
 
-def _energies(evaluation: Evaluation) -> list[np.ndarray]:
-    return _per_atom(evaluation.graph, evaluation.energies)
+def _stress(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.stress_or_infinity
 
 
-def _forces(evaluation: Evaluation) -> list[np.ndarray]:
-    return _per_atom(evaluation.graph, evaluation.forces)
-
-
-def _stress(evaluation: Evaluation) -> list[np.ndarray]:
-    stress = evaluation.stress.detach().cpu().numpy()  # (n_structures, 3, 3)
-    return list(full_3x3_to_voigt_6_stress(stress))
-
-
-def _stresses(evaluation: Evaluation) -> list[np.ndarray]:
-    evaluation.check_volume()
+def _stresses(evaluation: Evaluation) -> torch.Tensor:
     graph = evaluation.graph
     per_atom = virials.of_centres(evaluation)
     symmetric = (per_atom + per_atom.transpose(1, 2)) / 2
-    stresses = symmetric / graph.volume[graph.structure][:, None, None]
-    return [full_3x3_to_voigt_6_stress(part) for part in _per_atom(graph, stresses)]
+    return symmetric / graph.volume[graph.structure][:, None, None]
 
 
-def _dipole(evaluation: Evaluation) -> list[np.ndarray]:
-    return _per_structure(evaluation.heads.dipole)
+def _dipole(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.heads.dipole
 
 
-def _energy_uncertainty(evaluation: Evaluation) -> list[float]:
-    return evaluation.uncertainties.deviations.tolist()
+def _energy_uncertainty(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.uncertainties.deviations
 
 
-def _energies_uncertainty(evaluation: Evaluation) -> list[np.ndarray]:
-    return _per_atom(evaluation.graph, evaluation.uncertainties.atom_deviations)
+def _energies_uncertainty(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.uncertainties.atom_deviations
 
 
-def _energy_ensemble(evaluation: Evaluation) -> list[np.ndarray]:
-    return _per_structure(evaluation.uncertainties.ensemble)
+def _energy_ensemble(evaluation: Evaluation) -> torch.Tensor:
+    return evaluation.uncertainties.ensemble
 
 
-def _forces_ensemble(evaluation: Evaluation) -> list[np.ndarray]:
+def _forces_ensemble(evaluation: Evaluation) -> torch.Tensor:
     members, _ = evaluation.uncertainties.ensemble_derivatives  # (members, n_atoms, 3)
-    forces = evaluation.forces[:, :, None] + members.permute(1, 2, 0)
-    return _per_atom(evaluation.graph, forces)
+    return evaluation.forces[:, :, None] + members.permute(1, 2, 0)
 
 
-def _forces_uncertainty(evaluation: Evaluation) -> list[np.ndarray]:
+def _forces_uncertainty(evaluation: Evaluation) -> torch.Tensor:
     members, _ = evaluation.uncertainties.ensemble_derivatives  # (members, n_atoms, 3)
-    return _per_atom(evaluation.graph, members.std(0, correction=0))
+    return members.std(0, correction=0)
 
 
-def _stress_uncertainty(evaluation: Evaluation) -> list[np.ndarray]:
-    evaluation.check_volume()
+def _stress_uncertainty(evaluation: Evaluation) -> torch.Tensor:
     _, virials = evaluation.uncertainties.ensemble_derivatives  # (members, n_structures, 3, 3)
-    deviations = virials.std(0, correction=0) / evaluation.graph.volume[:, None, None]
-    return list(full_3x3_to_voigt_6_stress(deviations.cpu().numpy()))
+    return virials.std(0, correction=0) / evaluation.graph.volume[:, None, None]
 
 
 OUTPUTS: dict[str, Output] = {
@@ -144,15 +134,15 @@ OUTPUTS: dict[str, Output] = {
         Output("energy", "eV", _energy),
         Output("free_energy", "eV", _energy),
         # Energies (n,) of atoms, which add up to the energy.
-        Output("energies", "eV", _energies),
+        Output("energies", "eV", _energies, per_atom=True),
         # F = -dE/dr (n, 3).
-        Output("forces", "eV/A", _forces, gradient=True),
+        Output("forces", "eV/A", _forces, per_atom=True, gradient=True),
         # (1/V) dE/d(strain) (6,) in the order xx, yy, zz, yz, xz, xy, with the sign of ASE.
-        Output("stress", "eV/A^3", _stress, gradient=True),
+        Output("stress", "eV/A^3", _stress, voigt=True, gradient=True),
         # Stresses (n, 6) of atoms, which add up to the stress, as in ASE: strain derivatives of the
         # energies of atoms over the volume of the cell, where models are local. For others, each
         # pair is shared equally between its atoms. Of the energy, also beside direct heads.
-        Output("stresses", "eV/A^3", _stresses, gradient=True),
+        Output("stresses", "eV/A^3", _stresses, per_atom=True, voigt=True, gradient=True),
         # Dipole moment (3,), which points from negative to positive charge: the sum over the atoms
         # of a vector head. A model depends on edges only, so that the dipole of a neutral molecule
         # does not change when it is translated, and those of distant molecules add up.
@@ -160,7 +150,9 @@ OUTPUTS: dict[str, Output] = {
         # Standard deviations of the energies of structures (a float) and of single atoms (n,).
         # Those of atoms do not add up, as errors of neighbouring atoms are correlated.
         Output("energy_uncertainty", "eV", _energy_uncertainty, uncertainty=True),
-        Output("energies_uncertainty", "eV", _energies_uncertainty, uncertainty=True),
+        Output(
+            "energies_uncertainty", "eV", _energies_uncertainty, per_atom=True, uncertainty=True
+        ),
         # Energies (members,) and forces (n, 3, members) of an ensemble of last layers: their means
         # are those of the model. Derivatives take one backward pass for each member.
         Output("energy_ensemble", "eV", _energy_ensemble, uncertainty=True, ensemble=True),
@@ -168,6 +160,7 @@ OUTPUTS: dict[str, Output] = {
             "forces_ensemble",
             "eV/A",
             _forces_ensemble,
+            per_atom=True,
             gradient=True,
             uncertainty=True,
             ensemble=True,
@@ -177,6 +170,7 @@ OUTPUTS: dict[str, Output] = {
             "forces_uncertainty",
             "eV/A",
             _forces_uncertainty,
+            per_atom=True,
             gradient=True,
             uncertainty=True,
             ensemble=True,
@@ -185,6 +179,7 @@ OUTPUTS: dict[str, Output] = {
             "stress_uncertainty",
             "eV/A^3",
             _stress_uncertainty,
+            voigt=True,
             gradient=True,
             uncertainty=True,
             ensemble=True,
@@ -244,8 +239,29 @@ def compute(evaluation: Evaluation, names: Iterable[str]) -> list[dict[str, Any]
         Names of outputs.
     """
     names = list(names)
+    graph = evaluation.graph
     # what needs derivatives goes first, so that energies come from the same run of the model
     order = sorted(names, key=lambda name: not OUTPUTS[name].gradient)
-    values = {name: OUTPUTS[name].compute(evaluation) for name in order}
-    n_structures = evaluation.graph.n_structures
-    return [{name: values[name][k] for name in names} for k in range(n_structures)]
+    # energy and free energy are one value
+    functions = dict.fromkeys(OUTPUTS[name].compute for name in order)
+    values = {function: function(evaluation) for function in functions}
+    sizes = sum_over_atoms(graph, torch.ones_like(graph.structure))
+    volume, sizes, *arrived = moved([graph.volume, sizes, *values.values()], "cpu")
+    if any(OUTPUTS[name].voigt for name in names):
+        check_volumes(volume.tolist())
+    arrays = dict(zip(values, arrived, strict=True))
+    rows = {}
+    for name in names:
+        output = OUTPUTS[name]
+        rows[name] = _of_structures(output, arrays[output.compute].detach(), sizes.tolist())
+    return [{name: rows[name][k] for name in names} for k in range(graph.n_structures)]
+
+
+def _of_structures(output: Output, values: torch.Tensor, sizes: list[int]) -> list[Any]:
+    """Value of each structure: an array, or a float; sizes are numbers of atoms."""
+    parts = values.split(sizes if output.per_atom else 1)
+    if output.voigt:
+        parts = [torch.as_tensor(full_3x3_to_voigt_6_stress(part.numpy())) for part in parts]
+    if output.per_atom:
+        return [part.numpy() for part in parts]
+    return [part[0].numpy() if values.ndim > 1 else part.item() for part in parts]

@@ -15,8 +15,8 @@ the same run (`HeadEvaluation.run`, `UncertaintyEvaluation.run`); those that are
 take a run of their own, whose energies the `Evaluation` keeps.
 """
 
-from .energies import Evaluation
+from .energies import Evaluation, check_volumes
 from .hessian import hessian
 from .undefined import Undefined
 
-__all__ = ["Evaluation", "Undefined", "hessian"]
+__all__ = ["Evaluation", "Undefined", "check_volumes", "hessian"]

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from ..graph import Graph
+from ..layers.constants import constant
 from ..models.base import AtomisticModel
 from .derivatives import forces_from, gradient, sum_over_atoms, virial_from
 from .heads import HeadEvaluation
 from .uncertainties import UncertaintyEvaluation
 from .undefined import Undefined
+
+HEAVIEST = 118  # atomic number
 
 
 class Evaluation:
@@ -113,20 +116,18 @@ class Evaluation:
         A direct stress is the sum over the atoms of the symmetric part of the head, over the
         volume. Raises Undefined where a cell has no volume.
         """
-        self.check_volume()
+        check_volumes(self.graph.volume.tolist())
+        return self.stress_or_infinity
+
+    @property
+    def stress_or_infinity(self) -> torch.Tensor:
+        """As `stress`, but not finite where a cell has no volume; needs no transfer."""
         if "stress" in self.direct:
             per_atom = self.heads.per_atom(self.direct["stress"]).view(-1, 3, 3)
             virial = sum_over_atoms(self.graph, (per_atom + per_atom.transpose(1, 2)) / 2)
         else:
             virial = self.virial
         return virial / self.graph.volume[:, None, None]
-
-    def check_volume(self) -> None:
-        """Raise Undefined where a cell has no volume, and therefore no stress."""
-        flat = torch.nonzero(self.graph.volume == 0)[:, 0].tolist()
-        if flat:
-            which = f" in structures {flat[:8]}" if self.graph.n_structures > 1 else ""
-            raise Undefined(f"stress needs a cell of rank 3: the volume is zero{which}")
 
     def keep(self, energies: torch.Tensor) -> None:
         """Store the energies of a run of the model, if none are stored yet.
@@ -149,10 +150,10 @@ class Evaluation:
     def _composition(self) -> torch.Tensor:
         """Composition energies (n_atoms,) in eV, float64."""
         composition = self.model.composition
-        largest = int(self.graph.numbers.max())
-        by_number = [composition.get(number, 0.0) for number in range(largest + 1)]
-        table = self._interaction_energies().new_tensor(by_number)
-        return table[self.graph.numbers]
+        largest = max(HEAVIEST, *composition, 0)
+        by_number = tuple(composition.get(number, 0.0) for number in range(largest + 1))
+        table = constant(by_number, self._interaction_energies())
+        return table.index_select(0, self.graph.numbers)
 
     def _run(self, graph: Graph) -> torch.Tensor:
         """Energies (n_atoms,) in eV; keeps the features or heads that the same run evaluates."""
@@ -161,3 +162,17 @@ class Evaluation:
         if self._run_heads:
             return self.heads.run(graph, self._run_heads)
         return self.model(graph)
+
+
+def check_volumes(volumes: Sequence[float]) -> None:
+    """Raise Undefined where a cell has no volume, and therefore no stress.
+
+    Parameters
+    ----------
+    volumes:
+        Volumes in A^3 of the structures.
+    """
+    flat = [k for k, volume in enumerate(volumes) if volume == 0]
+    if flat:
+        which = f" in structures {flat[:8]}" if len(volumes) > 1 else ""
+        raise Undefined(f"stress needs a cell of rank 3: the volume is zero{which}")

@@ -11,6 +11,7 @@ import torch
 from .neighbours import HalfList, half_list
 from .partners import Route, swap
 from .structure import Structure
+from .transfer import moved
 
 
 @dataclass(frozen=True)
@@ -217,18 +218,31 @@ class Graph:
         dtype:
             Floating point type of `pair_vectors`, None to keep it. Volumes stay in float64.
         """
+        tensors = [
+            self.numbers,
+            self.structure,
+            self.pair_centre,
+            self.pair_neighbour,
+            self.pair_vectors.to(dtype=dtype),
+            self.volume,
+            self.periodic,
+            self.charge,
+            self.spin,
+        ]
+        numbers, structure, centre, neighbour, vectors, *of_structures = moved(tensors, device)
+        volume, periodic, charge, spin = of_structures
         return replace(
             self,
             route=None if self.route is None else self.route.to(device),
-            numbers=self.numbers.to(device),
-            structure=self.structure.to(device),
-            pair_centre=self.pair_centre.to(device),
-            pair_neighbour=self.pair_neighbour.to(device),
-            pair_vectors=self.pair_vectors.to(device, dtype),
-            volume=self.volume.to(device),
-            periodic=self.periodic.to(device),
-            charge=self.charge.to(device),
-            spin=self.spin.to(device),
+            numbers=numbers,
+            structure=structure,
+            pair_centre=centre,
+            pair_neighbour=neighbour,
+            pair_vectors=vectors,
+            volume=volume,
+            periodic=periodic,
+            charge=charge,
+            spin=spin,
         )
 
 

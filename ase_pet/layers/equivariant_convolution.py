@@ -12,6 +12,7 @@ atom as products of matrices, and then couples m1 and m2, once for each atom. Fe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import torch
 from torch.nn import functional
 
 from ..graph import Graph
+from .constants import constant
 from .equivariant_linear import Features
 from .recomputed import recomputed
 from .spherical_harmonics import coupling
@@ -51,10 +53,17 @@ class Path:
         """Components of the harmonics of degree l2."""
         return slice(self.l2**2, (self.l2 + 1) ** 2)
 
-    def symbols(self) -> torch.Tensor:
-        """sqrt(2 l3 + 1) w (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), float64 on the CPU."""
-        scale = math.sqrt(2 * self.l3 + 1)
-        return scale * coupling(self.l1, self.l2, self.l3)
+    def symbols(self, like: torch.Tensor) -> torch.Tensor:
+        """sqrt(2 l3 + 1) w (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), of the device and dtype of `like`."""
+        return _symbols(self, like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=1024)
+def _symbols(path: Path, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """`Path.symbols`, transferred once."""
+    scale = math.sqrt(2 * path.l3 + 1)
+    with torch.inference_mode(False):
+        return (scale * coupling(path.l1, path.l2, path.l3)).to(device, dtype)
 
 
 def paths(inputs: tuple[int, ...], degree: int) -> list[Path]:
@@ -186,7 +195,7 @@ def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: in
     signs = []
     for order in range(math.isqrt(harmonics.shape[1])):
         signs += [(-1.0) ** order] * (2 * order + 1)
-    directed = harmonics * harmonics.new_tensor(signs)
+    directed = harmonics * constant(tuple(signs), harmonics)
     if not graph.one_sided:
         directed = torch.cat([directed, harmonics])
     sender = graph.neighbour
@@ -199,7 +208,8 @@ def edges_of(graph: Graph, row: torch.Tensor, harmonics: torch.Tensor, cells: in
 def _grouped(edges: Edges, n_atoms: int, cells: int) -> tuple[Group, ...]:
     """Groups of atoms, in rising order of their numbers of edges."""
     receiver = edges.receiver
-    counts = torch.bincount(receiver, minlength=n_atoms)
+    counts = receiver.new_zeros(n_atoms)
+    counts = counts.index_add_(0, receiver, torch.ones_like(receiver))
     by_count = torch.argsort(counts, stable=True)
     order = torch.argsort(receiver, stable=True)  # edges sorted by receiver
     first = counts.cumsum(0) - counts  # first edge of each atom among them
@@ -207,10 +217,11 @@ def _grouped(edges: Edges, n_atoms: int, cells: int) -> tuple[Group, ...]:
     # one more row, which fills empty cells
     harmonics = functional.pad(edges.harmonics, (0, 0, 0, 1))
     groups = []
-    for part in _slices(counts[by_count].tolist(), cells):
+    sizes = counts[by_count].tolist()  # the one transfer from a GPU
+    for part in _slices(sizes, cells):
         atoms = by_count[part]
         of_atom = counts[atoms, None]  # (atoms, 1)
-        column = torch.arange(max(1, int(of_atom.max())), device=counts.device)
+        column = torch.arange(max(1, sizes[part.stop - 1]), device=counts.device)
         place = first[atoms, None] + column  # (atoms, D)
         edge = order[place.clamp(max=empty - 1)]
         row = edge.where(column < of_atom, empty)
@@ -260,7 +271,7 @@ def plain(
     for path, of_path in zip(every, radial, strict=True):
         sent = features[path.l1][edges.sender]  # (E, 2 l1 + 1, C)
         y = edges.harmonics[:, path.of_harmonics]  # (E, 2 l2 + 1)
-        symbols = path.symbols().to(sent)
+        symbols = path.symbols(sent)
         each = torch.einsum("abm,eac,eb->emc", symbols, sent, y)
         each = each * of_path[edges.pair, None]
         total = each.new_zeros(n_atoms, 2 * path.l3 + 1, channels)
@@ -324,7 +335,7 @@ def fast(features: Features, weights: torch.Tensor, group: Group, every: list[Pa
         y = group.harmonics[:, :, path.of_harmonics]  # (atoms, D, m2)
         summed = torch.bmm(y.transpose(1, 2), products)  # (atoms, m2, (m1, C))
         if path.l1:
-            symbols = path.symbols().to(summed)  # (m1, m2, m3)
+            symbols = path.symbols(summed)  # (m1, m2, m3)
             symbols = symbols.permute(2, 1, 0).flatten(1)
             summed = summed.view(n_atoms, -1, channels)  # (atoms, (m2, m1), C)
             summed = torch.matmul(symbols, summed)

@@ -30,7 +30,7 @@ def elements_of(rows: torch.Tensor) -> Elements:
     found, counts = torch.unique_consecutive(rows, return_counts=True)
     elements = []
     start = 0
-    for row, count in zip(found.tolist(), counts.tolist(), strict=True):
+    for row, count in torch.stack([found, counts], 1).tolist():
         elements.append((row, slice(start, start + count)))
         start += count
     return elements

@@ -84,34 +84,32 @@ def attention_layout(
     n_heads:
         Number of attention heads.
     """
-    edge = torch.nonzero(cutoff_factor.detach())[:, 0]  # (K,) edges within the cutoff
-    counts, position = _positions(centre[edge], n_atoms)
-    fewest = int(counts.min())
-    most = int(counts.max())
+    is_inside = cutoff_factor.detach() != 0
+    counts, position = _positions(centre, is_inside, n_atoms)
+    # shapes depend on these numbers: one transfer from a GPU
+    sizes = torch.stack([*counts.aminmax(), counts.argmin(), counts.sum()])
+    fewest, most, emptiest, n_inside = sizes.tolist()
     # edges beyond the cutoff need one empty cell, which is missing if all atoms have as many edges
-    width = 1 + most + int(fewest == most and len(edge) < len(centre))
+    width = 1 + most + int(fewest == most and n_inside < len(centre))
     n_cells = n_atoms * width
+    empty_cell = emptiest * width + fewest + 1
 
     atoms = torch.arange(n_atoms, device=centre.device)
-    token = torch.cat([atoms, n_atoms + edge])  # (n_atoms + K,) tokens in neighbourhoods
-    atom = torch.cat([atoms, centre[edge]])
-    column = torch.cat([torch.zeros_like(atoms), position + 1])
-    occupied_cell = atom * width + column
-    empty_cell = int(counts.argmin()) * width + fewest + 1
-    cell = occupied_cell.new_full((n_atoms + len(centre),), empty_cell)
-    cell = cell.index_copy_(0, token, occupied_cell)
-
-    log_factor = cutoff_factor.index_select(0, edge)
-    log_factor = log_factor.clamp_min(SMALLEST_FACTOR).log()
+    edge_cell = centre * width + 1 + position
+    edge_cell = torch.where(is_inside, edge_cell, empty_cell)
+    cell = torch.cat([atoms * width, edge_cell])  # (n_atoms + n_edges,)
+    log_factor = cutoff_factor.clamp_min(SMALLEST_FACTOR).log()
+    log_factor = torch.where(is_inside, log_factor, EMPTY)
     log_factor = torch.cat([cutoff_factor.new_zeros(n_atoms), log_factor])
     bias = cutoff_factor.new_full((n_cells,), EMPTY)
-    bias = bias.index_copy(0, occupied_cell, log_factor)
-    occupied = cutoff_factor.new_zeros(n_cells)
-    occupied = occupied.index_fill_(0, occupied_cell, 1.0)
-    occupied = occupied.view(n_atoms, 1, width).expand(n_atoms, n_heads, width)
+    bias = bias.index_copy(0, cell, log_factor)
+    is_occupied = bias.detach() > EMPTY
+    occupied = is_occupied.to(bias.dtype).view(n_atoms, 1, width)
+    occupied = occupied.expand(n_atoms, n_heads, width)
 
-    # empty cells get a copy of token 0, which has no effect
-    token_in_cell = cell.new_zeros(n_cells).index_copy_(0, occupied_cell, token)
+    # empty cells get a copy of some token, which has no effect
+    token = torch.arange(len(cell), device=centre.device)
+    token_in_cell = cell.new_zeros(n_cells).index_copy_(0, cell, token)
     rows = token_in_cell.view(n_atoms, 1, width)
     head = torch.arange(n_heads, device=centre.device)
     part = torch.arange(3, device=centre.device)  # q, k, v
@@ -132,15 +130,20 @@ def attention_layout(
     )
 
 
-def _positions(centre: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Number (n_atoms,) of edges of each atom, and position (n_edges,) of each edge among them."""
-    counts = torch.bincount(centre, minlength=n_atoms)
-    order = torch.argsort(centre, stable=True)
+def _positions(
+    centre: torch.Tensor, is_inside: torch.Tensor, n_atoms: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Number (n_atoms,) of edges inside the cutoff, and position (n_edges,) of each among them.
+
+    Edges outside have no position: theirs are meaningless.
+    """
+    counts = centre.new_zeros(n_atoms).index_add_(0, centre, is_inside.to(centre.dtype))
+    key = torch.where(is_inside, centre, n_atoms)  # edges outside go last
+    order = torch.argsort(key, stable=True)
     first = counts.cumsum(0) - counts  # of each atom, in the sorted list
     rank = torch.arange(len(centre), device=centre.device)
-    position = torch.empty_like(centre)
-    position[order] = rank - first[centre[order]]
-    return counts, position
+    position = torch.empty_like(centre).index_copy_(0, order, rank)
+    return counts, position - first.index_select(0, centre)
 
 
 class Attention(nn.Module):

@@ -128,23 +128,22 @@ class Chosen:
 
     def of(self, features: torch.Tensor) -> torch.Tensor:
         """Values (len(monomials), ...) of the monomials of `features` (components, ...)."""
-        device = features.device
-        parts = [features.index_select(0, self.singles.to(device))]
+        parts = [features.index_select(0, self.singles)]
         if () in self.monomials:
             parts.insert(0, torch.ones_like(features[:1]))
-        first, second = self.pairs.to(device)
+        first, second = self.pairs
         parts.append(features.index_select(0, first) * features.index_select(0, second))
         return torch.cat(parts)
 
 
-def _chosen(found: set[Monomial]) -> Chosen:
+def _chosen(found: set[Monomial], device: torch.device) -> Chosen:
     ordered = tuple(sorted(found, key=lambda each: (len(each), each)))
     singles = [each[0] for each in ordered if len(each) == 1]
     pairs = [each for each in ordered if len(each) == 2]
     return Chosen(
         ordered,
-        torch.tensor(singles, dtype=torch.int64, device="cpu"),
-        torch.tensor(pairs, dtype=torch.int64, device="cpu").view(-1, 2).T.contiguous(),
+        torch.tensor(singles, dtype=torch.int64, device=device),
+        torch.tensor(pairs, dtype=torch.int64, device=device).view(-1, 2).T.contiguous(),
     )
 
 
@@ -170,7 +169,7 @@ class Factors:
 
 
 @functools.cache
-def factors(degree: int, largest: int) -> Factors:
+def factors(degree: int, largest: int, device: torch.device) -> Factors:
     """Factors of all monomials of up to `largest` factors of components up to l = degree.
 
     Parameters
@@ -179,6 +178,8 @@ def factors(degree: int, largest: int) -> Factors:
         Largest l of the components.
     largest:
         Largest number of factors, 4 at most.
+    device:
+        Device of all indices.
     """
     of_component = parities(degree)
     splits = {}
@@ -191,8 +192,8 @@ def factors(degree: int, largest: int) -> Factors:
             rights[parity] |= {right for _, right in pairs}
             splits[parity, power] = pairs
     # indices of both factors among those that occur
-    left = _chosen(lefts)
-    right = {parity: _chosen(found) for parity, found in rights.items()}
+    left = _chosen(lefts, device)
+    right = {parity: _chosen(found, device) for parity, found in rights.items()}
     place = {}
     for (parity, power), pairs in splits.items():
         of_left, of_right = zip(*pairs, strict=True) if pairs else ((), ())
@@ -205,7 +206,9 @@ def factors(degree: int, largest: int) -> Factors:
 
 def _indices(every: Iterable[Monomial], chosen: Chosen) -> torch.Tensor:
     place = {each: index for index, each in enumerate(chosen.monomials)}
-    return torch.tensor([place[each] for each in every], dtype=torch.int64, device="cpu")
+    return torch.tensor(
+        [place[each] for each in every], dtype=torch.int64, device=chosen.singles.device
+    )
 
 
 def _split(monomial: Monomial, of_component: list[int]) -> tuple[Monomial, Monomial]:

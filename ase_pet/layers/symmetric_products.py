@@ -125,7 +125,7 @@ class SymmetricProducts(nn.Module):
 
     def factorised(self, a: torch.Tensor, elements: Elements) -> Features:
         """As `plain` of `a` and `elements`, with each monomial as the product of two."""
-        split = factors(self.degree, self.powers[-1])
+        split = factors(self.degree, self.powers[-1], a.device)
         x = a.permute(1, 2, 0).contiguous()  # (components, C, n)
         left = split.left.of(x)
         left = left.transpose(0, 1)  # (C, a, n)
@@ -167,7 +167,8 @@ class SymmetricProducts(nn.Module):
     def _table_of_rank(self, rank: int, row: int) -> torch.Tensor:
         """Coefficients (C, (M, b), a) of a rank and an element."""
         parity = rank % 2
-        split = factors(self.degree, self.powers[-1])
+        device = self.weights[f"{rank}_1"].device
+        split = factors(self.degree, self.powers[-1], device)
         left_monomials = split.left.monomials
         right_monomials = split.right[parity].monomials
         table = self.weights[f"{rank}_1"].new_zeros(
@@ -182,10 +183,7 @@ class SymmetricProducts(nn.Module):
             coupling = coupling.to(weight.dtype)
             values = torch.matmul(coupling, weight)  # (2L+1, monomials, C)
             values = values.transpose(0, 1)
-            device = values.device
-            left, right = split.place[parity, power]
-            place = (left.to(device), right.to(device))
-            table = table.index_put(place, values)
+            table = table.index_put(split.place[parity, power], values)
         table = table.permute(3, 2, 1, 0)  # (C, M, b, a)
         return table.flatten(1, 2)
 

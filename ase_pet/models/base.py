@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..graph import Graph
+from ..layers.constants import constant
 from ..layers.llpr import LastLayer
 
 
@@ -184,7 +185,7 @@ class AtomisticModel(nn.Module):
         """
         scale = self.scales.get(head, 1.0)
         if isinstance(scale, dict):
-            per_species = values.new_tensor([scale[number] for number in self.species])
+            per_species = constant(tuple(scale[number] for number in self.species), values)
             return values * per_species[rows][:, None]
         return values * scale
 

@@ -44,7 +44,7 @@ from torch.nn import functional
 from .. import ranges
 from ..choices import one_of_each
 from ..graph import Graph
-from ..layers import adaptive, cutoff, ragged, zbl
+from ..layers import adaptive, constants, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear, stack
 from ..layers.llpr import LastLayer, features_of_atoms
@@ -319,8 +319,7 @@ class Model(AtomisticModel):
         is_solver = settings.adaptive_cutoff_method == "solver"
         self.exact_second_derivatives = not (is_adaptive and is_solver)  # only first ones are
         if settings.zbl:
-            known = (z for z in settings.species if z < len(zbl.RADII))
-            self.covalent_radii = {z: zbl.RADII[z] for z in known}  # A
+            self.covalent_radii = {z: zbl.RADII[z] for z in settings.species if z < len(zbl.RADII)}
         self.node_embedders = stack(self.n_readouts, Embedding, n_species, settings.d_node)
         self.edge_embedder = Embedding(n_species, settings.d_pet)
         layers = [MessageLayer(settings, first=index == 0) for index in range(n_layers)]
@@ -496,5 +495,6 @@ class Model(AtomisticModel):
         """Repulsion (n_atoms, 1) in eV of graph; 0 without `zbl`, or if head name is no energy."""
         if not self.settings.zbl or name.split("/")[0] != "energy":
             return 0.0
-        radii = graph.pair_vectors.new_tensor([self.covalent_radii[z] for z in self.species])
-        return zbl.energies(graph, radii[self.species_rows[graph.numbers]])[:, None]
+        radii = tuple(self.covalent_radii[z] for z in self.species)
+        per_species = constants.constant(radii, graph.pair_vectors)  # A
+        return zbl.energies(graph, per_species[self.species_rows[graph.numbers]])[:, None]

@@ -52,6 +52,12 @@ class AveragedModel(SymmetrisedModel):
         self.rotations, self.weights = _distinct(model, rotations, weights)
         self.chunk_edges = chunk_edges
 
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotations (n, 3, 3) and weights (n,) on a device, where they stay: float64 on any."""
+        self.rotations = self.rotations.to(device)
+        self.weights = self.weights.to(device)
+        return self.rotations, self.weights
+
     def averaged(self, graph: Graph, outputs: OutputSpec) -> torch.Tensor:
         """Averages (n_atoms, columns), float64, of outputs of the inner model.
 
@@ -63,8 +69,7 @@ class AveragedModel(SymmetrisedModel):
             Outputs that are averaged.
         """
         device = graph.pair_vectors.device
-        rotations = self.rotations.to(device)
-        weights = self.weights.to(device)
+        rotations, weights = self._on(device)
 
         def weighted(chunk: slice, vectors: torch.Tensor) -> torch.Tensor:
             # (rotations of the chunk, n_atoms, columns)
@@ -93,8 +98,7 @@ class AveragedModel(SymmetrisedModel):
             Structures, with all pairs within `cutoff`.
         """
         device = graph.pair_vectors.device
-        rotations = self.rotations.to(device)
-        weights = self.weights.to(device)
+        rotations, weights = self._on(device)
         chunks = self._chunks(graph)
         parts = []
         for chunk in chunks:

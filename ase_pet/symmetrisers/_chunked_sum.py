@@ -141,7 +141,8 @@ class _Differentiated(torch.autograd.Function):
         inputs = ctx.saved_tensors[:count]
         gradients = ctx.saved_tensors[count:]
         # The saved gradient is no function of the inputs: it serves first derivatives only.
-        if not torch.is_grad_enabled() and not weights[:, 1:].any():
+        has_others = weights.shape[1] > 1 and bool(weights[:, 1:].any())
+        if not torch.is_grad_enabled() and not has_others:
             first = weights[:, 0]
             n_groups = int(terms.groups.max()) + 1
             per_group = first.new_zeros(n_groups)

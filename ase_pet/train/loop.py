@@ -17,7 +17,7 @@ from .. import rotations
 from ..evaluation import Evaluation
 from ..symmetrisers import Seeds, SeedStream, of_file, sampled, symmetrise
 from . import continuation, distributed, progress
-from .data import Batch, Sample, collate
+from .data import Sample, collate
 from .distributed import ALONE, Ranks
 from .fine_tuning import Start
 from .loss import Diverged, Part, energy_errors, weighted_loss, whole_batch
