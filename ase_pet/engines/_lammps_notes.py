@@ -36,13 +36,13 @@ def note_setup(lmp: Any, species: Sequence[str]) -> None:
                 " the calculator; delete it unless that is meant",
                 stacklevel=2,
             )
-    for kind, (symbol, mass) in enumerate(_masses(lmp, species), 1):
+    for number, (symbol, mass) in enumerate(_masses(lmp, species), 1):
         expected = _mass(symbol)
         if mass == 0:  # not set yet
             continue
         if abs(mass - expected) > DEVIATION * expected:
             warnings.warn(
-                f"atom type {kind} has mass {mass:g} in LAMMPS, but {symbol} has {expected:g}:"
+                f"atom type {number} has mass {mass:g} in LAMMPS, but {symbol} has {expected:g}:"
                 " `species` names the elements in the order of the atom types",
                 stacklevel=2,
             )

@@ -381,4 +381,5 @@ def _inside(result: QHAResult, crystals: list[Strained], rows: np.ndarray) -> np
     warnings.warn(
         f"{where}; {np.sum(~inside)} of {len(rows)} temperatures are left out", stacklevel=3
     )
-    return rows[inside]
+    kept: np.ndarray = rows[inside]
+    return kept

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,13 +301,18 @@ class Trainer:
         """Present step, for messages."""
         return f"in step {self.step + 1} (epoch {self.epoch + 1})"
 
-    def _models(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> list:
+    def _models(
+        self, parts: list[Part], n_structures: int, generator: torch.Generator
+    ) -> list[Any]:
         """The model that each part is evaluated by; the seeds of frames are of all B structures."""
         if self.recipe.augmentation == "rotations":
             return [self.model] * len(parts)
         seeds = SeedStream(generator)(n_structures)
-        of_parts = [seeds[part.places.cpu()] for part in parts]
-        return [self._training_model(self.model, lambda _, own=own: own) for own in of_parts]
+        models = []
+        for part in parts:
+            own = seeds[part.places.cpu()]
+            models.append(self._training_model(self.model, partial(_same, own)))
+        return models
 
     def _training_model(self, model: Any, seeds: Seeds) -> Any:
         """The model that is trained: itself, or seen in frames that are drawn by seeds."""
@@ -372,3 +378,8 @@ class Trainer:
         if self.ranks.leads:
             continuation.append_record(self.folder / HISTORY, record)
         return record
+
+
+def _same(seeds: torch.Tensor, _: int) -> torch.Tensor:
+    """Seeds (n_structures,) of a part of a batch, for each evaluation of it."""
+    return seeds
