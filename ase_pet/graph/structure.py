@@ -18,6 +18,7 @@ CLOSEST = 0.1  # A: below it there is no chemistry, and gradients of any model a
 DENSEST = 2  # atoms / A^3: three times the densest matter known, hydrogen at 600 GPa
 BIN = 3.0  # A, edge of the cubes in which atoms are counted
 MOST_IMAGES = 1e6  # copies of the cell that a neighbour search may visit
+MOST_PAIRS = 2e8  # of a structure: 135 bytes each while they are searched
 
 
 class InvalidStructure(ValueError):
@@ -179,24 +180,15 @@ def check_density(structure: Structure, cutoff: float) -> None:
     cutoff:
         Search radius in A.
     """
-    positions = structure.positions
-    images = 1.0  # of the cell in one of the cubes below
     if structure.pbc.any():
-        cell = structure.cell[structure.pbc]
-        dual = np.linalg.pinv(cell)
-        thickness = 1 / np.linalg.norm(dual, axis=0)
+        thickness = _thickness(structure)
         n_images = np.prod(2 * cutoff / thickness + 1)
         if n_images > MOST_IMAGES or thickness.min() < CLOSEST / 2:
             raise InvalidStructure(
                 f"`cell` is only {thickness.min():.3g} A thick along a periodic direction: take "
                 "shorter cell vectors of the same lattice, or check the unit (A)"
             )
-        periods = np.floor(positions @ dual)
-        positions = positions - periods @ cell  # inside the cell
-        images = float(np.maximum(1, BIN / thickness).prod())
-    # Two cubes with the same number are harmless here.
-    cubes = np.floor(positions / BIN).astype(np.int64) @ np.array([1, 2**21, 2**42])
-    _, first_atoms, counts = np.unique(cubes, return_index=True, return_counts=True)
+    first_atoms, counts, images = _cubes(structure, BIN)
     densest = counts.argmax()
     density = counts[densest] * images / BIN**3
     if density > DENSEST:
@@ -204,6 +196,44 @@ def check_density(structure: Structure, cutoff: float) -> None:
             f"about {density:.0f} atoms per A^3 around atom"
             f" {first_atoms[densest]}: check the unit of `positions` and `cell` (A)"
         )
+    sphere = 4 / 3 * np.pi * cutoff**3  # A^3
+    n_atoms = len(structure)
+    if n_atoms * density * sphere / 2 < MOST_PAIRS:
+        return
+    # the density of each cube of the size of the cutoff, as its atoms see it
+    _, counts, images = _cubes(structure, cutoff)
+    densities = counts * images / cutoff**3
+    n_pairs = float(counts @ densities) * sphere / 2
+    if n_pairs > MOST_PAIRS:
+        raise InvalidStructure(
+            f"about {n_pairs:.0e} pairs of atoms within {cutoff:g} A, {2 * n_pairs / n_atoms:.0f}"
+            f" neighbours of an atom: at most {MOST_PAIRS:.0e} pairs fit into the memory of usual"
+            " machines; take fewer atoms, or check the unit of `positions` and `cell` (A)"
+        )
+
+
+def _thickness(structure: Structure) -> np.ndarray:
+    """Distances (d,) in A of the lattice planes along the periodic directions."""
+    dual = np.linalg.pinv(structure.cell[structure.pbc])
+    return np.asarray(1 / np.linalg.norm(dual, axis=0))
+
+
+def _cubes(structure: Structure, edge: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """First atom (m,) and number (m,) of atoms in each occupied cube, and images of them in it.
+
+    edge: length of the cubes in A. There is more than one image where the cell is thinner.
+    """
+    positions = structure.positions
+    images = 1.0
+    if structure.pbc.any():
+        cell = structure.cell[structure.pbc]
+        periods = np.floor(positions @ np.linalg.pinv(cell))
+        positions = positions - periods @ cell  # inside the cell
+        images = float(np.maximum(1, edge / _thickness(structure)).prod())
+    # Two cubes with the same number are harmless here.
+    cubes = np.floor(positions / edge).astype(np.int64) @ np.array([1, 2**21, 2**42])
+    _, first_atoms, counts = np.unique(cubes, return_index=True, return_counts=True)
+    return first_atoms, counts, images
 
 
 def symbol(number: int) -> str:

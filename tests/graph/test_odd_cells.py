@@ -157,3 +157,10 @@ def test_a_crowd_is_refused_before_the_search():
     atoms = Atoms("Si", cell=[0.5] * 3, pbc=True)
     with pytest.raises(graph.InvalidStructure, match="about 8 atoms per A.3 around atom 0"):
         half(atoms, 6.0)
+
+
+def test_more_pairs_than_fit_into_memory_are_refused_before_the_search():
+    crystal = bulk("Si", cubic=True) * 20
+    crystal.pbc = False
+    with pytest.raises(graph.InvalidStructure, match="about 7e.08 pairs .*, 21830 neighbours"):
+        half(crystal, 50.0)
