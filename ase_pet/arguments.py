@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import numbers
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,35 @@ def select_head(network: AtomisticModel, variant: str | None) -> None:
     if variant not in variants:
         raise ValueError(f"`variant` is {variant!r}: valid choices are {choices}")
     network.set_energy_head(f"energy/{variant}" if variant else "energy")
+
+
+def full_name(name: str | None, card: store.Card) -> str | None:
+    """Name of a symmetriser with the form of its weights, as `symmetrisers.full_name`; or None.
+
+    Parameters
+    ----------
+    name:
+        Name that a user gave, None for that of the calculator folder.
+    card:
+        What the calculator folder says, whose form of the same symmetriser comes first.
+    """
+    if name is None:
+        return None
+    full = symmetrisers.full_name(name, card.symmetrise)
+    if not symmetrisers.names_form(name) and full == symmetrisers.full_name(name):
+        _note_default(name, full)
+    return full
+
+
+@functools.cache
+def _note_default(name: str, full: str) -> None:
+    """Warn once of the form of the weights that a name means."""
+    warnings.warn(
+        f"`symmetrise` {name!r} means {full!r} now, with fewer frames than in version 0.2, whose"
+        f" numbers {symmetrisers.of_file(name)!r} gives: with either of these names this note does"
+        " not appear",
+        stacklevel=4,
+    )
 
 
 def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> AtomisticModel:

@@ -131,7 +131,8 @@ class PETCalculator(
         arguments.select_head(network, variant)
         self._direct = arguments.direct_heads(network, non_conservative)
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
-        self.model = arguments.symmetrised(network, self.card, symmetrise)
+        self.parameters["symmetrise"] = arguments.full_name(symmetrise, self.card)
+        self.model = arguments.symmetrised(network, self.card, self.parameters["symmetrise"])
         self._policy.check_model(self.model)
         self.implemented_properties = outputs.available(self.model)
 

@@ -27,6 +27,9 @@ def of_model(model: AtomisticModel) -> str:
     settings = repr(model.settings)
     if ADDRESS not in settings:
         described.append(settings)
+    # of symmetrisers with options
+    if model.extra_repr():
+        described.append(model.extra_repr())
     digest.update(repr(described).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

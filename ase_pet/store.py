@@ -108,6 +108,7 @@ def load(model: str | Path) -> tuple[AtomisticModel, CalculatorInfo]:
         network = _model(path, content)
         info = CalculatorInfo.from_content(content)
         symmetrisers.check(info.symmetrise)
+        info.symmetrise = symmetrisers.of_file(info.symmetrise)
     # all but the first: what a model that is a plug-in may raise for bad settings
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -136,6 +137,8 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
     data = safetensors.torch.save(state)
     # text first: if the content cannot be written as TOML, no file is left behind
     content = content_of(model, info, data)
+    # names without the form of the weights mean an older one in files
+    content["symmetrise"] = symmetrisers.full_name(info.symmetrise)
     text = tomli_w.dumps(content)
     _replace(folder / WEIGHTS, data)
     _replace(folder / CARD, text.encode())

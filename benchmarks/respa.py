@@ -2,7 +2,7 @@
 """Exact symmetry as a slow force: CPU time of a time step, conserved energy, temperature.
 
 usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
-    [--inner-steps M] [--cells 2]
+    [--inner-steps M ...] [--cells 2] [--output runs/respa]
 
 silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
 ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
@@ -12,32 +12,23 @@ momenta (Kolmogorov-Smirnov test of frames 0.2 ps apart against the normal distr
 ethanol: 0.5 fs, `ethanol` (exact) outside and `ethanol-ponita` inside.
 pet: a message-passing PET of published size with random weights, group:O outside, plain inside.
 
-CPU time of a time step, conserved energy, temperature.
-
-usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
-    [--inner-steps M] [--cells 2]
-
-silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
-ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
-cost: a few steps of the same without a run around them.
-nvt: the same with inner steps and two thermostats: mean temperature, and the distribution of all
-momenta (Kolmogorov-Smirnov test of frames 0.2 ps apart against the normal distribution).
-ethanol: 0.5 fs, `ethanol` (exact) outside and `ethanol-ponita` inside.
-pet: a message-passing PET of published size with random weights, group:O outside, plain inside.
-
-CPU time of a time step: from the first step on, without what is measured before it, of which the
-total is the CPU time with it. rms and drift of the conserved energy about a straight line, in
-meV/atom and meV/atom/ps; also of windows as long as the run with exact forces at every step.
+Each run has a folder in --output. The same command goes on after an interrupt, and prints runs that
+are complete. CPU time of a time step: median over the steps, without what is measured before the
+first one; for inner steps, of one of them. rms and drift of the conserved energy about a straight
+line, in meV/atom and meV/atom/ps; also of windows as long as the run with exact forces at every
+step.
 """
 
 import argparse
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from ase import units
 from ase.build import bulk, molecule
+from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 from scipy.stats import kstest
 
@@ -48,24 +39,27 @@ LATTICE = 5.4695  # A
 FRAMES = 0.2  # ps between frames of the test of momenta
 
 
-def measured(atoms, picoseconds, several=1, **values):
-    """Table of a run, its frames, CPU-s for each time step, and its total CPU-s."""
-    clock = []
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.process_time()
-        result = md.run(
-            atoms,
-            folder,
-            on_step=lambda step, kelvin: clock.append((step, time.process_time())),
-            time=picoseconds,
-            multiple=several,
-            momenta="keep",
-            **values,
-        )
-        total = time.process_time() - began
-        steps = several * (clock[-1][0] - clock[0][0])
-        seconds = (clock[-1][1] - clock[0][1]) / steps
-        return result.thermo(), result.frames(), seconds, total, result.inner_steps()
+def measured(atoms, folder, picoseconds, several=1, **values):
+    """Table of a run, its frames, CPU-s for each time step, and what was measured before it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clocks = folder.parent / f"{folder.name}_cpu.txt"
+    before = []
+
+    def on_step(step, kelvin):
+        now = time.process_time()
+        # steps of the run, or outer steps, since the last call in this process
+        if before and step > before[0]:
+            with clocks.open("a") as file:
+                file.write(f"{(now - before[1]) / (step - before[0])}\n")
+        before[:] = [step, now]
+
+    if several > 1:
+        values["multiple"] = several
+    result = md.run(
+        atoms, folder, restart=True, on_step=on_step, time=picoseconds, momenta="keep", **values
+    )
+    seconds = float(np.median(np.loadtxt(clocks))) / several
+    return result.thermo(), result.frames(), seconds, result.inner_steps()
 
 
 def fluctuation(table, count, window=None):
@@ -84,15 +78,13 @@ def fluctuation(table, count, window=None):
 
 def report(name, run, count, window=None, plain=None):
     """Print one row; returns CPU-s of a time step and the rms."""
-    table, _, seconds, total, inner = run
+    table, _, seconds, inner = run
     drift, error, rms = fluctuation(table, count)
     windows = fluctuation(table, count, window)[2]
     ratio = "" if plain is None else f", {seconds / plain:.2f} of plain"
-    several = inner.get("inner_steps", 1)
-    with_probe = total / (several * table["step"][-1])
     print(
         f"{name:34} {table['time_ps'][-1]:5.2f} ps {1000 * seconds:8.1f} CPU-ms/step{ratio}"
-        f" ({1000 * with_probe:.1f} with all before it)  drift {drift:8.4f} +- {error:.4f}"
+        f"  drift {drift:8.4f} +- {error:.4f}"
         f"  rms {rms:.5f}, in windows {windows:.5f}  {table['temperature_K'].mean():.0f} K",
         flush=True,
     )
@@ -106,8 +98,10 @@ def report(name, run, count, window=None, plain=None):
     return seconds, windows
 
 
-def thermal(atoms, inner, kelvin, timestep, picoseconds=0.25):
-    """The atoms after Langevin dynamics with a cheap calculator."""
+def thermal(atoms, inner, kelvin, timestep, file, picoseconds=0.25):
+    """The atoms after Langevin dynamics with a cheap calculator; kept in a file."""
+    if file.exists():
+        return read(file)
     atoms.calc = inner
     with tempfile.TemporaryDirectory() as folder:
         md.run(
@@ -121,6 +115,9 @@ def thermal(atoms, inner, kelvin, timestep, picoseconds=0.25):
             timestep=timestep,
         )
     md.momenta.remove_conserved(atoms)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atoms.calc = None
+    write(file, atoms)
     return atoms
 
 
@@ -131,42 +128,54 @@ def fresh(start, calculator):
     return atoms
 
 
-def compare(start, exact, inner, plain, args, several, timestep):
+def compare(start, exact, inner, plain, args, several, timestep, folder):
     """Rows of plain, exact and mixed dynamics from one state in NVE."""
     count = len(start)
     short = args.exact_time
     settings = {"timestep": timestep, "thermo_interval": 2}
-    run = measured(fresh(start, plain), 2 * short, **settings)
+    run = measured(fresh(start, plain), folder / "plain", 2 * short, **settings)
     cost, _ = report("plain", run, count, short)
-    run = measured(fresh(start, exact), short, **settings)
+    run = measured(fresh(start, exact), folder / "exact", short, **settings)
     _, all_exact = report("exact at every step", run, count, short, cost)
     settings["thermo_interval"] = 1
-    run = measured(fresh(start, exact), args.time, several, inner=inner, **settings)
-    _, mixed = report(f"exact every {several} steps", run, count, short, cost)
-    print(f"{'':34} rms / rms with exact forces at every step: {mixed / all_exact:.3f}", flush=True)
+    for number in several:
+        run = measured(
+            fresh(start, exact),
+            folder / f"every_{number}",
+            args.time,
+            number,
+            inner=inner,
+            **settings,
+        )
+        _, mixed = report(f"exact every {number} steps", run, count, short, cost)
+        ratio = mixed / all_exact
+        print(f"{'':34} rms / rms with exact forces at every step: {ratio:.3f}", flush=True)
 
 
-def silicon_state(cells):
+def silicon_state(args):
     """Thermal crystal of 8 atoms in each of the cubed number of cells, at 300 K."""
-    atoms = bulk("Si", "diamond", LATTICE, cubic=True).repeat(cells)
-    return thermal(atoms, PETCalculator("silicon"), 300, 1.0)
+    atoms = bulk("Si", "diamond", LATTICE, cubic=True).repeat(args.cells)
+    file = args.output / f"silicon_{args.cells}.traj"
+    return thermal(atoms, PETCalculator("silicon"), 300, 1.0, file)
 
 
 def silicon(args):
     """NVE of a crystal."""
     exact = PETCalculator("silicon", symmetrise="ecse")
     plain = PETCalculator("silicon")
-    several = args.inner_steps or 16
-    compare(silicon_state(args.cells), exact, "plain", plain, args, several, 1.0)
+    several = args.inner_steps or [4, 8]
+    folder = args.output / f"nve_{args.cells}"
+    compare(silicon_state(args), exact, "plain", plain, args, several, 1.0, folder)
 
 
 def nvt(args):
     """Temperature and distribution of momenta with thermostats."""
-    start = silicon_state(args.cells)
-    several = args.inner_steps or 16
+    start = silicon_state(args)
+    several = (args.inner_steps or [8])[-1]
     for thermostat in ("langevin", "bussi"):
         run = measured(
             fresh(start, PETCalculator("silicon", symmetrise="ecse")),
+            args.output / f"nvt_{args.cells}_{thermostat}_{several}",
             args.time,
             several,
             inner="plain",
@@ -194,12 +203,14 @@ def ethanol(args):
     """Ethanol, exact PET outside and PONITA inside."""
     exact = PETCalculator("ethanol")
     inner = PETCalculator("ethanol-ponita")
-    start = thermal(molecule("CH3CH2OH"), PETCalculator("ethanol-ponita"), 300, 0.5)
+    file = args.output / "ethanol.traj"
+    start = thermal(molecule("CH3CH2OH"), PETCalculator("ethanol-ponita"), 300, 0.5, file)
     network = PETCalculator(exact.model.model, dtype="float32")
     seconds = timed(fresh(start, network))
     print(f"one evaluation of the PET without frames: {1000 * seconds:.1f} CPU-ms", flush=True)
-    several = args.inner_steps or 4
-    compare(start, exact, PETCalculator("ethanol-ponita"), inner, args, several, 0.5)
+    several = args.inner_steps or [4]
+    ponita = PETCalculator("ethanol-ponita")
+    compare(start, exact, ponita, inner, args, several, 0.5, args.output / "ethanol")
 
 
 def timed(atoms, repeats=30):
@@ -223,11 +234,13 @@ def message_passing(args):
     force = np.abs(fresh(start, PETCalculator(network)).get_forces()).max()
     network.scales = {"energy": 0.2 / force}  # eV, so that the largest force is about 0.2 eV/A
     md.thermalise(start, 300, np.random.default_rng(0))
-    several = args.inner_steps or 16
-    run = measured(fresh(start, PETCalculator(network)), 0.1)
+    several = (args.inner_steps or [16])[-1]
+    run = measured(fresh(start, PETCalculator(network)), args.output / "pet", 0.1)
     cost, _ = report("published size, plain", run, len(start))
     exact = PETCalculator(network, symmetrise="group:O")
-    run = measured(fresh(start, exact), 0.008 * several, several, inner="plain", thermo_interval=1)
+    folder = args.output / f"pet_{several}"
+    time_ps = 0.008 * several
+    run = measured(fresh(start, exact), folder, time_ps, several, inner="plain", thermo_interval=1)
     report(f"group:O every {several} steps", run, len(start), None, cost)
 
 
@@ -236,7 +249,7 @@ def cost(args):
     start = bulk("Si", "diamond", LATTICE, cubic=True).repeat(args.cells)
     start.rattle(0.08, seed=1)
     md.thermalise(start, 300, np.random.default_rng(0))
-    several = args.inner_steps or 16
+    several = (args.inner_steps or [16])[-1]
     plain = VelocityVerlet(fresh(start, PETCalculator("silicon")), units.fs)
     exact = fresh(start, PETCalculator("silicon", symmetrise="ecse"))
     mixed = md.MultipleTimeStep(exact, units.fs, PETCalculator("silicon"), several)
@@ -263,7 +276,8 @@ def main():
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--time", type=float, default=2.0, help="ps with inner steps")
     parser.add_argument("--exact-time", type=float, default=0.2, help="ps, exact at every step")
-    parser.add_argument("--inner-steps", type=int)
+    parser.add_argument("--inner-steps", type=int, nargs="+")
+    parser.add_argument("--output", type=Path, default=Path("runs/respa"))
     parser.add_argument("--cells", type=int, default=2, help="of silicon, in each direction")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -37,7 +37,7 @@ Workers = Annotated[int, typer.Option(min=1)]
 # others are arguments of PETCalculator
 CALCULATOR = {
     "symmetrise": (
-        "Symmetriser: none, ecse (:so3, :gentle, :pruned, :force), ecse_layers, group:O, group:I"
+        "Symmetriser: none, ecse (:so3, :published, :gentle, :force), ecse_layers, group:O, group:I"
         " (:proper, :aligned), quadrature:L; default: that of the calculator."
     ),
     "orientations": (

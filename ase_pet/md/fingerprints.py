@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.mixing import LinearCombinationCalculator
 
+from .. import symmetrisers
 from ._protocols import AseCalculator, HasParameters, SupportsFingerprint
 
 DIGITS = 6  # of bond lengths in A
@@ -72,6 +73,23 @@ def of_calculator(calculator: AseCalculator) -> dict[str, Any]:
         description["parts"] = [of_calculator(part) for part in calculator.mixer.calcs]
         description["factors"] = [float(weight) for weight in calculator.mixer.weights]
     return description
+
+
+def parameters_of(description: dict[str, Any]) -> dict[str, str]:
+    """Texts of parameters in a description of a calculator, with full names of symmetrisers.
+
+    Runs of version 0.2 have names without the form of the weights of ECSE, such as 'ecse'.
+
+    Parameters
+    ----------
+    description:
+        Description by `of_calculator`, or {}.
+    """
+    texts: dict[str, str] = dict(description.get("parameters", {}))
+    name = texts.get("symmetrise", "").strip("'")
+    if str(description.get("class", "")).startswith("ase_pet.") and name:
+        texts["symmetrise"] = repr(symmetrisers.full_name(name, trained=name))
+    return texts
 
 
 def of_array(values: np.ndarray) -> str:

@@ -16,9 +16,23 @@ import torch
 from .. import plugins
 from ..models.base import AtomisticModel
 from . import group
+from .ecse import settings as ecse_settings
 from .ecse.sampled import DRAWN, Seeds, SeedStream
 
-__all__ = ["DRAWN", "SeedStream", "Seeds", "check", "of_file", "sampled", "symmetrise"]
+__all__ = [
+    "DRAWN",
+    "SeedStream",
+    "Seeds",
+    "check",
+    "full_name",
+    "names_form",
+    "of_file",
+    "of_recipe",
+    "sampled",
+    "symmetrise",
+]
+
+WITH_FORMS = ("ecse", "ecse_layers")  # whose weights have several forms
 
 
 def check(name: str) -> None:
@@ -42,17 +56,65 @@ def check(name: str) -> None:
 
 
 def of_file(name: str) -> str:
-    """Name of the symmetriser that a calculator folder or a recipe means.
+    """Name of the symmetriser that a calculator folder means.
 
     Files keep what they were made with, where a name without further words has another meaning now.
 
     Parameters
     ----------
     name:
-        Name in the file, such as "group:O", which means "group:O:aligned" there.
+        Name in the file, such as "group:O", which means "group:O:aligned" there, and "ecse", which
+        means "ecse:published".
     """
     kind, _, argument = name.partition(":")
-    return f"{kind}:{group.of_file(argument)}" if kind == "group" else name
+    if kind == "group":
+        return f"{kind}:{group.of_file(argument)}"
+    if kind in WITH_FORMS:
+        return f"{kind}:{ecse_settings.with_form(argument, ecse_settings.IN_FILES)}"
+    return name
+
+
+def full_name(name: str, trained: str = "none") -> str:
+    """The name of a symmetriser with the form of its weights: "ecse" becomes "ecse:compact".
+
+    Parameters
+    ----------
+    name:
+        Name that a user or a recipe gives.
+    trained:
+        Symmetriser in the calculator folder, whose form is taken where the user names none.
+    """
+    kind, _, argument = name.partition(":")
+    if kind not in WITH_FORMS:
+        return name
+    form = ecse_settings.DEFAULT
+    own_kind, _, own = of_file(trained).partition(":")
+    if own_kind == kind:
+        form = ecse_settings.form_of(own)
+    return f"{kind}:{ecse_settings.with_form(argument, form)}"
+
+
+def of_recipe(name: str) -> str:
+    """Full name of the symmetriser that a recipe means: the form of now, the axes of files.
+
+    Parameters
+    ----------
+    name:
+        Name in the recipe.
+    """
+    return of_file(full_name(name))
+
+
+def names_form(name: str) -> bool:
+    """Whether a name says all: it has the form of the weights where there are several.
+
+    Parameters
+    ----------
+    name:
+        Name of a symmetriser.
+    """
+    kind, _, argument = name.partition(":")
+    return kind not in WITH_FORMS or ecse_settings.names_form(argument)
 
 
 def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:

@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 from .. import store
 from ..calculator_info import CalculatorInfo, content_of
 from ..models.base import AtomisticModel
+from ..symmetrisers import of_file, of_recipe
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -108,8 +109,10 @@ class Start:
         if asdict(self.model.settings).get("uncertainties"):
             lines.append("uncertainties: left out, as they are of the weights before")
         before = _taken(self.model, self.info)
+        after = {key: getattr(recipe, key) for key in TAKEN}
+        after["symmetrise"] = of_recipe(recipe.symmetrise)
         for key in TAKEN[1:]:
-            now = getattr(recipe, key)
+            now = after[key]
             if now != before[key]:
                 lines.append(f"`{key}`: {before[key]} before, {now} now")
         others = [head for head in model.head_sizes if head not in _trained(model, recipe)]
@@ -246,7 +249,7 @@ def _taken(model: AtomisticModel, info: CalculatorInfo) -> dict[str, str]:
     return {
         "model": _kind(model),
         "dtype": info.dtype,
-        "symmetrise": info.symmetrise,
+        "symmetrise": of_file(info.symmetrise),
         "augmentation": "frames" if augmentation == "frames" else "rotations",
     }
 

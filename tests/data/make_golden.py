@@ -29,8 +29,15 @@ from ase_pet import store
 
 DIRECT = {"energy": 1, "non_conservative_forces": 3, "non_conservative_stress": 9}
 AVERAGES = ("group:O", "group:O:proper", "group:I", "group:I:proper", "quadrature:2")
-ECSE = ("ecse", "ecse:so3", "ecse:gentle", "ecse:pruned", "ecse_layers")
-SECOND_DERIVATIVES = ("none", "ecse", "ecse_layers", "quadrature:2:proper")  # symmetrisers
+# names without a form are of the time when they meant the published one, see golden.calculator
+ECSE = ("ecse", "ecse:so3", "ecse:gentle", "ecse:pruned", "ecse_layers", "ecse:compact")
+SECOND_DERIVATIVES = (  # symmetrisers
+    "none",
+    "ecse:published",
+    "ecse:compact",
+    "ecse_layers:published",
+    "quadrature:2:proper",
+)
 
 
 def symmetrised(*names):
@@ -72,7 +79,11 @@ IONS = {**TOYS, "cation": toys.charged(toys.ethanol())}
 # NAME: structures, options of all structures, {structure: more options}.
 SHIPPED = {
     "silicon": (SILICON, symmetrised("none", *ECSE, *AVERAGES), {}),
-    "ethanol": (ETHANOL, symmetrised("ecse", "ecse:so3", "ecse:gentle", "ecse:pruned"), {}),
+    "ethanol": (
+        ETHANOL,
+        symmetrised("ecse", "ecse:so3", "ecse:gentle", "ecse:pruned", "ecse:compact"),
+        {},
+    ),
     "ethanol-ponita": (
         ETHANOL,
         symmetrised("none", "group:O:proper"),
@@ -204,20 +215,33 @@ def content(name):
         return entries | values(path, *rest)
 
 
+def completed(path):
+    """{key: array} of a file, and of options that it lacks."""
+    table = golden.read(path)
+    model = path.stem
+    structures, options, more = SHIPPED[model] if model in SHIPPED else MODELS[model][1:]
+    there = {options for _, options, _ in golden.cases(table)}
+    lacking = [text for text in options if text not in there]
+    with tempfile.TemporaryDirectory() as folder:
+        source = golden.unpack(table, Path(folder) / model) if "model/toml" in table else model
+        return values(source, structures, lacking, {}) | table
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="files to write; default: all")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--add", action="store_true", help="keep all that is in existing files")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     names = arguments.names or [*SHIPPED, *MODELS]
     paths = {name: golden.FOLDER / f"{name}.npz" for name in names}
     there = [path.name for path in paths.values() if path.exists()]
-    if there and not arguments.force:
+    if there and not (arguments.force or arguments.add):
         sys.exit(f"{', '.join(there)}: there already; --force writes them again")
     golden.FOLDER.mkdir(exist_ok=True)
     for name, path in paths.items():
-        golden.write(path, content(name))
+        golden.write(path, completed(path) if arguments.add else content(name))
         print(f"{path.stat().st_size:7d} bytes  {path}")
 
 

@@ -156,7 +156,7 @@ def test_proper_frames_tell_mirror_images_apart_and_parity_does_not():
 @pytest.mark.parametrize("name", ["silicon", "ethanol", "CO2 160", "N2"])
 def test_forces_are_derivatives_of_the_energy(name):
     atoms = STRUCTURES[name]()
-    step = 1e-4 * np.random.default_rng(6).normal(size=(len(atoms), 3))
+    step = 3e-5 * np.random.default_rng(6).normal(size=(len(atoms), 3))
     moved = [atoms.copy() for _ in range(4)]
     for copy, factor in zip(moved, (-2, -1, 1, 2), strict=True):
         copy.positions += factor * step
@@ -202,9 +202,8 @@ def test_the_network_never_sees_more_than_a_chunk():
     assert results.forces.isfinite().all()
     weights, edges = model.describe(results.graph), len(results.graph.centre) / 8
     assert max(seen) < 200 + 2 * edges
-    assert (
-        len(seen) < 1 + int(weights["environments"].sum()) * (edges + 1) / 200
-    )  # each environment once
+    # each environment once; the last chunks may be small
+    assert len(seen) < 2 + int(weights["environments"].sum()) * (edges + 1) / 200
 
 
 def test_many_structures_at_once_are_the_same_as_one_by_one():

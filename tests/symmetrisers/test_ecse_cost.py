@@ -126,7 +126,7 @@ def test_info_predicts_before_it_runs(info):
 
 
 def test_info_predicts_before_it_refuses(info):
-    result = info(toys.silicon() * (2, 2, 2), "ecse")
+    result = info(toys.silicon() * (2, 2, 2), "ecse:published")
     assert result.stderr.startswith("predicted: ")
     with pytest.raises(
         ValueError, match="would take .* times the work .* Or use ecse:force, which has no limit"

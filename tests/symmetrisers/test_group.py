@@ -275,7 +275,9 @@ def test_files_keep_the_axes_that_they_were_made_with():
     assert of_file("group:O") == "group:O:aligned"
     assert of_file("group:I:proper") == "group:I:proper:aligned"
     assert of_file("group:O:generic") == "group:O:generic"
-    assert of_file("ecse") == "ecse"
+    assert of_file("ecse") == "ecse:published"
+    assert of_file("ecse_layers:so3") == "ecse_layers:published:so3"
+    assert of_file("ecse:gentle") == "ecse:gentle"
     fingerprints = {
         name: of_model(symmetrise(NETWORK, name))
         for name in ("group:O", "group:O:generic", "group:O:aligned")

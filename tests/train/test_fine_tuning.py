@@ -42,7 +42,7 @@ def start(recipe, tmp_path):
 @pytest.mark.filterwarnings("ignore:no training structure has")
 def test_what_a_recipe_does_not_say_is_that_of_the_start(start):
     second = read(start(dtype="float64", symmetrise="ecse", provenance={"augmentation": "frames"}))
-    assert (second.model, second.dtype, second.symmetrise) == ("pet", "float64", "ecse")
+    assert (second.model, second.dtype, second.symmetrise) == ("pet", "float64", "ecse:compact")
     assert second.augmentation == "frames"
     assert second.settings["species"] == [18, 54, 10]
     assert second.settings["cutoff"] == 5.0
@@ -109,7 +109,7 @@ def test_scales_and_distances(start, tmp_path):
     ("extra", "line"),
     [
         ('dtype = "float32"\n', "`dtype`: float64 before, float32 now"),
-        ('symmetrise = "ecse"\n', "`symmetrise`: none before, ecse now"),
+        ('symmetrise = "ecse"\n', "`symmetrise`: none before, ecse:compact now"),
         ("settings.cutoff = 4.5\n", "settings: `cutoff` 5.0 before, 4.5 now"),
         ("settings.zbl = true\n", "settings: `zbl` False before, True now"),
     ],

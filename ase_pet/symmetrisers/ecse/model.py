@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -48,7 +49,7 @@ from .receptive_field import (
     message_passing_clusters,
     message_passing_hops,
 )
-from .settings import Settings
+from .settings import PRESETS, Settings, parse_presets
 from .switching import smooth_step
 
 
@@ -105,7 +106,7 @@ class EcseModel(SymmetrisedModel):
         chunk_edges: int | None = None,
     ) -> None:
         super().__init__(model)
-        self.options = options or Settings()
+        self.options = parse_presets("" if options is None else options, "ecse", PRESETS)
         self.chunk_edges = chunk_edges
         self.hops = message_passing_hops(model)
         # a model may be invariant under the reflection
@@ -118,6 +119,19 @@ class EcseModel(SymmetrisedModel):
                 f"`width` is {self.options.width} A: expected less than the cutoff of the model, "
                 f"{model.cutoff} A, as pair weights must vanish inside the cutoff"
             )
+
+    def extra_repr(self) -> str:
+        """Options that differ from the published form and change numbers; the fingerprint has them.
+
+        It is empty in the published form, whose fingerprint did not have options at first.
+        """
+        published = Settings()
+        described = []
+        for field in fields(Settings):
+            value = getattr(self.options, field.name)
+            if field.name != "limit" and value != getattr(published, field.name):
+                described.append(f"{field.name}={value!r}")
+        return ", ".join(described)
 
     @property
     def supports_domains(self) -> bool:

@@ -1,4 +1,8 @@
-"""Settings of ECSE, and the presets that a name such as "ecse:gentle:so3" combines."""
+"""Settings of ECSE, and the presets that a name such as "ecse:gentle:so3" combines.
+
+A name that has none of `FORMS` means the form `DEFAULT`. Before, it meant "published", and it still
+does in calculator folders: they hold models that were trained or tested in these frames.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 POSITIVE = ("width", "beta", "squared_sine", "squared_sine_width", "least_weight", "pruning_width")
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of the weights. Wider switches make smoother forces and need more frames.
+
+    The defaults here are the published form; names choose a form, see `parse_presets`.
 
     Attributes
     ----------
@@ -104,7 +111,8 @@ class Settings:
     def _check_pruning(self) -> None:
         """Raise ValueError for a pruning that could leave out the largest weight of an atom."""
         most = 1 - self.pruning_width
-        if self.pruning is not None and not 0 < self.pruning <= most:
+        # sums of decimal fractions are rounded
+        if self.pruning is not None and not 0 < self.pruning <= most + ROUNDING:
             raise ValueError(
                 f"`pruning` is {self.pruning!r}: expected None, or more than 0 and 1 -"
                 f" `pruning_width` ({most:g}) at most, so that the largest weight counts"
@@ -120,9 +128,9 @@ GENTLE: dict[str, Any] = {
     "n_azimuthal": 32,
 }
 COMPACT: dict[str, Any] = {
-    "right_angle_power": 8.0,
-    "pruning": 0.3,
-    "pruning_width": 0.7,
+    "right_angle_power": 5.0,
+    "pruning": 0.45,
+    "pruning_width": 0.55,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     # with mirror images, and without
@@ -132,7 +140,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "force": {"limit": math.inf},
     # smoother forces where the closest pair of neighbours becomes collinear, with some more frames
     "gentle": GENTLE,
-    # fewer frames, less smooth forces
+    # the published form with fewer frames, less smooth forces
     "pruned": {"pruning": 0.5},
     # the weights of the paper
     "published": {},
@@ -141,6 +149,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # fewer still: the nearer neighbour of a pair first
     "ordered": {"order_width": 0.3},
 }
+# presets that choose the form of the weights; the others change any of them
+FORMS = ("published", "compact", "gentle", "pruned")
+DEFAULT = "compact"
+IN_FILES = "published"  # in files that name no form
 
 
 def parse_presets(
@@ -151,7 +163,8 @@ def parse_presets(
     Parameters
     ----------
     argument:
-        Names of presets with colons between them, empty for the defaults; or settings themselves.
+        Names of presets with colons between them, in the form `DEFAULT` if they name none; or
+        settings themselves.
     kind:
         Name of the symmetriser, for the error message.
     presets:
@@ -164,8 +177,7 @@ def parse_presets(
     """
     if isinstance(argument, Settings):
         return argument
-    # "" names no preset, "".split(":") would name one
-    chosen = argument.split(":") if argument else []
+    chosen = _words(argument)
     unknown = not set(chosen) <= presets.keys()
     repeated = len(set(chosen)) < len(chosen)
     contradiction = {"o3", "so3"} <= set(chosen)
@@ -176,6 +188,52 @@ def parse_presets(
             f" several such as {kind}:gentle:so3"
         )
     changes: dict[str, Any] = {}
-    for preset in chosen:
+    for preset in _words(with_form(argument, DEFAULT)):
         changes.update(presets[preset])
     return Settings(**changes)
+
+
+def names_form(argument: str) -> bool:
+    """Whether the argument of a symmetriser names the form of its weights.
+
+    Parameters
+    ----------
+    argument:
+        Names of presets with colons between them.
+    """
+    return not set(_words(argument)).isdisjoint(FORMS)
+
+
+def with_form(argument: str, form: str) -> str:
+    """The argument of a symmetriser, with a form of the weights if it names none.
+
+    The form comes first, so that presets such as "so3" change it.
+
+    Parameters
+    ----------
+    argument:
+        Names of presets with colons between them.
+    form:
+        Names to add, such as "compact:ordered"; those that are there already are not repeated.
+    """
+    words = _words(argument)
+    if names_form(argument):
+        return argument
+    added = [word for word in _words(form) if word not in words]
+    return ":".join([*added, *words])
+
+
+def form_of(argument: str) -> str:
+    """Names of presets in an argument that decide the weights of frames, "compact:ordered".
+
+    Parameters
+    ----------
+    argument:
+        Names of presets with colons between them.
+    """
+    return ":".join(word for word in _words(argument) if word in (*FORMS, "ordered"))
+
+
+def _words(argument: str) -> list[str]:
+    """Names of presets; "" names none, but "".split(":") would name one."""
+    return argument.split(":") if argument else []

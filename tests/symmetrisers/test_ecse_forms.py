@@ -1,0 +1,120 @@
+"""Forms of the ECSE weights: the default, and what names mean in files of before."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from ase_pet import PETCalculator, arguments, store
+from ase_pet.fingerprints import of_model
+from ase_pet.md import fingerprints
+from ase_pet.symmetrisers import ecse, full_name, of_file, of_recipe, symmetrise
+from local_toys import STRUCTURES, batch, local_pet
+from tolerances import worst
+
+NETWORK = local_pet()
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "full"),
+    [
+        ("ecse", "none", "ecse:compact"),
+        ("ecse:so3", "none", "ecse:compact:so3"),
+        ("ecse:force", "none", "ecse:compact:force"),
+        ("ecse:ordered", "none", "ecse:compact:ordered"),
+        ("ecse:published", "ecse:compact", "ecse:published"),
+        ("ecse:gentle:so3", "none", "ecse:gentle:so3"),
+        ("ecse:pruned", "none", "ecse:pruned"),
+        # the form of the calculator
+        ("ecse", "ecse", "ecse:published"),
+        ("ecse:so3", "ecse:compact:ordered", "ecse:compact:ordered:so3"),
+        ("ecse", "ecse:gentle:so3", "ecse:gentle"),
+        ("ecse_layers", "ecse", "ecse_layers:compact"),
+        ("group:O", "ecse", "group:O"),
+    ],
+)
+def test_full_names(name, trained, full):
+    assert full_name(name, trained) == full
+    # a full name means the same everywhere
+    assert full_name(full, "ecse:pruned") == full
+    assert of_recipe(full) == of_file(full)
+
+
+def test_the_default_is_compact_and_needs_few_frames():
+    graph = batch([STRUCTURES["fcc"]()], NETWORK.cutoff)
+    default, published = (symmetrise(NETWORK, name) for name in ("ecse", "ecse:published"))
+    assert default.options == ecse.Settings(**ecse.COMPACT) == ecse.EcseModel(NETWORK).options
+    assert published.options == ecse.Settings()
+    frames = [model.describe(graph)["frames"].double().mean() for model in (default, published)]
+    assert frames[0] < frames[1] / 3
+    assert worst(default(graph), published(graph)) > 1e-6
+
+
+def test_fingerprints_tell_forms_apart():
+    names = ("published", "published:so3", "compact", "gentle", "pruned", "ordered")
+    prints = {of_model(symmetrise(NETWORK, f"ecse:{name}")) for name in names}
+    assert len(prints) == len(names)
+    assert of_model(symmetrise(NETWORK, "ecse:force")) == of_model(symmetrise(NETWORK, "ecse"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Function that writes a calculator folder, as version 0.2 did or as now."""
+
+    def write(symmetrise, edit=None):
+        store.save(tmp_path / "it", NETWORK, store.CalculatorInfo("it", symmetrise, "float64"))
+        card = tmp_path / "it" / store.CARD
+        text = card.read_text()
+        card.write_text(text.replace(*edit) if edit else text)
+        return tmp_path / "it"
+
+    return write
+
+
+def test_a_folder_without_a_form_keeps_the_published_one(folder):
+    atoms = STRUCTURES["ethanol"]()
+    old = folder("ecse:so3", ('"ecse:compact:so3"', '"ecse:so3"'))
+    energies = [
+        PETCalculator(model, symmetrise=name).get_potential_energy(atoms)
+        for model, name in ((old, None), (old, "ecse:published:so3"), (old, "ecse:so3"))
+    ]
+    assert energies[0] == energies[1] == energies[2]
+    assert PETCalculator(old).card.symmetrise == "ecse:published:so3"
+    # written again, it says so
+    store.save(old, *store.load(old))
+    assert 'symmetrise = "ecse:published:so3"' in (old / store.CARD).read_text()
+    compact = PETCalculator(old, symmetrise="ecse:compact:so3").get_potential_energy(atoms)
+    assert abs(compact - energies[0]) > 1e-6
+
+
+def test_a_new_folder_has_the_full_name(folder):
+    new = folder("ecse")
+    assert 'symmetrise = "ecse:compact"' in (new / store.CARD).read_text()
+    calculator = PETCalculator(new, symmetrise="ecse")
+    assert calculator.parameters["symmetrise"] == "ecse:compact"
+    atoms = STRUCTURES["ethanol"]()
+    forces = [each.get_forces(atoms) for each in (calculator, PETCalculator(new))]
+    assert np.array_equal(*forces)
+
+
+def test_one_note_says_what_the_name_means_now(folder):
+    arguments._note_default.cache_clear()
+    with pytest.warns(UserWarning, match="'ecse' means 'ecse:compact' now.*'ecse:published'"):
+        PETCalculator(NETWORK, symmetrise="ecse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("ecse", "ecse:compact", "ecse:published", "group:O"):
+            PETCalculator(NETWORK, symmetrise=name)
+        arguments._note_default.cache_clear()
+        # of a calculator with a form of its own
+        PETCalculator(folder("ecse:gentle"), symmetrise="ecse")
+
+
+def test_runs_of_version_0_2_had_the_published_form():
+    new = fingerprints.of_calculator(PETCalculator(NETWORK, symmetrise="ecse:published"))
+    old = {**new, "parameters": {**new["parameters"], "symmetrise": "'ecse'"}}
+    other = fingerprints.of_calculator(PETCalculator(NETWORK, symmetrise="ecse"))
+    assert fingerprints.parameters_of(old) == fingerprints.parameters_of(new)
+    assert fingerprints.parameters_of(old) != fingerprints.parameters_of(other)
+    assert fingerprints.parameters_of(other)["symmetrise"] == "'ecse:compact'"
+    assert fingerprints.parameters_of({}) == {}
