@@ -102,8 +102,9 @@ def accuracy(name, structures, forms):
     model = PETCalculator(name, dtype="float32", device="cpu").model
     # of a calculator with a symmetriser, the network alone
     network = model.model if model.is_symmetrised else model
+    title = f"{name}, {len(held_out)} structures"
     print(
-        f"\n{name + f', {len(held_out)} structures':24s}{'force MAE (meV/A)':>18s}{'change (%)':>16s}"
+        f"\n{title:24s}{'force MAE (meV/A)':>18s}{'change (%)':>16s}"
         f"{'rms change: E':>15s}{'F':>7s}{'CPU s':>8s}"
     )
     first = None

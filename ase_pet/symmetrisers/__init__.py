@@ -27,7 +27,6 @@ __all__ = [
     "full_name",
     "names_form",
     "of_file",
-    "of_recipe",
     "sampled",
     "symmetrise",
 ]
@@ -56,7 +55,7 @@ def check(name: str) -> None:
 
 
 def of_file(name: str) -> str:
-    """Name of the symmetriser that a calculator folder means.
+    """Name of the symmetriser that a calculator folder or a recipe means.
 
     Files keep what they were made with, where a name without further words has another meaning now.
 
@@ -80,7 +79,7 @@ def full_name(name: str, trained: str = "none") -> str:
     Parameters
     ----------
     name:
-        Name that a user or a recipe gives.
+        Name that a user gives.
     trained:
         Symmetriser in the calculator folder, whose form is taken where the user names none.
     """
@@ -92,17 +91,6 @@ def full_name(name: str, trained: str = "none") -> str:
     if own_kind == kind:
         form = ecse_settings.form_of(own)
     return f"{kind}:{ecse_settings.with_form(argument, form)}"
-
-
-def of_recipe(name: str) -> str:
-    """Full name of the symmetriser that a recipe means: the form of now, the axes of files.
-
-    Parameters
-    ----------
-    name:
-        Name in the recipe.
-    """
-    return of_file(full_name(name))
 
 
 def names_form(name: str) -> bool:

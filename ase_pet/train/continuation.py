@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .. import store, symmetrisers
+from .. import store
 from ..calculator_info import WEIGHTS
 from . import fine_tuning, recipe_files
 from .recipe import Recipe
@@ -35,10 +35,6 @@ def fingerprint(recipe: Recipe, path: Path) -> dict[str, str]:
         Its file.
     """
     digests = {"recipe": _sha256(path)}
-    # a name without a form has had several meanings
-    if not symmetrisers.names_form(recipe.symmetrise):
-        meaning = symmetrisers.full_name(recipe.symmetrise)
-        digests[f"`symmetrise` {recipe.symmetrise!r}, which means {meaning!r} now"] = meaning
     for name, digest in of_data(recipe).items():
         digests[f"data file `{name}`"] = digest
     if recipe.start:

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from .. import store
 from ..calculator_info import CalculatorInfo, content_of
 from ..models.base import AtomisticModel
-from ..symmetrisers import of_file, of_recipe
+from ..symmetrisers import of_file
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -110,7 +110,7 @@ class Start:
             lines.append("uncertainties: left out, as they are of the weights before")
         before = _taken(self.model, self.info)
         after = {key: getattr(recipe, key) for key in TAKEN}
-        after["symmetrise"] = of_recipe(recipe.symmetrise)
+        after["symmetrise"] = of_file(recipe.symmetrise)
         for key in TAKEN[1:]:
             now = after[key]
             if now != before[key]:

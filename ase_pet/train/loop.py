@@ -16,7 +16,7 @@ import torch
 
 from .. import rotations
 from ..evaluation import Evaluation
-from ..symmetrisers import Seeds, SeedStream, of_recipe, sampled, symmetrise
+from ..symmetrisers import Seeds, SeedStream, of_file, sampled, symmetrise
 from . import continuation, distributed, progress
 from .data import Sample, collate
 from .distributed import ALONE, Ranks
@@ -318,7 +318,7 @@ class Trainer:
         """The model that is trained: itself, or seen in frames that are drawn by seeds."""
         if self.recipe.augmentation == "rotations":
             return model
-        return sampled(model, self.recipe.symmetrise, seeds, self.recipe.draws)
+        return sampled(model, of_file(self.recipe.symmetrise), seeds, self.recipe.draws)
 
     def averaged_model(self) -> Any:
         """The averaged weights, in frames if they are trained in frames."""
@@ -330,7 +330,7 @@ class Trainer:
         """The model that is validated: itself, or the mean over all frames if trained in frames."""
         if self.recipe.augmentation == "rotations":
             return model
-        return symmetrise(model, of_recipe(self.recipe.symmetrise))
+        return symmetrise(model, of_file(self.recipe.symmetrise))
 
     def fitted_composition(self, model: Any) -> dict[int, float]:
         """Composition energies, {Z: eV}, to add to those that were removed; 0 for those kept.

@@ -284,7 +284,7 @@ def finish(
         shortest = fine_tuning.shortest(start.info.shortest_distances, shortest)
     config = CalculatorInfo(
         name=recipe.name,
-        symmetrise=symmetrisers.of_recipe(recipe.symmetrise),
+        symmetrise=symmetrisers.of_file(recipe.symmetrise),
         dtype=recipe.dtype,
         shortest_distances=shortest,
         provenance=_provenance(recipe, trainer, seconds, metrics),
@@ -328,7 +328,7 @@ def _errors(
     """Errors of each split that is not empty, and reference and predicted values to plot."""
     # composition energies of the elements were removed from the samples: the rest is left
     model.compositions = {model.energy_head: trainer.best_composition}
-    chosen = symmetrisers.of_recipe(recipe.symmetrise)
+    chosen = symmetrisers.of_file(recipe.symmetrise)
     symmetrised = symmetrisers.symmetrise(model, chosen)
     metrics: dict[str, Any] = {}
     pairs = {}

@@ -8,7 +8,7 @@ import pytest
 from ase_pet import PETCalculator, arguments, store
 from ase_pet.fingerprints import of_model
 from ase_pet.md import fingerprints
-from ase_pet.symmetrisers import ecse, full_name, of_file, of_recipe, symmetrise
+from ase_pet.symmetrisers import ecse, full_name, symmetrise
 from local_toys import STRUCTURES, batch, local_pet
 from tolerances import worst
 
@@ -37,7 +37,6 @@ def test_full_names(name, trained, full):
     assert full_name(name, trained) == full
     # a full name means the same everywhere
     assert full_name(full, "ecse:pruned") == full
-    assert of_recipe(full) == of_file(full)
 
 
 def test_the_default_is_compact_and_needs_few_frames():

@@ -109,7 +109,7 @@ def test_scales_and_distances(start, tmp_path):
     ("extra", "line"),
     [
         ('dtype = "float32"\n', "`dtype`: float64 before, float32 now"),
-        ('symmetrise = "ecse"\n', "`symmetrise`: none before, ecse:compact now"),
+        ('symmetrise = "ecse"\n', "`symmetrise`: none before, ecse:published now"),
         ("settings.cutoff = 4.5\n", "settings: `cutoff` 5.0 before, 4.5 now"),
         ("settings.zbl = true\n", "settings: `zbl` False before, True now"),
     ],

@@ -110,7 +110,7 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
     # with other seeds this short training is not over
     path.write_text(path.read_text().replace("seed = 3", "seed = 4"))
     metrics = train(path, tmp_path / "run")
-    assert metrics["train"]["forces"]["rmse"] < 0.9 * metrics["train"]["forces"]["rms"]
+    assert metrics["train"]["forces"]["rmse"] < 0.8 * metrics["train"]["forces"]["rms"]
     history = [
         json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     ]
@@ -120,7 +120,7 @@ def test_errors_are_those_of_the_symmetrised_calculator(framed, tmp_path, genera
     frames = [atoms for atoms in structures() if atoms.info["split"] == "test"]
     calculator = PETCalculator(tmp_path / "run")
     assert isinstance(calculator.model, ecse.Model)
-    assert "symmetriser `ecse:compact`" in (tmp_path / "run/README.md").read_text()
+    assert "symmetriser `ecse:published`" in (tmp_path / "run/README.md").read_text()
     results = calculator.evaluate(frames, ("energy", "forces"))
     errors = np.concatenate(
         [(r["forces"] - a.get_forces()).ravel() for a, r in zip(frames, results, strict=True)]
