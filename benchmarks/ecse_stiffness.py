@@ -5,7 +5,7 @@
 
 CALC: a calculator of this package with a local model; for a model of C and O alone, such as that of
 benchmarks/data/carbon_dioxide_gfn2.toml, the paths bend CO2. max |dF/dx| in eV/A^2 with and without
-ECSE (`ecse:so3`, float64), for R_in as published, for `ecse:gentle` and for `ecse:pruned`.
+ECSE (`ecse:so3`, float64), in the forms published, gentle, pruned and compact.
 """
 
 import argparse
@@ -25,6 +25,7 @@ FORMS = {
     "published": ecse.Settings(parity=False),
     "gentle": ecse.Settings(parity=False, **ecse.GENTLE),
     "pruned": ecse.Settings(parity=False, **ecse.PRESETS["pruned"]),
+    "compact": ecse.Settings(parity=False, **ecse.COMPACT),
 }
 
 
@@ -127,6 +128,7 @@ def main():
     parser.add_argument("calculator", nargs="?", default="silicon")
     parser.add_argument("--widths", nargs="+", type=float, default=[0.5, 0.75, 1.0])
     parser.add_argument("--points", type=int, default=100)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     bare = PETCalculator(arguments.calculator, device="cpu", dtype="float64", symmetrise="none")
@@ -137,6 +139,7 @@ def main():
                 ecse.wrap(bare.model, replace(settings, width=width)), device="cpu", dtype="float64"
             )
             for name, settings in FORMS.items()
+            if name in arguments.forms
             for width in arguments.widths
         },
     }

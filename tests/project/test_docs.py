@@ -47,6 +47,7 @@ SMALL = {
     "09_check_any_calculator": ["--only", "gradients", "permutation"],
     "10_train_a_potential": ["--structures", "5", "--epochs", "2", "--steps", "5"],
     "11_symmetrised_against_plain": ["--angles", "3"],
+    "12_your_own_backbone": ["--updates", "3"],
     "14_green_kubo": ["--repeat", "1", "--runs", "2", "--equilibrate", "0.01", "--time", "0.04"],
 }
 WRITTEN = {
@@ -76,6 +77,7 @@ WRITTEN = {
     "09_check_any_calculator": ["checks_emt.html"],
     "10_train_a_potential": ["copper", "copper.extxyz", "copper.toml"],
     "11_symmetrised_against_plain": ["rotation.json", "rotation.png"],
+    "12_your_own_backbone": ["your_own_backbone.json"],
     "14_green_kubo": ["green_kubo.json", "green_kubo.png"],
 }
 
