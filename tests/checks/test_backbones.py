@@ -11,7 +11,7 @@ CHECKS = ["cutoff_third_atom", "rotation"]
 
 
 class PointNet(nn.Module):
-    """E_i = g(sum_j f(r_ij) h(r_ij)) with random weights, smooth, or over the nearest neighbours."""
+    """E_i = g(sum_j f(r_ij) h(r_ij)) with random weights; f is smooth."""
 
     cutoff, species, local = 4.0, (29,), True
 
