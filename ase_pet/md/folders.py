@@ -330,7 +330,8 @@ def _require_same_calculator(folder: Path, table: str, old: Any, new: Any) -> No
     """Raise ValueError for the first difference of two descriptions of a calculator."""
     _require_same(folder, {table: old.get("class")}, {table: new.get("class")})
     whose = f" of the {table}"
-    _require_same(folder, *map(fingerprints.parameters_of, (old, new)), whose)
+    parameters = [fingerprints.parameters_of(part) for part in (old, new)]
+    _require_same(folder, parameters[0], parameters[1], whose)
     if "files" not in old:
         return  # of an earlier version
     files = [
