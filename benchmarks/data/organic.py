@@ -6,7 +6,8 @@
 Run it in the environment of so3lr.py, on one core (OMP_NUM_THREADS=1). Stages, in this order:
 
 molecules   8000 molecules of up to 9 heavy atoms (organic_molecules.py), each with its split: 200
-            for `val`, 200 for `test`, the others for `train` -> molecules.csv
+            for `val`, 200 for `test`, the others for `train` -> organic_molecules.csv beside this
+            file, which is in the repository: it is drawn only if it is not there
 structures  of each molecule (organic_structures.py): 4 snapshots of GFN2-xTB dynamics at 300, 500,
             750 or 1000 K; for half of them a torsion, for a third two atoms pressed together or
             pulled apart. 1100 dimers at three separations and in dynamics, 560 water clusters of
@@ -38,6 +39,7 @@ import numpy as np
 from ase.io import read, write
 
 SEED = 20261128
+LIST = Path(__file__).with_name("organic_molecules.csv")
 MOLECULES, HELD = 8000, 200  # all; of each of `val` and `test`
 HELD_SIZE = 4  # heavy atoms of the smallest held-out molecules
 TORSIONS, PRESSED = 0.55, 0.35  # fractions of the molecules
@@ -52,8 +54,8 @@ LARGEST_OTHERWISE = 30.0
 REFERENCES = 30  # test molecules
 
 
-def draw_molecules(folder):
-    """Write molecules.csv: SMILES, heavy atoms and split."""
+def draw_molecules():
+    """Write the list of molecules: SMILES, heavy atoms and split."""
     import organic_molecules
     from rdkit import Chem
 
@@ -64,15 +66,15 @@ def draw_molecules(folder):
     split = dict.fromkeys(range(MOLECULES), "train")
     split |= dict.fromkeys(chosen[:HELD].tolist(), "val")
     split |= dict.fromkeys(chosen[HELD:].tolist(), "test")
-    with (folder / "molecules.csv").open("w", newline="") as file:
-        table = csv.writer(file)
+    with LIST.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
         table.writerow(["smiles", "heavy_atoms", "split"])
         table.writerows([one, sizes[k], split[k]] for k, one in enumerate(smiles))
 
 
-def read_molecules(folder):
-    """List of {smiles, heavy_atoms, split} of molecules.csv."""
-    with (folder / "molecules.csv").open(newline="") as file:
+def read_molecules():
+    """List of {smiles, heavy_atoms, split} of all molecules."""
+    with LIST.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -132,7 +134,7 @@ def make_structures(folder, until):
     """Write the parts of structures/ that do not exist yet, until a time in s."""
     from ase.calculators.calculator import CalculatorError
 
-    molecules = read_molecules(folder)
+    molecules = read_molecules()
     jobs = all_jobs(molecules)
     (folder / "structures").mkdir(exist_ok=True)
     for part, first in enumerate(range(0, len(jobs), PART)):
@@ -187,7 +189,7 @@ def gather(folder):
     frames = [
         atoms for path in sorted((folder / "labels").glob("*.extxyz")) for atoms in read(path, ":")
     ]
-    smiles = [one["smiles"] for one in read_molecules(folder)]
+    smiles = [one["smiles"] for one in read_molecules()]
     water = str(smiles.index("O"))
     seen = {split: set() for split in ("train", "val", "test")}
     for atoms in frames:
@@ -222,8 +224,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     for stage in arguments.stages:
         until = time.time() + 60 * arguments.minutes
-        if stage == "molecules" and not (folder / "molecules.csv").exists():
-            draw_molecules(folder)
+        if stage == "molecules" and not LIST.exists():
+            draw_molecules()
         if stage == "structures":
             make_structures(folder, until)
         if stage == "labels":
@@ -233,7 +235,7 @@ def main():
         if stage == "references":
             from organic_references import write_references
 
-            write_references(folder, read_molecules(folder), REFERENCES, SEED)
+            write_references(folder, read_molecules(), REFERENCES, SEED)
 
 
 if __name__ == "__main__":
