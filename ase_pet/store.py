@@ -131,9 +131,13 @@ def save(folder: str | Path, model: AtomisticModel, info: CalculatorInfo) -> Non
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {}
+    places = set()
     for name, tensor in model.state_dict().items():
-        on_cpu = tensor.detach().cpu()
-        state[name] = on_cpu.contiguous()
+        on_cpu = tensor.detach().cpu().contiguous()
+        # a constant that several modules share is written once for each
+        place = on_cpu.untyped_storage().data_ptr()
+        state[name] = on_cpu.clone() if place in places else on_cpu
+        places.add(place)
     data = safetensors.torch.save(state)
     # text first: if the content cannot be written as TOML, no file is left behind
     content = content_of(model, info, data)

@@ -41,6 +41,8 @@ class TrainingScreen:
 
         steps = trainer.recipe.optimiser.epochs * trainer.steps_per_epoch
         self.report("training", trainer.step, steps)
+        if trainer.start:
+            screen.note(f"training of {trainer.start.given}: {trainer.start.method}")
         for change in trainer.start.changes if trainer.start else ():
             warnings.warn(f"`start`: {change}", stacklevel=2)
         if screen.verbosity.quiet:
@@ -72,7 +74,8 @@ class TrainingScreen:
         record:
             Its record.
         """
-        self.validation = f", {_validation(record['val'])}"
+        old = f", old {_validation(record['old'])}" if "old" in record else ""
+        self.validation = f", {_validation(record['val'])}{old}"
         self._show(f"loss {record['loss']:.3g}{self.validation}")
 
     def _show(self, text: str) -> None:

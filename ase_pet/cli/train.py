@@ -61,7 +61,7 @@ def command(
     if recipe is None or output is None:
         raise ValueError("give RECIPE and --output, or --template")
     from .. import train as training
-    from ..train import distributed
+    from ..train import distributed, forgetting
     from ..train.report import errors_table
     from ..train.tensorboard import Events
     from ._training import TrainingScreen
@@ -103,6 +103,8 @@ def command(
         screen.print_json(metrics)
         return
     screen.say(errors_table(metrics))
+    if forgetting.AFTER in metrics:
+        screen.say(forgetting.line(metrics[forgetting.BEFORE], metrics[forgetting.AFTER]))
     screen.say(f"wrote {output}")
 
 

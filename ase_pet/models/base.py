@@ -8,6 +8,7 @@ module that was written for another program.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,23 @@ from torch import nn
 from ..graph import Graph
 from ..layers.constants import constant
 from ..layers.llpr import LastLayer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Modules of a model that fine-tuning treats in different ways; all others come before layers.
+
+    Attributes
+    ----------
+    readouts:
+        Modules after the last layer. Their weights are those of heads: `MODULE.HEAD...`, or of all
+        heads together.
+    layers:
+        Lists of modules of which the k-th belongs to message-passing layer k.
+    """
+
+    readouts: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 class AtomisticModel(nn.Module):
@@ -46,6 +64,8 @@ class AtomisticModel(nn.Module):
         Whether derivatives of forces are those of the energy.
     is_symmetrised:
         Whether the model averages another one over rotations.
+    parts:
+        Modules that hold readouts and layers; empty where they are unknown.
     """
 
     settings: Any
@@ -60,6 +80,7 @@ class AtomisticModel(nn.Module):
     exact_geometry: bool = False
     exact_second_derivatives: bool = True
     is_symmetrised: bool = False
+    parts: Parts = Parts()
 
     def __init__(self, settings: Any, cutoff: float, species: tuple[int, ...]) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ from ..layers.equivariant_linear import Elements, Features, Map, Maps, SpeciesMa
 from ..layers.radial import TRANSFORMS, BesselBasis, Constants, ScreenedRepulsion
 from ..layers.spherical_harmonics import LARGEST_DEGREE, spherical_harmonics
 from ..layers.symmetric_products import SymmetricProducts
-from .base import AtomisticModel
+from .base import AtomisticModel, Parts
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": functional.silu,
@@ -339,6 +339,7 @@ class Model(AtomisticModel):
     # lengths, radial functions and harmonics in the dtype of the pair vectors
     exact_geometry = True
     supports_domains = True
+    parts = Parts(readouts=("readouts",), layers=("interactions", "products"))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)

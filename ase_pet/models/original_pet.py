@@ -37,7 +37,7 @@ from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import cutoff, ragged
 from ..layers.linear import Embedding, Linear, derived, linear, stack
-from .base import AtomisticModel
+from .base import AtomisticModel, Parts
 
 ACTIVATIONS = {"silu": nn.SiLU, "mish": nn.Mish}
 
@@ -284,6 +284,7 @@ class Model(AtomisticModel):
     # in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
     supports_domains = True
+    parts = Parts(readouts=("heads", "bond_heads"), layers=("gnn_layers",))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.r_cut, settings.species)

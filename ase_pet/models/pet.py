@@ -48,8 +48,9 @@ from ..layers import adaptive, constants, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear, stack
 from ..layers.llpr import LastLayer, features_of_atoms
-from .base import AtomisticModel
+from .base import AtomisticModel, Parts
 
+READOUTS = ("node_heads", "edge_heads", "node_last_layers", "edge_last_layers")
 Tokens = tuple[Tensor, Tensor]  # central tokens (n_atoms, d_node), edge tokens (2P, d_pet)
 
 
@@ -61,13 +62,11 @@ class Settings:
     cutoff: ranges.Cutoff = 4.5  # A
     cutoff_width: ranges.SwitchWidth = 0.5  # A, over which an edge is switched off
     cutoff_function: str = "bump"  # bump, cosine, step
-    num_neighbors_adaptive: ranges.NeighbourCount = (
-        None  # number of neighbours; None: the cutoff is fixed
-    )
+    # number of neighbours; None: the cutoff is fixed
+    num_neighbors_adaptive: ranges.NeighbourCount = None
     adaptive_cutoff_method: str = "solver"  # grid, solver
-    cutoff_width_adaptive: ranges.AdaptiveWidth = (
-        1.0  # A, over which a neighbour is counted partially
-    )
+    # A, over which a neighbour is counted partially
+    cutoff_width_adaptive: ranges.AdaptiveWidth = 1.0
     d_pet: ranges.LayerWidth = 128  # width of edge tokens and messages
     d_node: ranges.LayerWidth = 256  # width of central tokens between transformer layers
     d_head: ranges.LayerWidth = 128  # width of readout features
@@ -307,6 +306,7 @@ class Model(AtomisticModel):
     # lengths and cutoff factors in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
     supports_domains = True
+    parts = Parts(READOUTS, layers=("gnn_layers", "combinations"))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)

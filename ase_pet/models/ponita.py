@@ -43,7 +43,7 @@ from ..graph import Graph, chunking
 from ..layers.calibration import N_ATOMS, random_gas
 from ..layers.linear import Embedding, Linear, derived, linear
 from ..layers.position_orientation import WINDOWS, Edges, edges_on_grid, has_all_pairs
-from .base import AtomisticModel
+from .base import AtomisticModel, Parts
 
 
 @ranges.checked
@@ -229,6 +229,7 @@ class Model(AtomisticModel):
     # Each pair once, its kernel used for both directions; False: the plain sum over directed edges.
     fast = True
     axes: torch.Tensor  # (O, 3) float64
+    parts = Parts(readouts=("last_layers",), layers=("layers",))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.cutoff, settings.species)

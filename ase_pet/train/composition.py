@@ -81,9 +81,11 @@ def reference_energies(
             f"recipe `{recipe.name}`: no atom of the training structures has a neighbour within"
             " `settings.cutoff`: there is nothing to learn but energies of elements"
         )
-    fitted = statistics.composition(species)
     if kept is not None and recipe.E0s in ("fit", "start"):
-        return {z: kept.get(z, fitted[z]) for z in species}
+        # elements that the start lacks: what its energies leave of those of structures
+        fitted = statistics.composition(species, kept)
+        return {z: kept[z] if z in kept else fitted[z] for z in species}
+    fitted = statistics.composition(species)
     if recipe.E0s == "fit":
         return fitted
     energies = dict(isolated)

@@ -54,7 +54,10 @@ def of_data(recipe: Recipe) -> dict[str, str]:
         Recipe.
     """
     data = recipe.data
-    names = dict.fromkeys((*data.files, *data.train, *data.val, *data.test))
+    old = recipe.fine_tuning
+    names = dict.fromkeys(
+        (*data.files, *data.train, *data.val, *data.test, *old.replay, *old.old_data)
+    )
     return {name: _of_files(recipe_files.paths(recipe.folder, name)) for name in names}
 
 

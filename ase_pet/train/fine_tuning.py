@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 
-from .. import store
+from .. import arguments, store
 from ..calculator_info import CalculatorInfo, content_of
 from ..models.base import AtomisticModel
 from ..symmetrisers import of_file
+from . import growth
+from .fine_tuning_checks import is_replayed_beside, trained_heads
+from .trained_weights import TrainedWeights
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -31,23 +34,61 @@ class Start:
     ----------
     given:
         Its name or path, as the recipe has it.
+    before:
+        Model as it is read, at the head that is trained or copied.
     model:
-        Model.
+        The same with the heads and elements that the recipe adds.
     info:
         What its file says about it.
+    sources:
+        {Z of an element that is added: Z of the one with whose weights it begins}.
+    method:
+        Which weights are trained, in words.
     changes:
         Lines on what differs from it, apart from the weights.
     """
 
     given: str
+    before: AtomisticModel
     model: AtomisticModel
     info: CalculatorInfo
+    sources: dict[int, int] = field(default_factory=dict)
+    method: str = ""
     changes: list[str] = field(default_factory=list)
 
     @property
     def energies(self) -> dict[int, float]:
         """Composition energies of the head that is trained, {Z: eV}."""
         return self.model.composition
+
+    def compositions(self, total: Mapping[int, float]) -> dict[str, dict[int, float]]:
+        """Composition energies of all heads, {head: {Z: eV}}, those of new elements as trained.
+
+        Parameters
+        ----------
+        total:
+            Composition energies of the trained head.
+        """
+        new = {z: total[z] for z in self.sources}
+        return {head: {**table, **new} for head, table in self.model.compositions.items()}
+
+    def trained(
+        self, recipe: Recipe, model: AtomisticModel, average: AtomisticModel
+    ) -> TrainedWeights:
+        """Weights that the recipe trains.
+
+        Parameters
+        ----------
+        recipe:
+            Recipe.
+        model:
+            Model with the weights of the start.
+        average:
+            Copy of it for the averaged weights.
+        """
+        rows = [model.species.index(z) for z in self.sources]
+        heads = trained_heads(model, recipe)
+        return TrainedWeights(model, average, recipe.fine_tuning, heads, rows, recipe.seed)
 
     def copy_to(self, model: Any, recipe: Recipe) -> None:
         """Copy weights, scales, radii of the repulsion and composition energies of all heads.
@@ -69,10 +110,13 @@ class Start:
             raise ValueError(
                 f"recipe `{recipe.name}`: `start` {self.given!r} has another model, other species"
                 f" or other sizes ({'; '.join(different)}): leave these keys out, which keeps those"
-                " of the start, or train without `start`"
+                " of the start, add elements by `fine_tuning.new_species` and energy heads by"
+                " `fine_tuning.new_head`, or train without `start`"
             )
         # without last-layer uncertainties, which are of the weights before
         state = self.model.state_dict()
+        # weights in float64 would be rounded by those of a new model
+        model.to(next(self.model.parameters()).dtype)
         model.load_state_dict({name: state[name] for name in model.state_dict()})
         model.scales = dict(self.model.scales)
         model.compositions = dict(self.model.compositions)
@@ -106,7 +150,10 @@ class Start:
             Recipe.
         """
         lines = [f"settings: {text}" for text in _changed_settings(self.model, model)]
-        if asdict(self.model.settings).get("uncertainties"):
+        for z, source in self.sources.items():
+            names = f"{chemical_symbols[z]} is new and begins with those of"
+            lines.append(f"weights of elements: {names} {chemical_symbols[source]}")
+        if asdict(self.before.settings).get("uncertainties"):
             lines.append("uncertainties: left out, as they are of the weights before")
         before = _taken(self.model, self.info)
         after = {key: getattr(recipe, key) for key in TAKEN}
@@ -115,12 +162,30 @@ class Start:
             now = after[key]
             if now != before[key]:
                 lines.append(f"`{key}`: {before[key]} before, {now} now")
-        others = [head for head in model.head_sizes if head not in _trained(model, recipe)]
-        if others:
+        return [*lines, *self._of_heads(model, recipe)]
+
+    def _of_heads(self, model: AtomisticModel, recipe: Recipe) -> list[str]:
+        """Lines on the heads: which one is trained, and what becomes of the others."""
+        lines = []
+        trained = model.energy_head
+        if recipe.fine_tuning.new_head is not None:
+            lines.append(f"head {trained}: new, a copy of {self.before.energy_head}")
+        if trained != "energy":
+            variant = trained.partition("/")[2]
+            lines.append(
+                f"trained is the head of `variant` {variant!r}, which users have to choose"
+            )
+        others = [head for head in model.head_sizes if head not in trained_heads(model, recipe)]
+        # the weights below other heads are kept as well, but not those of new elements
+        if others and recipe.fine_tuning.weights == "heads":
+            lines.append(f"heads {', '.join(others)}: unchanged, as are the weights below them")
+        elif others:
             lines.append(
                 f"heads {', '.join(others)}: kept, but the weights below them change: what they"
                 " give will be wrong"
             )
+        if is_replayed_beside(recipe):
+            lines.append(f"head {self.before.energy_head}: trained on the replayed structures")
         return lines
 
 
@@ -134,8 +199,17 @@ def load(recipe: Recipe) -> Start | None:
     """
     if not recipe.start:
         return None
-    model, info = store.load(path_of(recipe.folder, recipe.start))
-    return Start(recipe.start, model, info)
+    options = recipe.fine_tuning
+    before, info = store.load(path_of(recipe.folder, recipe.start))
+    _select(before, options.variant)
+    model = before
+    if options.new_head is not None:
+        model = growth.with_head(model, f"energy/{options.new_head}")
+    where = "`fine_tuning.new_species`"
+    sources = growth.sources_of(options.new_species, before.species, where)
+    if sources:
+        model = growth.with_species(model, sources)
+    return Start(recipe.start, before, model, info, sources)
 
 
 def path_of(folder: Path, start: str) -> Path:
@@ -183,7 +257,25 @@ def complete(content: dict[str, Any], folder: Path) -> None:
         described = content_of(model, info, b"")["settings"]
         described.pop("uncertainties", None)
         described["species"] = list(described["species"])
+        _add(described, content.get("fine_tuning"))
         content["settings"] = {**described, **settings}
+
+
+def _add(settings: dict[str, Any], options: object) -> None:
+    """Add the elements and the head of the table [fine_tuning] to the settings of the start.
+
+    What is no such table, or has bad values, is refused later.
+    """
+    if not isinstance(options, dict):
+        return
+    new = options.get("new_species", [])
+    if isinstance(new, dict | list):
+        numbers = [atomic_numbers.get(each, 0) for each in new if isinstance(each, str)]
+        known = settings["species"]
+        settings["species"] = [*known, *(z for z in numbers if z and z not in known)]
+    name = options.get("new_head")
+    if isinstance(name, str) and "energy" in {head.split("/")[0] for head in settings["heads"]}:
+        settings["heads"] = {**settings["heads"], f"energy/{name}": 1}
 
 
 def energies_line(
@@ -254,10 +346,12 @@ def _taken(model: AtomisticModel, info: CalculatorInfo) -> dict[str, str]:
     }
 
 
-def _trained(model: Any, recipe: Recipe) -> set[str]:
-    """Heads that have labels."""
-    dipole = {"dipole"} if recipe.loss.dipole > 0 else set()
-    return {model.energy_head} | dipole
+def _select(model: AtomisticModel, variant: str | None) -> None:
+    """Point a start at the energy head that is trained or copied."""
+    try:
+        arguments.select_head(model, variant)
+    except ValueError as error:
+        raise ValueError(f"`fine_tuning.variant` of the recipe: {error}") from None
 
 
 def _changed_settings(start: AtomisticModel, model: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +50,24 @@ class LabelStatistics:
         present = self.counts.sum(axis=0)
         return [z for z, found in zip(species, present.tolist(), strict=True) if found == 0]
 
-    def composition(self, species: Sequence[int]) -> dict[int, float]:
+    def composition(
+        self, species: Sequence[int], known: Mapping[int, float] | None = None
+    ) -> dict[int, float]:
         """Energy of each species, {Z: eV}, by least squares.
 
         Parameters
         ----------
         species:
             Atomic numbers of the model.
+        known:
+            Energies of some of them in eV, which are not fitted.
         """
-        return fit_counts(self.counts, self.energies, species)
+        held = known or {}
+        of_known = np.array([held.get(z, 0.0) for z in species])
+        columns = [column for column, z in enumerate(species) if z not in held]
+        free = [species[column] for column in columns]
+        energies = self.energies - self.counts @ of_known
+        return fit_counts(self.counts[:, columns], energies, free) if free else {}
 
     def label_rms(self, composition: dict[int, float]) -> dict[str, float]:
         """Root mean squares of labels, the units of the loss, 1 for those that are absent or zero.

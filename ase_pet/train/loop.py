@@ -11,21 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from .. import rotations
 from ..evaluation import Evaluation
 from ..symmetrisers import Seeds, SeedStream, of_file, sampled, symmetrise
 from . import continuation, distributed, progress
-from .data import Sample, collate
+from .data import Sample
 from .distributed import ALONE, Ranks
 from .fine_tuning import Start
 from .loss import Diverged, Part, energy_errors, weighted_loss, whole_batch
-from .optimisers import optimisers, rate_factor, sum_gradients
+from .optimisers import rate_factor, set_rates, sum_gradients
+from .parts import parts_of
 from .prediction import compare, evaluation, refit_composition
 from .progress import OnUpdate, RunningErrors, Update, score
 from .recipe import Recipe
+from .replay import Replay
+from .trained_weights import TrainedWeights
 
 STATE = "state.pt"
 HISTORY = "history.jsonl"
@@ -83,7 +85,9 @@ class Trainer:
         self.model = model.to(device, dtype)
         self.average = copy.deepcopy(self.model).requires_grad_(False)  # of the weights over steps
         options = recipe.optimiser
-        self.optimisers = optimisers(self.model, options)
+        self.head = model.energy_head  # that is trained
+        self.weights = TrainedWeights(self.model, self.average, recipe.fine_tuning)
+        self.optimisers = self.weights.optimisers(options)
         self.steps_per_epoch = math.ceil(len(splits["train"]) / options.batch_size)
         self.epoch = 0
         self.step = 0
@@ -96,11 +100,31 @@ class Trainer:
         self.absent_species: list[int] = []  # those, and others that only `start` knows
         self.keeps_energies = recipe.E0s == "start"
         self.start: Start | None = None
+        self.replay: Replay | None = None
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
         self.ranks: Ranks = ALONE
         self.on_update: OnUpdate | None = None  # called after each update of the weights
         self.running = RunningErrors()  # of the present epoch
         self.known: dict[str, int] = {}  # number of training structures with forces, with stress
+
+    def begin_from(self, start: Start, replay: Replay | None) -> None:
+        """Train those weights of a start that the recipe names.
+
+        Parameters
+        ----------
+        start:
+            Calculator that the training starts from.
+        replay:
+            Structures that it must not forget; None without any.
+        """
+        self.start = start
+        self.replay = replay
+        self.weights = start.trained(self.recipe, self.model, self.average)
+        options = self.recipe.optimiser
+        self.optimisers = self.weights.optimisers(options)
+        n_new = len(self.splits["train"])
+        n_structures = n_new + (replay.per_epoch(n_new) if replay else 0)
+        self.steps_per_epoch = math.ceil(n_structures / options.batch_size)
 
     def run(self) -> Iterator[dict[str, Any]]:
         """Yield {epoch, loss, rate, score, val} after each validation until the last epoch.
@@ -143,6 +167,7 @@ class Trainer:
             "best_composition": self.best_composition,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "factors": self.weights.state(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "first_loss": self.first_loss,
             "history": self.history,
@@ -166,6 +191,7 @@ class Trainer:
         continuation.note_ranks(self.folder, state.get("ranks", 1), self.ranks.size)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        self.weights.load(state.get("factors", {}))
         for optimiser, saved_optimiser in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved_optimiser)
         self.epoch = state["epoch"]
@@ -200,6 +226,8 @@ class Trainer:
         seed = 1_000_003 * self.recipe.seed + self.epoch
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(samples), generator=generator).tolist()
+        if self.replay is not None:
+            order = self.replay.mixed(order, generator)
         starts = range(0, len(order), size)
         rotating = self.recipe.augmentation == "rotations"
         self.running = RunningErrors()
@@ -209,7 +237,7 @@ class Trainer:
             indices = order[start : start + size]
             # one generator draws order, rotations and frames: the order of the draws matters
             rotation = rotations.random_orthogonal(len(indices), generator) if rotating else None
-            parts = self._parts(indices, rotation)
+            parts = parts_of(self, indices, rotation)
             loss = self._update(parts, len(indices), generator)
             total += loss
             if self.on_update:
@@ -223,43 +251,16 @@ class Trainer:
         steps = epochs * self.steps_per_epoch
         return Update(self.epoch + 1, epochs, self.step, steps, loss, atoms, seconds)
 
-    def _parts(self, indices: Sequence[int], rotation: torch.Tensor | None) -> list[Part]:
-        """Parts of a batch that this rank evaluates; rotation (B, 3, 3) is of all structures."""
-        samples = self.splits["train"]
-        own = np.arange(len(indices))[self.ranks.mine]
-        # a rank may have fewer structures than parts, or none in the last batch of an epoch
-        n_parts = max(1, min(self.recipe.optimiser.accumulate, len(own)))
-        parts = []
-        for places in np.array_split(own, n_parts):
-            if not len(places):
-                continue
-            chosen = [samples[indices[place]] for place in places]
-            turned = None if rotation is None else rotation[places]
-            batch = collate(chosen, self.dtype, self.device, rotation=turned)
-            parts.append(Part(batch, torch.from_numpy(places).to(self.device)))
-        return parts
-
     def _update(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
         """Loss of a batch, before the update of the weights that it makes."""
         options = self.recipe.optimiser
-        learning_rate = options.learning_rate * self.rate()
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate
-
+        set_rates(self.optimisers, options.learning_rate * self.rate())
         loss = self._backward(parts, n_structures, generator)
         self._check_loss(loss)
-        weights = list(self.model.parameters())
-        torch.nn.utils.clip_grad_norm_(weights, options.gradient_clip)
-        for optimiser in self.optimisers:
-            optimiser.step()
-
         self.step += 1
         # a short memory at first: the average forgets the initial weights
         decay = min(options.ema, (1 + self.step) / (10 + self.step))
-        averaged = list(self.average.parameters())
-        with torch.no_grad():
-            torch._foreach_lerp_(averaged, weights, 1 - decay)
+        self.weights.update(self.optimisers, options.gradient_clip, decay)
         return loss
 
     def _backward(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
@@ -270,18 +271,19 @@ class Trainer:
         first: Evaluation | None = None
         errors = [torch.empty(0, dtype=torch.float64, device=self.device)]
         for model, part in zip(models, parts, strict=True):
+            self.model.set_energy_head(part.head)
             if len(parts) > 1:
                 first = Evaluation(model, part.batch.graph)
             else:
                 first = evaluation(model, part.batch, training=True)
                 _ = first.forces  # the same run of the model gives the energies
             errors.append(energy_errors(first, part.batch).detach().double())
-        batches = [part.batch for part in parts]
-        whole = whole_batch(torch.cat(errors), batches, n_structures, self.ranks)
+        whole = whole_batch(torch.cat(errors), parts, n_structures, self.ranks)
         whole = dataclasses.replace(whole, centred=not self.keeps_energies)
 
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for model, part in zip(models, parts, strict=True):
+            self.model.set_energy_head(part.head)
             results = first if first and len(parts) == 1 else evaluation(model, part.batch, True)
             loss = weighted_loss(
                 results, part.batch, self.label_rms, self.recipe.loss, whole, part.places
@@ -356,6 +358,12 @@ class Trainer:
         table, _ = compare(inference, validation, self.dtype, self.device, self.ranks)
 
         value = score(table, self.recipe.loss)
+        old: dict[str, dict[str, float]] = {}
+        if self.replay is not None:
+            inference.energy_head = self.replay.head
+            old, _ = compare(inference, self.replay.val, self.dtype, self.device, self.ranks)
+            inference.energy_head = self.head
+            value = self.replay.score(value, score(old, self.recipe.loss))
         if not math.isfinite(value):
             raise Diverged(
                 f"the errors of the validation after epoch {self.epoch} are not finite: the"
@@ -373,6 +381,7 @@ class Trainer:
             "score": value,
             "train": self.running.metrics(self.ranks),
             "val": table,
+            **({"old": old} if old else {}),
         }
         self.history.append(record)
         if self.ranks.leads:

@@ -49,25 +49,28 @@ class Part:
         Its structures.
     places:
         Index of each of them in the batch of all ranks.
+    head:
+        Energy head that is trained on it.
     """
 
     batch: Batch
     places: torch.Tensor
+    head: str = "energy"
 
 
 KINDS = ("energy", "forces", "stress", "dipole")
 
 
 def whole_batch(
-    errors: torch.Tensor, batches: Sequence[Batch], n_structures: int, ranks: Ranks
+    errors: torch.Tensor, parts: Sequence[Part], n_structures: int, ranks: Ranks
 ) -> WholeBatch:
     """What the loss takes from all B structures of a batch, the same on all ranks.
 
     Parameters
     ----------
     errors:
-        Errors of the energy per atom (b,) of the structures of this rank, in eV.
-    batches:
+        Errors of the energy per atom (b,) of the structures of this rank, in eV, part by part.
+    parts:
         Parts of the batch that this rank has, b structures in all.
     n_structures:
         Number B of structures of all ranks.
@@ -77,12 +80,13 @@ def whole_batch(
     counts = errors.new_zeros(len(KINDS))
     most = -(-n_structures // ranks.size)
     structures = errors.new_zeros(2, most)  # errors and weights
-    structures[0, : len(errors)] = errors
     start = 0
-    for batch in batches:
-        counts += counts.new_tensor(list(count_known(batch).values()))
-        stop = start + len(batch.energy)
-        structures[1, start:stop] = weights_of(batch)
+    for part in parts:
+        counts += counts.new_tensor(list(count_known(part.batch).values()))
+        stop = start + len(part.places)
+        own = part.places // ranks.size  # among the structures of this rank
+        structures[0, own] = errors[start:stop]
+        structures[1, own] = weights_of(part.batch)
         start = stop
     message = torch.cat([counts, structures.reshape(-1)])
     gathered = ranks.every(message)  # (size, kinds + 2 most)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 
 from .distributed import Ranks
-from .recipe import Optimiser
+from .schema import Optimiser
+
+RATE = "rate"  # key of a group of parameters: factor on its learning rate
 
 
 def check_method(method: str) -> None:
@@ -22,8 +25,12 @@ def check_method(method: str) -> None:
         raise ValueError("`method` 'muon' needs torch 2.9 or later: update torch or choose 'adam'")
 
 
-def optimisers(model: torch.nn.Module, options: Optimiser) -> list[torch.optim.Optimizer]:
-    """Optimisers of all parameters of a model: AdamW, and Muon for hidden matrices.
+def optimisers(
+    named: Iterable[tuple[str, torch.Tensor, float]],
+    options: Optimiser,
+    factors: Iterable[tuple[torch.Tensor, float]] = (),
+) -> list[torch.optim.Optimizer]:
+    """Optimisers of parameters: AdamW, and Muon for hidden matrices.
 
     Weight decay acts on matrices, not on vectors (biases, norms). Muon (K. Jordan, 2024) takes the
     matrices between two hidden layers; tables of species, maps from geometry and the last layers
@@ -31,10 +38,13 @@ def optimisers(model: torch.nn.Module, options: Optimiser) -> list[torch.optim.O
 
     Parameters
     ----------
-    model:
-        Model.
+    named:
+        Name of each parameter in its model, the parameter, and the factor on its learning rate.
     options:
         The table [optimiser] of the recipe.
+    factors:
+        Factors of low-rank matrices, which have no two hidden sides either, and factors on their
+        learning rates.
 
     Raises
     ------
@@ -42,28 +52,31 @@ def optimisers(model: torch.nn.Module, options: Optimiser) -> list[torch.optim.O
         This torch has no Muon.
     """
     check_method(options.method)
-    hidden = []
-    matrices = []
-    vectors = []
-    for name, parameter in model.named_parameters():
+    # {factor on the learning rate: parameters}
+    hidden: dict[float, list[torch.Tensor]] = {}
+    others: dict[float, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    for name, parameter, rate in named:
+        matrices, vectors = others.setdefault(rate, ([], []))
         outer = "embedder" in name or "last_layers" in name
         if options.method == "muon" and parameter.ndim == 2 and not outer:
-            hidden.append(parameter)
+            hidden.setdefault(rate, []).append(parameter)
         elif parameter.ndim >= 2:
             matrices.append(parameter)
         else:
             vectors.append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    for factor, rate in factors:
+        others.setdefault(rate, ([], []))[0].append(factor)
+    groups = []
+    for rate, (matrices, vectors) in others.items():
+        decayed = {"params": matrices, "weight_decay": options.weight_decay, RATE: rate}
+        groups += [decayed, {"params": vectors, "weight_decay": 0.0, RATE: rate}]
     chosen: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)
     ]
     if hidden:
         # match_rms_adamw: steps as long as those of Adam, so that one learning rate suits both
         muon = torch.optim.Muon(
-            hidden,
+            [{"params": each, RATE: rate} for rate, each in hidden.items()],
             lr=options.learning_rate,
             momentum=0.95,
             adjust_lr_fn="match_rms_adamw",
@@ -71,6 +84,22 @@ def optimisers(model: torch.nn.Module, options: Optimiser) -> list[torch.optim.O
         )
         chosen.append(muon)
     return chosen
+
+
+def set_rates(chosen: Iterable[torch.optim.Optimizer], rate: float) -> None:
+    """Set the learning rates of all groups of parameters.
+
+    Parameters
+    ----------
+    chosen:
+        Result of `optimisers`.
+    rate:
+        Learning rate of groups without a factor.
+    """
+    for optimiser in chosen:
+        for group in optimiser.param_groups:
+            # states of earlier versions have no factors
+            group["lr"] = rate * group.get(RATE, 1.0)
 
 
 def rate_factor(step: int, steps_per_epoch: int, options: Optimiser) -> float:

@@ -13,12 +13,25 @@ from pydantic import ValidationError
 
 from .. import plugins, symmetrisers, toml_files
 from ..choices import closest
-from . import fine_tuning
-from .schema import TABLES, Data, Files, Keys, Loss, Optimiser, Recipe, Units, expected, keys
+from . import fine_tuning, fine_tuning_checks
+from .schema import (
+    TABLES,
+    Data,
+    Files,
+    FineTuning,
+    Keys,
+    Loss,
+    Optimiser,
+    Recipe,
+    Units,
+    expected,
+    keys,
+)
 from .unit_conversion import Factors, factors
 
 __all__ = [
     "Data",
+    "FineTuning",
     "Keys",
     "Loss",
     "Optimiser",
@@ -77,6 +90,7 @@ def read(path: Path | str, folder: Path | None = None) -> Recipe:
     if not any((recipe.loss.energy, recipe.loss.forces, recipe.loss.stress, recipe.loss.dipole)):
         raise ValueError(f"`{path}`, [loss]: all weights are 0: there is nothing to train on")
     _check_dipole(recipe, path)
+    fine_tuning_checks.check(recipe, path)
     return recipe
 
 
@@ -180,11 +194,13 @@ def _check_energies(value: object, start: object, path: Path) -> None:
 def _check_data(recipe: Recipe, path: Path) -> None:
     """Refuse units that are not known, and fractions that leave nothing to train on."""
     data = recipe.data
-    known = {*data.files, *data.train, *data.val, *data.test}
+    old = recipe.fine_tuning
+    known = {*data.files, *data.train, *data.val, *data.test, *old.replay, *old.old_data}
     for name in recipe.units.files:
         if name not in known:
             raise ValueError(
-                f"`{path}`, [units.files]: `{name}` is not in [data]{closest(name, known)}"
+                f"`{path}`, [units.files]: `{name}` is not in [data], nor in"
+                f" [fine_tuning]{closest(name, known)}"
             )
     # a bad unit is refused before the files are read
     for name in ("", *recipe.units.files):

@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 
 from ..calculator_info import CalculatorInfo
 from ..models.base import AtomisticModel
+from . import forgetting
 from .error_metrics import UNITS as UNITS
 from .plots import figure_class as figure_class
 from .plots import learning_curve as learning_curve
@@ -143,7 +144,12 @@ def _origin(provenance: dict[str, Any]) -> str:
     if start is None:
         return ""
     changes = "".join(f"  - {line}\n" for line in start["changes"])
-    return f"- Fine-tuned from `{start['name']}` (`start = {start['path']!r}`)\n{changes}"
+    origin = f"- Fine-tuned from `{start['name']}` (`start = {start['path']!r}`): {start['method']}"
+    errors = provenance.get("errors", {})
+    forgotten = "what it has forgotten was not measured (`fine_tuning.old_data`)"
+    if forgetting.AFTER in errors:
+        forgotten = forgetting.line(errors[forgetting.BEFORE], errors[forgetting.AFTER])
+    return f"{origin}\n{changes}  - {forgotten}\n"
 
 
 def _markdown_row(cells: list[str]) -> str:

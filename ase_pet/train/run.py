@@ -16,14 +16,23 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
 
 from .. import arguments, plugins, store, symmetrisers
 from ..calculator_info import CalculatorInfo
-from . import composition, continuation, distributed, fine_tuning, inspection, report, schedule
+from . import (
+    composition,
+    continuation,
+    distributed,
+    fine_tuning,
+    fine_tuning_checks,
+    from_start,
+    inspection,
+    replay,
+    report,
+    schedule,
+)
 from .distributed import ALONE, Ranks
 from .error_profile import left_out, of_split
-from .fine_tuning import Start
 from .label_statistics import label_statistics, shortest_distances
 from .loop import STATE, Trainer
 from .loss import Diverged
@@ -181,12 +190,14 @@ def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> 
     start = fine_tuning.load(recipe)
     if start:
         start.copy_to(model, recipe)
-    splits = read_samples(recipe, model.species, model.cutoff, ranks)
+    with fine_tuning_checks.explained(recipe):
+        splits = read_samples(recipe, model.species, model.cutoff, ranks)
     if ranks.leads:
         inspection.warn(inspected(splits), model.species)
     isolated = composition.take_isolated(recipe, splits)
     training = splits["train"]
-    recipe = schedule.resolved(recipe, training)
+    old = replay.read(recipe, start, model, training) if start else None
+    recipe = schedule.resolved(recipe, training, old.per_epoch(len(training)) if old else 0)
 
     # The weights learn the labels without the fixed repulsion, whose energies of hundreds of eV
     # would distort composition energies and RMS.
@@ -197,7 +208,7 @@ def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> 
     )
     absent = statistics.absent(model.species)
     untrained = [z for z in absent if start is None or z in start.info.untrained_species]
-    _warn_of_absent(absent, untrained, recipe.start)
+    from_start.warn_of_absent(absent, untrained, start)
     # of rank 0: least squares on another processor may differ in the last digits
     energies = ranks.shared(energies)
     # a spread about the mean, also where the energies of the start are far from it
@@ -226,28 +237,9 @@ def prepare(recipe: Recipe, output: Path, device: str, ranks: Ranks = ALONE) -> 
     trainer.ranks = ranks
     trainer.known = statistics.known
     if start:
-        _begin_from(start, trainer)
+        trainer.begin_from(start, old)
+        from_start.begin(start, trainer)
     return trainer
-
-
-def _begin_from(start: Start, trainer: Trainer) -> None:
-    """Move the energies of the elements to the new labels, and list what differs from the start.
-
-    Only the errors of its network are fitted, by the smallest shifts: energies of elements that the
-    data cannot tell apart keep their difference.
-    """
-    before = trainer.composition
-    if trainer.recipe.E0s == "fit":
-        shift = trainer.fitted_composition(trainer.averaged_model())
-        trainer.composition = {z: energy + shift[z] for z, energy in before.items()}
-        for samples in trainer.splits.values():
-            remove_composition(samples, trainer.composition, before)
-    trainer.start = start
-    absent = trainer.absent_species
-    start.changes = [
-        fine_tuning.energies_line(start.energies, trainer.composition, absent),
-        *start.differences(trainer.model, trainer.recipe),
-    ]
 
 
 def finish(
@@ -271,6 +263,8 @@ def finish(
     model = trainer.average
     model.load_state_dict(trainer.best_weights)
     metrics, pairs = _errors(recipe, trainer, model)
+    total = _total_composition(trainer)
+    metrics |= from_start.errors_on_old(trainer, model, total)
     mine = trainer.ranks.mine
     used_in_training = itertools.chain(trainer.splits["train"][mine], trainer.splits["val"][mine])
     shortest = shortest_distances(used_in_training, trainer.ranks)
@@ -278,8 +272,7 @@ def finish(
         return metrics
 
     start = trainer.start
-    others = start.model.compositions if start else {}
-    model.compositions = {**others, model.energy_head: _total_composition(trainer)}
+    model.compositions = {**(start.compositions(total) if start else {}), trainer.head: total}
     if start:
         shortest = fine_tuning.shortest(start.info.shortest_distances, shortest)
     config = CalculatorInfo(
@@ -302,24 +295,6 @@ def finish(
     readme = report.readme(recipe, model, config, metrics)
     (output / "README.md").write_text(readme)
     return metrics
-
-
-def _warn_of_absent(absent: list[int], untrained: list[int], start: str | None) -> None:
-    """Warn of species of the recipe that no training structure has."""
-    kept = fine_tuning.symbols([z for z in absent if z not in untrained])
-    if kept:
-        warnings.warn(
-            f"no training structure has {kept}: energies with {kept} will be those of `start`"
-            f" {start!r} with changed weights, which may be wrong",
-            stacklevel=4,
-        )
-    if untrained:
-        symbols = ", ".join(chemical_symbols[z] for z in untrained)
-        warnings.warn(
-            f"`species` of the recipe holds {symbols}, which no training structure has: the"
-            f" calculator will refuse structures with {symbols}",
-            stacklevel=4,
-        )
 
 
 def _errors(
@@ -363,18 +338,8 @@ def _provenance(
         "epochs": trainer.epoch,
         "seconds": round(seconds),
         "data": continuation.of_data(recipe),
-        **_origin(trainer),
+        **from_start.origin(trainer),
         "errors": {split: left_out(errors) for split, errors in metrics.items()},
-    }
-
-
-def _origin(trainer: Trainer) -> dict[str, Any]:
-    """Entry `start` of the provenance: from what the training started, and what it changed."""
-    start = trainer.start
-    if start is None:
-        return {}
-    return {
-        "start": {"path": start.given, "name": start.info.name, "changes": start.changes},
     }
 
 

@@ -21,7 +21,7 @@ SECONDS = 3600  # of an hour
 FREE = ("card", "device", "stated", "folder")
 
 
-def resolved(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
+def resolved(recipe: Recipe, samples: Sequence[Sample], n_others: int = 0) -> Recipe:
     """Recipe with `batch_size` and `epochs` in place of `batch_atoms` and `updates`.
 
     Parameters
@@ -30,6 +30,8 @@ def resolved(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
         Recipe.
     samples:
         Training samples.
+    n_others:
+        Number of other structures in an epoch.
     """
     options = recipe.optimiser
     batch_size = options.batch_size
@@ -41,7 +43,7 @@ def resolved(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
     epochs = options.epochs
     # the last batch of an epoch may be smaller, and counts as an update
     if options.updates is not None:
-        updates_per_epoch = math.ceil(len(samples) / batch_size)
+        updates_per_epoch = math.ceil((len(samples) + n_others) / batch_size)
         epochs = max(1, math.ceil(options.updates / updates_per_epoch))
     changed = dataclasses.replace(options, batch_size=batch_size, epochs=epochs)
     return dataclasses.replace(recipe, optimiser=changed)

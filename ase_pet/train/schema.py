@@ -21,6 +21,7 @@ from .data_schema import Data as Data
 from .data_schema import Files as Files
 from .data_schema import Keys as Keys
 from .data_schema import Units as Units
+from .fine_tuning_schema import FineTuning as FineTuning
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -206,6 +207,10 @@ class Recipe:
     optimiser: Annotated[
         Optimiser, Field(description="optimiser and schedule of the learning rate")
     ] = dataclasses.field(default_factory=Optimiser)
+    fine_tuning: Annotated[
+        FineTuning,
+        Field(description="with `start`: weights that are trained, heads, new elements, old data"),
+    ] = dataclasses.field(default_factory=FineTuning)
     card: Annotated[
         dict[str, Any],
         Field(
@@ -275,8 +280,9 @@ class Recipe:
             min_length=1,
             description="calculator folder, checkpoint or name, whose weights the training starts"
             " from. `model`, `settings`, `dtype`, `symmetrise` and `augmentation` are those of the"
-            " start where they are not given; species and sizes must be, settings without weights"
-            " (`zbl`, cutoffs) may differ, which a note says",
+            " start where they are not given; species and sizes must be (but for those that"
+            " [fine_tuning] adds), settings without weights (`zbl`, cutoffs) may differ, which a"
+            " note says",
             examples=["silicon"],
         ),
     ] = None
@@ -293,6 +299,7 @@ TABLES: dict[str, type] = {
     "units": Units,
     "loss": Loss,
     "optimiser": Optimiser,
+    "fine_tuning": FineTuning,
 }
 
 

@@ -11,6 +11,7 @@ import argon
 from ase_pet import PETCalculator, store
 from ase_pet.models import pet
 from ase_pet.train import data, read, run, train
+from ase_pet.train.parts import parts_of
 from ase_pet.train.recipe import model_settings
 from paths import DATA
 
@@ -196,7 +197,11 @@ def test_energies_of_a_start_that_is_not_there(recipe):
 def test_a_loss_with_kept_energies_sees_a_shift_of_all(start, tmp_path):
     trainer = run.prepare(read(start('E0s = "start"\n')), tmp_path, "cpu")
     assert trainer.keeps_energies
-    assert not trainer._whole(torch.zeros(2, dtype=torch.float64), [], 2).centred
+    batch = parts_of(trainer, [0, 1], None)
+    first = trainer._backward(batch, 2, torch.Generator())
+    for part in batch:
+        part.batch.energy.add_(5.0 * part.batch.n_atoms)
+    assert trainer._backward(batch, 2, torch.Generator()) > first + 1e-3
 
 
 def test_uncertainties_of_the_weights_before_are_left_out(tmp_path):

@@ -1,0 +1,121 @@
+"""What a fine-tuned model has forgotten: errors on old structures, before and after."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import symmetrisers
+from ..models.base import AtomisticModel
+from .distributed import ALONE, Ranks
+from .prediction import compare, refit_composition
+
+if TYPE_CHECKING:
+    from .fine_tuning import Start
+    from .replay import Replay
+
+BEFORE = "old, before"  # rows of the table of errors
+AFTER = "old, after"
+ALIGNED = "energy, elements fitted"  # error that does not depend on the zero of energy
+
+Errors = dict[str, Any]  # {kind: {"rmse", "mae", "rms"}}, and the number of structures
+
+
+def errors_before(
+    replay: Replay,
+    start: Start,
+    dtype: torch.dtype,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> Errors:
+    """Errors of the start on old structures, {kind: {"rmse", "mae", "rms"}}.
+
+    Parameters
+    ----------
+    replay:
+        Old structures.
+    start:
+        Calculator that the training starts from.
+    dtype:
+        Precision of the evaluation.
+    device:
+        Device of the evaluation.
+    ranks:
+        Processes that share the work.
+    """
+    model = copy.deepcopy(start.before).to(device, dtype)
+    model.compositions = {}
+    symmetrised = symmetrisers.symmetrise(model, symmetrisers.of_file(start.info.symmetrise))
+    return _errors(symmetrised, replay, {}, dtype, device, ranks)
+
+
+def errors_after(
+    replay: Replay,
+    model: AtomisticModel,
+    shift: Mapping[int, float],
+    dtype: torch.dtype,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> Errors:
+    """Errors of the trained model on old structures, {kind: {"rmse", "mae", "rms"}}.
+
+    Parameters
+    ----------
+    replay:
+        Old structures.
+    model:
+        Trained model, symmetrised, which evaluates the head of the old structures.
+    shift:
+        Energies of the elements of this head minus those of the start, {Z: eV}.
+    dtype:
+        Precision of the evaluation.
+    device:
+        Device of the evaluation.
+    ranks:
+        Processes that share the work.
+    """
+    return _errors(model, replay, shift, dtype, device, ranks)
+
+
+def line(before: Errors, after: Errors) -> str:
+    """Errors before and after in one line.
+
+    Parameters
+    ----------
+    before, after:
+        Errors of the start and of the trained model on old structures.
+    """
+    parts = []
+    units = {"energy": "meV/atom", ALIGNED: "meV/atom", "forces": "meV/A"}
+    for kind, unit in units.items():
+        if kind in before and kind in after:
+            first = 1e3 * before[kind]["rmse"]
+            last = 1e3 * after[kind]["rmse"]
+            parts.append(f"{kind} {first:.3g} before, {last:.3g} {unit} after")
+    return f"RMSE on {before['structures']} old structures: {'; '.join(parts)}"
+
+
+def _errors(
+    model: AtomisticModel,
+    replay: Replay,
+    shift: Mapping[int, float],
+    dtype: torch.dtype,
+    device: torch.device,
+    ranks: Ranks,
+) -> Errors:
+    """Errors with energies of the elements shifted, and with fitted ones."""
+    place = (dtype, device)
+    samples = replay.val
+    held_before = model.compositions
+    # of the inner model of a symmetrised one, too
+    model.compositions = {replay.head: dict(shift)}
+    errors, _ = compare(model, samples, *place, ranks)
+    model.compositions = {}
+    fitted = refit_composition(model, samples, model.species, *place, ranks)
+    model.compositions = {replay.head: fitted}
+    aligned, _ = compare(model, samples, *place, ranks)
+    model.compositions = held_before
+    return {"structures": len(samples), **errors, ALIGNED: aligned["energy"]}
