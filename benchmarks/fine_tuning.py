@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Errors of fine-tuned models on new and on old data, by method and number of new structures.
 
-usage: fine_tuning.py [--counts 20 100 500] [--updates 400] [--output runs/fine-tuning]
+usage: fine_tuning.py [--counts 20 100 500] [--updates 250] [--output runs/fine-tuning]
 
 Labels are GFN2-xTB (package `tblite`). The start is a small PET that is trained on rattled methane,
 ethane, ethene, water, methanol, ethanol, dimethyl ether and formaldehyde; the new data are formic
@@ -42,7 +42,7 @@ SETTINGS = {
     "num_gnn_layers": 2,
 }
 START_UPDATES = 5  # times those of the others
-BATCH = 5  # structures
+BATCH = 10  # structures
 VALIDATIONS = 5
 RATE = 0.01  # of a first training
 TUNING = {  # method: (learning rate, table [fine_tuning])
@@ -148,7 +148,7 @@ def main():
     """Train what is missing, and write the table after each training."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--counts", type=int, nargs="+", default=[20, 100, 500])
-    parser.add_argument("--updates", type=int, default=400)
+    parser.add_argument("--updates", type=int, default=250)
     parser.add_argument("--output", type=Path, default=Path("runs/fine-tuning"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/fine_tuning.txt"))
     args = parser.parse_args()
