@@ -47,17 +47,14 @@ def errors_before(
         Processes that share the work.
     """
     model = copy.deepcopy(start.before).to(device, dtype)
-    model.compositions = {}
-    symmetrised = symmetrisers.symmetrise(model, symmetrisers.of_file(start.info.symmetrise))
-    return _errors(symmetrised, replay, {}, dtype, device, ranks)
+    return _errors(model, start.info.symmetrise, replay, {}, (dtype, device), ranks)
 
 
 def errors_after(
     replay: Replay,
     model: AtomisticModel,
+    symmetriser: str,
     shift: Mapping[int, float],
-    dtype: torch.dtype,
-    device: torch.device,
     ranks: Ranks = ALONE,
 ) -> Errors:
     """Errors of the trained model on old structures, {kind: {"rmse", "mae", "rms"}}.
@@ -67,17 +64,17 @@ def errors_after(
     replay:
         Old structures.
     model:
-        Trained model, symmetrised, which evaluates the head of the old structures.
+        Trained model without symmetriser, at the head of the old structures.
+    symmetriser:
+        Its symmetriser, as a recipe names it.
     shift:
         Energies of the elements of this head minus those of the start, {Z: eV}.
-    dtype:
-        Precision of the evaluation.
-    device:
-        Device of the evaluation.
     ranks:
         Processes that share the work.
     """
-    return _errors(model, replay, shift, dtype, device, ranks)
+    weight = next(model.parameters())
+    place = (weight.dtype, weight.device)
+    return _errors(model, symmetriser, replay, shift, place, ranks)
 
 
 def line(before: Errors, after: Errors) -> str:
@@ -100,22 +97,21 @@ def line(before: Errors, after: Errors) -> str:
 
 def _errors(
     model: AtomisticModel,
+    symmetriser: str,
     replay: Replay,
     shift: Mapping[int, float],
-    dtype: torch.dtype,
-    device: torch.device,
+    place: tuple[torch.dtype, torch.device],
     ranks: Ranks,
 ) -> Errors:
     """Errors with energies of the elements shifted, and with fitted ones."""
-    place = (dtype, device)
     samples = replay.val
+    symmetrised = symmetrisers.symmetrise(model, symmetrisers.of_file(symmetriser))
     held_before = model.compositions
-    # of the inner model of a symmetrised one, too
     model.compositions = {replay.head: dict(shift)}
-    errors, _ = compare(model, samples, *place, ranks)
+    errors, _ = compare(symmetrised, samples, *place, ranks)
     model.compositions = {}
-    fitted = refit_composition(model, samples, model.species, *place, ranks)
+    fitted = refit_composition(symmetrised, samples, model.species, *place, ranks)
     model.compositions = {replay.head: fitted}
-    aligned, _ = compare(model, samples, *place, ranks)
+    aligned, _ = compare(symmetrised, samples, *place, ranks)
     model.compositions = held_before
     return {"structures": len(samples), **errors, ALIGNED: aligned["energy"]}

@@ -8,7 +8,6 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from .. import symmetrisers
 from . import fine_tuning, forgetting
 from .fine_tuning import Start
 from .loop import Trainer
@@ -103,15 +102,13 @@ def errors_on_old(trainer: Trainer, model: Any, total: Mapping[int, float]) -> d
     start = trainer.start
     if old is None or start is None:
         return {}
-    name = symmetrisers.of_file(trainer.recipe.symmetrise)
-    symmetrised = symmetrisers.symmetrise(model, name)
     shift: dict[int, float] = {}
     if old.head == trainer.head:
         shift = {z: energy - start.energies.get(z, 0.0) for z, energy in total.items()}
-    symmetrised.energy_head = old.head
-    place = (trainer.dtype, trainer.device)
-    after = forgetting.errors_after(old, symmetrised, shift, *place, trainer.ranks)
-    symmetrised.energy_head = trainer.head
+    model.set_energy_head(old.head)
+    name = trainer.recipe.symmetrise
+    after = forgetting.errors_after(old, model, name, shift, trainer.ranks)
+    model.set_energy_head(trainer.head)
     return {forgetting.BEFORE: old.before, forgetting.AFTER: after}
 
 

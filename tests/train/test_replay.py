@@ -12,7 +12,8 @@ import torch
 import argon
 from ase_pet import PETCalculator, store
 from ase_pet.models import pet
-from ase_pet.train import parts, read, run, train
+from ase_pet.train import forgetting, from_start, parts, read, run, train
+from ase_pet.train.loss import whole_batch
 
 KNOWN = {18: -7.0, 54: -3.25}  # eV, of Ar and Xe
 RECIPE = """
@@ -133,6 +134,18 @@ def test_forgetting_is_measured_and_written(start, tmp_path):
     assert set(record["old"]) == {"energy", "forces", "stress"}
 
 
+def test_errors_of_symmetrised_models(start):
+    trainer = trainer_of(start('replay = ["old.extxyz"]', 'symmetrise = "group:I"'))
+    plain = trainer.replay.before["forces"]["rmse"]
+    trainer.start.info.symmetrise = "group:I"
+    place = (trainer.dtype, trainer.device)
+    before = forgetting.errors_before(trainer.replay, trainer.start, *place)
+    after = from_start.errors_on_old(trainer, trainer.average, trainer.composition)
+    assert before["forces"]["rmse"] != plain
+    assert after["old, after"]["forces"]["rmse"] == pytest.approx(before["forces"]["rmse"])
+    assert trainer._validate(1.0)["old"]["forces"]["rmse"] == pytest.approx(plain)
+
+
 def test_without_old_data_the_card_says_that_nothing_was_measured(start, tmp_path):
     train(start("", epochs=1), tmp_path / "run")
     card = (tmp_path / "run/README.md").read_text()
@@ -163,7 +176,7 @@ def test_old_structures_train_the_old_head_beside_a_new_one(start, tmp_path):
         "energy/new": [1, 3],
     }
     errors = torch.arange(4.0, dtype=torch.float64)  # in the order of the parts
-    whole = trainer._whole(errors, found, 4)
+    whole = whole_batch(errors, found, 4, trainer.ranks)
     assert whole.energy_errors.tolist() == [0.0, 2.0, 1.0, 3.0]
     before = {name: x.clone() for name, x in trainer.model.state_dict().items()}
     trainer._train_epoch()
