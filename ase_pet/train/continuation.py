@@ -161,9 +161,8 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 
 def _note_unwritten(path: Path, error: Exception) -> None:
     """Warn that a file of a training could not be written."""
-    # an OSError has a text without number and path
-    text = error.strerror if isinstance(error, OSError) else str(error)
-    reason = " ".join(str(text).split())
+    # torch says nothing that a user understands
+    reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
     warnings.warn(
         f"`{path}` could not be written ({reason}): the training goes on, and tries again after the"
         " next epoch; make space",
