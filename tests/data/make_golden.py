@@ -76,9 +76,24 @@ TOYS = {"sheared": toys.sheared(), "slab": toys.slab(), "ethanol": toys.ethanol(
 MIXED = {**TOYS, "water": rattled(molecule("H2O"), 5), "co2": bent("COO", 1.2, 1.3, 180)}
 IONS = {**TOYS, "cation": toys.charged(toys.ethanol())}
 
+
+def of_element(symbol, crystal, a):
+    """A crystal, and a triangle of which ECSE has frames."""
+    bond = (3**0.5 / 4 if crystal == "diamond" else 3**0.5 / 2) * a
+    structures = {
+        "crystal": rattled(bulk(symbol, crystal, a, cubic=True), 1),
+        "bent": bent(f"{symbol}3", bond, 1.1 * bond, 110),
+    }
+    return structures, symmetrised("none"), {"bent": symmetrised("ecse")}
+
+
 # NAME: structures, options of all structures, {structure: more options}.
 SHIPPED = {
     "silicon": (SILICON, symmetrised("none", *ECSE, *AVERAGES), {}),
+    "silicon-general": of_element("Si", "diamond", 5.47),
+    "germanium": of_element("Ge", "diamond", 5.76),
+    "lithium": of_element("Li", "bcc", 3.43),
+    "molybdenum": of_element("Mo", "bcc", 3.17),
     "ethanol": (
         ETHANOL,
         symmetrised("ecse", "ecse:so3", "ecse:gentle", "ecse:pruned", "ecse:compact"),
