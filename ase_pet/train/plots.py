@@ -52,25 +52,38 @@ def learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     path:
         Path of the picture.
     """
-    names = [name for name in UNITS if name in history[-1]["val"]]
-    figure = figure_class()(figsize=(4 * len(names) + 4, 3.2), layout="constrained")
-    *panels, last = figure.subplots(1, len(names) + 1, squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=True):
-        unit, factor = UNITS[name]
-        for split in ("train", "val"):
-            # records of earlier versions have no errors of training structures
-            known = [record for record in history if name in record.get(split, {})]
-            epochs = [record["epoch"] for record in known]
-            rmse = [factor * record[split][name]["rmse"] for record in known]
-            if known:
-                # power laws are straight lines
-                axes.loglog(epochs, rmse, color=COLOURS[split], label=split)
-        axes.set(xlabel="epoch", ylabel=f"RMSE ({unit})", title=name)
-        axes.legend()
-    epochs = [record["epoch"] for record in history]
-    last.loglog(epochs, [record["loss"] for record in history], color=COLOURS["train"])
-    last.set(xlabel="epoch", ylabel="mean loss of the batches", title="loss")
+    last_errors = history[-1]["val"]
+    names = [name for name in UNITS if name in last_errors]
+    n_panels = len(names) + 1
+    figure = figure_class()(figsize=(4 * n_panels, 3.2), layout="constrained")
+    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=False):
+        _curves(axes, history, name)
+    _loss(panels[-1], history)
     figure.savefig(path, dpi=DPI)
+
+
+def _loss(axes: Any, history: Sequence[dict[str, Any]]) -> None:
+    """Draw the mean loss of the batches against the epoch."""
+    epochs = [record["epoch"] for record in history]
+    losses = [record["loss"] for record in history]
+    axes.loglog(epochs, losses, color=COLOURS["train"])
+    axes.set(xlabel="epoch", ylabel="mean loss of the batches", title="loss")
+
+
+def _curves(axes: Any, history: Sequence[dict[str, Any]], name: str) -> None:
+    """Draw the RMSE of a kind of label of both splits against the epoch."""
+    unit, factor = UNITS[name]
+    for split in ("train", "val"):
+        # records of earlier versions have no errors of training structures
+        known = [record for record in history if name in record.get(split, {})]
+        epochs = [record["epoch"] for record in known]
+        rmse = [factor * record[split][name]["rmse"] for record in known]
+        if known:
+            # power laws are straight lines
+            axes.loglog(epochs, rmse, color=COLOURS[split], label=split)
+    axes.set(xlabel="epoch", ylabel=f"RMSE ({unit})", title=name)
+    axes.legend()
 
 
 def parity(pairs: Pairs, path: Path) -> None:
@@ -116,14 +129,13 @@ def parity_by_element(pairs: Pairs, path: Path) -> None:
     path:
         Path of the picture.
     """
-    every = np.concatenate([values[ATOMS][0] for values in pairs.values()])
-    numbers, counts = np.unique(every, return_counts=True)
-    common = numbers[np.argsort(-counts)][:MOST_ELEMENTS]
+    common = _common_elements(pairs)
     columns = min(4, len(common))
-    rows = -(-len(common) // columns)
+    rows = -(-len(common) // columns)  # rounded up
     size = (4 * columns, 3.8 * rows)
     figure = figure_class()(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    panels = figure.subplots(rows, columns, squeeze=False)
+    panels = panels.ravel()
     for axes, z in zip(panels, common, strict=False):
         for split, values in pairs.items():
             own = values["forces"][:, values[ATOMS][0] == z]
@@ -133,6 +145,15 @@ def parity_by_element(pairs: Pairs, path: Path) -> None:
         axes.set_axis_off()
     panels[0].legend()
     figure.savefig(path, dpi=DPI)
+
+
+def _common_elements(pairs: Pairs) -> np.ndarray:
+    """Atomic numbers of the elements with the most atoms."""
+    every = np.concatenate([values[ATOMS][0] for values in pairs.values()])
+    numbers, counts = np.unique(every, return_counts=True)
+    most_first = numbers[np.argsort(-counts)]
+    common: np.ndarray = most_first[:MOST_ELEMENTS]
+    return common
 
 
 def force_errors(pairs: Pairs, path: Path) -> None:

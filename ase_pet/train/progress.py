@@ -85,12 +85,9 @@ class RunningErrors:
         if results.heads.wanted:
             pairs["dipole"] = (results.heads.total("dipole"), batch.dipole)
         for kind, (predicted, label) in pairs.items():
-            known = torch.isfinite(label)
-            reference = torch.where(known, label, 0).detach().double()
-            error = torch.where(known, predicted - label, 0).detach().double()
-            numbers = [known.sum(), error.abs().sum(), error.square().sum()]
-            row = torch.stack([*numbers, reference.square().sum()])
-            self.sums[kind] = row + self.sums.get(kind, torch.zeros_like(row))
+            row = _sums(predicted.detach(), label)
+            before = self.sums.get(kind)
+            self.sums[kind] = row if before is None else before + row
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, dict[str, float]]:
         """Errors by kind, {kind: {"rmse", "mae", "rms"}} in eV, A and e.
@@ -112,6 +109,17 @@ class RunningErrors:
                     "rms": (labels / count) ** 0.5,
                 }
         return errors
+
+
+def _sums(predicted: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Number of known labels, and sums of |error|, error^2 and label^2, (4,)."""
+    known = torch.isfinite(label)
+    reference = torch.where(known, label, 0).double()
+    error = torch.where(known, predicted - label, 0).double()
+    absolute = error.abs().sum()
+    squares = error.square().sum()
+    labels = reference.square().sum()
+    return torch.stack([known.sum(), absolute, squares, labels])
 
 
 class Pace:

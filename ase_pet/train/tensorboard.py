@@ -71,7 +71,12 @@ class Events:
         self.writer.add_scalar("train/rate", record["rate"], self.step)
         for split in ("train", "val"):
             for kind, errors in record.get(split, {}).items():
-                unit, factor = UNITS[kind]
-                name = f"{split}/{kind} RMSE ({unit.replace('/', ' per ')})"
-                self.writer.add_scalar(name, factor * errors["rmse"], self.step)
+                self._error(split, kind, errors["rmse"])
         self.writer.flush()
+
+    def _error(self, split: str, kind: str, rmse: float) -> None:
+        """Write an RMSE in eV, A and e, in the unit that is shown."""
+        unit, factor = UNITS[kind]
+        # a slash would begin another group
+        shown = unit.replace("/", " per ")
+        self.writer.add_scalar(f"{split}/{kind} RMSE ({shown})", factor * rmse, self.step)
