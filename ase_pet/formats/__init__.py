@@ -6,12 +6,11 @@ Each has `recognises(path) -> bool` and `read(path, ...) -> model`. `BY_CONTENT`
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 from .. import plugins
 from ..models.base import AtomisticModel
-from ._archive import ZIP_ERRORS
+from ._damage import damage
 
 
 def read(path: str | Path) -> AtomisticModel:
@@ -32,29 +31,10 @@ def read(path: str | Path) -> AtomisticModel:
         if module.recognises(path):
             model: AtomisticModel = module.read(path)
             return model
-    if _is_cut_off(Path(path)):
-        raise ValueError(
-            f"`{path}` is damaged or incomplete: a ZIP archive that has lost its end; copy or"
-            " download it again"
-        )
+    reason = damage(Path(path))
+    if reason is not None:
+        raise ValueError(f"`{path}` {reason}")
     raise ValueError(
         f"`{path}` is not a calculator folder nor a checkpoint that can be read: "
         f"known formats are {', '.join(plugins.names(__name__))}"
     )
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Whether a file begins as a ZIP archive but lacks the list of its records.
-
-    A list that does not begin with the first record is that of an archive within this one.
-    """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return all(record.header_offset > 0 for record in archive.infolist())
-    except (*ZIP_ERRORS, OSError):
-        return True
