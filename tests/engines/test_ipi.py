@@ -11,7 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import units
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.socketio import SocketIOCalculator
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
@@ -187,3 +187,9 @@ def test_a_socket_that_nobody_opened_is_an_error(tmp_path):
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, ValueError)
     assert "`--address` /tmp/ipi_nobody" in str(done.exception)
+
+
+def test_elements_are_compared_before_i_pi_is_sought(tmp_path):
+    ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
+    done = CliRunner().invoke(app, ["ipi", "silicon", str(tmp_path / "water.xyz"), "--unix"])
+    assert "unsupported element H, O" in str(done.exception)

@@ -82,3 +82,11 @@ def test_attach_notes_other_potentials(tmp_path):
     text = BOX + "pair_style lj/cut 5\npair_coeff * * 0.01 2.3\nrun 0\n"
     with pytest.warns(UserWarning, match="`pair_style lj/cut`: its energies and forces are added"):
         run(text, tmp_path)
+
+
+def test_a_multiplicity_is_at_least_one():
+    lmp = engine.instance(None, ["-log", "none"], quiet=True)
+    lmp.commands_string(BOX)
+    calc = MLIPCalculator("silicon", device="cpu")
+    with pytest.raises(ValueError, match="`spin` is 0: expected a multiplicity"):
+        engine.attach(lmp, calc, species=["Si"], spin=0)
