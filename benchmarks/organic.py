@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.io import read
+from ase.io import read, write
 from ase.optimize import BFGS
 
 from ase_pet import PETCalculator, md, vibrations
@@ -169,9 +169,12 @@ def water(calc, arguments):
 
 
 def checks(calc, arguments):
-    """Output of `ase-pet check`."""
+    """Output of `ase-pet check` on a test molecule, and on pairs of atoms."""
+    structure = arguments.output / "molecule.extxyz"
+    write(structure, molecule_of(arguments.references["molecules"][0], None))
     del calc  # a process of its own reads it
-    command = [sys.executable, "-m", "ase_pet", "check", arguments.calc, "--only", CHECKS]
+    command = [sys.executable, "-m", "ase_pet", "check", arguments.calc]
+    command += ["--structure", str(structure), "--only", CHECKS]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode == 2:
         raise SystemExit(result.stderr)
