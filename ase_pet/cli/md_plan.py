@@ -95,7 +95,7 @@ def continued(folder: Path, given: dict[str, Any]) -> Plan:
     given:
         Options that were given on the command line.
     """
-    from ..md import folders
+    from ..md import fingerprints, folders
 
     atoms = folders.beginning(folder)
     stored = folders.read(folder)
@@ -105,6 +105,10 @@ def continued(folder: Path, given: dict[str, Any]) -> Plan:
             f"`output` {folder} holds a run that was not begun by `ase-pet md`: give CALC STRUCTURE"
             " and its settings with --restart"
         )
+    if command.get("symmetrise"):
+        # the full name, where it is known: the short one had another meaning in version 0.2
+        texts = fingerprints.parameters_of(stored.get("calculator", {}))
+        command["symmetrise"] = texts.get("symmetrise", command["symmetrise"]).strip("'")
     # what is given now replaces what was given then; `folders` checks what may change
     settings = dict(stored["settings"])
     for name in NAMED:

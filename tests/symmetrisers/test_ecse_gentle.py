@@ -130,7 +130,11 @@ def test_forces_change_less(way):
 
     results = [
         stiffest(model)
-        for model in (NETWORK, ecse.wrap(NETWORK, "so3"), ecse.wrap(NETWORK, "gentle:so3"))
+        for model in (
+            NETWORK,
+            ecse.wrap(NETWORK, "published:so3"),
+            ecse.wrap(NETWORK, "gentle:so3"),
+        )
     ]
     assert results == pytest.approx(expected, rel=0.1)
     assert results[2] < 0.1 * results[1]
