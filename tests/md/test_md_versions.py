@@ -27,7 +27,7 @@ def test_a_run_with_ecse_of_version_0_2_keeps_the_published_form(tmp_path):
     assert "'ecse:compact'" in str(refused.exception)
     assert "'ecse:published'" in str(refused.exception)
     assert CliRunner().invoke(cli.app, again).exit_code == 0
-    whole = silicon()
+    whole = ase.io.read(structure)
     whole.calc = PETCalculator("silicon", symmetrise="ecse:published")
     uninterrupted = md.run(whole, tmp_path / "whole", time=0.003, interval=1)
     energies = [frame.get_potential_energy() for frame in uninterrupted.frames()]

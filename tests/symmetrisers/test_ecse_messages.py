@@ -324,14 +324,14 @@ def test_cost_counts_the_environments_of_the_network():
 
 
 def test_what_costs_too_much_is_refused():
-    atoms, options = STRUCTURES["chiral"](), ecse.Settings(limit=50.0)
+    atoms, options = STRUCTURES["chiral"](), ecse.Settings(**ecse.COMPACT, limit=20.0)
     graph = batch([atoms], MODEL.cutoff)
     cost = MODEL.cost(graph)
     with pytest.raises(
         ValueError,
         match=(
             f"would take {cost['ratio']:.0f} times the work of this model, and its limit is "
-            "50 times. .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
+            "20 times. .* 2 hops away.*group:O .48 times.*quadrature:L.*ecse:force"
         ),
     ):
         ecse.Model(NETWORK, options)(graph)
