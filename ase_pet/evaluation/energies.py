@@ -62,12 +62,15 @@ class Evaluation:
         self._run_heads = tuple(heads)
         self._run_features = features
         self._energies: torch.Tensor | None = None  # (n_atoms,) without composition energies
+        self._total: torch.Tensor | None = None  # (n_atoms,) with them
         self._gradient: torch.Tensor | None = None  # (P, 3) dE/dv
 
     @property
     def energies(self) -> torch.Tensor:
         """Energies (n_atoms,) in eV, with composition energies."""
-        return self._interaction_energies() + self._composition()
+        if self.training or self._total is None:
+            self._total = self._interaction_energies() + self._composition()
+        return self._total
 
     @property
     def energy(self) -> torch.Tensor:

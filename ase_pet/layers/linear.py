@@ -88,7 +88,7 @@ class _Product(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         # the gradient with respect to positions runs through here too, and must not pay for that of
         # the weights
-        needs_weight = needs_weight and _is_executed(ctx.next_functions[1][0])
+        needs_weight = needs_weight and is_executed(ctx.next_functions[1][0])
         return (
             _Product.apply(gradient, weight.t(), None) if needs_x else None,
             _transposed_product(x, gradient) if needs_weight else None,
@@ -106,8 +106,14 @@ def _transposed_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return _Product.apply(y.t(), x, None).t()
 
 
-def _is_executed(node: Any) -> bool:
-    """Whether the backward pass in progress reaches this node of the autograd graph."""
+def is_executed(node: Any) -> bool:
+    """Whether the backward pass in progress reaches this node of the autograd graph.
+
+    Parameters
+    ----------
+    node:
+        Node, one of `ctx.next_functions` of a function.
+    """
     try:
         return torch._C._will_engine_execute_node(node)
     except AttributeError:  # a torch without this function
@@ -239,8 +245,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Rows (rows, width) for x (rows, width)."""
-        value, gate = self.w_in(x).chunk(2, dim=-1)
-        return self.w_out(value * torch.sigmoid(gate))
+        return self.w_out(functional.glu(self.w_in(x)))
 
 
 class SiLU(nn.Module):
@@ -294,9 +299,3 @@ def stack(n: int, build: Callable[..., nn.Module], *arguments: Any) -> nn.Module
 
 
 FEEDFORWARD = {"SwiGLU": SwiGLU, "SiLU": SiLU}
-# With torch's default, the eps of the dtype, a model would be another function in float32 than in
-# float64.
-NORMS = {
-    "RMSNorm": functools.partial(nn.RMSNorm, eps=torch.finfo(torch.float64).eps),
-    "LayerNorm": nn.LayerNorm,
-}

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from .constants import constant
 from .linear import Linear
 
 EMPTY = -1e4  # bias of an empty cell: exp(-1e4) is 0 in every dtype
@@ -111,13 +112,15 @@ def attention_layout(
     token = torch.arange(len(cell), device=centre.device)
     token_in_cell = cell.new_zeros(n_cells).index_copy_(0, cell, token)
     rows = token_in_cell.view(n_atoms, 1, width)
-    head = torch.arange(n_heads, device=centre.device)
-    part = torch.arange(3, device=centre.device)  # q, k, v
-    qkv_rows = (rows * 3 + part[:, None, None, None]) * n_heads + head[:, None]  # (3, n, H, T)
-    out_rows = rows * n_heads + head[:, None]  # (n_atoms, H, T)
+    # numbers of queries, keys and values of each head (3, 1, H, 1), and of heads (H, 1)
+    part = constant(tuple(range(3 * n_heads)), cell).view(3, 1, n_heads, 1)
+    head = part[0, 0]
+    qkv_rows = rows * (3 * n_heads) + part  # (3, n_atoms, H, T)
+    out_rows = rows * n_heads + head  # (n_atoms, H, T)
     first_head = cell + cell // width * ((n_heads - 1) * width)
-    out_cells = first_head[:, None] + head * width  # (tokens, H)
-    qkv_cells = out_cells[:, None] + part[:, None] * (n_heads * n_cells)  # (tokens, 3, H)
+    out_cells = first_head[:, None] + head[:, 0] * width  # (tokens, H)
+    first_part = constant((0, 1, 2), cell) * (n_heads * n_cells)
+    qkv_cells = out_cells[:, None] + first_part[:, None]  # (tokens, 3, H)
     return AttentionLayout(
         cell=cell,
         bias=bias.view(n_atoms, width),

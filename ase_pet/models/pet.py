@@ -46,11 +46,13 @@ from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import adaptive, constants, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
-from ..layers.linear import FEEDFORWARD, NORMS, Embedding, Linear, derived, head, linear, stack
+from ..layers.linear import FEEDFORWARD, Embedding, Linear, derived, head, linear, stack
 from ..layers.llpr import LastLayer, features_of_atoms
+from ..layers.norms import NORMS, pair_norm
 from .base import AtomisticModel, Parts
 
 READOUTS = ("node_heads", "edge_heads", "node_last_layers", "edge_last_layers")
+REVERSED = (-1.0, -1.0, -1.0, 1.0)  # signs of vector and length in the other direction
 Tokens = tuple[Tensor, Tensor]  # central tokens (n_atoms, d_node), edge tokens (2P, d_pet)
 
 
@@ -274,15 +276,9 @@ class Combination(nn.Module):
         parameters = [*self.norm.parameters(), *first_map.parameters()]
         to_sum, to_difference, bias = derived(self, "folded", parameters, self._folded_weights)
         forwards, backwards = graph.directions(edge)  # (P, d) each
-        total = forwards + backwards
-        total = total - total.mean(-1, keepdim=True)
-        difference = forwards - backwards
-        squares = total**2 + difference**2
-        variance = squares.mean(-1, keepdim=True)
-        variance = variance / 4
-        scale = torch.rsqrt(variance + self.norm.eps)
-        p = linear(total * scale, to_sum, bias)
-        q = linear(difference * scale, to_difference)
+        total, difference = pair_norm(forwards, backwards, self.norm.eps)
+        p = linear(total, to_sum, bias)
+        q = linear(difference, to_difference)
         hidden = p + q if graph.one_sided else torch.cat([p + q, p - q])  # (2P, 2d)
         return self.mlp[2](functional.silu(hidden))
 
@@ -397,14 +393,17 @@ class Model(AtomisticModel):
             width=settings.cutoff_width_adaptive,
             method=settings.adaptive_cutoff_method,
         )
-        distances = cutoff.distances_of(graph)
+        squared = graph.pair_vectors.square().sum(-1)  # (P,)
+        # 1e-15 is inside the root of lengths and outside for cutoff factors, both as in metatrain
+        distances = squared.sqrt() + 1e-15
+        lengths = (squared + 1e-15).sqrt()
         cutoff_function = cutoff.FUNCTIONS[settings.cutoff_function]
         cutoff_factor = cutoff_function(distances, pair_cutoff, settings.cutoff_width)
         cutoff_factor = cutoff_factor.to(self.edge_embedder.weight.dtype)
-        # 1e-15 is inside the root here and outside for cutoff factors, both as in metatrain
-        squared = graph.pair_vectors.square().sum(-1, keepdim=True)
-        lengths = (squared + 1e-15).sqrt()  # (P, 1)
-        geometry = torch.cat([graph.edge_vectors, graph.per_edge(lengths)], -1)
+        geometry = torch.cat([graph.pair_vectors, lengths[:, None]], 1)  # (P, 4)
+        geometry = geometry.to(cutoff_factor.dtype)
+        if not graph.one_sided:
+            geometry = torch.cat([geometry, geometry * constants.constant(REVERSED, geometry)])
         species_rows = self.species_rows[graph.numbers]
         edge_factor = graph.per_edge(cutoff_factor)
         n_heads = settings.num_heads
@@ -416,7 +415,7 @@ class Model(AtomisticModel):
         return PetInputs(
             graph=graph,
             cutoff_factor=cutoff_factor,
-            geometry=geometry.to(cutoff_factor.dtype),
+            geometry=geometry,
             species_rows=species_rows,
             neighbour_rows=species_rows[graph.neighbour],
             layout=layout,
