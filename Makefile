@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick silicon ethanol ethanol-ponita clean \
+.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick gpu silicon ethanol ethanol-ponita clean \
 	mlearn silicon-general lithium germanium molybdenum
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test-all  install into $(VENV), run all tests"
 	@echo "make test-kernels        run the numerical tests with other kernels, threads and seeds"
 	@echo "make test-kernels-quick  a few of them, about a minute"
+	@echo "make gpu       install into $(VENV), check and time everything on a GPU, at most eight minutes"
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
 	@echo "make ethanol-ponita   train the PONITA of ethanol again, into runs/ethanol-ponita"
@@ -75,6 +76,10 @@ test-kernels: $(INSTALLED)
 
 test-kernels-quick: $(INSTALLED)
 	$(BIN)/python tests/kernels.py --quick
+
+# Exit status 2 without CUDA. Results go to benchmarks/results/gpu_NAME.txt.
+gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/gpu.py
 
 # All stages of calculators/silicon, from its data on: of the order of an hour and a half of one core.
 silicon: $(INSTALLED)
