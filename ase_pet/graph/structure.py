@@ -229,10 +229,14 @@ def _cubes(structure: Structure, edge: float) -> tuple[np.ndarray, np.ndarray, f
         cell = structure.cell[structure.pbc]
         periods = np.floor(positions @ np.linalg.pinv(cell))
         positions = positions - periods @ cell  # inside the cell
-        images = float(np.maximum(1, edge / _thickness(structure)).prod())
+        copies = np.maximum(1, edge / _thickness(structure))
+        images = float(copies.prod())
     # Two cubes with the same number are harmless here.
-    cubes = np.floor(positions / edge).astype(np.int64) @ np.array([1, 2**21, 2**42])
-    _, first_atoms, counts = np.unique(cubes, return_index=True, return_counts=True)
+    cubes = np.floor(positions / edge)
+    cubes = cubes.astype(np.int64)
+    strides = np.array([1, 2**21, 2**42])
+    number = cubes @ strides
+    _, first_atoms, counts = np.unique(number, return_index=True, return_counts=True)
     return first_atoms, counts, images
 
 

@@ -54,11 +54,14 @@ class _RMSNorm(torch.autograd.Function):
         to_weight = None
         if needs_x:
             of_y = gradient * weight
-            share = (of_y * y).mean(-1, keepdim=True)
-            to_x = torch.addcmul(of_y, y, share, value=-1) * inverse
+            products = of_y * y
+            share = products.mean(-1, keepdim=True)
+            to_x = torch.addcmul(of_y, y, share, value=-1)
+            to_x = to_x * inverse
         # the derivative with respect to positions passes here, too, and needs none of the weight
         if needs_weight and is_executed(ctx.next_functions[1][0]):
-            to_weight = (gradient * y).sum(0)
+            to_weight = gradient * y
+            to_weight = to_weight.sum(0)
         return to_x, to_weight, None
 
 
@@ -102,11 +105,14 @@ def plain_pair_norm(
         Number that is added to the variance.
     """
     total = forwards + backwards
-    total = total - total.mean(-1, keepdim=True)
+    mean = total.mean(-1, keepdim=True)
+    total = total - mean
     difference = forwards - backwards
     # (e_ij - m)^2 + (e_ji - m)^2 = (total^2 + difference^2) / 2
-    squares = total.square().addcmul(difference, difference)
-    variance = squares.mean(-1, keepdim=True) / 4
+    squares = total.square()
+    squares = squares.addcmul(difference, difference)
+    variance = squares.mean(-1, keepdim=True)
+    variance = variance / 4
     inverse = torch.rsqrt(variance + eps)
     return total * inverse, difference * inverse, inverse
 
@@ -132,12 +138,19 @@ class _PairNorm(torch.autograd.Function):
         forwards, backwards, total, difference, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # what was saved has no derivative with respect to the rows
             total, difference, inverse = plain_pair_norm(forwards, backwards, ctx.eps)
-        products = (g * total).addcmul(h, difference)
-        share = products.mean(-1, keepdim=True) / 4
-        of_total = torch.addcmul(g, total, share, value=-1) * inverse
-        of_total = of_total - of_total.mean(-1, keepdim=True)
-        of_difference = torch.addcmul(h, difference, share, value=-1) * inverse
-        return of_total + of_difference, of_total - of_difference, None
+        products = g * total
+        products = products.addcmul(h, difference)
+        share = products.mean(-1, keepdim=True)
+        share = share / 4
+        of_total = torch.addcmul(g, total, share, value=-1)
+        of_total = of_total * inverse
+        mean = of_total.mean(-1, keepdim=True)
+        of_total = of_total - mean
+        of_difference = torch.addcmul(h, difference, share, value=-1)
+        of_difference = of_difference * inverse
+        of_forwards = of_total + of_difference
+        of_backwards = of_total - of_difference
+        return of_forwards, of_backwards, None
 
 
 # With torch's default, the eps of the dtype, a model would be another function in float32 than in

@@ -140,13 +140,17 @@ def _positions(
 
     Edges outside have no position: theirs are meaningless.
     """
-    counts = centre.new_zeros(n_atoms).index_add_(0, centre, is_inside.to(centre.dtype))
+    counts = centre.new_zeros(n_atoms)
+    ones = is_inside.to(centre.dtype)
+    counts = counts.index_add_(0, centre, ones)
     key = torch.where(is_inside, centre, n_atoms)  # edges outside go last
     order = torch.argsort(key, stable=True)
     first = counts.cumsum(0) - counts  # of each atom, in the sorted list
     rank = torch.arange(len(centre), device=centre.device)
-    position = torch.empty_like(centre).index_copy_(0, order, rank)
-    return counts, position - first.index_select(0, centre)
+    position = torch.empty_like(centre)
+    position = position.index_copy_(0, order, rank)
+    first_of_centre = first.index_select(0, centre)
+    return counts, position - first_of_centre
 
 
 class Attention(nn.Module):
