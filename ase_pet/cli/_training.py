@@ -41,10 +41,11 @@ class TrainingScreen:
 
         steps = trainer.recipe.optimiser.epochs * trainer.steps_per_epoch
         self.report("training", trainer.step, steps)
-        if trainer.start:
-            screen.note(f"training of {trainer.start.given}: {trainer.start.method}")
-        for change in trainer.start.changes if trainer.start else ():
-            warnings.warn(f"`start`: {change}", stacklevel=2)
+        start = trainer.start
+        if start:
+            screen.note(f"training of {start.given}: {start.method}")
+            for change in start.changes:
+                warnings.warn(f"`start`: {change}", stacklevel=2)
         if screen.verbosity.quiet:
             return
         # weights of the loss are chosen by these

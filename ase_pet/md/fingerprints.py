@@ -113,9 +113,11 @@ def _of_constraints(atoms: Atoms) -> str:
         content = constraint.todict()
         # constraints of users may not describe themselves, and ASE's leave out bond lengths
         values = dict(vars(constraint)) if content is None else {"as dict": content}
-        if "bondlengths" in vars(constraint):
-            values["bondlengths"] = np.round(vars(constraint)["bondlengths"], DIGITS)
-        described.append([type(constraint).__name__, _plain(values)])
+        lengths = vars(constraint).get("bondlengths")
+        if lengths is not None:
+            values["bondlengths"] = np.round(lengths, DIGITS)
+        kind = type(constraint).__name__
+        described.append([kind, _plain(values)])
     text = json.dumps(described, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 

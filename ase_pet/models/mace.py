@@ -215,7 +215,8 @@ class Interaction(nn.Module):
         """N, or 1 + sum_j tanh((w R)^2) (n_atoms, 1, 1) of each atom."""
         if self.density is None:
             return self.average_neighbours
-        of_pair = torch.tanh(self.density(inputs.basis) ** 2)  # (P, 1)
+        density = self.density(inputs.basis)  # (P, 1)
+        of_pair = torch.tanh(density**2)
         if inputs.cutoff is not None:
             of_pair = of_pair * inputs.cutoff
         edges = inputs.edges

@@ -334,10 +334,13 @@ def _static(crystals: list[Strained], pressure: float, equation: str) -> dict[st
     volumes = np.array([one.primitive_volume for one in crystals])
     energies = np.array([one.primitive_energy for one in crystals])
     # a large zero of energy would be noise in the fit
-    enthalpies = energies - energies[0] + pressure * units.GPa * volumes
+    relative = energies - energies[0]
+    work = pressure * units.GPa * volumes
+    enthalpies = relative + work
     function = get_eos(equation)
     parameters = fit_to_eos(volumes, enthalpies, function)
-    errors = function(volumes, parameters) - enthalpies
+    fitted = function(volumes, parameters)
+    errors = fitted - enthalpies
     energy, modulus, _, volume = parameters
     return {
         "volume": float(volume),

@@ -63,11 +63,18 @@ class LabelStatistics:
             Energies of some of them in eV, which are not fitted.
         """
         held = known or {}
-        of_known = np.array([held.get(z, 0.0) for z in species])
-        columns = [column for column, z in enumerate(species) if z not in held]
+        of_known = []
+        columns = []
+        for column, z in enumerate(species):
+            of_known.append(held.get(z, 0.0))
+            if z not in held:
+                columns.append(column)
+        if not columns:
+            return {}
         free = [species[column] for column in columns]
-        energies = self.energies - self.counts @ of_known
-        return fit_counts(self.counts[:, columns], energies, free) if free else {}
+        rest = self.energies - self.counts @ np.array(of_known)
+        counts = self.counts[:, columns]
+        return fit_counts(counts, rest, free)
 
     def label_rms(self, composition: dict[int, float]) -> dict[str, float]:
         """Root mean squares of labels, the units of the loss, 1 for those that are absent or zero.

@@ -144,7 +144,8 @@ class Trainer:
             progress.check_loss(loss, progress.LOST, self.first_loss, place, self.recipe)
             self.epoch += 1
             record = None
-            if self.epoch % options.validate_every == 0 or self.epoch == options.epochs:
+            last = self.epoch == options.epochs
+            if last or self.epoch % options.validate_every == 0:
                 record = self._validate(loss)
             self.save()
             if record is not None:

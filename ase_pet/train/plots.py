@@ -55,11 +55,13 @@ def learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     last_errors = history[-1]["val"]
     names = [name for name in UNITS if name in last_errors]
     n_panels = len(names) + 1
-    figure = figure_class()(figsize=(4 * n_panels, 3.2), layout="constrained")
-    panels = figure.subplots(1, n_panels, squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=False):
+    size = (4 * n_panels, 3.2)
+    figure = figure_class()(figsize=size, layout="constrained")
+    rows = figure.subplots(1, n_panels, squeeze=False)
+    *panels, last = rows[0]
+    for axes, name in zip(panels, names, strict=True):
         _curves(axes, history, name)
-    _loss(panels[-1], history)
+    _loss(last, history)
     figure.savefig(path, dpi=DPI)
 
 
@@ -77,12 +79,20 @@ def _curves(axes: Any, history: Sequence[dict[str, Any]], name: str) -> None:
     for split in ("train", "val"):
         # records of earlier versions have no errors of training structures
         known = [record for record in history if name in record.get(split, {})]
-        epochs = [record["epoch"] for record in known]
-        rmse = [factor * record[split][name]["rmse"] for record in known]
-        if known:
-            # power laws are straight lines
-            axes.loglog(epochs, rmse, color=COLOURS[split], label=split)
-    axes.set(xlabel="epoch", ylabel=f"RMSE ({unit})", title=name)
+        if not known:
+            continue
+        epochs = []
+        rmse = []
+        for record in known:
+            errors = record[split][name]
+            epochs.append(record["epoch"])
+            rmse.append(factor * errors["rmse"])
+        colour = COLOURS[split]
+        # power laws are straight lines
+        axes.loglog(epochs, rmse, color=colour, label=split)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"RMSE ({unit})")
+    axes.set_title(name)
     axes.legend()
 
 
@@ -169,23 +179,38 @@ def force_errors(pairs: Pairs, path: Path) -> None:
     figure = figure_class()(figsize=(9, 3.4), layout="constrained")
     of_elements, of_sizes = figure.subplots(1, 2)
     _bars_of_elements(of_elements, pairs)
+    _errors_by_size(of_sizes, pairs)
+    figure.savefig(path, dpi=DPI)
+
+
+def _errors_by_size(axes: Any, pairs: Pairs) -> None:
+    """Draw the RMSE of forces against the size of the reference force."""
     for split, values in pairs.items():
-        rows = error_profile.by_size(values["forces"], values[ATOMS])
+        forces = values["forces"]
+        atoms = values[ATOMS]
+        rows = error_profile.by_size(forces, atoms)
         # the RMS of the components of a range stands for its atoms
         sizes = [3**0.5 * row["rms"] for row in rows]
         rmse = [FACTOR * row["rmse"] for row in rows]
-        of_sizes.plot(sizes, rmse, ".-", color=COLOURS[split])
-    of_sizes.set(xscale="symlog", yscale="log", title="by size of the force")
-    of_sizes.set(xlabel="reference force on the atom (eV/A)", ylabel=f"RMSE of forces ({UNIT})")
-    figure.savefig(path, dpi=DPI)
+        colour = COLOURS[split]
+        axes.plot(sizes, rmse, ".-", color=colour)
+    axes.set(xscale="symlog", yscale="log")
+    axes.set_title("by size of the force")
+    axes.set_xlabel("reference force on the atom (eV/A)")
+    axes.set_ylabel(f"RMSE of forces ({UNIT})")
 
 
 def _bars_of_elements(axes: Any, pairs: Pairs) -> None:
     """Draw the RMSE of forces of each element, a bar for each split."""
     tables = {}
+    found: set[str] = set()
     for split, values in pairs.items():
-        tables[split] = error_profile.by_element(values["forces"], values[ATOMS])
-    symbols = sorted({symbol for table in tables.values() for symbol in table})
+        forces = values["forces"]
+        atoms = values[ATOMS]
+        table = error_profile.by_element(forces, atoms)
+        tables[split] = table
+        found.update(table)
+    symbols = sorted(found)
     width = 0.8 / len(tables)
     places = np.arange(len(symbols)) - 0.4 + width / 2
     no_bar = {"rmse": 0.0}  # of an element that the split has not
@@ -196,7 +221,8 @@ def _bars_of_elements(axes: Any, pairs: Pairs) -> None:
         axes.bar(places, rmse, width, color=colour, label=split)
         places = places + width
     axes.set_xticks(range(len(symbols)), symbols)
-    axes.set(ylabel=f"RMSE of forces ({UNIT})", title="by element")
+    axes.set_ylabel(f"RMSE of forces ({UNIT})")
+    axes.set_title("by element")
     axes.legend()
 
 

@@ -78,9 +78,11 @@ class RunningErrors:
             Batch with the labels.
         """
         volume = batch.graph.volume[:, None, None]
+        predicted_stress = results.virial / volume
+        stress = batch.virial / volume
         pairs = {
             "forces": (results.forces, batch.forces),
-            "stress": (results.virial / volume, batch.virial / volume),
+            "stress": (predicted_stress, stress),
         }
         if results.heads.wanted:
             pairs["dipole"] = (results.heads.total("dipole"), batch.dipole)
@@ -144,8 +146,11 @@ class Pace:
         self.atoms += update.atoms
         self.seconds += update.seconds
         done = update.step - self.first
-        left = (time.monotonic() - self.begin) * (update.steps - update.step) / done
-        speed = self.atoms / max(self.seconds, 1e-9)
+        passed = time.monotonic() - self.begin
+        remaining = update.steps - update.step
+        left = passed / done * remaining
+        spent = max(self.seconds, 1e-9)
+        speed = self.atoms / spent
         return f"{speed:.3g} atoms/s, {duration(left)} left"
 
 

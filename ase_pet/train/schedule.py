@@ -97,10 +97,12 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
         if not dataclasses.is_dataclass(old):
             found.append(field.name)
             continue
-        names = [each.name for each in dataclasses.fields(old)]
-        changed = [name for name in names if getattr(old, name) != getattr(new, name)]
         lengths = LENGTHS if field.name == "optimiser" else ()
-        found += [f"{field.name}.{name}" for name in changed if name not in lengths]
+        for entry in dataclasses.fields(old):
+            name = entry.name
+            same = getattr(old, name) == getattr(new, name)
+            if not same and name not in lengths:
+                found.append(f"{field.name}.{name}")
     return found
 
 

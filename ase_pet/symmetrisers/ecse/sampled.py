@@ -243,7 +243,8 @@ def drawn(environments: FramedEnvironments, keys: np.ndarray, draws: int) -> Fra
         Number of environments of each atom, or all if it has fewer.
     """
     n_atoms = len(environments.field.count)
-    chance = _chances(environments, keys).to(environments.weights.device)
+    device = environments.weights.device
+    chance = _chances(environments, keys).to(device)
     # The largest log w + g, g from a Gumbel distribution, is a draw by weight, the next largest the
     # next draw.
     log_weights = environments.weights.detach().log()
@@ -255,8 +256,9 @@ def drawn(environments: FramedEnvironments, keys: np.ndarray, draws: int) -> Fra
     count = torch.bincount(environments.atom, minlength=n_atoms)
     start = count.cumsum(0) - count
     # position of each environment among the sorted ones of its atom
-    index = torch.arange(len(order), device=order.device)
-    rank = index - start[environments.atom[order]]
+    index = torch.arange(len(order), device=device)
+    sorted_atom = environments.atom[order]
+    rank = index - start[sorted_atom]
     chosen = order[rank < draws]
 
     atom = environments.atom[chosen]
