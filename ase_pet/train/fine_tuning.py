@@ -61,6 +61,16 @@ class Start:
         """Composition energies of the head that is trained, {Z: eV}."""
         return self.model.composition
 
+    def shift(self, total: Mapping[int, float]) -> dict[int, float]:
+        """Energies of the elements minus those of the start, {Z: eV}.
+
+        Parameters
+        ----------
+        total:
+            Composition energies of the trained head.
+        """
+        return {z: energy - self.energies.get(z, 0.0) for z, energy in total.items()}
+
     def compositions(self, total: Mapping[int, float]) -> dict[str, dict[int, float]]:
         """Composition energies of all heads, {head: {Z: eV}}, those of new elements as trained.
 
@@ -150,9 +160,7 @@ class Start:
             Recipe.
         """
         lines = [f"settings: {text}" for text in _changed_settings(self.model, model)]
-        for z, source in self.sources.items():
-            names = f"{chemical_symbols[z]} is new and begins with those of"
-            lines.append(f"weights of elements: {names} {chemical_symbols[source]}")
+        lines += self._of_species()
         if asdict(self.before.settings).get("uncertainties"):
             lines.append("uncertainties: left out, as they are of the weights before")
         before = _taken(self.model, self.info)
@@ -163,6 +171,14 @@ class Start:
             if now != before[key]:
                 lines.append(f"`{key}`: {before[key]} before, {now} now")
         return [*lines, *self._of_heads(model, recipe)]
+
+    def _of_species(self) -> list[str]:
+        """Lines on elements that are added."""
+        names = [(chemical_symbols[z], chemical_symbols[k]) for z, k in self.sources.items()]
+        return [
+            f"weights of elements: {new} is new and begins with those of {source}"
+            for new, source in names
+        ]
 
     def _of_heads(self, model: AtomisticModel, recipe: Recipe) -> list[str]:
         """Lines on the heads: which one is trained, and what becomes of the others."""
@@ -202,6 +218,7 @@ def load(recipe: Recipe) -> Start | None:
     options = recipe.fine_tuning
     before, info = store.load(path_of(recipe.folder, recipe.start))
     _select(before, options.variant)
+    # heads first: a new element is then in all of them
     model = before
     if options.new_head is not None:
         model = growth.with_head(model, f"energy/{options.new_head}")
@@ -270,12 +287,16 @@ def _add(settings: dict[str, Any], options: object) -> None:
         return
     new = options.get("new_species", [])
     if isinstance(new, dict | list):
-        numbers = [atomic_numbers.get(each, 0) for each in new if isinstance(each, str)]
-        known = settings["species"]
-        settings["species"] = [*known, *(z for z in numbers if z and z not in known)]
+        settings["species"] = _with(settings["species"], new)
     name = options.get("new_head")
-    if isinstance(name, str) and "energy" in {head.split("/")[0] for head in settings["heads"]}:
+    if isinstance(name, str):
         settings["heads"] = {**settings["heads"], f"energy/{name}": 1}
+
+
+def _with(species: list[int], new: Collection[object]) -> list[int]:
+    """Atomic numbers with those of new symbols; others are refused later, with their names."""
+    numbers = [atomic_numbers.get(each, 0) for each in new if isinstance(each, str)]
+    return [*species, *(z for z in numbers if z and z not in species)]
 
 
 def energies_line(

@@ -55,6 +55,7 @@ def check(recipe: Recipe, path: Path) -> None:
     where = f"`{path}`, [fine_tuning]"
     if stated and not recipe.start:
         raise ValueError(f"{where}: the recipe has no `start`: give one, or leave the table out")
+    # a key that would have no effect is a mistake
     if options.weights != "lora" and options.rank != USUAL_RANK:
         raise ValueError(f"{where}: `rank` means nothing without `weights` 'lora'")
     if options.weights == "heads" and options.layer_rate != 1:

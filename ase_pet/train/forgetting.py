@@ -21,6 +21,9 @@ BEFORE = "old, before"  # rows of the table of errors
 AFTER = "old, after"
 ALIGNED = "energy, elements fitted"  # error that does not depend on the zero of energy
 
+# in lines; stresses are in the table
+SHOWN = {"energy": "meV/atom", ALIGNED: "meV/atom", "forces": "meV/A"}
+
 Errors = dict[str, Any]  # {kind: {"rmse", "mae", "rms"}}, and the number of structures
 
 
@@ -86,8 +89,7 @@ def line(before: Errors, after: Errors) -> str:
         Errors of the start and of the trained model on old structures.
     """
     parts = []
-    units = {"energy": "meV/atom", ALIGNED: "meV/atom", "forces": "meV/A"}
-    for kind, unit in units.items():
+    for kind, unit in SHOWN.items():
         if kind in before and kind in after:
             first = 1e3 * before[kind]["rmse"]
             last = 1e3 * after[kind]["rmse"]
@@ -104,6 +106,7 @@ def _errors(
     ranks: Ranks,
 ) -> Errors:
     """Errors with energies of the elements shifted, and with fitted ones."""
+    # the tables of a symmetrised model are those of the inner one
     samples = replay.val
     symmetrised = symmetrisers.symmetrise(model, symmetrisers.of_file(symmetriser))
     held_before = model.compositions

@@ -27,12 +27,8 @@ def begin(start: Start, trainer: Trainer) -> None:
     trainer:
         Trainer, before its first step.
     """
-    before = trainer.composition
     if trainer.recipe.E0s == "fit":
-        shift = trainer.fitted_composition(trainer.averaged_model())
-        trainer.composition = {z: energy + shift[z] for z, energy in before.items()}
-        for samples in trainer.splits.values():
-            remove_composition(samples, trainer.composition, before)
+        _move_energies(trainer)
     absent = trainer.absent_species
     start.changes = [
         fine_tuning.energies_line(start.energies, trainer.composition, absent),
@@ -46,6 +42,15 @@ def begin(start: Start, trainer: Trainer) -> None:
     old.before = forgetting.errors_before(old, start, trainer.dtype, trainer.device, trainer.ranks)
     # energies of both kinds of structures are relative to the same ones from now on
     trainer.keeps_energies |= bool(old.train)
+
+
+def _move_energies(trainer: Trainer) -> None:
+    """Add the fitted errors of the network to the energies of the elements."""
+    before = trainer.composition
+    shift = trainer.fitted_composition(trainer.averaged_model())
+    trainer.composition = {z: energy + shift[z] for z, energy in before.items()}
+    for samples in trainer.splits.values():
+        remove_composition(samples, trainer.composition, before)
 
 
 def warn_of_absent(absent: list[int], untrained: list[int], start: Start | None) -> None:
@@ -70,6 +75,7 @@ def warn_of_absent(absent: list[int], untrained: list[int], start: Start | None)
         raise ValueError(
             f"`fine_tuning.new_species` has {new}, which no training structure has: leave it out"
         )
+    # what the start has learned of them is no longer tested
     kept = fine_tuning.symbols([z for z in absent if z not in untrained])
     if kept and start:
         warnings.warn(
@@ -102,9 +108,8 @@ def errors_on_old(trainer: Trainer, model: Any, total: Mapping[int, float]) -> d
     start = trainer.start
     if old is None or start is None:
         return {}
-    shift: dict[int, float] = {}
-    if old.head == trainer.head:
-        shift = {z: energy - start.energies.get(z, 0.0) for z, energy in total.items()}
+    # the energies of another head are as they were
+    shift = start.shift(total) if old.head == trainer.head else {}
     model.set_energy_head(old.head)
     name = trainer.recipe.symmetrise
     after = forgetting.errors_after(old, model, name, shift, trainer.ranks)

@@ -36,29 +36,38 @@ def structures(
     """
     known = sorted(species)
     while True:
-        structure = samples[int(generator.integers(len(samples)))].structure
-        numbers = structure.numbers
-        kinds = np.unique(numbers).tolist()
-        has_others = set(known) - set(kinds)
-        exchange = bool(has_others) and generator.random() < EXCHANGED
-        if exchange or not set(kinds) <= set(known):
-            chosen = generator.choice(known, len(kinds))
-            table = dict(zip(kinds, chosen.tolist(), strict=True))
-            numbers = np.array([table[z] for z in numbers.tolist()])
+        index = int(generator.integers(len(samples)))
+        structure = samples[index].structure
+        numbers = _exchanged(structure.numbers, known, generator)
         radii = covalent_radii[numbers]  # (n,)
-        scale = float((radii / covalent_radii[structure.numbers]).mean())
+        ratios = radii / covalent_radii[structure.numbers]
         atoms = ase.Atoms(numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
         strain = generator.normal(0, STRAIN, (3, 3))
-        strain = (strain + strain.T) / 2
-        deformation = scale * (np.eye(3) + strain)
+        symmetric = (strain + strain.T) / 2
+        deformation = ratios.mean() * (np.eye(3) + symmetric)
         # without periodic directions as well: bonds become longer and shorter
         atoms.set_cell(atoms.cell.array @ deformation)
         atoms.positions = atoms.positions @ deformation
         lengths = RATTLE * 2 * radii[:, None]  # (n, 1) A
         atoms.positions += lengths * generator.normal(0, 1, (len(atoms), 3))
         given = {"charge": structure.charge, "spin": structure.spin}
-        atoms.info.update({key: value for key, value in given.items() if value is not None})
+        stated = {key: value for key, value in given.items() if value is not None}
+        atoms.info.update(stated)
         yield atoms
+
+
+def _exchanged(
+    numbers: np.ndarray, known: Sequence[int], generator: np.random.Generator
+) -> np.ndarray:
+    """Atomic numbers (n,), half of the times, and where one is not known, of other elements."""
+    kinds, places = np.unique(numbers, return_inverse=True)
+    is_known = np.isin(kinds, known).all()
+    has_others = len(known) > len(kinds) or not is_known
+    exchange = has_others and generator.random() < EXCHANGED
+    if is_known and not exchange:
+        return numbers
+    chosen = generator.choice(known, len(kinds))
+    return np.asarray(chosen[places])
 
 
 def is_close(sample: Sample) -> bool:

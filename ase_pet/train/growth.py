@@ -46,8 +46,10 @@ def with_head(model: AtomisticModel, name: str) -> AtomisticModel:
             f" {', '.join(heads)}): choose another name, or train it as `fine_tuning.variant`"
         )
     larger = _made(model, heads={**heads, name: heads[source]})
+    # where heads share a weight, the block of the new one is that of its source
     number = list(heads).index(source)
-    _fill(larger, model, len(heads), [*range(len(heads)), number], {name: source})
+    blocks = [*range(len(heads)), number]
+    _fill(larger, model, len(heads), blocks, {name: source})
     larger.compositions[name] = dict(model.composition)
     if source in larger.scales:
         larger.scales[name] = copy.deepcopy(larger.scales[source])
@@ -69,17 +71,22 @@ def with_species(model: AtomisticModel, sources: Mapping[int, int]) -> Atomistic
     larger = _made(model, species=(*before, *sources))
     rows = [before.index(source) for source in sources.values()]
     _fill(larger, model, len(before), [*range(len(before)), *rows], {})
-    for head, scale in model.scales.items():
-        if isinstance(scale, dict):
-            larger.scales[head] = {**scale, **{z: scale[sources[z]] for z in sources}}
+    _scale(larger, sources)
     # radii are a property of the element, not of the weights
-    state = larger.state_dict()
-    for name, tensor in state.items():
+    new_radii = torch.tensor([covalent_radii[z] for z in sources], dtype=torch.float64)
+    for name, tensor in larger.state_dict().items():
         if name.rpartition(".")[2] == "radii":
-            for row, z in enumerate(sources, start=len(before)):
-                tensor[row] = covalent_radii[z]
+            tensor[len(before) :] = new_radii
     larger.covalent_radii = {**larger.covalent_radii, **model.covalent_radii}
     return larger
+
+
+def _scale(model: AtomisticModel, sources: Mapping[int, int]) -> None:
+    """Give new elements the scales of their sources, where elements have their own."""
+    for scale in model.scales.values():
+        if isinstance(scale, dict):
+            for z, source in sources.items():
+                scale[z] = scale[source]
 
 
 def sources_of(
@@ -112,6 +119,7 @@ def sources_of(
             raise ValueError(f"{where}: {symbol!r} is no element")
         if z in species:
             raise ValueError(f"{where}: the start has {symbol} already: leave it out")
+        # a list leaves the choice to the rule
         chosen = new[symbol] if isinstance(new, Mapping) else ""
         if chosen:
             one_of(f"{where}.{symbol}", chosen, known)
@@ -131,18 +139,11 @@ def axes_of_heads(model: AtomisticModel) -> dict[str, list[int]]:
     other = "energy/another"
     while other in heads:
         other += "-one"
-    larger = _shaped(model, heads={**heads, other: heads[model.energy_head]})
-    axes = {}
-    sizes = {name: each.shape for name, each in larger.named_parameters()}
-    for name, each in model.named_parameters():
-        longer = [axis for axis in range(each.ndim) if sizes[name][axis] != each.shape[axis]]
-        if longer:
-            axes[name] = longer
-    return axes
+    return _longer_axes(model, heads={**heads, other: heads[model.energy_head]})
 
 
-def axes_of_species(model: AtomisticModel) -> dict[str, int]:
-    """Axis of weights that has one entry for each element, {name of the weight: axis}.
+def axes_of_species(model: AtomisticModel) -> dict[str, list[int]]:
+    """Axes of weights that have one entry for each element, {name of the weight: axes}.
 
     Parameters
     ----------
@@ -150,13 +151,24 @@ def axes_of_species(model: AtomisticModel) -> dict[str, int]:
         Model.
     """
     free = next(z for z in range(1, 119) if z not in model.species)
-    larger = _shaped(model, species=(*model.species, free))
+    return _longer_axes(model, species=(*model.species, free))
+
+
+def _longer_axes(model: AtomisticModel, **changes: Any) -> dict[str, list[int]]:
+    """Axes of weights that are longer in a model with larger settings, {name: axes}."""
+    kind: Any = type(model)
+    with torch.device("meta"):
+        larger: AtomisticModel = kind(_settings(model, changes))
+    weights = dict(model.named_parameters())
     axes = {}
-    sizes = {name: each.shape for name, each in larger.named_parameters()}
-    for name, each in model.named_parameters():
-        for axis in range(each.ndim):
-            if sizes[name][axis] != each.shape[axis]:
-                axes[name] = axis
+    for name, weight in larger.named_parameters():
+        # of a new head, which has weights of its own
+        if name not in weights:
+            continue
+        before = weights[name].shape
+        longer = [axis for axis, size in enumerate(weight.shape) if size != before[axis]]
+        if longer:
+            axes[name] = longer
     return axes
 
 
@@ -165,14 +177,6 @@ def _settings(model: AtomisticModel, changes: Mapping[str, Any]) -> Any:
     names = [each.name for each in fields(model.settings)]
     left_out: dict[str, Any] = {"uncertainties": {}} if "uncertainties" in names else {}
     return replace(model.settings, **left_out, **changes)
-
-
-def _shaped(model: AtomisticModel, **changes: Any) -> AtomisticModel:
-    """A model of the same class with other settings, without values."""
-    kind: Any = type(model)
-    with torch.device("meta"):
-        shaped: AtomisticModel = kind(_settings(model, changes))
-    return shaped
 
 
 def _made(model: AtomisticModel, **changes: Any) -> AtomisticModel:
@@ -203,6 +207,7 @@ def _fill(
             filled[name] = value.clone()
             continue
         chosen = torch.tensor(blocks, device=value.device)
+        # one axis after the other: (.., n_blocks * size, ..) -> (.., n_chosen * size, ..)
         for axis in range(value.ndim):
             if value.shape[axis] != tensor.shape[axis]:
                 size = value.shape[axis] // n_blocks

@@ -33,8 +33,9 @@ def parts_of(trainer: Trainer, indices: Sequence[int], rotation: torch.Tensor | 
     # {head: places of its structures}: a part has one head
     places_of: dict[str, list[int]] = {}
     for place in own.tolist():
-        is_old = replay is not None and indices[place] >= len(samples)
-        head = replay.head if replay is not None and is_old else trainer.head
+        head = trainer.head
+        if replay is not None and indices[place] >= len(samples):
+            head = replay.head
         places_of.setdefault(head, []).append(place)
     parts = []
     for head, group in places_of.items():
@@ -44,7 +45,8 @@ def parts_of(trainer: Trainer, indices: Sequence[int], rotation: torch.Tensor | 
             chosen = [_sample(trainer, indices[place]) for place in places]
             turned = None if rotation is None else rotation[places]
             batch = collate(chosen, trainer.dtype, trainer.device, rotation=turned)
-            parts.append(Part(batch, torch.from_numpy(places).to(trainer.device), head))
+            on_device = torch.from_numpy(places).to(trainer.device)
+            parts.append(Part(batch, on_device, head))
     return parts
 
 

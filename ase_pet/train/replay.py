@@ -90,12 +90,14 @@ class Replay:
         """
         n_new = len(order)
         wanted = self.per_epoch(n_new)
+        if not wanted:
+            return list(order)
+        # a share above a half may need each of them several times
         drawn: list[int] = []
         while len(drawn) < wanted:
             drawn += torch.randperm(len(self.train), generator=generator).tolist()
-        every = [*order, *(n_new + index for index in drawn[:wanted])]
-        if not wanted:
-            return every
+        old = [n_new + index for index in drawn[:wanted]]
+        every = [*order, *old]
         places = torch.randperm(len(every), generator=generator).tolist()
         return [every[place] for place in places]
 
@@ -134,33 +136,56 @@ def read(
     options = recipe.fine_tuning
     if not (options.replay or options.old_data or options.replay_generated):
         return None
-    from_start = options.replay_labels == "start"
     notes = Notes()
-    listed = list(_samples(recipe, options.replay, start, from_start, notes))
-    apart = [sample for split, sample in listed if split == "val"]
-    given = [sample for split, sample in listed if split in ("", "train")]
-    made = _made(recipe, start, training)
-    old = [sample for _, sample in _samples(recipe, options.old_data, start, False, notes)]
+    given, held_out = _given(recipe, start, notes)
+    others = list(_samples(recipe, options.old_data, start, False, notes))
     notes.warn()
-    lines = []
-    if listed:
-        source = "of the start" if from_start else "of the files"
-        lines.append(f"{len(given)} of {', '.join(options.replay)} with labels {source}")
-    if made:
-        lines.append(f"{len(made)} made from the new ones, with labels of the start")
+    network = _labelling(start)
+    made = _made(recipe, start, network, training)
+    lines = _lines(recipe, len(given), len(made))
     train = [*given, *made]
-    held_out = old or apart
+    # errors are those of structures that are not trained on
+    if others:
+        held_out = [sample for _, sample in others]
     if not held_out:
         train, held_out = _divided(train, recipe.seed)
         lines.append(f"{len(held_out)} of them are not trained on")
-    train = _labelled(train, start, model.cutoff)
-    val = _labelled(held_out, start, model.cutoff)
-    if options.old_data:
-        lines.append(f"errors before and after are those of {', '.join(options.old_data)}")
-    if train:
-        lines.append(f"{100 * options.replay_share:.3g} % of the structures of an epoch")
+    train = _labelled(train, start, network, model.cutoff)
+    val = _labelled(held_out, start, network, model.cutoff)
     share = options.replay_share if train else 0.0
     return Replay(train, val, share, start.before.energy_head, lines)
+
+
+def _given(recipe: Recipe, start: Start, notes: Notes) -> tuple[list[Sample], list[Sample]]:
+    """Structures of the files of `replay` that are trained on, and those whose split is val."""
+    options = recipe.fine_tuning
+    is_bare = options.replay_labels == "start"
+    by_split: dict[str, list[Sample]] = {}
+    for split, sample in _samples(recipe, options.replay, start, is_bare, notes):
+        by_split.setdefault(split, []).append(sample)
+    given = by_split.get("", []) + by_split.get("train", [])
+    if options.replay and not given:
+        raise ValueError(
+            "[fine_tuning]: all structures of `replay` state the split val or test: expected some"
+            " to train on, or the files as `old_data`"
+        )
+    return given, by_split.get("val", [])
+
+
+def _lines(recipe: Recipe, n_given: int, n_made: int) -> list[str]:
+    """Lines on old structures."""
+    options = recipe.fine_tuning
+    lines = []
+    if n_given:
+        source = "of the start" if options.replay_labels == "start" else "of the files"
+        lines.append(f"{n_given} of {', '.join(options.replay)} with labels {source}")
+    if n_made:
+        lines.append(f"{n_made} made from the new ones, with labels of the start")
+    if n_given or n_made:
+        lines.append(f"{100 * options.replay_share:.3g} % of the structures of an epoch")
+    if options.old_data:
+        lines.append(f"errors before and after are those of {', '.join(options.old_data)}")
+    return lines
 
 
 def _samples(
@@ -183,6 +208,7 @@ def _samples(
                 where = f"`{name}`, structure {index}"
                 stated = atoms.info.get(recipe.data.split_key, "")
                 split = stated if stated in recipe_files.SPLITS else ""
+                # labels that are not used must not be refused
                 given = _bare(atoms) if bare else atoms
                 known = _keys(recipe.keys, atoms)
                 try:
@@ -223,6 +249,7 @@ def _divided(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[S
             "[fine_tuning]: one old structure is not enough to train on and to compare errors on:"
             " give more, or `old_data`"
         )
+    # at random, as files are often in some order
     order = np.random.default_rng(seed).permutation(len(samples)).tolist()
     count = max(1, len(samples) // HELD_OUT)
     chosen = set(order[:count])
@@ -230,8 +257,10 @@ def _divided(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[S
     return rest, [samples[index] for index in sorted(chosen)]
 
 
-def _made(recipe: Recipe, start: Start, training: Sequence[Sample]) -> list[Sample]:
-    """Structures that are made, without labels."""
+def _made(
+    recipe: Recipe, start: Start, network: AtomisticModel, training: Sequence[Sample]
+) -> list[Sample]:
+    """Structures that are made, with labels of the start."""
     wanted = recipe.fine_tuning.replay_generated
     if not wanted:
         return []
@@ -252,7 +281,7 @@ def _made(recipe: Recipe, start: Start, training: Sequence[Sample]) -> list[Samp
             continue
         if generated.is_close(sample):
             continue
-        labelled = _labelled([sample], start, start.before.cutoff)[0]
+        (labelled,) = _predicted(network, [sample])
         if np.abs(labelled.forces).max() < LARGEST_FORCE:
             found.append(labelled)
     if len(found) < wanted:
@@ -264,20 +293,24 @@ def _made(recipe: Recipe, start: Start, training: Sequence[Sample]) -> list[Samp
     return found
 
 
-def _labelled(samples: Sequence[Sample], start: Start, cutoff: float) -> list[Sample]:
+def _labelling(start: Start) -> AtomisticModel:
+    """Model of the start as it is used, in float64: its rounding is no error of the new model."""
+    plain = copy.deepcopy(start.before).double().requires_grad_(False)
+    name = symmetrisers.of_file(start.info.symmetrise)
+    return symmetrisers.symmetrise(plain, name)
+
+
+def _labelled(
+    samples: Sequence[Sample], start: Start, network: AtomisticModel, cutoff: float
+) -> list[Sample]:
     """Samples with pairs within a cutoff, and with labels of the start where they have none."""
-    model: AtomisticModel | None = None
     result = []
     for chunk in chunks(samples, "cpu") if samples else ():
         bare = [sample for sample in chunk if math.isnan(sample.energy)]
-        if bare and model is None:
-            # float64: its rounding is no error of the model to be trained
-            plain = copy.deepcopy(start.before).double().requires_grad_(False)
-            name = symmetrisers.of_file(start.info.symmetrise)
-            model = symmetrisers.symmetrise(plain, name)
-        labels = dict(zip(map(id, bare), _predicted(model, bare), strict=True)) if model else {}
+        labelled = iter(_predicted(network, bare))
         for sample in chunk:
-            result.append(_within(labels.get(id(sample), sample), start.before.cutoff, cutoff))
+            whole = next(labelled) if math.isnan(sample.energy) else sample
+            result.append(_within(whole, start.before.cutoff, cutoff))
     return result
 
 

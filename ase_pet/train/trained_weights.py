@@ -64,13 +64,14 @@ class LowRank:
             Generator of V, on the CPU.
         """
         *batch, m, n = weight.shape
+        # V of the size of usual initial weights, and U = 0: the model is the start at first
         drawn = torch.randn(*batch, rank, n, generator=generator, dtype=torch.float64)
-        right = (drawn / math.sqrt(n)).to(weight)
-        left = weight.detach().new_zeros(*batch, m, rank)
-        factors = [nn.Parameter(left), nn.Parameter(right)]
-        return cls(
-            weight, averaged, weight.detach().clone(), factors, [left.clone(), right.clone()]
-        )
+        drawn = drawn / math.sqrt(n)
+        base = weight.detach().clone()
+        values = [base.new_zeros(*batch, m, rank), drawn.to(base)]
+        factors = [nn.Parameter(value) for value in values]
+        means = [value.clone() for value in values]
+        return cls(weight, averaged, base, factors, means)
 
     def gradients(self) -> None:
         """Move the gradient of W to U and V."""
@@ -92,11 +93,13 @@ class LowRank:
         decay:
             Decay of the averages of U and V.
         """
-        left, right = (factor.detach() for factor in self.factors)
+        left, right = self.factors
         self.weight.copy_(self.base + left @ right)
-        for mean, factor in zip(self.means, (left, right), strict=True):
+        # the average of the factors, not of W: its addition has the same rank
+        for mean, factor in zip(self.means, self.factors, strict=True):
             mean.lerp_(factor, 1 - decay)
-        self.averaged.copy_(self.base + self.means[0] @ self.means[1])
+        mean_left, mean_right = self.means
+        self.averaged.copy_(self.base + mean_left @ mean_right)
 
 
 class TrainedWeights:
@@ -151,14 +154,17 @@ class TrainedWeights:
         options:
             The table [optimiser] of the recipe.
         """
-        named = []
-        for name, weight in self.model.named_parameters():
-            if weight.requires_grad and name not in self.low_rank:
-                named.append((name, weight, self._rate(name)))
         factors = []
         for name, each in self.low_rank.items():
-            factors += [(factor, self._rate(name)) for factor in each.factors]
-        return optimisers.optimisers(named, options, factors)
+            rate = self._rate(name)
+            factors += [(factor, rate) for factor in each.factors]
+        return optimisers.optimisers(self._itself(), options, factors)
+
+    def _itself(self) -> Iterator[tuple[str, Tensor, float]]:
+        """Weights that are trained themselves: their names, and factors on the learning rate."""
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad and name not in self.low_rank:
+                yield name, weight, self._rate(name)
 
     @torch.no_grad()
     def update(self, steppers: Sequence[torch.optim.Optimizer], clip: float, decay: float) -> None:
@@ -174,25 +180,34 @@ class TrainedWeights:
             Decay of the averages.
         """
         parameters = dict(self.model.named_parameters())
-        for name, mask in self.masks.items():
-            gradient = parameters[name].grad
-            if gradient is not None:
-                gradient.mul_(mask)
+        clipped: list[Tensor] = list(parameters.values())
         for each in self.low_rank.values():
             each.gradients()
-        factors = [factor for each in self.low_rank.values() for factor in each.factors]
-        nn.utils.clip_grad_norm_([*parameters.values(), *factors], clip)
+            clipped += each.factors
+        self._mask_gradients(parameters)
+        nn.utils.clip_grad_norm_(clipped, clip)
         for stepper in steppers:
             stepper.step()
 
-        # weight decay and orthogonalised updates do not stop at the border of a mask
-        for name, values in self.kept.items():
-            parameters[name].copy_(torch.where(self.masks[name], parameters[name], values))
+        self._restore(parameters)
         weights: list[Tensor] = list(parameters.values())
         averaged: list[Tensor] = list(self.average.parameters())
         torch._foreach_lerp_(averaged, weights, 1 - decay)
         for each in self.low_rank.values():
             each.merge(decay)
+
+    def _restore(self, parameters: Mapping[str, Tensor]) -> None:
+        """Reset entries that are not trained: decay and Muon do not stop at a mask."""
+        for name, values in self.kept.items():
+            weight = parameters[name]
+            weight.copy_(torch.where(self.masks[name], weight, values))
+
+    def _mask_gradients(self, parameters: Mapping[str, Tensor]) -> None:
+        """Clear gradients of entries that are not trained, so that they do not count in norms."""
+        for name, mask in self.masks.items():
+            gradient = parameters[name].grad
+            if gradient is not None:
+                gradient.mul_(mask)
 
     def state(self) -> dict[str, list[Tensor]]:
         """Factors of low-rank weights and their averages, {name: [U, V, mean U, mean V]}."""
@@ -210,6 +225,7 @@ class TrainedWeights:
 
     def counts(self) -> tuple[int, int]:
         """Number of trained weights (of factors where they are low-rank), and of all weights."""
+        # a low-rank weight counts by its factors, a masked one by its free entries
         trained = 0
         total = 0
         for name, weight in self.model.named_parameters():
@@ -254,23 +270,24 @@ class TrainedWeights:
         own = [number for number, name in enumerate(sizes) if name in heads]
         for name, weight in self.model.named_parameters():
             module, _, rest = name.partition(".")
-            is_readout = module in self.model.parts.readouts
             head = rest.partition(".")[0]
-            if is_readout:
-                # of another head, or of all heads together
-                weight.requires_grad_(head not in sizes or head in heads)
-            else:
-                weight.requires_grad_(self.options.weights == "full")
+            is_trained = self.options.weights == "full"
+            # a readout is that of one head, or of all heads together
+            if module in self.model.parts.readouts:
+                is_trained = head not in sizes or head in heads
             if name in shared and len(own) < len(sizes):
                 self._mask(name, weight, shared[name], own, len(sizes))
-            if name in rows and not weight.requires_grad:
-                weight.requires_grad_(True)
-                self._mask(name, weight, [rows[name]], new_rows, weight.shape[rows[name]])
+            if name in rows and not is_trained:
+                is_trained = True
+                n_species = len(self.model.species)
+                self._mask(name, weight, rows[name], new_rows, n_species)
+            weight.requires_grad_(is_trained)
 
     def _mask(
         self, name: str, weight: Tensor, axes: Sequence[int], blocks: Sequence[int], n_blocks: int
     ) -> None:
         """Train some blocks of a weight only: those that are in the list along all these axes."""
+        # blocks along one axis: (n_blocks,) -> (n_blocks * size,), broadcast to the weight
         mask = torch.ones_like(weight, dtype=torch.bool)
         for axis in axes:
             along = torch.zeros(n_blocks, dtype=torch.bool, device=weight.device)
@@ -316,14 +333,18 @@ class TrainedWeights:
 
     def _rate(self, name: str) -> float:
         """Factor on the learning rate of a weight."""
-        parts = self.model.parts
         if self.options.layer_rate == 1:
             return 1.0
+        return float(self.options.layer_rate ** self._depth(name))
+
+    def _depth(self, name: str) -> int:
+        """Number of layers between a weight and the readouts: 0 for these."""
+        parts = self.model.parts
         module, _, rest = name.partition(".")
-        layers: Any = self.model.get_submodule(parts.layers[0]) if parts.layers else ()
-        depth = len(layers) + 1
         if module in parts.readouts:
-            depth = 0
-        elif module in parts.layers:
-            depth = len(layers) - int(rest.partition(".")[0])
-        return float(self.options.layer_rate**depth)
+            return 0
+        layers: Any = self.model.get_submodule(parts.layers[0]) if parts.layers else ()
+        if module in parts.layers:
+            return len(layers) - int(rest.partition(".")[0])
+        # embeddings and all that comes before the layers
+        return len(layers) + 1
