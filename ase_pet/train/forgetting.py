@@ -88,13 +88,16 @@ def line(before: Errors, after: Errors) -> str:
     before, after:
         Errors of the start and of the trained model on old structures.
     """
-    parts = []
-    for kind, unit in SHOWN.items():
-        if kind in before and kind in after:
-            first = 1e3 * before[kind]["rmse"]
-            last = 1e3 * after[kind]["rmse"]
-            parts.append(f"{kind} {first:.3g} before, {last:.3g} {unit} after")
-    return f"RMSE on {before['structures']} old structures: {'; '.join(parts)}"
+    shown = [kind for kind in SHOWN if kind in before and kind in after]
+    texts = [_text(kind, before[kind], after[kind]) for kind in shown]
+    return f"RMSE on {before['structures']} old structures: {'; '.join(texts)}"
+
+
+def _text(kind: str, before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """Errors of a kind before and after."""
+    first = 1e3 * before["rmse"]
+    last = 1e3 * after["rmse"]
+    return f"{kind} {first:.3g} before, {last:.3g} {SHOWN[kind]} after"
 
 
 def _errors(

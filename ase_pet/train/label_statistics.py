@@ -62,19 +62,19 @@ class LabelStatistics:
         known:
             Energies of some of them in eV, which are not fitted.
         """
-        held = known or {}
-        of_known = []
+        if not known:
+            return fit_counts(self.counts, self.energies, species)
+        energies = self.energies
         columns = []
         for column, z in enumerate(species):
-            of_known.append(held.get(z, 0.0))
-            if z not in held:
+            if z in known:
+                energies = energies - known[z] * self.counts[:, column]
+            else:
                 columns.append(column)
         if not columns:
             return {}
         free = [species[column] for column in columns]
-        rest = self.energies - self.counts @ np.array(of_known)
-        counts = self.counts[:, columns]
-        return fit_counts(counts, rest, free)
+        return fit_counts(self.counts[:, columns], energies, free)
 
     def label_rms(self, composition: dict[int, float]) -> dict[str, float]:
         """Root mean squares of labels, the units of the loss, 1 for those that are absent or zero.

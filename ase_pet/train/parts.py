@@ -27,18 +27,8 @@ def parts_of(trainer: Trainer, indices: Sequence[int], rotation: torch.Tensor | 
     rotation:
         Rotation of each structure, (B, 3, 3); None for none.
     """
-    samples = trainer.splits["train"]
-    replay = trainer.replay
-    own = np.arange(len(indices))[trainer.ranks.mine]
-    # {head: places of its structures}: a part has one head
-    places_of: dict[str, list[int]] = {}
-    for place in own.tolist():
-        head = trainer.head
-        if replay is not None and indices[place] >= len(samples):
-            head = replay.head
-        places_of.setdefault(head, []).append(place)
     parts = []
-    for head, group in places_of.items():
+    for head, group in _by_head(trainer, indices).items():
         # a rank may have fewer structures than parts, or none in the last batch of an epoch
         n_parts = max(1, min(trainer.recipe.optimiser.accumulate, len(group)))
         for places in np.array_split(group, n_parts):
@@ -48,6 +38,19 @@ def parts_of(trainer: Trainer, indices: Sequence[int], rotation: torch.Tensor | 
             on_device = torch.from_numpy(places).to(trainer.device)
             parts.append(Part(batch, on_device, head))
     return parts
+
+
+def _by_head(trainer: Trainer, indices: Sequence[int]) -> dict[str, list[int]]:
+    """Places in a batch of the structures of this rank, by the head that is trained on them."""
+    replay = trainer.replay
+    n_new = len(trainer.splits["train"])
+    places: dict[str, list[int]] = {}
+    for place in range(len(indices))[trainer.ranks.mine]:
+        head = trainer.head
+        if replay is not None and indices[place] >= n_new:
+            head = replay.head
+        places.setdefault(head, []).append(place)
+    return places
 
 
 def _sample(trainer: Trainer, index: int) -> Sample:

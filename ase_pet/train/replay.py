@@ -89,17 +89,20 @@ class Replay:
             Generator of the draws.
         """
         n_new = len(order)
-        wanted = self.per_epoch(n_new)
-        if not wanted:
+        drawn = self._drawn(self.per_epoch(n_new), generator)
+        if not drawn:
             return list(order)
-        # a share above a half may need each of them several times
-        drawn: list[int] = []
-        while len(drawn) < wanted:
-            drawn += torch.randperm(len(self.train), generator=generator).tolist()
-        old = [n_new + index for index in drawn[:wanted]]
+        old = [n_new + index for index in drawn]
         every = [*order, *old]
         places = torch.randperm(len(every), generator=generator).tolist()
         return [every[place] for place in places]
+
+    def _drawn(self, wanted: int, generator: torch.Generator) -> list[int]:
+        """Indices of old structures; a share above a half may need each of them several times."""
+        drawn: list[int] = []
+        while len(drawn) < wanted:
+            drawn += torch.randperm(len(self.train), generator=generator).tolist()
+        return drawn[:wanted]
 
     def score(self, new: float, old: float) -> float:
         """Score of a validation, the smaller the better: old data count by their share.
