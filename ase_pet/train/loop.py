@@ -238,7 +238,7 @@ class Trainer:
             indices = order[start : start + size]
             # one generator draws order, rotations and frames: the order of the draws matters
             rotation = rotations.random_orthogonal(len(indices), generator) if rotating else None
-            parts = parts_of(self, indices, rotation)
+            parts = self._parts(indices, rotation)
             loss = self._update(parts, len(indices), generator)
             total += loss
             if self.on_update:
@@ -251,6 +251,10 @@ class Trainer:
         atoms = sum(len(part.batch.forces) for part in parts) * self.ranks.size
         steps = epochs * self.steps_per_epoch
         return Update(self.epoch + 1, epochs, self.step, steps, loss, atoms, seconds)
+
+    def _parts(self, indices: Sequence[int], rotation: torch.Tensor | None) -> list[Part]:
+        """Parts of a batch that this rank evaluates; rotation (B, 3, 3) is of all structures."""
+        return parts_of(self, indices, rotation)
 
     def _update(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
         """Loss of a batch, before the update of the weights that it makes."""
