@@ -175,7 +175,10 @@ def test_messages_of_lines_would_jump(monkeypatch):
         lambda entry, n_entries, factor: torch.ones_like(factor[: len(entry)]),
     )
     assert (
-        pieces_that_fail(work_is_missing, ecse_layers.wrap(NETWORKS["residual"], "so3"), PASSES) > 0
+        pieces_that_fail(
+            work_is_missing, ecse_layers.wrap(NETWORKS["residual"], "published:so3"), PASSES
+        )
+        > 0
     )
 
 
