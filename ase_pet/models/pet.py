@@ -280,7 +280,8 @@ class Combination(nn.Module):
         p = linear(total, to_sum, bias)
         q = linear(difference, to_difference)
         hidden = p + q if graph.one_sided else torch.cat([p + q, p - q])  # (2P, 2d)
-        return self.mlp[2](functional.silu(hidden))
+        hidden = functional.silu(hidden)
+        return self.mlp[2](hidden)
 
     def _folded_weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """(Wa + Wb) / 2 and (Wa - Wb) / 2, (2d, d) each, and the bias (2d,)."""
