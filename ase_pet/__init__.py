@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from .calculator import MLIPCalculator, PETCalculator
     from .graph import InvalidStructure
     from .store import shipped
+    from .uncertainty.committee import Committee
     from .uncertainty_policy import TooUncertain
 
 __version__ = "0.2.0"
 __all__ = [
+    "Committee",
     "InvalidStructure",
     "MLIPCalculator",
     "PETCalculator",
@@ -24,6 +26,7 @@ __all__ = [
 
 # Public names are imported when they are first used: `ase-pet --help` must not wait for torch.
 MODULES = {
+    "Committee": "uncertainty.committee",
     "InvalidStructure": "graph",
     "MLIPCalculator": "calculator",
     "PETCalculator": "calculator",

@@ -14,16 +14,15 @@ from torch import nn
 
 from . import arguments, display, evaluation, executors, fingerprints, graph, outputs, store
 from .batches import BatchEvaluator
-from .concurrency import OneAtATime, exclusive
+from .concurrency import exclusive
+from .descriptors import Described
 from .evaluation import Evaluation
 from .graph import Structure, chunking
 from .graph_inputs import GraphInputs
 from .uncertainty_policy import THRESHOLD, UncertaintyPolicy
 
 
-class PETCalculator(
-    OneAtATime, display.DisplayedCalculator, fingerprints.Fingerprinted, Calculator
-):
+class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerprinted, Calculator):
     """ASE calculator of a trained model: a PET, a PONITA or a MACE.
 
     `MLIPCalculator` and `PETCalculator` are two names of this class.

@@ -79,6 +79,13 @@ def _as_tuple(values: Any) -> Any:
     )
 
 
+def _as_tuples(values: Any) -> Any:
+    """Nested tuples of the nested lists of TOML."""
+    if isinstance(values, list | tuple):
+        return tuple(_as_tuples(value) for value in values)
+    return values
+
+
 def _different(species: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(species)) < len(species):
         raise ValueError(f"`species` is {list(species)}: expected different atomic numbers")
@@ -92,6 +99,7 @@ Species = Annotated[
     BeforeValidator(_as_tuple),
     AfterValidator(_different),
 ]
+Listed = BeforeValidator(_as_tuples)
 Name = Annotated[str, AfterValidator(_name)]
 HeadName = Annotated[str, AfterValidator(_head)]
 Cutoff = Annotated[float, Field(ge=0.1, le=100)]  # A

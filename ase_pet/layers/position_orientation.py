@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 from ..graph import Graph, Route
 from ..graph.partners import swap
 from . import cutoff
+from .linear import Linear
 
 WINDOWS = ("polynomial", "bump", "step", "none")
 
@@ -170,3 +173,30 @@ def has_all_pairs(graph: Graph) -> bool:
     partners = torch.bincount(ends, minlength=graph.n_atoms)
     n_others = torch.bincount(graph.structure)[graph.structure] - 1
     return not bool(graph.periodic.any()) and torch.equal(partners, n_others)
+
+
+class KernelBasis(nn.Module):
+    """Kernel basis gelu(W2 gelu(W1 p(x) + b1) + b2) of invariants x.
+
+    p(x) are all monomials up to `degree`. Those that differ in the order of their factors only are
+    counted as often as there are orders. Sizes: `n_invariants`, hidden `width`, `n_basis` K.
+    """
+
+    def __init__(self, n_invariants: int, degree: int, width: int, n_basis: int) -> None:
+        super().__init__()
+        self.degree = degree
+        n_monomials = sum(n_invariants**power for power in range(1, degree + 1))
+        self.embedder = Linear(n_monomials, width)
+        self.hidden = Linear(width, n_basis)
+
+    def forward(self, invariants: torch.Tensor) -> torch.Tensor:
+        """Basis functions (..., K) of `invariants` (..., n_invariants)."""
+        x = invariants.reshape(-1, invariants.shape[-1])  # (rows, n)
+        powers = [x]
+        for _ in range(self.degree - 1):
+            products = powers[-1][:, :, None] * x[:, None]  # (rows, n^k, n)
+            powers.append(products.flatten(1))
+        monomials = torch.cat(powers, 1)  # (rows, n + n^2 + ... + n^degree)
+        hidden = functional.gelu(self.embedder(monomials))
+        basis = functional.gelu(self.hidden(hidden))
+        return basis.view(*invariants.shape[:-1], basis.shape[1])

@@ -66,6 +66,11 @@ class AtomisticModel(nn.Module):
         Whether the model averages another one over rotations.
     parts:
         Modules that hold readouts and layers; empty where they are unknown.
+    n_features:
+        Number F of features that the energy is a linear function of, see `last_layer`; 0 for a
+        model whose energy is no such function.
+    uncertainties:
+        Last-layer uncertainty (LLPR) of each head that has one, {head: LastLayer}.
     """
 
     settings: Any
@@ -76,6 +81,8 @@ class AtomisticModel(nn.Module):
     scales: dict[str, float | dict[int, float]]
     covalent_radii: dict[int, float]
     metadata: dict[str, Any]
+    n_features: int
+    uncertainties: nn.ModuleDict
 
     exact_geometry: bool = False
     exact_second_derivatives: bool = True
@@ -92,6 +99,8 @@ class AtomisticModel(nn.Module):
         self.scales = {}
         self.covalent_radii = {}
         self.metadata = {}
+        self.n_features = 0
+        self.uncertainties = nn.ModuleDict()
         # row of each atomic number in the embedding tables, -1 for those without
         rows = torch.full((max(species, default=-1) + 1,), -1, device="cpu")
         for row, number in enumerate(species):
@@ -123,10 +132,46 @@ class AtomisticModel(nn.Module):
     @property
     def uncertainty(self) -> LastLayer | None:
         """Last-layer uncertainty (LLPR) of the head `energy_head`, or None."""
-        return None
+        if self.energy_head not in self.uncertainties:
+            return None
+        last_layer: LastLayer = self.uncertainties[self.energy_head]
+        return last_layer
+
+    def set_features(self, n_features: int) -> None:
+        """Set `n_features`, and make the uncertainties that the settings name.
+
+        Their tensors are those of no data until weights are loaded.
+
+        Parameters
+        ----------
+        n_features:
+            Number F of features of `last_layer`.
+
+        Raises
+        ------
+        ValueError
+            `settings.uncertainties` names a head that the model does not have.
+        """
+        self.n_features = n_features
+        members: dict[str, int] = self.settings.uncertainties
+        unknown = sorted(members.keys() - self.head_sizes.keys())
+        if unknown:
+            raise ValueError(f"`uncertainties` of {unknown}: the heads are {list(self.head_sizes)}")
+        for name, n_members in members.items():
+            self.uncertainties[name] = LastLayer(n_features, n_members)
+
+    def layer_features(self, graph: Graph) -> dict[str, torch.Tensor]:
+        """{layer: features (n_atoms, d)} after each layer, "1", "2", ...; {} where none are known.
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        """
+        return {}
 
     def last_layer(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Energies (n_atoms,) in eV, and the features (n_atoms, F) that `uncertainty` is based on.
+        """Energies (n_atoms,) in eV, and the features (n_atoms, F) that they are linear in.
 
         Parameters
         ----------
@@ -136,11 +181,11 @@ class AtomisticModel(nn.Module):
         Raises
         ------
         ValueError
-            The model has no uncertainties.
+            The model has no such features, `n_features` is 0.
         """
         raise ValueError(
-            "this model has no uncertainties: they come with a checkpoint that holds the covariance"
-            " of its last layer (LLPR)"
+            "this model has no features of a last layer: its energy is no linear function of"
+            " features that are known here"
         )
 
     def set_energy_head(self, name: str) -> None:
@@ -329,6 +374,9 @@ class ForeignModel(AtomisticModel):
         self.exact_geometry = getattr(foreign, "exact_geometry", False)
         self.exact_second_derivatives = getattr(foreign, "exact_second_derivatives", True)
         self.energy_head = getattr(foreign, "energy_head", "energy")
+        self.n_features = getattr(foreign, "n_features", 0)
+        if self.uncertainty is not None:
+            self.n_features = len(self.uncertainty.factor)
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -28,10 +28,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
@@ -59,14 +59,6 @@ SILU_SCALE = 1.6791767923989418  # 1 / sqrt(mean of silu(x)^2) of normal x, as i
 PER_LAYER = ("residual", "density", "average_neighbours", "correlation", "readouts")
 
 
-def _as_tuples(values: Any) -> Any:
-    """Nested tuples of the nested lists of TOML."""
-    if isinstance(values, list | tuple):
-        return tuple(_as_tuples(value) for value in values)
-    return values
-
-
-Listed = BeforeValidator(_as_tuples)
 Some = Field(min_length=1, max_length=ranges.MOST_LAYERS)
 Degree = Annotated[int, Field(ge=0, le=LARGEST_DEGREE)]
 Correlation = Annotated[int, Field(ge=1, le=4)]
@@ -87,13 +79,13 @@ class Settings:
     width: ranges.LayerWidth = 64  # channels C
     degree: Degree = 3  # largest l of harmonics and messages
     # degrees of the features after each layer
-    hidden_degrees: Annotated[tuple[tuple[Degree, ...], ...], Listed, Some] = ((0, 1), (0,))
-    residual: Annotated[tuple[bool, ...], Listed, Some] = (False, True)
-    density: Annotated[tuple[bool, ...], Listed, Some] = (False, False)
-    average_neighbours: Annotated[tuple[Neighbours, ...], Listed, Some] = (10.0, 10.0)
-    correlation: Annotated[tuple[Correlation, ...], Listed, Some] = (3, 3)
-    readouts: Annotated[tuple[str, ...], Listed, Some] = ("linear", "mlp")  # or none
-    radial_widths: Annotated[tuple[ranges.LayerWidth, ...], Listed, Some] = (64, 64, 64)
+    hidden_degrees: Annotated[tuple[tuple[Degree, ...], ...], ranges.Listed, Some] = ((0, 1), (0,))
+    residual: Annotated[tuple[bool, ...], ranges.Listed, Some] = (False, True)
+    density: Annotated[tuple[bool, ...], ranges.Listed, Some] = (False, False)
+    average_neighbours: Annotated[tuple[Neighbours, ...], ranges.Listed, Some] = (10.0, 10.0)
+    correlation: Annotated[tuple[Correlation, ...], ranges.Listed, Some] = (3, 3)
+    readouts: Annotated[tuple[str, ...], ranges.Listed, Some] = ("linear", "mlp")  # or none
+    radial_widths: Annotated[tuple[ranges.LayerWidth, ...], ranges.Listed, Some] = (64, 64, 64)
     radial_scale: ranges.Factor = SILU_SCALE  # of the SiLU of the radial networks
     readout_width: ranges.LayerWidth = 16  # of the MLP of each head
     activation: str = "silu"  # of the MLP
@@ -102,8 +94,9 @@ class Settings:
     repulsion_power: ranges.Power = 5  # of the polynomial that switches it off
     # number of products: of each layer, degree after it, and number of factors 1..correlation;
     # empty for all that are independent
-    num_products: Annotated[tuple[tuple[Counts, ...], ...], Listed] = ()
+    num_products: Annotated[tuple[tuple[Counts, ...], ...], ranges.Listed] = ()
     heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})
+    uncertainties: ranges.Members = field(default_factory=dict)  # head -> members of its ensemble
 
     def __post_init__(self) -> None:
         one_of("distance_transform", self.distance_transform, TRANSFORMS)
@@ -155,6 +148,9 @@ class Inputs:
     basis: torch.Tensor  # (P, N) radial functions of pairs
     cutoff: torch.Tensor | None  # (P, 1) factor on the weights R; None: part of the functions
     edges: convolution.Edges  # directed edges within the cutoff
+
+
+Prepared: TypeAlias = tuple[torch.Tensor, Inputs, torch.Tensor]  # see `Model.prepare`
 
 
 class Interaction(nn.Module):
@@ -308,6 +304,7 @@ class Readout(nn.Module):
         self.activation = ACTIVATIONS[settings.activation]
         self.scale = settings.activation_scale
         self.hidden = None
+        self.n_features = settings.width if kind == "linear" else self.width
         n_inputs = settings.width
         if kind == "mlp":
             n_inputs = n_heads * self.width
@@ -316,16 +313,25 @@ class Readout(nn.Module):
 
     def forward(self, scalars: torch.Tensor, head: int) -> torch.Tensor:
         """Energies (n_atoms,) of one head, without unit, for `scalars` (n_atoms, C)."""
-        if self.hidden is None:
-            linear_energies: torch.Tensor = self.last(scalars)
-            return linear_energies[:, head]
-        hidden = self.scale * self.activation(self.hidden(scalars))
-        # only the units of the head: those of others are 0, but count as inputs
-        first = head * self.width
-        is_own = torch.zeros_like(hidden[:1])
-        is_own[:, first : first + self.width] = 1.0
-        energies: torch.Tensor = self.last(hidden * is_own)
+        x = scalars
+        if self.hidden is not None:
+            x = self.scale * self.activation(self.hidden(x))
+            # only the units of the head: those of others are 0, but count as inputs
+            is_own = torch.zeros_like(x[:1])
+            is_own[:, self._own(head)] = 1.0
+            x = x * is_own
+        energies: torch.Tensor = self.last(x)
         return energies[:, head]
+
+    def features(self, scalars: torch.Tensor, head: int) -> torch.Tensor:
+        """Features (n_atoms, F) that the energies of `forward` are linear in."""
+        if self.hidden is None:
+            return scalars
+        return self.scale * self.activation(self.hidden(scalars)[:, self._own(head)])
+
+    def _own(self, head: int) -> slice:
+        """Units of a head in the hidden layer."""
+        return slice(head * self.width, (head + 1) * self.width)
 
 
 class Model(AtomisticModel):
@@ -363,6 +369,7 @@ class Model(AtomisticModel):
         if settings.pair_repulsion:
             self.repulsion = ScreenedRepulsion(settings.repulsion_power, n_species)
         self.shifts = Shifts(len(settings.heads))
+        self.set_features(sum(readout.n_features for readout in self.readouts.values()))
 
     @property
     def message_passing_depth(self) -> int:
@@ -384,22 +391,38 @@ class Model(AtomisticModel):
         ValueError
             There is no such head.
         """
+        prepared = self.prepare(graph)
+        scalars = self._features(prepared[1])
+        return {name: self._read(name, scalars, prepared, graph) for name in names}
+
+    def last_layer(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies (n_atoms,) in eV as of `forward` for a `graph`, and features (n_atoms, F)."""
+        name = self.energy_head
+        prepared = self.prepare(graph)
+        scalars = self._features(prepared[1])
+        energies = self._read(name, scalars, prepared, graph)
+        head = list(self.settings.heads).index(name)
+        readouts = self.readouts.items()
+        parts = [readout.features(scalars[int(layer)], head) for layer, readout in readouts]
+        return energies[:, 0], torch.cat(parts, 1)[prepared[0]]
+
+    def layer_features(self, graph: Graph) -> dict[str, torch.Tensor]:
+        """{layer: scalars (n_atoms, C)} after each layer for a `graph`, "1", "2", ..."""
+        place, inputs, _ = self.prepare(graph)
+        return {str(layer): x[place] for layer, x in enumerate(self._features(inputs), 1)}
+
+    def _read(
+        self, name: str, scalars: list[torch.Tensor], prepared: Prepared, graph: Graph
+    ) -> torch.Tensor:
+        """Energies (n_atoms, 1) in eV of one head, float64, for scalars after each layer."""
         heads = list(self.settings.heads)
-        for name in names:
-            one_of("head", name, heads)
-        place, inputs, repulsion = self.prepare(graph)
-        rows = self.species_rows[graph.numbers]
-        features = self._features(inputs)
-        values = {}
-        for name in names:
-            head = heads.index(name)
-            total = sum(
-                readout(features[int(layer)], head) for layer, readout in self.readouts.items()
-            )
-            total = total.double() + repulsion
-            scaled = self.scaled(name, total[place, None], rows)
-            values[name] = scaled + self.shifts.of_heads[head]
-        return values
+        one_of("head", name, heads)
+        head = heads.index(name)
+        place, _, repulsion = prepared
+        total = sum(readout(scalars[int(layer)], head) for layer, readout in self.readouts.items())
+        total = total.double() + repulsion
+        scaled = self.scaled(name, total[place, None], self.species_rows[graph.numbers])
+        return scaled + self.shifts.of_heads[head]
 
     def _features(self, inputs: Inputs) -> list[torch.Tensor]:
         """Scalars (n_atoms, C) after each layer."""
@@ -418,7 +441,7 @@ class Model(AtomisticModel):
         sizes = [(row, atoms.stop - atoms.start) for row, atoms in inputs.elements]
         return torch.cat([table[row].expand(size, 1, -1) for row, size in sizes])
 
-    def prepare(self, graph: Graph) -> tuple[torch.Tensor, Inputs, torch.Tensor]:
+    def prepare(self, graph: Graph) -> Prepared:
         """Place of each atom among those sorted by element, inputs, and their repulsion in eV.
 
         Parameters

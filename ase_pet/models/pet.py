@@ -34,7 +34,7 @@ arXiv:2601.16195.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -47,7 +47,7 @@ from ..graph import Graph
 from ..layers import adaptive, constants, cutoff, ragged, zbl
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, Embedding, Linear, derived, head, linear, stack
-from ..layers.llpr import LastLayer, features_of_atoms
+from ..layers.llpr import features_of_atoms
 from ..layers.norms import NORMS, pair_norm
 from .base import AtomisticModel, Parts
 
@@ -98,9 +98,6 @@ class Settings:
             "featurizer_type": ("feedforward", "residual"),
         }
         one_of_each(self, choices)
-        unknown = sorted(self.uncertainties.keys() - self.heads.keys())
-        if unknown:
-            raise ValueError(f"`uncertainties` of {unknown}: the heads are {list(self.heads)}")
         if self.d_pet % self.num_heads:
             raise ValueError(f"`d_pet` {self.d_pet} is no multiple of `num_heads` {self.num_heads}")
 
@@ -337,18 +334,7 @@ class Model(AtomisticModel):
             self.node_last_layers[name] = stack(self.n_readouts, Linear, d_head, components)
             # created last, so that a seed always gives the same weights
             self.edge_last_layers[name] = stack(self.n_readouts, Linear, d_head, components)
-        self.uncertainties = nn.ModuleDict()
-        n_features = 2 * d_head * self.n_readouts  # of central and edge tokens
-        for name, members in settings.uncertainties.items():
-            self.uncertainties[name] = LastLayer(n_features, members)
-
-    @property
-    def uncertainty(self) -> LastLayer | None:
-        """Last-layer uncertainty of the head `energy_head`, or None."""
-        if self.energy_head not in self.uncertainties:
-            return None
-        last_layer: LastLayer = self.uncertainties[self.energy_head]
-        return last_layer
+        self.set_features(2 * d_head * self.n_readouts)  # of central and edge tokens
 
     @property
     def message_passing_depth(self) -> int:
@@ -376,7 +362,7 @@ class Model(AtomisticModel):
         return values
 
     def last_layer(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """Energies (n_atoms,) in eV as of `forward`, and features (n_atoms, F) of `uncertainty`."""
+        """Energies (n_atoms,) in eV as of `forward`, and the features (n_atoms, F) before it."""
         name = self.energy_head
         inputs = self.prepare(graph)
         features = self._features(name, self._tokens(inputs))
@@ -425,18 +411,27 @@ class Model(AtomisticModel):
 
     def _tokens(self, inputs: PetInputs) -> dict[int, Tokens]:
         """{number of the readout: central and edge tokens}, of all readouts."""
-        tokens = {}  # with numbers, because `ecse_layers` reads layers one by one
+        # with numbers, because `ecse_layers` reads layers one by one
+        first_read = len(self.gnn_layers) - self.n_readouts
+        layers = enumerate(self._layers(inputs))
+        return {index - first_read: tokens for index, tokens in layers if index >= first_read}
+
+    def _layers(self, inputs: PetInputs) -> Iterator[Tokens]:
+        """Central and edge tokens after each layer; those of the readout after the last."""
         message = self.first_message(inputs)
         node, edge = self.layer(0, None, message, inputs)
         for index in range(1, len(self.gnn_layers)):
-            if self.is_residual:
-                tokens[index - 1] = (node, edge)
+            yield node, edge
             message = self.exchange(index - 1, message, edge, inputs.graph)
             node, edge = self.layer(index, node, message, inputs)
         if not self.is_residual:  # edge tokens of the readout
             edge = self.exchange(len(self.gnn_layers) - 1, message, edge, inputs.graph)
-        tokens[self.n_readouts - 1] = (node, edge)
-        return tokens
+        yield node, edge
+
+    def layer_features(self, graph: Graph) -> dict[str, Tensor]:
+        """{layer: central tokens (n_atoms, d_node)} after each layer for a graph, "1", "2", ..."""
+        layers = enumerate(self._layers(self.prepare(graph)), 1)
+        return {str(number): node for number, (node, _) in layers}
 
     def first_message(self, inputs: PetInputs) -> Tensor:
         """Messages (2P, d_pet) before the first layer, S(Z_j) for the species of inputs."""

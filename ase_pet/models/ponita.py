@@ -29,20 +29,19 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field, replace
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .. import orientations, ranges
 from ..choices import one_of
 from ..graph import Graph, chunking
-from ..layers.calibration import N_ATOMS, random_gas
+from ..layers.calibration import N_ATOMS, random_gas, scale_kernels
 from ..layers.linear import Embedding, Linear, derived, linear
-from ..layers.position_orientation import WINDOWS, Edges, edges_on_grid, has_all_pairs
+from ..layers.position_orientation import WINDOWS, Edges, KernelBasis, edges_on_grid, has_all_pairs
 from .base import AtomisticModel, Parts
 
 
@@ -74,6 +73,7 @@ class Settings:
     shift: ranges.Energy = 0.0  # eV per structure, as in the authors' models: not size-extensive
     # readouts per atom: name -> components, 1 or 3
     heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})
+    uncertainties: ranges.Members = field(default_factory=dict)  # head -> members of its ensemble
 
     def __post_init__(self) -> None:
         one_of("cutoff_function", self.cutoff_function, WINDOWS)
@@ -108,33 +108,6 @@ class Settings:
         if self.oriented:
             return orientations.grid(self.orientations)
         return torch.zeros(0, 3, dtype=torch.float64, device="cpu")
-
-
-class KernelBasis(nn.Module):
-    """Kernel basis gelu(W2 gelu(W1 p(x) + b1) + b2) of invariants x.
-
-    p(x) are all monomials up to `degree`. Those that differ in the order of their factors only are
-    counted as often as there are orders. Sizes: `n_invariants`, hidden `width`, `n_basis` K.
-    """
-
-    def __init__(self, n_invariants: int, degree: int, width: int, n_basis: int) -> None:
-        super().__init__()
-        self.degree = degree
-        n_monomials = sum(n_invariants**power for power in range(1, degree + 1))
-        self.embedder = Linear(n_monomials, width)
-        self.hidden = Linear(width, n_basis)
-
-    def forward(self, invariants: torch.Tensor) -> torch.Tensor:
-        """Basis functions (..., K) of `invariants` (..., n_invariants)."""
-        x = invariants.reshape(-1, invariants.shape[-1])  # (rows, n)
-        powers = [x]
-        for _ in range(self.degree - 1):
-            products = powers[-1][:, :, None] * x[:, None]  # (rows, n^k, n)
-            powers.append(products.flatten(1))
-        monomials = torch.cat(powers, 1)  # (rows, n + n^2 + ... + n^degree)
-        hidden = functional.gelu(self.embedder(monomials))
-        basis = functional.gelu(self.hidden(hidden))
-        return basis.view(*invariants.shape[:-1], basis.shape[1])
 
 
 class Convolution(nn.Module):
@@ -249,6 +222,7 @@ class Model(AtomisticModel):
             readouts = [Linear(width, 1) for _ in range(self.n_readouts)]
             self.last_layers[name] = nn.ModuleList(readouts)
         self.register_buffer("axes", settings.axes())  # (O, 3), kept with the weights
+        self.set_features(width * self.n_readouts)
         if not self.node_embedder.weight.is_meta and not self.axes.isnan().any():
             self._calibrate()
 
@@ -316,12 +290,39 @@ class Model(AtomisticModel):
         ValueError
             A model without cutoff function, or with a `shift`, has no energy of such structures.
         """
+        return self._read(self._layers(graph, names, vectors), graph, names)
+
+    def last_layer(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies (n_atoms,) in eV as of `forward` for a `graph`, and features (n_atoms, F).
+
+        The features are means over the axes after each layer that is read, side by side.
+        """
+        name = self.energy_head
+        layers = list(self._layers(graph, (name,)))
+        features = torch.cat([x.mean(1) for x in layers[-self.n_readouts :]], 1)
+        return self._read(layers, graph, (name,))[name][:, 0], features
+
+    def layer_features(self, graph: Graph) -> dict[str, torch.Tensor]:
+        """{layer: means (n_atoms, C) over the axes} after each layer for a `graph`."""
+        layers = enumerate(self._layers(graph, (self.energy_head,)), 1)
+        return {str(number): x.mean(1) for number, x in layers}
+
+    def _layers(
+        self, graph: Graph, names: tuple[str, ...], vectors: torch.Tensor | None = None
+    ) -> Iterable[torch.Tensor]:
+        """Features (n_atoms, O, C) after each layer, of a graph that has values of these heads."""
         self._check(graph, names, vectors)
+        x = self._embed(self.species_rows[graph.numbers], vectors)
+        return self._features(x, self._edges(graph))
+
+    def _read(
+        self, layers: Iterable[torch.Tensor], graph: Graph, names: tuple[str, ...]
+    ) -> dict[str, torch.Tensor]:
+        """{head: values (n_atoms, components)} of features after each layer."""
         rows = self.species_rows[graph.numbers]
-        x = self._embed(rows, vectors)  # (n_atoms, O, C)
         values = dict.fromkeys(names, 0.0)
         first_read = len(self.layers) - self.n_readouts
-        for index, x in enumerate(self._features(x, self._edges(graph))):  # noqa: B020
+        for index, x in enumerate(layers):
             if index >= first_read:
                 for name in names:
                     readout = self.last_layers[name][index - first_read]
@@ -484,17 +485,9 @@ class Model(AtomisticModel):
         edges = edges_on_grid(*gas, self.axes, self.settings).to(self._dtype)
         x = self._embed(torch.arange(N_ATOMS) % len(self.species))
         basis = edges.window[:, None, None] * self.basis(edges.invariants)
-        of_itself = self._basis_of_itself()
-        for index, layer in enumerate(self.layers):
-            convolution = layer.convolution
+
+        def in_space(convolution: Convolution, x: torch.Tensor) -> torch.Tensor:
             y = convolution.in_space(x, basis, edges)
-            y = y + convolution.of_itself(x, of_itself)  # (n_atoms, O, C)
-            convolution.kernel.weight *= x.std() / y.std()
-            if self.settings.oriented:
-                z = convolution.among_axes(y, self._fibres()[index])
-                z = z - convolution.bias
-                convolution.fibre_kernel.weight *= y.std() / z.std()
-            # again, with the scaled kernels
-            y = convolution.in_space(x, basis, edges)
-            y = y + convolution.of_itself(x, of_itself)
-            x = layer(x, y, self._fibres()[index])
+            return y + convolution.of_itself(x, self._basis_of_itself())  # (n_atoms, O, C)
+
+        scale_kernels(self.layers, x, in_space, self._fibres)

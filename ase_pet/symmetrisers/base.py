@@ -87,11 +87,11 @@ class SymmetrisedModel(AtomisticModel):
         Raises
         ------
         ValueError
-            The model has no uncertainties.
+            The model has no such features.
         """
-        if self.uncertainty is None:
+        if not self.n_features:
             return super().last_layer(graph)
-        outputs = OutputSpec(features=len(self.uncertainty.factor))
+        outputs = OutputSpec(features=self.n_features)
         values = self.averaged(graph, outputs)
         return values[:, 0], values[:, 1:]
 
@@ -193,3 +193,7 @@ class SymmetrisedModel(AtomisticModel):
     @property
     def uncertainty(self) -> LastLayer | None:
         return self.model.uncertainty
+
+    @property
+    def n_features(self) -> int:  # type: ignore[override]
+        return self.model.n_features

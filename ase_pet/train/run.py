@@ -30,6 +30,7 @@ from . import (
     replay,
     report,
     schedule,
+    uncertainties,
 )
 from .distributed import ALONE, Ranks
 from .error_profile import left_out, of_split
@@ -271,6 +272,8 @@ def finish(
     if not trainer.ranks.leads:
         return metrics
 
+    certain = uncertainties.fitted(recipe, trainer, model)
+    model = certain.model
     start = trainer.start
     model.compositions = {**(start.compositions(total) if start else {}), trainer.head: total}
     if start:
@@ -285,6 +288,7 @@ def finish(
     )
     if stopped is not None:
         config.provenance["stopped"] = stopped
+    certain.describe(config)
     store.save(output, model.cpu(), config)
 
     # what people read: numbers, plots, README
@@ -293,7 +297,7 @@ def finish(
     report.learning_curve(trainer.history, output / "learning_curve.png")
     report.parity(pairs, output / "parity.png")
     readme = report.readme(recipe, model, config, metrics)
-    (output / "README.md").write_text(readme)
+    (output / "README.md").write_text(certain.write(output, readme))
     return metrics
 
 

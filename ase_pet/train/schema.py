@@ -274,6 +274,21 @@ class Recipe:
             description='frames of each atom in a step, with `augmentation = "frames"`',
         ),
     ] = 1
+    uncertainty: Annotated[
+        bool,
+        Field(
+            description="last-layer uncertainty (LLPR) of the calculator, from one pass over the"
+            " data after the training"
+        ),
+    ] = True
+    uncertainty_members: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="members of its ensemble, for uncertainties of forces and stresses",
+        ),
+    ] = 16
     start: Annotated[
         str | None,
         Field(

@@ -156,8 +156,6 @@ def test_chunks_change_rounding_only():
 def test_models_without_have_none(network):
     model = ecse.wrap(network)
     assert model.uncertainty is None
-    with pytest.raises(ValueError, match="this model has no uncertainties"):
-        model.last_layer(None)
     assert (
         "energy_uncertainty" not in PETCalculator(network, symmetrise="ecse").implemented_properties
     )

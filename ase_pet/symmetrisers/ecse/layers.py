@@ -138,6 +138,7 @@ class EcseLayersModel(EcseModel):
 
     model: pet.Model
     uncertainty = None  # the covariance is that of features of another function
+    n_features = 0
 
     def __init__(
         self,

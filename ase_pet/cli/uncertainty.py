@@ -1,0 +1,119 @@
+"""`ase-pet uncertainty`: last-layer uncertainty added to a calculator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, screen
+from ._results import require_writable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+
+Files = Annotated[list[str], typer.Option(show_default=False)]
+Members = Annotated[int, typer.Option(min=0, max=10_000)]
+SPLIT_KEY = "split"
+
+
+def command(
+    calc: str,
+    *,
+    train: Files,
+    validation: Files,
+    output: options.Output,
+    members: Members = 16,
+    device: str = "auto",
+    keys: str | None = None,
+    units: str | None = None,
+    json: options.Json = False,
+) -> None:
+    """Add uncertainties (LLPR) to a calculator folder: one pass over its data.
+
+    The new folder has the same energies and forces. `ase-pet train` does this at its end.
+    Structures with info['split'] are used by it: those of `train` for the covariance, of `val` for
+    the calibration.
+
+    Parameters
+    ----------
+    calc:
+        Name or calculator folder.
+    train:
+        File of the structures of the training; several: --train A --train B.
+    validation:
+        File of structures with energies that were not trained on.
+    output:
+        Calculator folder to write; must not exist.
+    members:
+        Members of the ensemble, for uncertainties of forces and stresses.
+    device:
+        Device: auto (CUDA if there is one), cpu, cuda, ...
+    keys:
+        Names of labels, such as energy=E; see `ase-pet eval`.
+    units:
+        Units of the files, such as energy=Hartree; see `ase-pet eval`.
+    json:
+        Print JSON for programs.
+
+    Examples
+    --------
+    Example: ase-pet uncertainty runs/mine --train data.extxyz --validation data.extxyz --output
+    runs/mine-uq
+    """
+    from ..train.uncertainties import section
+    from ..uncertainty import calibration, folders
+
+    # data are read before a model is loaded
+    folders.require_free(output)
+    require_writable(output)
+    training, _ = _read(train, "train", keys, units, labels=False)
+    held, energies = _read(validation, "val", keys, units, labels=True)
+    with screen.progress("structures") as report:
+        fit = folders.Fit(calc, members, device, report)
+        chosen = fit.run(training, held, energies)
+    deviations, errors = fit.validation
+    compared = {"val": calibration.compare(deviations, errors)}
+    fit.write(output, chosen, section(chosen, compared))
+    calibration.plot({"energy, val": (deviations, errors, "eV")}, output / calibration.PICTURE)
+    if json:
+        screen.print_json({"folder": str(output), **chosen, **compared["val"].as_dict()})
+        return
+    screen.say(
+        f"{output}: uncertainties from {chosen['structures']} structures, calibrated on"
+        f" {chosen['validation']} energies (ridge {chosen['ridge']:g}, {chosen['members']} members)"
+    )
+
+
+def _read(
+    paths: list[str], split: str, keys: str | None, units: str | None, labels: bool
+) -> tuple[list[Atoms], np.ndarray | list[Any]]:
+    """Structures of files that belong to a split, and their energies in eV if asked for."""
+    import numpy as np
+
+    from ..train.label_options import parse, parse_units
+    from ..train.recipe import factors_of
+    from ..train.unit_conversion import in_angstrom
+    from .eval import labels_of
+
+    names = parse(keys)
+    factors = factors_of(parse_units(units))
+    frames = []
+    places = []
+    for path in paths:
+        for index, atoms in enumerate(options.read_structures(path, ":")):
+            # a structure without a split is taken, one of another is not
+            if atoms.info.get(SPLIT_KEY, split) == split:
+                frames.append(in_angstrom(atoms, factors.length))
+                places.append(f"`{path}`, structure {index}")
+    if not frames:
+        raise ValueError(f"{', '.join(paths)}: no structures of split {split!r}")
+    if not labels:
+        return frames, []
+    table = labels_of(frames, names, places, factors)
+    known = [index for index, row in enumerate(table) if "energy" in row]
+    if not known:
+        raise ValueError(f"{', '.join(paths)}: no structure has an energy to calibrate with")
+    energies = np.array([float(table[index]["energy"]) for index in known])
+    return [frames[index] for index in known], energies

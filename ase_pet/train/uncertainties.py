@@ -1,0 +1,174 @@
+"""Last-layer uncertainty (LLPR) of a trained model: fitted after training, compared with errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import cards, symmetrisers
+from ..calculator_info import CalculatorInfo
+from ..evaluation import Evaluation
+from ..evaluation.derivatives import sum_over_atoms
+from ..models.base import AtomisticModel
+from ..uncertainty import calibration, last_layer
+from ..uncertainty.last_layer import Covariance
+from .data import Sample, collate
+from .loop import Trainer
+from .prediction import chunks
+from .recipe import Recipe
+
+SECTION = "Uncertainty"
+SPLITS = ("val", "test")  # the first one calibrates
+
+
+@dataclass
+class Fitted:
+    """A model and its uncertainty, if it has one.
+
+    Attributes
+    ----------
+    model:
+        The model, with its uncertainty.
+    chosen:
+        What was chosen in the fit, {} without an uncertainty.
+    errors:
+        {split: (standard deviations (n,), errors (n,)) of energies in eV}.
+    """
+
+    model: AtomisticModel
+    chosen: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def describe(self, config: CalculatorInfo) -> None:
+        """Write the choices and the comparisons into the provenance of a calculator.
+
+        Parameters
+        ----------
+        config:
+            What calculator.toml will hold.
+        """
+        if self.chosen:
+            config.provenance["uncertainty"] = {
+                **self.chosen,
+                **{split: each.as_dict() for split, each in self._compared().items()},
+            }
+
+    def write(self, folder: Path, readme: str) -> str:
+        """README with a section on the uncertainty; the picture of the calibration is written.
+
+        Parameters
+        ----------
+        folder:
+            Folder of the picture.
+        readme:
+            README without the section.
+        """
+        if not self.chosen:
+            return readme
+        kinds = {f"energy, {split}": (*each, "eV") for split, each in self.errors.items()}
+        calibration.plot(kinds, folder / calibration.PICTURE)
+        return cards.with_section(readme, SECTION, section(self.chosen, self._compared()))
+
+    def _compared(self) -> dict[str, calibration.Comparison]:
+        return {split: calibration.compare(*each) for split, each in self.errors.items()}
+
+
+def section(chosen: dict[str, float], compared: dict[str, calibration.Comparison]) -> str:
+    """Markdown of the section of a card on the uncertainty.
+
+    Parameters
+    ----------
+    chosen:
+        What was chosen in the fit.
+    compared:
+        Comparisons of energies by split.
+    """
+    table = {split: (each, "meV", 1e3) for split, each in compared.items()}
+    return "\n\n".join(
+        [
+            "Last-layer uncertainty (LLPR): covariance of the features over"
+            f" {chosen['structures']} training structures, ridge {chosen['ridge']:g}, calibrated"
+            f" on {chosen['validation']} validation energies; ensemble of {chosen['members']}"
+            " members. Expected against observed errors of the energies of structures"
+            f" (`docs/guides/uncertainty.md`, picture `{calibration.PICTURE}`):",
+            calibration.markdown(table),
+        ]
+    )
+
+
+def fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
+    """The model with its uncertainty, or without one, which a warning explains.
+
+    Parameters
+    ----------
+    recipe:
+        Recipe.
+    trainer:
+        Trainer after its training, whose samples lack the composition energies that it removed.
+    model:
+        Best model, whose compositions are what was refitted to the samples.
+    """
+    if not recipe.uncertainty:
+        return Fitted(model)
+    try:
+        return _fitted(recipe, trainer, model)
+    except ValueError as error:
+        warnings.warn(f"the calculator has no uncertainties: {error}", stacklevel=3)
+        return Fitted(model)
+
+
+def _fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
+    """The model with its uncertainty; ValueError where there can be none."""
+    made = last_layer.extended(model, recipe.uncertainty_members)
+    layer = made.uncertainty
+    assert layer is not None  # `extended` makes it
+    symmetrised = symmetrisers.symmetrise(made, symmetrisers.of_file(recipe.symmetrise))
+    if not symmetrised.n_features:
+        raise ValueError(f"`symmetrise` {recipe.symmetrise!r} has no features of a last layer")
+    covariance = Covariance(made.n_features)
+    for features, n_atoms, errors in _tables(symmetrised, trainer.splits["train"], trainer):
+        known = torch.isfinite(errors)
+        # a structure with forces only says nothing about energies
+        covariance.add(features[known], n_atoms[known])
+    held = {name: _joined(symmetrised, trainer.splits[name], trainer) for name in SPLITS}
+    features, errors = held["val"]
+    chosen = last_layer.fit(layer, covariance, features, errors, recipe.seed)
+    compared = {}
+    for split, (features, errors) in held.items():
+        known = torch.isfinite(errors)
+        if int(known.sum()) >= calibration.FEWEST:
+            deviations = layer.deviation(features[known].to(layer.factor.device))
+            compared[split] = (deviations.cpu().numpy(), errors[known].numpy())
+    return Fitted(made, chosen.as_dict(), compared)
+
+
+def _joined(
+    model: AtomisticModel, samples: Sequence[Sample], trainer: Trainer
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (n, F) and errors (n,) in eV of samples, on the CPU."""
+    parts = list(_tables(model, samples, trainer))
+    features = [torch.zeros(0, model.n_features, dtype=torch.float64)]
+    errors = [torch.zeros(0, dtype=torch.float64)]
+    for of_part, _, errors_of_part in parts:
+        features.append(of_part)
+        errors.append(errors_of_part)
+    return torch.cat(features), torch.cat(errors)
+
+
+def _tables(
+    model: AtomisticModel, samples: Sequence[Sample], trainer: Trainer
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Features (n, F) summed over atoms, numbers of atoms (n,), errors (n,) in eV, by chunks."""
+    for chunk in chunks(samples, trainer.device):
+        batch = collate(chunk, trainer.dtype, trainer.device)
+        results: Any = Evaluation(model, batch.graph, features=True)
+        features = sum_over_atoms(batch.graph, results.uncertainties.features)
+        errors = results.energy - batch.energy
+        values = (features, batch.n_atoms, errors.double())
+        yield tuple(each.detach().cpu() for each in values)
