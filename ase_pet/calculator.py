@@ -57,7 +57,7 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
     uncertainty:
         What happens once the standard deviation of the energy of an atom is above
         `uncertainty_threshold`: "off", "warn" or "stop" (raises `ase_pet.TooUncertain`). For
-        checkpoints with last-layer uncertainties (LLPR), which provide energy_uncertainty,
+        models with last-layer uncertainties (LLPR), which provide energy_uncertainty,
         energies_uncertainty, energy_ensemble, forces_ensemble, forces_uncertainty and
         stress_uncertainty through `get_property` and `evaluate` in any case.
     uncertainty_threshold:

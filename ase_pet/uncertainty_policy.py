@@ -74,7 +74,8 @@ class UncertaintyPolicy:
         if self.policy != "off" and model.uncertainty is None:
             raise ValueError(
                 f"`uncertainty` is {self.policy!r}, but this model has no uncertainties: use 'off',"
-                " or a checkpoint with the covariance of its last layer (LLPR)"
+                " a checkpoint with the covariance of its last layer (LLPR), or add them to a"
+                " calculator folder with `ase-pet uncertainty`"
             )
 
     def apply(self, results: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from .. import statistics
 from ..md import plots
 from ..md.outputs import SETTINGS
+from . import uncertainty
 from ._results import Analysis
 from .motion import mean_square_displacement, vibrational_density_of_states
 from .structure import CUTOFF, check_bins, radial_distribution
@@ -145,6 +146,8 @@ def _possible(
         "msd": lambda: mean_square_displacement(trajectory, start),
         "vdos": lambda: vibrational_density_of_states(trajectory, start),
     }
+    if uncertainty.is_known(trajectory):
+        analyses["uncertainty"] = lambda: uncertainty.uncertainty(trajectory)
     # fluctuations need equilibrium
     if begin is not None:
         analyses["heat_capacity"] = lambda: heat_capacity(trajectory, begin)

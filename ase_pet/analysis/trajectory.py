@@ -32,7 +32,8 @@ class Trajectory:
         nve, nvt or npt, None if unknown.
     series:
         {column: (m,) array} of each frame, or of each row of thermo.csv: time_ps and, where known,
-        potential_eV, total_eV, kinetic_eV, temperature_K, pressure_GPa, volume_A3.
+        potential_eV, total_eV, kinetic_eV, temperature_K, pressure_GPa, volume_A3, uncertainty_eV,
+        max_atom_uncertainty_eV.
     cells:
         (frames, 6) lengths in A and angles in degrees.
     first:
@@ -228,6 +229,8 @@ class _Scan:
         row = {"time_ps": self._time(atoms)}
         if atoms.cell.rank == 3:
             row["volume_A3"] = float(atoms.get_volume())
+        if "energies_uncertainty_eV" in atoms.arrays:
+            row["max_atom_uncertainty_eV"] = float(atoms.arrays["energies_uncertainty_eV"].max())
         results = {} if atoms.calc is None else atoms.calc.results
         if "energy" in results:
             row["potential_eV"] = float(results["energy"])

@@ -114,7 +114,8 @@ class UncertaintyEvaluation:
         if self.model.uncertainty is None:
             raise Undefined(
                 "this model has no uncertainties: they come with a checkpoint that holds the"
-                " covariance of its last layer (LLPR)"
+                " covariance of its last layer (LLPR), and `ase-pet uncertainty` adds them to a"
+                " calculator folder"
             )
         return self.model.uncertainty
 

@@ -19,7 +19,7 @@ from .. import toml_files
 from . import fingerprints
 from . import state as states
 from ._protocols import AseCalculator
-from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY
+from .outputs import SETTINGS, TEXT, THERMO, TRAJECTORY, UNCERTAIN
 from .rules import parse_temperature
 from .settings import MAY_CHANGE, Settings
 
@@ -143,7 +143,12 @@ def beginning(folder: Path) -> Atoms:
     # the format is stated: ASE would look into the file for others
     atoms = ase.io.read(holder / TRAJECTORY, 0, format="traj")
     assert isinstance(atoms, Atoms)  # one index is one structure
-    for name in ("step", "time_ps", "energy_uncertainty_eV"):  # added by `Outputs.write_frame`
+    for name in (
+        "step",
+        "time_ps",
+        "energy_uncertainty_eV",
+        UNCERTAIN,
+    ):  # added by `Outputs.write_frame`
         atoms.info.pop(name, None)
     atoms.arrays.pop("energies_uncertainty_eV", None)
     atoms.calc = None

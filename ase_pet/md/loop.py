@@ -15,12 +15,13 @@ from ase.md.md import MolecularDynamics
 
 from .. import constraints
 from ..errors import WrongResult, error_text
+from ..uncertainty_policy import THRESHOLD
 from . import folders, ramp, thermo
 from . import state as states
-from ._protocols import ListsProperties
+from ._protocols import HasParameters, ListsProperties
 from .integrators import thermostat_name
 from .momenta import degrees_of_freedom, temperature
-from .outputs import Outputs, write_text
+from .outputs import UNCERTAIN, Outputs, write_text
 from .settings import Settings
 
 LAST_GOOD = "last_good.traj"
@@ -82,6 +83,9 @@ class Loop:
         calculator = self.atoms.calc
         listed = isinstance(calculator, ListsProperties)
         self.uncertainty = listed and UNCERTAINTY in calculator.implemented_properties
+        self.threshold = THRESHOLD  # eV, above which a frame is marked
+        if isinstance(calculator, HasParameters):
+            self.threshold = calculator.parameters.get("uncertainty_threshold", THRESHOLD)
         self._examine()
         self._measure()
         if state is not None:
@@ -277,9 +281,13 @@ class Loop:
 
     def _frame(self) -> Atoms:
         """Copy of the structure with energy, forces, stress, step, time and uncertainties."""
-        return self.outputs.frame(
+        frame = self.outputs.frame(
             self.atoms, self.dynamics.nsteps, self._time(), self.stress, self.uncertainties
         )
+        if self.uncertainties:
+            largest = self.uncertainties[UNCERTAINTY].max()
+            frame.info[UNCERTAIN] = bool(largest > self.threshold)
+        return frame
 
     def _finish(self) -> None:
         """Write the last structure, and into the state that the run has ended.

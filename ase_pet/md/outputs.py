@@ -25,6 +25,7 @@ from ..extxyz import without_labels, writable
 from .settings import Settings
 
 TRAJECTORY = "trajectory.traj"
+UNCERTAIN = "uncertain"  # info of a frame with an atom above the threshold of uncertainty
 TEXT = "trajectory.extxyz"
 THERMO = "thermo.csv"
 SETTINGS = "settings.toml"

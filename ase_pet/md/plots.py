@@ -15,6 +15,13 @@ from .outputs import SETTINGS
 
 LONG_FORMULA = 24  # characters; longer ones are sorted by element
 GREY = "0.9"
+UNCERTAINTY = "max_atom_uncertainty_eV"
+COLUMNS = {  # of thermo.csv, each with a panel: label
+    "temperature_K": "temperature\n(K)",
+    "pressure_GPa": "pressure\n(GPa)",
+    "volume_A3": "volume\n(A3)",
+    UNCERTAINTY: "uncertainty\nof an atom (eV)",
+}
 
 
 def figure_class(purpose: str = "the plot") -> Any:
@@ -90,7 +97,7 @@ def calculator_name(description: dict[str, Any]) -> str:
 
 
 def targets(settings: dict[str, Any], name: str, time: np.ndarray) -> np.ndarray | None:
-    """(m,) target of a column of thermo.csv at the times, None if it has none.
+    """(m,) target or threshold of a column of thermo.csv at the times, None if it has none.
 
     Parameters
     ----------
@@ -109,6 +116,8 @@ def targets(settings: dict[str, Any], name: str, time: np.ndarray) -> np.ndarray
         return np.asarray(np.interp(time, ramp, points))
     if name == "pressure_GPa" and ensemble == "npt":
         return np.full(len(time), np.mean(settings["pressure"]))
+    if name == UNCERTAINTY and "uncertainty_threshold" in settings:
+        return np.full(len(time), settings["uncertainty_threshold"])
     return None
 
 
@@ -139,7 +148,7 @@ def draw(
     heading:
         Title.
     """
-    names = [name for name in ("temperature_K", "pressure_GPa", "volume_A3") if name in table]
+    names = [name for name in COLUMNS if name in table]
     panels = 2 + len(names)  # two of energies
     figure = figure_class()(figsize=(7, 2.1 * panels + 0.4), layout="constrained")
     first, second, *others = figure.subplots(panels, 1, sharex=True)
@@ -183,14 +192,14 @@ def _plot_column(
 ) -> None:
     """Plot a column over time, with its target, and its mean after the equilibration."""
     time = table["time_ps"]
-    quantity, unit = name.rsplit("_", 1)
     axes.plot(time, table[name], linewidth=0.8)
-    axes.set(ylabel=f"{quantity}\n({unit})")
+    axes.set(ylabel=COLUMNS[name])
     axes.ticklabel_format(useOffset=False)
     _mark_mean(axes, table, name, means)
     target = targets(settings, name, time)
     if target is not None:
-        text = "target" if np.ptp(target) else f"target {target[0]:g}"
+        kind = "threshold" if name == UNCERTAINTY else "target"
+        text = kind if np.ptp(target) else f"{kind} {target[0]:g}"
         axes.plot(time, target, "k--", linewidth=1, label=text)
 
 

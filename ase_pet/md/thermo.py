@@ -11,6 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.md import MolecularDynamics
 
 from .. import statistics
+from ..uncertainty_policy import THRESHOLD
 from . import folders, plots
 from .integrators import conserved_energy
 from .momenta import temperature
@@ -241,6 +242,21 @@ def drift_note(table: Table, means: dict[str, Any]) -> str | None:
     )
 
 
+def uncertainty_threshold(folder: Path) -> float:
+    """Energy in eV, above which the calculator of a run calls an atomic energy uncertain.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the run; the default for other folders.
+    """
+    if not (folder / SETTINGS).exists():
+        return THRESHOLD
+    calculator = folders.read(folder).get("calculator", {})
+    text = calculator.get("parameters", {}).get("uncertainty_threshold", THRESHOLD)
+    return float(text)
+
+
 def plot(folder: Path, atoms: int) -> Path:
     """Path of thermo.png: energies per atom, temperature and, in a cell, pressure over time.
 
@@ -261,6 +277,7 @@ def plot(folder: Path, atoms: int) -> Path:
     plots.figure_class()  # fails before anything is read
     table = read(folder)
     settings = folders.read(folder)["settings"] if (folder / SETTINGS).exists() else {}
+    settings |= {"uncertainty_threshold": uncertainty_threshold(folder)}
     results = summary(table, atoms)
     figure = plots.draw(table, results, settings, atoms, plots.title(folder))
     picture = folder / PICTURE

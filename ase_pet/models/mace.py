@@ -325,9 +325,10 @@ class Readout(nn.Module):
 
     def features(self, scalars: torch.Tensor, head: int) -> torch.Tensor:
         """Features (n_atoms, F) that the energies of `forward` are linear in."""
-        if self.hidden is None:
-            return scalars
-        return self.scale * self.activation(self.hidden(scalars)[:, self._own(head)])
+        x = scalars
+        if self.hidden is not None:
+            x = self.scale * self.activation(self.hidden(x)[:, self._own(head)])
+        return x / len(self.last.weight) ** 0.5
 
     def _own(self, head: int) -> slice:
         """Units of a head in the hidden layer."""

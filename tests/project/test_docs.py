@@ -48,6 +48,7 @@ SMALL = {
     "10_train_a_potential": ["--structures", "5", "--epochs", "2", "--steps", "5"],
     "11_symmetrised_against_plain": ["--angles", "3"],
     "12_your_own_backbone": ["--updates", "3"],
+    "13_active_learning": ["--rounds", "1", "--updates", "2", "--selected", "2"],
     "14_green_kubo": ["--repeat", "1", "--runs", "2", "--equilibrate", "0.01", "--time", "0.04"],
 }
 WRITTEN = {
@@ -78,6 +79,7 @@ WRITTEN = {
     "10_train_a_potential": ["copper", "copper.extxyz", "copper.toml"],
     "11_symmetrised_against_plain": ["rotation.json", "rotation.png"],
     "12_your_own_backbone": ["your_own_backbone.json"],
+    "13_active_learning": ["copper.toml", "round0", "train.extxyz", "val.extxyz"],
     "14_green_kubo": ["green_kubo.json", "green_kubo.png"],
 }
 
