@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,8 @@ class Fitted:
     ----------
     model:
         The model, with its uncertainty.
+    reason:
+        Why it has none.
     chosen:
         What was chosen in the fit, {} without an uncertainty.
     errors:
@@ -42,6 +43,7 @@ class Fitted:
     """
 
     model: AtomisticModel
+    reason: str = ""
     chosen: dict[str, float] = field(default_factory=dict)
     errors: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ class Fitted:
             README without the section.
         """
         if not self.chosen:
-            return readme
+            return cards.with_section(readme, SECTION, f"None: {self.reason}.")
         kinds = {f"energy, {split}": (*each, "eV") for split, each in self.errors.items()}
         calibration.plot(kinds, folder / calibration.PICTURE)
         return cards.with_section(readme, SECTION, section(self.chosen, self._compared()))
@@ -103,7 +105,7 @@ def section(chosen: dict[str, float], compared: dict[str, calibration.Comparison
 
 
 def fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
-    """The model with its uncertainty, or without one, which a warning explains.
+    """The model with its uncertainty, or without one and the reason, which the card states.
 
     Parameters
     ----------
@@ -115,12 +117,11 @@ def fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
         Best model, whose compositions are what was refitted to the samples.
     """
     if not recipe.uncertainty:
-        return Fitted(model)
+        return Fitted(model, "the recipe has `uncertainty = false`")
     try:
         return _fitted(recipe, trainer, model)
     except ValueError as error:
-        warnings.warn(f"the calculator has no uncertainties: {error}", stacklevel=3)
-        return Fitted(model)
+        return Fitted(model, str(error))
 
 
 def _fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
@@ -145,7 +146,7 @@ def _fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
         if int(known.sum()) >= calibration.FEWEST:
             deviations = layer.deviation(features[known].to(layer.factor.device))
             compared[split] = (deviations.cpu().numpy(), errors[known].numpy())
-    return Fitted(made, chosen.as_dict(), compared)
+    return Fitted(made, "", chosen.as_dict(), compared)
 
 
 def _joined(

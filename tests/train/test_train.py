@@ -130,8 +130,8 @@ def test_start_from_another_calculator(recipe, tmp_path):
     second.write_text('start = "first"\n' + text)
     trainer = run.prepare(read(second), tmp_path, "cpu")
     first, _ = store.load(tmp_path / "first")
-    for name, value in first.state_dict().items():
-        assert torch.equal(trainer.model.state_dict()[name], value)
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(first.state_dict()[name], value)
     second.write_text('start = "first"\n' + text.replace("d_head = 8", "d_head = 6"))
     with pytest.raises(ValueError, match="another model, other species or other sizes"):
         run.prepare(read(second), tmp_path, "cpu")
@@ -148,8 +148,8 @@ def test_start_with_a_repulsion_that_the_first_has_not(recipe, tmp_path):
     first, _ = store.load(tmp_path / "first")
     assert model.settings.zbl
     assert not first.settings.zbl
-    for name, value in first.state_dict().items():
-        assert torch.equal(model.state_dict()[name], value)
+    for name, value in model.state_dict().items():
+        assert torch.equal(first.state_dict()[name], value)
 
 
 def test_the_repulsion_of_nuclei_is_not_to_be_learned(recipe, tmp_path):
