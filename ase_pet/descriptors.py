@@ -61,6 +61,7 @@ class Described(OneAtATime):
             for k, each in enumerate(frames)
         ]
         rows = []
+        # of bounded memory
         for first, chunk in self._batches.chunks(structures):
             rows += _of_chunk(self._inputs, chunk, str(layer), first)
         values = [row.mean(0) for row in rows] if of == "structure" else rows

@@ -74,6 +74,7 @@ def command(
 
     if output is not None:
         require_writable(output)
+    # data are read before a model is loaded
     names = parse(keys)
     factors = factors_of(parse_units(units))
     read = dict(enumerate(options.read_structures(data, ":", chosen.pop("format"))))
@@ -133,6 +134,7 @@ def _compared_values(
     kinds = ["energy", *(["forces"] if forces else [])]
     values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for kind in kinds:
+        # a structure may lack one kind of label
         labelled = [index for index, row in enumerate(labels) if kind in row]
         deviations = []
         errors = []

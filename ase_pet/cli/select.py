@@ -64,6 +64,7 @@ def command(
 
     if output.exists():
         raise ValueError(f"`output` {output} exists: name another file")
+    # structures are read before a model is loaded
     frames, sources = _read(files, chosen.pop("format"))
     labelled, _ = _read(known or [], None)
     loaded = options.load_calculator(calculator, None, **chosen)

@@ -68,6 +68,7 @@ def command(
     # data are read before a model is loaded
     folders.require_free(output)
     require_writable(output)
+    _require_splits(set(train) & set(validation))
     training, _ = _read(train, "train", keys, units, labels=False)
     held, energies = _read(validation, "val", keys, units, labels=True)
     with screen.progress("structures") as report:
@@ -84,6 +85,17 @@ def command(
         f"{output}: uncertainties from {chosen['structures']} structures, calibrated on"
         f" {chosen['validation']} energies (ridge {chosen['ridge']:g}, {chosen['members']} members)"
     )
+
+
+def _require_splits(paths: set[str]) -> None:
+    """Raise ValueError if a file of both kinds does not say which structures are which."""
+    for path in sorted(paths):
+        splits = {atoms.info.get(SPLIT_KEY) for atoms in options.read_structures(path, ":")}
+        if None in splits:
+            raise ValueError(
+                f"`{path}` is in --train and in --validation, but not all of its structures have"
+                f" info[{SPLIT_KEY!r}]: errors of the training set are too small to calibrate with"
+            )
 
 
 def _read(

@@ -146,3 +146,11 @@ class ScreenedRepulsion(Constants):
         envelope = cutoff.polynomial(distances, radius_i + radius_j, self.power)
         coulomb = COULOMB * z_i * z_j / distances
         return coulomb * screening * envelope
+
+
+class Shifts(Constants):
+    """Energy in eV that each of `n_heads` heads adds for each atom, in float64."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("of_heads", torch.zeros(n_heads, dtype=torch.float64))

@@ -41,7 +41,7 @@ from ..graph import Graph, chunking
 from ..layers import cutoff
 from ..layers import equivariant_convolution as convolution
 from ..layers.equivariant_linear import Elements, Features, Map, Maps, SpeciesMaps, elements_of
-from ..layers.radial import TRANSFORMS, BesselBasis, Constants, ScreenedRepulsion
+from ..layers.radial import TRANSFORMS, BesselBasis, ScreenedRepulsion, Shifts
 from ..layers.spherical_harmonics import LARGEST_DEGREE, spherical_harmonics
 from ..layers.symmetric_products import SymmetricProducts
 from .base import AtomisticModel, Parts
@@ -278,14 +278,6 @@ class Products(nn.Module):
         return self.linear(self.products(messages, inputs.elements))
 
 
-class Shifts(Constants):
-    """Energy in eV that each of `n_heads` heads adds for each atom, in float64."""
-
-    def __init__(self, n_heads: int) -> None:
-        super().__init__()
-        self.register_buffer("of_heads", torch.zeros(n_heads, dtype=torch.float64))
-
-
 class Readout(nn.Module):
     """Energies of each head from scalars: of the kind "linear", or "mlp", with units of each head.
 
@@ -403,9 +395,12 @@ class Model(AtomisticModel):
         scalars = self._features(prepared[1])
         energies = self._read(name, scalars, prepared, graph)
         head = list(self.settings.heads).index(name)
-        readouts = self.readouts.items()
-        parts = [readout.features(scalars[int(layer)], head) for layer, readout in readouts]
-        return energies[:, 0], torch.cat(parts, 1)[prepared[0]]
+        parts = []
+        for layer, readout in self.readouts.items():
+            of_layer = scalars[int(layer)]
+            parts.append(readout.features(of_layer, head))
+        features = torch.cat(parts, 1)  # of sorted atoms
+        return energies[:, 0], features[prepared[0]]
 
     def layer_features(self, graph: Graph) -> dict[str, torch.Tensor]:
         """{layer: scalars (n_atoms, C)} after each layer for a `graph`, "1", "2", ..."""
@@ -422,7 +417,9 @@ class Model(AtomisticModel):
         place, _, repulsion = prepared
         total = sum(readout(scalars[int(layer)], head) for layer, readout in self.readouts.items())
         total = total.double() + repulsion
-        scaled = self.scaled(name, total[place, None], self.species_rows[graph.numbers])
+        in_order = total[place, None]  # (n_atoms, 1)
+        rows = self.species_rows[graph.numbers]
+        scaled = self.scaled(name, in_order, rows)
         return scaled + self.shifts.of_heads[head]
 
     def _features(self, inputs: Inputs) -> list[torch.Tensor]:

@@ -482,12 +482,16 @@ class Model(AtomisticModel):
         training; here it is a random gas of all species.
         """
         gas = random_gas(self.cutoff)  # vectors, centres and neighbours of its edges
-        edges = edges_on_grid(*gas, self.axes, self.settings).to(self._dtype)
-        x = self._embed(torch.arange(N_ATOMS) % len(self.species))
-        basis = edges.window[:, None, None] * self.basis(edges.invariants)
+        on_grid = edges_on_grid(*gas, self.axes, self.settings)
+        edges = on_grid.to(self._dtype)
+        rows = torch.arange(N_ATOMS) % len(self.species)
+        x = self._embed(rows)
+        window = edges.window[:, None, None]
+        basis = window * self.basis(edges.invariants)
+        of_itself = self._basis_of_itself()
 
         def in_space(convolution: Convolution, x: torch.Tensor) -> torch.Tensor:
             y = convolution.in_space(x, basis, edges)
-            return y + convolution.of_itself(x, self._basis_of_itself())  # (n_atoms, O, C)
+            return y + convolution.of_itself(x, of_itself)  # (n_atoms, O, C)
 
         scale_kernels(self.layers, x, in_space, self._fibres)

@@ -116,6 +116,8 @@ def fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
     model:
         Best model, whose compositions are what was refitted to the samples.
     """
+    # a recipe that names `uncertainties` in [settings] has made some of no data
+    model = last_layer.without(model)
     if not recipe.uncertainty:
         return Fitted(model, "the recipe has `uncertainty = false`")
     try:
@@ -169,7 +171,8 @@ def _tables(
     for chunk in chunks(samples, trainer.device):
         batch = collate(chunk, trainer.dtype, trainer.device)
         results: Any = Evaluation(model, batch.graph, features=True)
-        features = sum_over_atoms(batch.graph, results.uncertainties.features)
+        per_atom = results.uncertainties.features  # (atoms, F)
+        features = sum_over_atoms(batch.graph, per_atom)
         errors = results.energy - batch.energy
         values = (features, batch.n_atoms, errors.double())
         yield tuple(each.detach().cpu() for each in values)

@@ -117,13 +117,15 @@ def compare(deviations: np.ndarray, errors: np.ndarray) -> Comparison:
     if not np.isfinite(error).all() or not (np.isfinite(sigma) & (sigma > 0)).all():
         raise ValueError("standard deviations must be finite and above 0, and errors finite")
     z = np.abs(error) / sigma
+    # of an error of 0 the logarithm is that of the smallest number
+    logarithm = np.log(np.maximum(np.abs(error), TINY))
     return Comparison(
         count=len(error),
         expected=_rms(sigma),
         observed=_rms(error),
         rms_z=_rms(z),
-        area=float(np.trapezoid(np.abs(coverage(z) - LEVELS), LEVELS)),
-        slope=_slope(np.log(sigma), np.log(np.maximum(np.abs(error), TINY))),
+        area=float(np.abs(coverage(z) - LEVELS).mean()),
+        slope=_slope(np.log(sigma), logarithm),
         rank=_correlation(_ranks(sigma), _ranks(np.abs(error))),
         rows=tuple(_rows(sigma, error)),
     )
@@ -154,24 +156,31 @@ def plot(kinds: Mapping[str, tuple[np.ndarray, np.ndarray, str]], path: Path) ->
     """
     figure = figure_class()(figsize=(7.6, 3.4 * len(kinds)), layout="constrained")
     panels = figure.subplots(len(kinds), 2, squeeze=False)
-    for (left, right), (title, (deviations, errors, unit)) in zip(
-        panels, kinds.items(), strict=True
-    ):
+    for (left, right), title in zip(panels, kinds, strict=True):
+        deviations, errors, unit = kinds[title]
         sigma = np.ravel(deviations)
         error = np.abs(np.ravel(errors))
         compared = compare(sigma, error)
-        left.loglog(sigma, np.maximum(error, error.max() * 1e-6), ".", color="0.7", markersize=2)
-        means = [(row.expected, row.observed) for row in compared.rows]
-        left.loglog(*zip(*means, strict=True), "o-", label="RMS of groups")
-        limits = [sigma.min(), sigma.max()]
-        left.loglog(limits, limits, "k--", linewidth=1, label="observed = expected")
+        _plot_errors(left, sigma, error, compared)
         left.set(xlabel=f"expected error ({unit})", ylabel=f"observed error ({unit})", title=title)
-        left.legend(fontsize="small", frameon=False)
         right.plot(LEVELS, coverage(error / sigma))
         right.plot([0, 1], [0, 1], "k--", linewidth=1)
         area = f"miscalibration area {compared.area:.3f}"
         right.set(xlabel="expected fraction", ylabel="observed fraction within", title=area)
     figure.savefig(path, dpi=120)
+
+
+def _plot_errors(axes: Any, sigma: np.ndarray, error: np.ndarray, compared: Comparison) -> None:
+    """Plot absolute errors against standard deviations, and the RMS of groups of them."""
+    # an error of 0 has no logarithm
+    shown = np.maximum(error, error.max() * 1e-6)
+    axes.loglog(sigma, shown, ".", color="0.7", markersize=2)
+    expected = [row.expected for row in compared.rows]
+    observed = [row.observed for row in compared.rows]
+    axes.loglog(expected, observed, "o-", label="RMS of groups")
+    limits = [sigma.min(), sigma.max()]
+    axes.loglog(limits, limits, "k--", linewidth=1, label="observed = expected")
+    axes.legend(fontsize="small", frameon=False)
 
 
 def write(
@@ -210,6 +219,7 @@ def markdown(comparisons: Mapping[str, tuple[Comparison, str, float]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for title, (each, unit, factor) in comparisons.items():
+        # the sizes of errors have a unit, the other numbers have none
         sizes = [f"{factor * value:.3g} {unit}" for value in (each.expected, each.observed)]
         numbers = [f"{value:.2f}" for value in (each.rms_z, each.area, each.slope, each.rank)]
         lines.append("| " + " | ".join([title, str(each.count), *sizes, *numbers]) + " |")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from .. import cards, store
+from .. import store
 from ..calculator import PETCalculator
 from . import last_layer
 
@@ -55,6 +55,7 @@ class Fit:
         report: Report | None = None,
     ) -> None:
         self.folder = store.find(source)
+        # a checkpoint has no folder to copy
         if not (self.folder / store.CARD).is_file():
             raise ValueError(
                 f"`{source}` is no calculator folder: `ase-pet convert` makes one of a checkpoint"
@@ -127,16 +128,14 @@ class Fit:
             Section "Uncertainty" of the card, Markdown.
         """
         output.mkdir(parents=True, exist_ok=True)
-        if output.resolve() != self.folder.resolve():
-            for file in sorted(self.folder.iterdir()):
-                # weights and calculator.toml are written anew
-                if file.is_file() and file.name not in (store.CARD, store.WEIGHTS):
-                    shutil.copyfile(file, output / file.name)
+        for file in sorted(self.folder.iterdir()):
+            # weights and calculator.toml are written anew
+            is_kept = file.is_file() and file.name not in (store.CARD, store.WEIGHTS)
+            if is_kept and output.resolve() != self.folder.resolve():
+                shutil.copyfile(file, output / file.name)
         self.info.provenance["uncertainty"] = chosen
         store.save(output, self.model, self.info)
-        readme = output / store.README
-        text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {self.info.name}\n"
-        readme.write_text(cards.with_section(text, "Uncertainty", card), encoding="utf-8")
+        store.write_section(output, "Uncertainty", card)
 
     def _features(self, structures: Sequence[Atoms]) -> torch.Tensor:
         """Features (n, F), summed over the atoms of each structure."""

@@ -110,13 +110,32 @@ def extended(model: AtomisticModel, members: int = MEMBERS) -> AtomisticModel:
             " and `mace`"
         )
     others = model.settings.uncertainties
-    made = copy.copy(model)
-    made._modules = dict(model._modules)
-    made.uncertainties = torch.nn.ModuleDict(dict(model.uncertainties.items()))
-    made.settings = replace(model.settings, uncertainties={**others, model.energy_head: members})
+    made = _copy(model, {**others, model.energy_head: members})
     layer = LastLayer(model.n_features, members)
     weight = next(model.parameters())  # whose device and precision the layer shares
+    made.uncertainties.update(dict(model.uncertainties.items()))
     made.uncertainties[model.energy_head] = layer.to(weight.device, weight.dtype)
+    return made
+
+
+def without(model: AtomisticModel) -> AtomisticModel:
+    """Copy of a model without any uncertainty, such as those of other weights; weights are shared.
+
+    Parameters
+    ----------
+    model:
+        Model without symmetriser.
+    """
+    return _copy(model, {}) if has_place(model) else model
+
+
+def _copy(model: AtomisticModel, members: dict[str, int]) -> AtomisticModel:
+    """Copy of a model with other `uncertainties` in its settings, and the same weights."""
+    made = copy.copy(model)
+    # the modules are shared, the table of them is not
+    made._modules = dict(model._modules)
+    made.uncertainties = torch.nn.ModuleDict()
+    made.settings = replace(model.settings, uncertainties=members)
     return made
 
 

@@ -87,16 +87,23 @@ def select(
         raise ValueError(f"`n` is {n!r}: expected a whole number above 0")
     if not len(candidates):
         raise ValueError("no candidates: expected at least one structure")
-    features = np.array(calculator.features(list(candidates), layer=layer, of="structure"))
-    uncertainties = np.full(len(candidates), np.nan)
-    if UNCERTAINTY in calculator.implemented_properties:
-        rows = calculator.evaluate(candidates, (UNCERTAINTY,))
-        uncertainties = np.array([row[UNCERTAINTY].max() for row in rows])
-    labelled = np.zeros((0, features.shape[1]))
-    if len(known):
-        labelled = np.array(calculator.features(list(known), layer=layer, of="structure"))
-    order = farthest_points(features, n, labelled, _weights(uncertainties))
+    # one call, so that known and new structures are rounded alike
+    every = calculator.features([*candidates, *known], layer=layer, of="structure")
+    points = np.array(every)  # (candidates + known, d)
+    features = points[: len(candidates)]
+    labelled = points[len(candidates) :]
+    uncertainties = _uncertainties(calculator, candidates)
+    weights = _weights(uncertainties)
+    order = farthest_points(features, n, labelled, weights)
     return [Choice(index, distance, float(uncertainties[index])) for index, distance in order]
+
+
+def _uncertainties(calculator: Any, candidates: Sequence[Atoms]) -> np.ndarray:
+    """Largest uncertainty of an atomic energy in eV of each candidate, NaN without any."""
+    if UNCERTAINTY not in calculator.implemented_properties:
+        return np.full(len(candidates), np.nan)
+    rows = calculator.evaluate(candidates, (UNCERTAINTY,))
+    return np.array([row[UNCERTAINTY].max() for row in rows])
 
 
 def farthest_points(
