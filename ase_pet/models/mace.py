@@ -377,12 +377,7 @@ class Model(AtomisticModel):
         graph:
             Structures, with all pairs within `cutoff`.
         names:
-            Names of heads.
-
-        Raises
-        ------
-        ValueError
-            There is no such head.
+            Names of heads; ValueError for others.
         """
         prepared = self.prepare(graph)
         scalars = self._features(prepared[1])

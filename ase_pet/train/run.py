@@ -30,7 +30,6 @@ from . import (
     replay,
     report,
     schedule,
-    uncertainties,
 )
 from .distributed import ALONE, Ranks
 from .error_profile import left_out, of_split
@@ -43,6 +42,7 @@ from .progress import OnUpdate
 from .recipe import Recipe, model_settings, read
 from .repulsion import without_repulsion
 from .sources import inspected, read_samples, remove_composition
+from .uncertainties import fitted
 
 RECIPE = "recipe.toml"
 PLOTTED = 20_000  # structures of a split in a parity plot
@@ -272,7 +272,7 @@ def finish(
     if not trainer.ranks.leads:
         return metrics
 
-    certain = uncertainties.fitted(recipe, trainer, model)
+    certain = fitted(recipe, trainer, model)
     model = certain.model
     start = trainer.start
     model.compositions = {**(start.compositions(total) if start else {}), trainer.head: total}
@@ -290,10 +290,8 @@ def finish(
         config.provenance["stopped"] = stopped
     certain.describe(config)
     store.save(output, model.cpu(), config)
-
     # what people read: numbers, plots, README
-    text = json.dumps(metrics, indent=1) + "\n"
-    (output / "metrics.json").write_text(text)
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     report.learning_curve(trainer.history, output / "learning_curve.png")
     report.parity(pairs, output / "parity.png")
     readme = report.readme(recipe, model, config, metrics)

@@ -122,7 +122,8 @@ def fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
         return Fitted(model, "the recipe has `uncertainty = false`")
     try:
         return _fitted(recipe, trainer, model)
-    except ValueError as error:
+    # nothing that fails here may cost the trained model, such as a lack of memory
+    except (ValueError, RuntimeError, MemoryError) as error:
         return Fitted(model, str(error))
 
 
