@@ -141,12 +141,16 @@ def _compared_values(
         names = (kind, f"{kind}_uncertainty")
         for start in range(0, len(labelled), AT_ONCE):
             part = labelled[start : start + AT_ONCE]
-            rows = calculator.evaluate([frames[index] for index in part], names)
+            structures = [frames[index] for index in part]
+            rows = calculator.evaluate(structures, names)
             for index, row in zip(part, rows, strict=True):
-                reference = np.ravel(np.asarray(labels[index][kind], dtype=float))
+                label = np.asarray(labels[index][kind], dtype=float)
+                reference = label.ravel()
                 known = np.isfinite(reference)
-                errors.append((np.ravel(row[kind]) - reference)[known])
-                deviations.append(np.ravel(row[names[1]])[known])
+                difference = np.ravel(row[kind]) - reference
+                deviation = np.ravel(row[names[1]])
+                errors.append(difference[known])
+                deviations.append(deviation[known])
         if not labelled:
             raise ValueError(f"no structure has labels of {kind} to compare with")
         values[kind] = (np.concatenate(deviations), np.concatenate(errors))

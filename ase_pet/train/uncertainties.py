@@ -132,11 +132,13 @@ def _fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
     made = last_layer.extended(model, recipe.uncertainty_members)
     layer = made.uncertainty
     assert layer is not None  # `extended` makes it
-    symmetrised = symmetrisers.symmetrise(made, symmetrisers.of_file(recipe.symmetrise))
+    kind = symmetrisers.of_file(recipe.symmetrise)
+    symmetrised = symmetrisers.symmetrise(made, kind)
     if not symmetrised.n_features:
         raise ValueError(f"`symmetrise` {recipe.symmetrise!r} has no features of a last layer")
     covariance = Covariance(made.n_features)
-    for features, n_atoms, errors in _tables(symmetrised, trainer.splits["train"], trainer):
+    training = trainer.splits["train"]
+    for features, n_atoms, errors in _tables(symmetrised, training, trainer):
         known = torch.isfinite(errors)
         # a structure with forces only says nothing about energies
         covariance.add(features[known], n_atoms[known])
@@ -146,9 +148,12 @@ def _fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
     compared = {}
     for split, (features, errors) in held.items():
         known = torch.isfinite(errors)
-        if int(known.sum()) >= calibration.FEWEST:
-            deviations = layer.deviation(features[known].to(layer.factor.device))
-            compared[split] = (deviations.cpu().numpy(), errors[known].numpy())
+        if int(known.sum()) < calibration.FEWEST:
+            continue
+        of_known = features[known].to(layer.factor.device)
+        deviations = layer.deviation(of_known).cpu()
+        errors_of_known = errors[known]
+        compared[split] = (deviations.numpy(), errors_of_known.numpy())
     return Fitted(made, "", chosen.as_dict(), compared)
 
 
@@ -175,5 +180,8 @@ def _tables(
         per_atom = results.uncertainties.features  # (atoms, F)
         features = sum_over_atoms(batch.graph, per_atom)
         errors = results.energy - batch.energy
-        values = (features, batch.n_atoms, errors.double())
-        yield tuple(each.detach().cpu() for each in values)
+        detached = []
+        for each in (features, batch.n_atoms, errors.double()):
+            value = each.detach()
+            detached.append(value.cpu())
+        yield tuple(detached)

@@ -163,7 +163,8 @@ def plot(kinds: Mapping[str, tuple[np.ndarray, np.ndarray, str]], path: Path) ->
         compared = compare(sigma, error)
         _plot_errors(left, sigma, error, compared)
         left.set(xlabel=f"expected error ({unit})", ylabel=f"observed error ({unit})", title=title)
-        right.plot(LEVELS, coverage(error / sigma))
+        observed = coverage(error / sigma)
+        right.plot(LEVELS, observed)
         right.plot([0, 1], [0, 1], "k--", linewidth=1)
         area = f"miscalibration area {compared.area:.3f}"
         right.set(xlabel="expected fraction", ylabel="observed fraction within", title=area)
@@ -221,8 +222,10 @@ def markdown(comparisons: Mapping[str, tuple[Comparison, str, float]]) -> str:
     for title, (each, unit, factor) in comparisons.items():
         # the sizes of errors have a unit, the other numbers have none
         sizes = [f"{factor * value:.3g} {unit}" for value in (each.expected, each.observed)]
-        numbers = [f"{value:.2f}" for value in (each.rms_z, each.area, each.slope, each.rank)]
-        lines.append("| " + " | ".join([title, str(each.count), *sizes, *numbers]) + " |")
+        plain = (each.rms_z, each.area, each.slope, each.rank)
+        numbers = [f"{value:.2f}" for value in plain]
+        cells = [title, str(each.count), *sizes, *numbers]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -98,12 +98,17 @@ class Committee(AverageCalculator):
             self.atoms = atoms.copy()
         wanted = [*properties, *self._policy.properties, "energy"]
         sources = {deviation: name for name, deviation in DEVIATIONS.items()}
-        for name in dict.fromkeys(sources.get(name, name) for name in wanted):
-            values = [np.asarray(each.get_property(name, atoms)) for each in self.members]
+        names = [sources.get(name, name) for name in wanted]
+        for name in dict.fromkeys(names):
+            values = []
+            for each in self.members:
+                value = each.get_property(name, atoms)
+                values.append(np.asarray(value))
             table = np.array(values, dtype=float)  # (members, ...)
             self._set(name, table.mean(0))
             if name in DEVIATIONS:
-                self._set(DEVIATIONS[name], table.std(0, ddof=1))
+                deviation = table.std(0, ddof=1)
+                self._set(DEVIATIONS[name], deviation)
         self._policy.apply(self.results)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:

@@ -99,20 +99,26 @@ class Fit:
             raise ValueError("no training structures: the covariance needs at least one")
         covariance = last_layer.Covariance(self.model.n_features)
         for part in self._parts("training", training):
-            covariance.add(self._features(part), torch.tensor([len(atoms) for atoms in part]))
+            n_atoms = [len(atoms) for atoms in part]
+            of_part = self._features(part)
+            covariance.add(of_part, torch.tensor(n_atoms))
         features = []
         predicted: list[float] = []
         for part in self._parts("validation", validation):
             features.append(self._features(part))
             rows = self._calculator.evaluate(part, ("energy",))
             predicted += [row["energy"] for row in rows]
-        errors = np.array(predicted) - np.asarray(energies, dtype=float)
-        _note_offset(errors / [len(atoms) for atoms in validation])
+        labels = np.asarray(energies, dtype=float)
+        errors = np.array(predicted) - labels
+        sizes = np.array([len(atoms) for atoms in validation])
+        _note_offset(errors / sizes)
         layer = self.model.uncertainty
         assert layer is not None  # `extended` makes it
-        table = torch.cat([torch.zeros(0, self.model.n_features), *features])
+        empty = torch.zeros(0, self.model.n_features)
+        table = torch.cat([empty, *features])
         chosen = last_layer.fit(layer, covariance, table, torch.from_numpy(errors))
-        self.validation = (layer.deviation(table).numpy(), errors)
+        deviations = layer.deviation(table)
+        self.validation = (deviations.numpy(), errors)
         return chosen.as_dict()
 
     def write(self, output: Path, chosen: dict[str, float], card: str) -> None:
@@ -128,10 +134,12 @@ class Fit:
             Section "Uncertainty" of the card, Markdown.
         """
         output.mkdir(parents=True, exist_ok=True)
-        for file in sorted(self.folder.iterdir()):
+        is_other = output.resolve() != self.folder.resolve()
+        files = sorted(self.folder.iterdir()) if is_other else []
+        for file in files:
             # weights and calculator.toml are written anew
-            is_kept = file.is_file() and file.name not in (store.CARD, store.WEIGHTS)
-            if is_kept and output.resolve() != self.folder.resolve():
+            is_written = file.name in (store.CARD, store.WEIGHTS)
+            if file.is_file() and not is_written:
                 shutil.copyfile(file, output / file.name)
         self.info.provenance["uncertainty"] = chosen
         store.save(output, self.model, self.info)

@@ -94,8 +94,11 @@ def select(
     labelled = points[len(candidates) :]
     uncertainties = _uncertainties(calculator, candidates)
     weights = _weights(uncertainties)
-    order = farthest_points(features, n, labelled, weights)
-    return [Choice(index, distance, float(uncertainties[index])) for index, distance in order]
+    choices = []
+    for index, distance in farthest_points(features, n, labelled, weights):
+        uncertainty = float(uncertainties[index])
+        choices.append(Choice(index, distance, uncertainty))
+    return choices
 
 
 def _uncertainties(calculator: Any, candidates: Sequence[Atoms]) -> np.ndarray:
@@ -124,10 +127,13 @@ def farthest_points(
     weights:
         Factors (m,) on the distances.
     """
-    scale = np.concatenate([features, known]).std(0)
+    every = np.concatenate([features, known])
+    scale = every.std(0)
     scale[scale == 0] = 1.0
-    points = features / scale / np.sqrt(features.shape[1])
-    before = known / scale / np.sqrt(features.shape[1])
+    # distances do not grow with the number of features
+    scale *= np.sqrt(features.shape[1])
+    points = features / scale
+    before = known / scale
     distances = np.full(len(points), np.inf)
     for point in before:
         distances = np.minimum(distances, _from(points, point))
