@@ -114,10 +114,12 @@ def fitted(recipe: Recipe, trainer: Trainer, model: AtomisticModel) -> Fitted:
     trainer:
         Trainer after its training, whose samples lack the composition energies that it removed.
     model:
-        Best model, whose compositions are what was refitted to the samples.
+        Best model.
     """
     # a recipe that names `uncertainties` in [settings] has made some of no data
     model = last_layer.without(model)
+    # of the samples, from which the energies of the elements were removed
+    model.compositions = {model.energy_head: trainer.best_composition}
     if not recipe.uncertainty:
         return Fitted(model, "the recipe has `uncertainty = false`")
     try:
