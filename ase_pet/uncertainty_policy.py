@@ -49,7 +49,8 @@ class UncertaintyPolicy:
 
     def __init__(self, policy: str, threshold: float) -> None:
         if not isinstance(policy, str) or policy not in POLICIES:
-            choices = ", ".join(map(repr, POLICIES))
+            names = [repr(name) for name in POLICIES]
+            choices = ", ".join(names)
             raise ValueError(f"`uncertainty` is {shown(policy)}: valid choices are {choices}")
         # True is a number of Python
         is_flag = isinstance(threshold, bool)

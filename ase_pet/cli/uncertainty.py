@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,6 @@ from . import options, screen
 from ._results import require_writable
 
 if TYPE_CHECKING:
-    import numpy as np
     from ase import Atoms
 
 Files = Annotated[list[str], typer.Option(show_default=False)]
@@ -100,10 +99,8 @@ def _require_splits(paths: set[str]) -> None:
 
 def _read(
     paths: list[str], split: str, keys: str | None, units: str | None, labels: bool
-) -> tuple[list[Atoms], np.ndarray | list[Any]]:
+) -> tuple[list[Atoms], list[float]]:
     """Structures of files that belong to a split, and their energies in eV if asked for."""
-    import numpy as np
-
     from ..train.label_options import parse, parse_units
     from ..train.recipe import factors_of
     from ..train.unit_conversion import in_angstrom
@@ -127,5 +124,6 @@ def _read(
     known = [index for index, row in enumerate(table) if "energy" in row]
     if not known:
         raise ValueError(f"{', '.join(paths)}: no structure has an energy to calibrate with")
-    energies = np.array([float(table[index]["energy"]) for index in known])
-    return [frames[index] for index in known], energies
+    chosen = [frames[index] for index in known]
+    energies = [float(table[index]["energy"]) for index in known]
+    return chosen, energies

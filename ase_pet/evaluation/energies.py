@@ -57,7 +57,8 @@ class Evaluation:
         self.graph = graph
         self.training = training
         self.direct = direct or {}
-        self.heads = HeadEvaluation(self, (*self.direct.values(), *heads))
+        names = (*self.direct.values(), *heads)
+        self.heads = HeadEvaluation(self, names)
         self.uncertainties = UncertaintyEvaluation(self)
         self._run_heads = tuple(heads)
         self._run_features = features

@@ -114,7 +114,9 @@ def plain_pair_norm(
     variance = squares.mean(-1, keepdim=True)
     variance = variance / 4
     inverse = torch.rsqrt(variance + eps)
-    return total * inverse, difference * inverse, inverse
+    scaled_total = total * inverse
+    scaled_difference = difference * inverse
+    return scaled_total, scaled_difference, inverse
 
 
 class _PairNorm(torch.autograd.Function):

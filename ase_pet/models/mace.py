@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from pydantic import Field
@@ -347,10 +347,7 @@ class Model(AtomisticModel):
         layers = range(len(settings.hidden_degrees))
         self.embedding = Map(n_species, settings.width)
         self.radial_basis = BesselBasis(
-            settings.num_bessel,
-            settings.cutoff,
-            settings.distance_transform,
-            n_species,
+            settings.num_bessel, settings.cutoff, settings.distance_transform, n_species
         )
         self.interactions = nn.ModuleList(Interaction(settings, layer) for layer in layers)
         self.products = nn.ModuleList(Products(settings, layer) for layer in layers)
@@ -362,7 +359,8 @@ class Model(AtomisticModel):
         if settings.pair_repulsion:
             self.repulsion = ScreenedRepulsion(settings.repulsion_power, n_species)
         self.shifts = Shifts(len(settings.heads))
-        self.set_features(sum(readout.n_features for readout in self.readouts.values()))
+        readouts: list[Any] = list(self.readouts.values())
+        self.set_features(sum(each.n_features for each in readouts))
 
     @property
     def message_passing_depth(self) -> int:

@@ -110,13 +110,15 @@ class SymmetrisedModel(AtomisticModel):
         """
         generator = torch.Generator().manual_seed(seed)
         rotations = random_orthogonal(orientations, generator)
-        rotations = rotations.to(graph.pair_vectors.device)
-        vectors = graph.pair_vectors.double()  # rotated in float64, then rounded once
+        given = graph.pair_vectors
+        rotations = rotations.to(given.device)
+        vectors = given.double()  # rotated in float64, then rounded once
         totals = []
         for rotation in rotations:
             rotated = vectors @ rotation.T
-            rounded = rotated.to(graph.pair_vectors.dtype)
-            energies = self(graph.with_vectors(rounded)).double()
+            rounded = rotated.to(given.dtype)
+            turned = graph.with_vectors(rounded)
+            energies = self(turned).double()
             total = energies.new_zeros(graph.n_structures)
             total = total.index_add(0, graph.structure, energies)
             totals.append(total)

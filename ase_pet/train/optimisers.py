@@ -68,8 +68,9 @@ def optimisers(
         others.setdefault(rate, ([], []))[0].append(factor)
     groups = []
     for rate, (matrices, vectors) in others.items():
-        decayed = {"params": matrices, "weight_decay": options.weight_decay, RATE: rate}
-        groups += [decayed, {"params": vectors, "weight_decay": 0.0, RATE: rate}]
+        decay = options.weight_decay
+        groups.append({"params": matrices, "weight_decay": decay, RATE: rate})
+        groups.append({"params": vectors, "weight_decay": 0.0, RATE: rate})
     chosen: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)
     ]

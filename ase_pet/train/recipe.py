@@ -182,8 +182,10 @@ def _check_energies(value: object, start: object, path: Path) -> None:
     good |= value == "start"
     if isinstance(value, dict):
         good = bool(value) and set(value) <= set(atomic_numbers)
-        numbers = [each for each in value.values() if type(each) in (int, float)]
-        good &= len(numbers) == len(value) and all(map(math.isfinite, numbers))
+        energies = list(value.values())
+        numbers = [each for each in energies if type(each) in (int, float)]
+        finite = [each for each in numbers if math.isfinite(each)]
+        good &= len(finite) == len(energies)
     if not good:
         raise ValueError(
             f"`{path}`: `E0s` is {value!r}: expected 'fit', 'isolated', or a table of energies in"

@@ -153,8 +153,9 @@ def _begun(
         trainer.resume()
         schedule.check_length(recipe, trainer)
     trainer.fingerprint = fingerprint
-    if ranks.leads and path.resolve() != (output / RECIPE).resolve():
-        shutil.copyfile(path, output / RECIPE)
+    kept = output / RECIPE
+    if ranks.leads and path.resolve() != kept.resolve():
+        shutil.copyfile(path, kept)
     return trainer
 
 

@@ -117,17 +117,20 @@ def compare(deviations: np.ndarray, errors: np.ndarray) -> Comparison:
     if not np.isfinite(error).all() or not (np.isfinite(sigma) & (sigma > 0)).all():
         raise ValueError("standard deviations must be finite and above 0, and errors finite")
     z = np.abs(error) / sigma
+    size = np.abs(error)
     # of an error of 0 the logarithm is that of the smallest number
-    logarithm = np.log(np.maximum(np.abs(error), TINY))
+    logarithm = np.log(np.maximum(size, TINY))
+    beyond = np.abs(coverage(z) - LEVELS)
+    rows = tuple(_rows(sigma, error))
     return Comparison(
         count=len(error),
         expected=_rms(sigma),
         observed=_rms(error),
         rms_z=_rms(z),
-        area=float(np.abs(coverage(z) - LEVELS).mean()),
+        area=float(beyond.mean()),
         slope=_slope(np.log(sigma), logarithm),
-        rank=_correlation(_ranks(sigma), _ranks(np.abs(error))),
-        rows=tuple(_rows(sigma, error)),
+        rank=_correlation(_ranks(sigma), _ranks(size)),
+        rows=rows,
     )
 
 
@@ -141,7 +144,9 @@ def coverage(z: np.ndarray) -> np.ndarray:
     """
     normal = NormalDist()
     quantiles = np.array([normal.inv_cdf((1 + level) / 2) for level in LEVELS])
-    return (z[:, None] <= quantiles).mean(0)
+    within = z[:, None] <= quantiles  # (n, levels)
+    fractions: np.ndarray = within.mean(0)
+    return fractions
 
 
 def plot(kinds: Mapping[str, tuple[np.ndarray, np.ndarray, str]], path: Path) -> None:

@@ -92,17 +92,17 @@ class Committee(AverageCalculator):
         system_changes:
             What changed since the last call, as ASE names it.
         """
-        atoms = self.atoms if atoms is None else atoms
+        structure: Any = self.atoms if atoms is None else atoms
         if system_changes:
             self.results = {}
-            self.atoms = atoms.copy()
+            self.atoms = structure.copy()
         wanted = [*properties, *self._policy.properties, "energy"]
         sources = {deviation: name for name, deviation in DEVIATIONS.items()}
         names = [sources.get(name, name) for name in wanted]
         for name in dict.fromkeys(names):
             values = []
             for each in self.members:
-                value = each.get_property(name, atoms)
+                value = each.get_property(name, structure)
                 values.append(np.asarray(value))
             table = np.array(values, dtype=float)  # (members, ...)
             self._set(name, table.mean(0))

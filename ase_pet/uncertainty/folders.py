@@ -14,6 +14,7 @@ from ase import Atoms
 
 from .. import store
 from ..calculator import PETCalculator
+from ..calculator_info import WEIGHTS
 from . import last_layer
 
 AT_ONCE = 256  # structures whose features are kept
@@ -138,7 +139,7 @@ class Fit:
         files = sorted(self.folder.iterdir()) if is_other else []
         for file in files:
             # weights and calculator.toml are written anew
-            is_written = file.name in (store.CARD, store.WEIGHTS)
+            is_written = file.name in (store.CARD, WEIGHTS)
             if file.is_file() and not is_written:
                 shutil.copyfile(file, output / file.name)
         self.info.provenance["uncertainty"] = chosen

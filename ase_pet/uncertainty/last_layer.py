@@ -212,13 +212,15 @@ def _best(
     unit = torch.eye(len(covariance), dtype=torch.float64)
     scale = float(covariance.diagonal().mean())
     for ridge in RIDGES:
-        factor, info = torch.linalg.cholesky_ex(covariance + ridge * scale * unit)
+        shifted = covariance + ridge * scale * unit
+        factor, info = torch.linalg.cholesky_ex(shifted)
         if int(info):  # not positive definite to the rounding of float64
             continue
         deviations = _deviations(factor, features)
         alpha = _multiplier(deviations, errors)
         # the squares of r / sigma have the mean 1 for any ridge
-        likelihood = -float((alpha * deviations).log().mean())
+        expected = alpha * deviations
+        likelihood = -float(expected.log().mean())
         if likelihood > best[0]:
             best = (likelihood, ridge, factor)
     if best[1] == 0.0:
@@ -229,7 +231,8 @@ def _best(
 def _deviations(factor: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     """s (n,) of features (n, F)."""
     solved = torch.linalg.solve_triangular(factor, features.T, upper=False)
-    return solved.square().sum(0).sqrt()
+    squares: torch.Tensor = solved.square().sum(0)
+    return squares.sqrt()
 
 
 def _multiplier(deviations: torch.Tensor, errors: torch.Tensor) -> float:

@@ -88,10 +88,12 @@ def select(
     if not len(candidates):
         raise ValueError("no candidates: expected at least one structure")
     # one call, so that known and new structures are rounded alike
-    every = calculator.features([*candidates, *known], layer=layer, of="structure")
+    structures = [*candidates, *known]
+    every = calculator.features(structures, layer=layer, of="structure")
     points = np.array(every)  # (candidates + known, d)
-    features = points[: len(candidates)]
-    labelled = points[len(candidates) :]
+    count = len(candidates)
+    features = points[:count]
+    labelled = points[count:]
     uncertainties = _uncertainties(calculator, candidates)
     weights = _weights(uncertainties)
     choices = []
