@@ -357,7 +357,7 @@ def test_cost_counts_the_environments_of_each_layer():
         ),
         (
             lambda: ecse_layers.wrap(passing(uncertainties={"energy": 2})).last_layer(None),
-            "has no uncertainties",
+            "has no features of a last layer",
         ),
     ],
 )
