@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import numbers
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -307,21 +305,7 @@ def full_name(name: str | None, card: store.Card) -> str | None:
     """
     if name is None:
         return None
-    full = symmetrisers.full_name(name, card.symmetrise)
-    if not symmetrisers.names_form(name) and full == symmetrisers.full_name(name):
-        _note_default(name, full)
-    return full
-
-
-@functools.cache
-def _note_default(name: str, full: str) -> None:
-    """Warn once of the form of the weights that a name means."""
-    warnings.warn(
-        f"`symmetrise` {name!r} means {full!r} now, with fewer frames than in version 0.2, whose"
-        f" numbers {symmetrisers.of_file(name)!r} gives: with either of these names this note does"
-        " not appear",
-        stacklevel=4,
-    )
+    return symmetrisers.full_name(name, card.symmetrise)
 
 
 def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> AtomisticModel:

@@ -25,7 +25,6 @@ __all__ = [
     "Seeds",
     "check",
     "full_name",
-    "names_form",
     "of_file",
     "sampled",
     "symmetrise",
@@ -91,18 +90,6 @@ def full_name(name: str, trained: str = "none") -> str:
     if own_kind == kind:
         form = ecse_settings.form_of(own)
     return f"{kind}:{ecse_settings.with_form(argument, form)}"
-
-
-def names_form(name: str) -> bool:
-    """Whether a name says all: it has the form of the weights where there are several.
-
-    Parameters
-    ----------
-    name:
-        Name of a symmetriser.
-    """
-    kind, _, argument = name.partition(":")
-    return kind not in WITH_FORMS or ecse_settings.names_form(argument)
 
 
 def symmetrise(model: AtomisticModel, name: str) -> AtomisticModel:

@@ -1,11 +1,9 @@
 """Forms of the ECSE weights: the default, and what names mean in files of before."""
 
-import warnings
-
 import numpy as np
 import pytest
 
-from ase_pet import PETCalculator, arguments, store
+from ase_pet import PETCalculator, store
 from ase_pet.fingerprints import of_model
 from ase_pet.md import fingerprints
 from ase_pet.symmetrisers import ecse, full_name, symmetrise
@@ -94,19 +92,6 @@ def test_a_new_folder_has_the_full_name(folder):
     atoms = STRUCTURES["ethanol"]()
     forces = [each.get_forces(atoms) for each in (calculator, PETCalculator(new))]
     assert np.array_equal(*forces)
-
-
-def test_one_note_says_what_the_name_means_now(folder):
-    arguments._note_default.cache_clear()
-    with pytest.warns(UserWarning, match="'ecse' means 'ecse:compact' now.*'ecse:published'"):
-        PETCalculator(NETWORK, symmetrise="ecse")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for name in ("ecse", "ecse:compact", "ecse:published", "group:O"):
-            PETCalculator(NETWORK, symmetrise=name)
-        arguments._note_default.cache_clear()
-        # of a calculator with a form of its own
-        PETCalculator(folder("ecse:gentle"), symmetrise="ecse")
 
 
 def test_runs_of_version_0_2_had_the_published_form():

@@ -194,8 +194,10 @@ def test_old_structures_train_the_old_head_beside_a_new_one(start, tmp_path):
     "options",
     [
         'weights = "lora"\nrank = 2\nreplay = ["old.extxyz"]\nreplay_generated = 3',
-        'weights = "heads"\nlayer_rate = 1.0',
-        'new_head = "new"\nreplay = ["old.extxyz"]\nlayer_rate = 0.5',
+        pytest.param('weights = "heads"\nlayer_rate = 1.0', marks=pytest.mark.slow),
+        pytest.param(
+            'new_head = "new"\nreplay = ["old.extxyz"]\nlayer_rate = 0.5', marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_run_that_was_stopped_continues_to_the_same_weights(start, tmp_path, options):
