@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from gpu import SIZES
 
 from ase_pet import PETCalculator
 from ase_pet.graph import InvalidStructure, VerletList, check, from_atoms, half_list
@@ -32,26 +33,6 @@ CUTOFF = 7.5  # A
 SKIN = 1.0  # A
 REPEATS = (3, 4, 6, 8, 10, 13)  # 216 to 17576 atoms
 N_ATOMS = 10**5
-SIZES = {
-    "PET XS": {
-        "cutoff": 7.5,
-        "num_neighbors_adaptive": 8,
-        "d_pet": 128,
-        "d_node": 512,
-        "d_head": 128,
-        "d_feedforward": 256,
-        "num_gnn_layers": 2,
-    },
-    "PET S": {
-        "cutoff": 8.0,
-        "num_neighbors_adaptive": 16,
-        "d_pet": 256,
-        "d_node": 1024,
-        "d_head": 256,
-        "d_feedforward": 512,
-        "num_gnn_layers": 3,
-    },
-}
 
 
 def line():
