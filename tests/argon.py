@@ -1,5 +1,6 @@
 """Recipe and data of argon whose training takes about a second."""
 
+import matplotlib.figure
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -56,6 +57,11 @@ def structures(count=14):
         atoms.info["split"] = ("train", "train", "train", "val", "test")[k % 5]
         frames.append(atoms)
     return frames
+
+
+def without_pictures():
+    """Draw no pictures in this process, as tests.conftest does in that of the tests."""
+    matplotlib.figure.Figure.savefig = lambda *arguments, **options: None
 
 
 def uninterrupted_and_resumed(recipe, folder):

@@ -1,8 +1,10 @@
 """Fixtures of all tests."""
 
 import os
+from pathlib import Path
 
 import ase.io
+import matplotlib.figure
 import pytest
 import torch
 
@@ -16,6 +18,19 @@ SAME_FILES = {  # names of reference files that have another name in tests/data
     "metatrain/tiny_modern_adaptive_grid.ckpt": "pet_direct_heads.ckpt",
     "original_pet/default_like": "original_pet",
 }
+
+
+@pytest.fixture(autouse=True)
+def empty_pictures(request, monkeypatch):
+    """Pictures are empty files, but in tests marked `pictures`: drawing takes seconds."""
+    if "pictures" in request.keywords:
+        return
+
+    def savefig(figure, file, **options):
+        if isinstance(file, str | Path):
+            Path(file).write_bytes(b"")
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
 
 
 @pytest.fixture

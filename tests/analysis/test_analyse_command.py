@@ -28,6 +28,7 @@ def call(*arguments):
     return CliRunner().invoke(cli.app, ["analyse", *map(str, arguments)])
 
 
+@pytest.mark.pictures
 def test_a_run_is_analysed_into_its_folder(run_folder):
     done = call(run_folder, "--html", "--skip", 0.1)
     assert done.exit_code == 0
@@ -53,6 +54,7 @@ def test_json_of_a_file(run_folder, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "copy.extxyz"]
 
 
+@pytest.mark.pictures
 def test_runs_at_several_temperatures_give_the_expansion(tmp_path):
     rng = np.random.default_rng(0)
     for kelvin in (300, 600):

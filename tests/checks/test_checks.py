@@ -388,6 +388,7 @@ def test_missing_card_is_refused_before_the_checks(tmp_path):
         store.write_section(tmp_path, "Checks", "")
 
 
+@pytest.mark.pictures
 def test_report_shows_the_plots_and_no_markup_of_others():
     plot = checks.Plot("time (fs)", "energy (meV)", {"1 fs": ([0, 1], [0, 1])})
     page = checks.html(

@@ -1,10 +1,14 @@
 """Work that processes share: same numbers, order, errors and warnings as in one process."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -17,6 +21,7 @@ from typer.testing import CliRunner
 import toys
 from ase_pet import InvalidStructure, PETCalculator, checks, executors, labels, phonons
 from ase_pet.cli import _errors, app
+from paths import ROOT
 from tolerances import worst
 
 OPTIONS = {"dtype": "float64", "device": "cpu"}
@@ -99,26 +104,39 @@ def _executorlib():
     return library.SingleNodeExecutor(max_workers=2)
 
 
-def _mpi():
-    pytest.importorskip("mpi4py", reason="needs mpi4py")
-    from mpi4py.futures import MPIPoolExecutor
-
-    return MPIPoolExecutor(2)
-
-
 def _forked():
     return ProcessPoolExecutor(2, mp_context=get_context("fork"))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make", [_dask, _executorlib, _mpi, _forked])
+@pytest.mark.parametrize("make", [_dask, _executorlib, _forked])
 def test_executors_of_libraries_return_the_same(make, silicon):
     structures = crystals()
     executor = make()
     found = silicon.evaluate(structures, NAMES, executor=executor)
     executor.shutdown()
     assert_same(found, silicon.evaluate(structures, NAMES))
+
+
+@pytest.mark.slow
+def test_ranks_of_mpi_return_the_same(tmp_path):
+    pytest.importorskip("mpi4py", reason="needs the extra `engines`")
+    beside_python = Path(sys.executable).parent / "mpiexec"
+    mpiexec = str(beside_python) if beside_python.exists() else "mpiexec"
+    program = ROOT / "tests/executors/mpi_program.py"
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/executors")])
+    done = subprocess.run(
+        [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", program],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        timeout=500,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "2 workers"
 
 
 def test_a_calculator_of_a_module_is_sent(pickled):

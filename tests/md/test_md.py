@@ -384,6 +384,7 @@ def test_other_errors_of_the_stress_are_one_line(kind, tmp_path):
         run(atoms, tmp_path / "npt", time=0.01, ensemble="npt")
 
 
+@pytest.mark.pictures
 def test_picture_and_summary(tmp_path):
     result = run(copper(2), tmp_path, time=2.0, thermo_interval=2, start_temperature=120)
     assert result.plot() == tmp_path / "thermo.png"

@@ -189,6 +189,7 @@ def test_exchanged_atoms_and_unrelaxed_ends_are_said():
         neb.run(initial, final[order], relaxed=False, steps=1, fmax=0.01)
 
 
+@pytest.mark.pictures
 def test_command_writes_files_and_says_whether_it_converged(tmp_path):
     initial, final = ends()
     initial.calc = None

@@ -241,6 +241,7 @@ def test_a_hexagonal_cell_relaxes_its_shape():
     assert np.ptp(ratios) > 1e-6
 
 
+@pytest.mark.pictures
 def test_files(result, modes, tmp_path):
     paths = phonons.write_quasi_harmonic(result, tmp_path, modes)
     assert sorted(path.name for path in paths) == [

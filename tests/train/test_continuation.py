@@ -14,19 +14,12 @@ import torch
 from argon import structures
 from ase_pet import PETCalculator, store
 from ase_pet.cli import main
-from ase_pet.train import Diverged, continuation, loop, report, train
+from ase_pet.train import Diverged, continuation, loop, train
 from ase_pet.train.loss import weighted_loss
 
 
 class Stop(Exception):
     """End of a training after its first validation."""
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """They take longer than these trainings."""
-    monkeypatch.setattr(report, "learning_curve", lambda *arguments: None)
-    monkeypatch.setattr(report, "parity", lambda *arguments: None)
 
 
 def stopped(recipe, folder):

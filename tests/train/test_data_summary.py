@@ -89,6 +89,7 @@ def run(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.pictures
 def test_the_command_describes_files(tmp_path):
     water = molecule("H2O")
     water.calc = SinglePointCalculator(water, energy=-1.0)

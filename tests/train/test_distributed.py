@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import argon
 import processes
 from argon import structures
-from ase_pet.train import distributed, loop, read, report, run, train
+from ase_pet.train import distributed, loop, read, run, train
 from ase_pet.train.loss import weighted_loss
 from ase_pet.train.prediction import evaluation
 from paths import ROOT
@@ -26,13 +27,6 @@ BATCH = 7  # structures: neither 2 nor 3 divide it
 
 class Stop(Exception):
     """End of a training after its first validation."""
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """They take longer than these trainings."""
-    monkeypatch.setattr(report, "learning_curve", lambda *arguments: None)
-    monkeypatch.setattr(report, "parity", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -48,12 +42,6 @@ def path(recipe, tmp_path):
         del frames[index].calc.results["stress"]
     ase.io.write(tmp_path / "argon.extxyz", frames)
     return written
-
-
-def without_pictures():
-    """The same in another process."""
-    report.learning_curve = lambda *arguments: None
-    report.parity = lambda *arguments: None
 
 
 def gradient(path, parts, naive):
@@ -95,7 +83,7 @@ def test_the_gradient_is_that_of_one_process(path):
 
 def trained(path, folder, resume, end):
     """Metrics of a training, None if it was stopped after epoch `end`."""
-    without_pictures()
+    argon.without_pictures()
 
     def stop(record):
         if record["epoch"] == end:
@@ -176,7 +164,7 @@ def test_a_stopped_training_continues_bit_for_bit(path, tmp_path):
 
 def failing(path, folder, how):
     """A training in which rank 1 fails in the first validation of epoch 2."""
-    without_pictures()
+    argon.without_pictures()
     original = loop.Trainer._validate
 
     def validate(trainer, loss):
@@ -223,6 +211,7 @@ def test_a_killed_process_ends_all(path, tmp_path):
 
 def test_the_command_trains_under_torchrun(path, tmp_path):
     """As a user starts it, with weights in drawn frames; the folder is that of one process."""
+    ase.io.write(tmp_path / "argon.extxyz", structures(5))
     path.write_text('symmetrise = "ecse"\naugmentation = "frames"\n' + path.read_text())
     quick = path.read_text().replace("epochs = 7", "epochs = 1")
     path.write_text(quick.replace("batch_size = 4", "batch_size = 3"))

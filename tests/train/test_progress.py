@@ -63,6 +63,7 @@ def test_time_left_is_that_of_the_updates_of_this_process(monkeypatch):
     assert [progress.duration(s) for s in (7.4, 750, 12600)] == ["7 s", "12 min", "3.5 h"]
 
 
+@pytest.mark.pictures
 def test_errors_by_element_and_by_size_are_parts_of_the_whole(recipe, tmp_path):
     metrics = train(recipe(), tmp_path / "run")
     for split in ("train", "val", "test"):

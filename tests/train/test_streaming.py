@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import argon
 import processes
 from argon import structures
 from ase_pet.train import (
@@ -15,19 +16,11 @@ from ase_pet.train import (
     file_streams,
     read,
     recipe_files,
-    report,
     run,
     sources,
     streaming,
     train,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """They take longer than these trainings."""
-    monkeypatch.setattr(report, "learning_curve", lambda *arguments: None)
-    monkeypatch.setattr(report, "parity", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -127,8 +120,7 @@ def weights(folder):
 
 def without_pictures(path, folder):
     """Training in another process, without plots."""
-    report.learning_curve = lambda *arguments: None
-    report.parity = lambda *arguments: None
+    argon.without_pictures()
     train(path, folder)
     return weights(folder)
 

@@ -328,6 +328,7 @@ def test_a_spin_that_is_no_multiplicity_is_refused_before_the_work(spin, tmp_pat
     assert "expected 2S+1" in str(done.exception)
 
 
+@pytest.mark.pictures
 def test_files(tmp_path):
     result = vibrations.run(two_atoms("CO"))
     thermo = vibrations.thermochemistry(result, [300, 400])
