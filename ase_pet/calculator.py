@@ -19,6 +19,7 @@ from .descriptors import Described
 from .evaluation import Evaluation
 from .graph import Structure, chunking
 from .graph_inputs import GraphInputs
+from .steps import Steps
 from .uncertainty_policy import THRESHOLD, UncertaintyPolicy
 
 
@@ -137,7 +138,9 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
 
         self._inputs = GraphInputs(self.model, self.device, self.dtype, self.card)
         self._neighbours = graph.VerletList(self.cutoff, skin)
-        at_once = batch_atoms or chunking.budget("atoms", self.device)
+        self._steps = Steps(self._inputs, self._neighbours, self._direct)
+        most = chunking.budget("atoms", self.device)
+        at_once = batch_atoms or most
         self._batches = BatchEvaluator(self._inputs, self._direct, at_once)
         self._evaluation: Evaluation | None = None
 
@@ -179,12 +182,10 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
             self._evaluation = None
         if "numbers" in system_changes:
             # other atoms, or a reset: no trace may be left of what was computed before
-            self._neighbours.forget()
+            self._steps.forget()
         if self._evaluation is None:
             structure = self._inputs.structure(self.atoms)  # type: ignore[arg-type]
-            pairs = self._inputs.pairs(structure, self._neighbours)
-            batch = self._inputs.graph([structure], [pairs])
-            self._evaluation = outputs.evaluation_of(self.model, batch, names, self._direct)
+            self._evaluation = self._steps.evaluation(structure, names)
         self.results.update(self._outputs(self._evaluation, names))
         self._policy.apply(self.results)
 
@@ -351,7 +352,7 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
         self.atoms = None
         self.results = {}
         self._evaluation = None
-        self._neighbours.forget()
+        self._steps.forget()
 
     def __getstate__(self) -> dict[str, Any]:
         # neither derivatives nor a lock can be copied
@@ -377,6 +378,9 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
         """{name: value} of the one structure of an evaluation."""
         try:
             return self._batches.outputs(results, names)[0]
+        except graph.Outgrown:
+            self._evaluation = self._steps.measured(names)
+            return self._outputs(self._evaluation, names)
         except evaluation.Undefined as error:
             raise PropertyNotImplementedError(str(error)) from None
 

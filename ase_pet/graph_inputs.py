@@ -121,8 +121,7 @@ class GraphInputs:
         except graph.InvalidStructure as error:
             raise graph.InvalidStructure(where + str(error)) from None
         # one warning for each system, not for each step of a run
-        is_new = self._warned is None or not np.array_equal(self._warned, structure.numbers)
-        if close and is_new:
+        if close and not self._has_warned(structure):
             self._warned = structure.numbers
             warnings.warn(
                 f"{where}atoms closer than in training: {'; '.join(close)}. Results are an"
@@ -130,6 +129,33 @@ class GraphInputs:
                 stacklevel=3,
             )
         return pairs
+
+    def closest(self, structure: Structure, pairs: HalfList) -> np.ndarray:
+        """Distance (P,) in A below which `pairs` refuses each pair, or would warn of it.
+
+        Parameters
+        ----------
+        structure:
+            Structure of the pairs.
+        pairs:
+            Its pairs; their vectors are not used.
+        """
+        limits = np.full(len(pairs.centres), graph.CLOSEST)
+        if self._has_warned(structure):
+            return limits
+        i = structure.numbers[pairs.centres]
+        j = structure.numbers[pairs.neighbours]
+        low = np.minimum(i, j)
+        high = np.maximum(i, j)
+        shortest = self.shortest_distances or {}
+        for (first, second), limit in shortest.items():
+            of_elements = (low == first) & (high == second)
+            limits[of_elements] = max(limit, graph.CLOSEST)
+        return limits
+
+    def _has_warned(self, structure: Structure) -> bool:
+        """Whether a warning of short distances was given for these atoms."""
+        return self._warned is not None and np.array_equal(self._warned, structure.numbers)
 
     def graph(self, structures: list[Structure], lists: list[HalfList]) -> Graph:
         """Graph of structures on the device.

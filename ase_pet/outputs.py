@@ -11,7 +11,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from .evaluation import Evaluation, check_volumes, virials
 from .evaluation.derivatives import sum_over_atoms
-from .graph import Graph
+from .graph import Graph, Outgrown
 from .graph.transfer import moved
 from .models.base import AtomisticModel
 
@@ -237,6 +237,11 @@ def compute(evaluation: Evaluation, names: Iterable[str]) -> list[dict[str, Any]
         Evaluation of the structures.
     names:
         Names of outputs.
+
+    Raises
+    ------
+    Outgrown
+        Arrays of fixed length were too short for this step.
     """
     names = list(names)
     graph = evaluation.graph
@@ -246,7 +251,7 @@ def compute(evaluation: Evaluation, names: Iterable[str]) -> list[dict[str, Any]
     functions = dict.fromkeys(OUTPUTS[name].compute for name in order)
     values = {function: function(evaluation) for function in functions}
     sizes = sum_over_atoms(graph, torch.ones_like(graph.structure))
-    volume, sizes, *arrived = moved([graph.volume, sizes, *values.values()], "cpu")
+    volume, sizes, *arrived = _arrived(graph, [graph.volume, sizes, *values.values()])
     if any(OUTPUTS[name].voigt for name in names):
         check_volumes(volume.tolist())
     arrays = dict(zip(values, arrived, strict=True))
@@ -255,6 +260,17 @@ def compute(evaluation: Evaluation, names: Iterable[str]) -> list[dict[str, Any]
         output = OUTPUTS[name]
         rows[name] = _of_structures(output, arrays[output.compute].detach(), sizes.tolist())
     return [{name: rows[name][k] for name in names} for k in range(graph.n_structures)]
+
+
+def _arrived(graph: Graph, values: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Values on the host. Raises Outgrown if arrays were too short for them."""
+    if graph.room is None or not graph.room.excess:
+        return moved(values, "cpu")
+    excess = torch.stack(graph.room.excess)
+    excess, *arrived = moved([excess, *values], "cpu")
+    if excess.max() > 0:
+        raise Outgrown
+    return arrived
 
 
 def _of_structures(output: Output, values: torch.Tensor, sizes: list[int]) -> list[Any]:

@@ -3,15 +3,20 @@
 from .batch import Graph, build
 from .neighbours import HalfList, VerletList, half_list
 from .partners import OneProcess, Route, Transport
+from .room import AS_NEEDED, Lengths, Outgrown, Room
 from .routes import find_route
 from .structure import CLOSEST, InvalidStructure, Structure, check, check_distances, from_atoms
 
 __all__ = [
+    "AS_NEEDED",
     "CLOSEST",
     "Graph",
     "HalfList",
     "InvalidStructure",
+    "Lengths",
     "OneProcess",
+    "Outgrown",
+    "Room",
     "Route",
     "Structure",
     "Transport",

@@ -10,6 +10,7 @@ import torch
 
 from .neighbours import HalfList, half_list
 from .partners import Route, swap
+from .room import Lengths, Room
 from .structure import Structure
 from .transfer import moved
 
@@ -51,6 +52,9 @@ class Graph:
         Whether the pairs are directed edges of their first atom only.
     route:
         Where the partners of the edges of a one-sided graph are; None where nothing needs them.
+    room:
+        Lengths of arrays that are kept from step to step; the pairs are padded then, with pairs
+        beyond the cutoff. None for arrays as long as the positions ask for.
     """
 
     numbers: torch.Tensor
@@ -65,6 +69,7 @@ class Graph:
     spin: torch.Tensor
     one_sided: bool = False
     route: Route | None = None
+    room: Room | None = None
 
     def __post_init__(self) -> None:
         if self.route is not None and len(self.route.source) != len(self.pair_centre):
@@ -74,6 +79,11 @@ class Graph:
     def n_atoms(self) -> int:
         """Number of atoms of all structures."""
         return self.numbers.shape[0]
+
+    @property
+    def lengths(self) -> Lengths:
+        """Lengths of arrays of this graph, which may be kept from step to step."""
+        return Lengths(self.room, self.n_atoms)
 
     @property
     def centre(self) -> torch.Tensor:
@@ -178,6 +188,35 @@ class Graph:
             pair_vectors=self.pair_vectors[keep],
         )
 
+    def select_where(self, mask: torch.Tensor, name: str, length: float) -> Graph:
+        """The graph of the pairs of a mask, padded with pairs that do not contribute.
+
+        Parameters
+        ----------
+        mask:
+            Whether to keep each pair (P,). Of a graph with a route, they are each other's partners.
+        name:
+            Name of this selection, for `lengths`.
+        length:
+            Length of the added pairs in A, beyond the cutoff of the model.
+        """
+        lengths = self.lengths
+        count = lengths.fixed(name)
+        if count is None:
+            kept = torch.nonzero(mask)[:, 0]
+            lengths.measured(name, len(kept))
+            return self.select(kept).filled(length)
+        lengths.needed(name, mask.sum())
+        # places 0, 1, ... of the pairs to keep; the last one is of those that do not fit
+        place = mask.cumsum(0) - 1
+        place = torch.where(mask, place, count)
+        place = place.clamp_max(count)
+        rows = torch.arange(len(mask), device=mask.device)
+        # places that stay empty get a new pair of atom 0 with itself, in row len(mask)
+        kept = rows.new_full((count + 1,), len(mask))
+        kept = kept.scatter(0, place, rows)
+        return self.padded(1, length).select(kept[:count])
+
     def filled(self, length: float) -> Graph:
         """The graph padded to a round number of pairs, with pairs that do not contribute.
 
@@ -194,7 +233,18 @@ class Graph:
         count = len(self.pair_vectors)
         # The next multiple of a power of two that is at most 1/16 of the number of pairs.
         multiple = 2 ** max(2, count.bit_length() - 5)
-        extra = -count % multiple
+        return self.padded(-count % multiple, length)
+
+    def padded(self, extra: int, length: float) -> Graph:
+        """The graph with pairs of atom 0 with itself at the end.
+
+        Parameters
+        ----------
+        extra:
+            Number of added pairs.
+        length:
+            Their length in A.
+        """
         atoms = self.pair_centre.new_zeros(extra)
         vectors = self.pair_vectors.new_zeros(extra, 3)
         vectors[:, 0] = length

@@ -155,29 +155,35 @@ class VerletList:
         Largest distance of a pair in A.
     skin:
         Additional search radius in A; 0 searches at each call.
+
+    Attributes
+    ----------
+    searches:
+        Number of searches so far.
+    pairs:
+        Centres (P',), neighbours (P',) and lattice translations (P', 3) in A of the latest one.
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:
         self.cutoff = float(cutoff)
         self.skin = float(skin)
-        self.searches = 0  # number of searches so far
+        self.searches = 0
         self._reference: Structure | None = None  # structure of the latest search
-        # centres (P',), neighbours (P',) and lattice translations (P', 3) in A of that search
-        self._pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
+        self.pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def __call__(self, structure: Structure) -> HalfList:
         """HalfList of `structure` within the cutoff."""
-        positions = self._unwrapped(structure)
+        positions = self.unwrapped(structure)
         if positions is None:
             # With the skin, so that the pairs stay valid while atoms move by up to skin / 2.
             radius = self.cutoff + self.skin
             i, j, shifts = pairs(structure, radius)
             translations = shifts @ structure.cell  # (P, 3) A
-            self._pairs = i, j, translations
+            self.pairs = i, j, translations
             self._reference = structure
             positions = structure.positions
             self.searches += 1
-        i, j, translations = self._pairs
+        i, j, translations = self.pairs
         return _within_cutoff(i, j, positions, translations, self.cutoff)
 
     def forget(self) -> None:
@@ -187,10 +193,15 @@ class VerletList:
         """
         self._reference = None
 
-    def _unwrapped(self, structure: Structure) -> np.ndarray | None:
+    def unwrapped(self, structure: Structure) -> np.ndarray | None:
         """Positions (n, 3), moved by lattice vectors to be closest to those of the search.
 
         None if a new search is needed.
+
+        Parameters
+        ----------
+        structure:
+            Structure that may have moved since.
         """
         old = self._reference
         if old is None or self.skin <= 0 or not _same_system(old, structure):

@@ -238,7 +238,8 @@ def adaptive_pairs(
     # `filled` pads to a round number of pairs, with pairs beyond the cutoff, which have no effect
     length_of_padding = 2 * cutoff
     if target is None:
-        return graph.filled(length_of_padding), cutoff
+        # where lengths are kept from step to step, the pairs are padded already
+        return (graph.filled(length_of_padding) if graph.room is None else graph), cutoff
     distances = distances_of(graph)  # (P,)
     atom_cutoffs = METHODS[method](
         distances=distances,
@@ -252,6 +253,5 @@ def adaptive_pairs(
     is_within = distances <= pair_cutoffs(atom_cutoffs, graph)
     if graph.one_sided:  # another process may round the distance of the partner to the other side
         is_within = is_within & graph.partner(is_within)
-    graph = graph.select(torch.nonzero(is_within)[:, 0])
-    graph = graph.filled(length_of_padding)
+    graph = graph.select_where(is_within, "adaptive pairs", length_of_padding)
     return graph, pair_cutoffs(atom_cutoffs, graph)

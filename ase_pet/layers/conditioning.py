@@ -42,11 +42,21 @@ class Conditioning(nn.Module):
             Total charges (n_structures,) in e.
         spin:
             Spin multiplicities (n_structures,).
+        """
+        # rows of the tables start with charge -max_charge and multiplicity 1
+        of_charge = self.charge_embedding(charge + self.max_charge)
+        of_spin = self.spin_multiplicity_embedding(spin - 1)
+        return self.project(torch.cat([of_charge, of_spin], -1))
 
-        Raises
-        ------
-        ValueError
-            A charge or a multiplicity is larger than the largest one.
+    def check(self, charge: torch.Tensor, spin: torch.Tensor) -> None:
+        """Raise ValueError for a charge or a multiplicity that has no vector.
+
+        Parameters
+        ----------
+        charge:
+            Total charges (n_structures,) in e.
+        spin:
+            Spin multiplicities (n_structures,).
         """
         if (charge.abs() > self.max_charge).any():
             raise ValueError(
@@ -57,7 +67,3 @@ class Conditioning(nn.Module):
             raise ValueError(
                 f"`spin` {spin.tolist()}: the model knows multiplicities 1 to {self.max_spin}"
             )
-        # rows of the tables start with charge -max_charge and multiplicity 1
-        of_charge = self.charge_embedding(charge + self.max_charge)
-        of_spin = self.spin_multiplicity_embedding(spin - 1)
-        return self.project(torch.cat([of_charge, of_spin], -1))

@@ -62,6 +62,9 @@ class AtomisticModel(nn.Module):
         be float64 while the weights are float32.
     exact_second_derivatives:
         Whether derivatives of forces are those of the energy.
+    fixed_lengths:
+        Whether pairs beyond the cutoff have no effect, and arrays may have the lengths of
+        `Graph.lengths`, so that nothing waits for numbers on the device.
     is_symmetrised:
         Whether the model averages another one over rotations.
     parts:
@@ -86,6 +89,7 @@ class AtomisticModel(nn.Module):
 
     exact_geometry: bool = False
     exact_second_derivatives: bool = True
+    fixed_lengths: bool = False
     is_symmetrised: bool = False
     parts: Parts = Parts()
 

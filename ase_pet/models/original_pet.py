@@ -36,6 +36,7 @@ from .. import ranges
 from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import cutoff, ragged
+from ..layers.attention_layout import AttentionLayout, attention_layout
 from ..layers.linear import Embedding, Linear, derived, linear, stack
 from .base import AtomisticModel, Parts
 
@@ -106,8 +107,8 @@ class Inputs:
     geometry: Tensor  # (2P, 1, 3 or 4) edge vectors, lengths or both in A
     species_rows: Tensor  # (n_atoms,) row of each atom in the embedding tables
     neighbour_rows: Tensor  # (2P,) the same of each edge's neighbour
-    layout: ragged.AttentionLayout  # of layers with central tokens
-    edge_layout: ragged.AttentionLayout  # of layers without
+    layout: AttentionLayout  # of layers with central tokens
+    edge_layout: AttentionLayout  # of layers without
     pool_weight: Tensor  # (2P, 1) weights in sums of edge tokens
     bond_weight: Tensor  # (2P, 1) weights in sums of bond energies
 
@@ -138,7 +139,7 @@ class TransformerLayer(nn.Module):
         self.norm_mlp = nn.LayerNorm(d)
         self.mlp = _mlp(settings, (d, settings.transformer_dim_feedforward, d))
 
-    def forward(self, tokens: Tensor, layout: ragged.AttentionLayout) -> Tensor:
+    def forward(self, tokens: Tensor, layout: AttentionLayout) -> Tensor:
         """Tokens (n_atoms + 2P, d) for tokens in the cells of a layout."""
         if self.is_pre_norm:
             tokens = tokens + self.attention(self.norm_attention(tokens), layout)
@@ -283,6 +284,7 @@ class Model(AtomisticModel):
     # second derivatives do not exist at the two ends of the cosine; lengths and cutoff factors are
     # in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
+    fixed_lengths = True
     supports_domains = True
     parts = Parts(readouts=("heads", "bond_heads"), layers=("gnn_layers",))
 
@@ -325,7 +327,8 @@ class Model(AtomisticModel):
         """Inputs of all layers for the structures of graph, with all pairs within `cutoff`."""
         settings = self.settings
         # pads to a round number of pairs with pairs beyond the cutoff, which have no effect
-        graph = graph.filled(2 * self.cutoff)
+        if graph.room is None:
+            graph = graph.filled(2 * self.cutoff)
         distances = graph.pair_vectors.square().sum(-1).sqrt()  # (P,)
         cutoff_function = cutoff.FUNCTIONS[settings.cutoff_function]
         factor = cutoff_function(distances, settings.r_cut, settings.cutoff_delta)
@@ -339,9 +342,9 @@ class Model(AtomisticModel):
         pool_weight = _edge_weights(graph, factor, pool_norm)
         bond_weight = _edge_weights(graph, bond_factor, bond_norm)
         species_rows = self.species_rows[graph.numbers]
-        layout = ragged.attention_layout(
-            graph.centre, graph.n_atoms, graph.per_edge(factor), settings.transformer_n_head
-        )
+        edge_factor = graph.per_edge(factor)
+        n_heads = settings.transformer_n_head
+        layout = attention_layout(graph.centre, graph.n_atoms, edge_factor, n_heads, graph.lengths)
         return Inputs(
             graph=graph,
             geometry=self._geometry(graph).to(factor.dtype),

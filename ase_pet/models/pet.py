@@ -45,6 +45,7 @@ from .. import ranges
 from ..choices import one_of_each
 from ..graph import Graph
 from ..layers import adaptive, constants, cutoff, ragged, zbl
+from ..layers.attention_layout import AttentionLayout, attention_layout
 from ..layers.conditioning import Conditioning
 from ..layers.linear import FEEDFORWARD, Embedding, Linear, derived, head, linear, stack
 from ..layers.llpr import features_of_atoms
@@ -111,7 +112,7 @@ class PetInputs:
     geometry: Tensor  # (2P, 4) edge vectors and lengths in A
     species_rows: Tensor  # (n_atoms,) row of each atom in the embedding tables
     neighbour_rows: Tensor  # (2P,) the same of each edge's neighbour
-    layout: ragged.AttentionLayout  # tokens of each atom, and log f of each
+    layout: AttentionLayout  # tokens of each atom, and log f of each
     condition: Tensor | float  # (n_atoms, d_node) added to central tokens in each layer, or 0
 
     @property
@@ -149,7 +150,7 @@ class TransformerLayer(nn.Module):
             self.norm_center_features = norm(d_node)
             self.center_mlp = feedforward(d_node, 2 * d_node)
 
-    def forward(self, node: Tensor, edge: Tensor, layout: ragged.AttentionLayout) -> Tokens:
+    def forward(self, node: Tensor, edge: Tensor, layout: AttentionLayout) -> Tokens:
         """Tokens node (n_atoms, d_node) and edge (2P, d_pet), updated within the layout."""
         sizes = [len(node), len(edge)]
         central = self.center_contraction(node) if self.is_node_wide else node
@@ -299,6 +300,7 @@ class Model(AtomisticModel):
 
     # lengths and cutoff factors in the dtype of the pair vectors, which may be above the weights'
     exact_geometry = True
+    fixed_lengths = True
     supports_domains = True
     parts = Parts(READOUTS, layers=("gnn_layers", "combinations"))
 
@@ -393,10 +395,13 @@ class Model(AtomisticModel):
             geometry = torch.cat([geometry, geometry * constants.constant(REVERSED, geometry)])
         species_rows = self.species_rows[graph.numbers]
         edge_factor = graph.per_edge(cutoff_factor)
-        n_heads = settings.num_heads
-        layout = ragged.attention_layout(graph.centre, graph.n_atoms, edge_factor, n_heads)
+        layout = attention_layout(
+            graph.centre, graph.n_atoms, edge_factor, settings.num_heads, graph.lengths
+        )
         condition: Tensor | float = 0.0
         if settings.system_conditioning:
+            if graph.room is None or not graph.room.is_fixed:  # else it was checked before
+                self.system_conditioning.check(graph.charge, graph.spin)
             per_structure = self.system_conditioning(graph.charge, graph.spin)
             condition = per_structure[graph.structure]
         return PetInputs(

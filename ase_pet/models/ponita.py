@@ -199,6 +199,7 @@ class Model(AtomisticModel):
 
     # invariants and cutoff weights in the dtype of the pair vectors, maybe above that of weights
     exact_geometry = True
+    fixed_lengths = True
     # Each pair once, its kernel used for both directions; False: the plain sum over directed edges.
     fast = True
     axes: torch.Tensor  # (O, 3) float64

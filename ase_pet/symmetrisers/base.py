@@ -180,6 +180,10 @@ class SymmetrisedModel(AtomisticModel):
         return self.model.exact_geometry
 
     @property
+    def fixed_lengths(self) -> bool:  # type: ignore[override]
+        return self.model.fixed_lengths
+
+    @property
     def exact_second_derivatives(self) -> bool:  # type: ignore[override]
         return self.model.exact_second_derivatives
 

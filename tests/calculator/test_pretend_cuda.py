@@ -72,25 +72,25 @@ MODELS = {
 }
 # transfers to the device, from it, and other waits of one step with energy, forces and stress
 BUDGETS = {
-    "PET": (1, 2, 0),
-    "PET, one layer": (1, 2, 0),
-    "PET, grid": (1, 2, 1),
-    "PET, solver": (1, 2, 1),
-    "PET, original": (1, 2, 0),
-    "PET, zbl and charge": (1, 2, 2),
-    "PET, published": (1, 2, 1),
+    "PET": (1, 1, 0),
+    "PET, one layer": (1, 1, 0),
+    "PET, grid": (1, 1, 0),
+    "PET, solver": (1, 1, 0),
+    "PET, original": (1, 1, 0),
+    "PET, zbl and charge": (1, 1, 0),
+    "PET, published": (1, 1, 0),
     "PONITA": (1, 1, 0),
     "PNITA": (1, 1, 0),
     "MACE": (1, 3, 2),
     "MACE, density": (1, 3, 2),
 }
 SYMMETRISED = {
-    "ecse": (local_toys.local_pet, "ecse", (2, 5, 16)),
-    "ecse_layers": (toys.tiny_pet, "ecse_layers", (2, 10, 40)),
-    "group": (local_toys.local_pet, "group:O", (1, 2, 2)),
-    "group, two layers": (toys.tiny_pet, "group:O", (1, 2, 2)),
-    "quadrature": (local_toys.local_pet, "quadrature:2", (1, 2, 2)),
-    "PNITA, ecse": (lambda: ponita_toys.tiny_ponita("PNITA", num_layers=1), "ecse", (2, 5, 16)),
+    "ecse": (local_toys.local_pet, "ecse", (1, 5, 16)),
+    "ecse_layers": (toys.tiny_pet, "ecse_layers", (1, 10, 40)),
+    "group": (local_toys.local_pet, "group:O", (1, 1, 2)),
+    "group, two layers": (toys.tiny_pet, "group:O", (1, 1, 2)),
+    "quadrature": (local_toys.local_pet, "quadrature:2", (1, 1, 2)),
+    "PNITA, ecse": (lambda: ponita_toys.tiny_ponita("PNITA", num_layers=1), "ecse", (1, 5, 16)),
 }
 
 
@@ -112,8 +112,8 @@ def check_step(make, counts, budget, **options):
     properties = (*FORCES, "stress")
     expected, found = calculators(make, **options)
     found.calculate(atoms, properties)
+    found.calculate(moved(atoms), properties, ["positions"])
     counts.clear()
-    atoms = moved(atoms)
     found.calculate(atoms, properties, ["positions"])
     assert found._neighbours.searches == 1
     assert counts["up"] <= budget[0]
@@ -237,7 +237,7 @@ def test_heat_flux(counts):
 
 
 def test_molecular_dynamics(counts):
-    """Three steps with a reused list: a transfer up and two down in each."""
+    """Three steps with a reused list: a transfer up and one down in each."""
     ends = []
     for calculator in calculators(toys.tiny_pet):
         atoms = toys.silicon()
@@ -247,7 +247,7 @@ def test_molecular_dynamics(counts):
         counts.clear()
         run.run(3)
         ends.append(atoms.positions)
-    assert (counts["up"], counts["down"], counts["wait"]) == (3, 6, 0)
+    assert (counts["up"], counts["down"], counts["wait"]) == (3, 3, 0)
     assert worst(ends[1], ends[0]) < SAME
 
 

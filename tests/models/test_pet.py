@@ -18,6 +18,7 @@ from ase_pet import PETCalculator, graph
 from ase_pet.evaluation import Evaluation
 from ase_pet.layers import adaptive, cutoff, ragged
 from ase_pet.layers import linear as layers_linear
+from ase_pet.layers.attention_layout import attention_layout
 from ase_pet.layers.linear import linear
 from ase_pet.models import pet
 from pairs import covering
@@ -645,10 +646,8 @@ def test_ragged_attention_is_plain_attention(temperature):
     qkv = torch.randn(
         15, 3 * heads * width, generator=generator, dtype=torch.float64
     ).requires_grad_()
-    actual = ragged.attention(
-        qkv, ragged.attention_layout(centre, n_atoms, factors, heads), temperature
-    )
-    layout = ragged.attention_layout(centre, n_atoms, factors, heads)
+    actual = ragged.attention(qkv, attention_layout(centre, n_atoms, factors, heads), temperature)
+    layout = attention_layout(centre, n_atoms, factors, heads)
     padded = ragged.plain_attention(qkv, layout, temperature)
     expected = torch.zeros_like(actual)
     parts = qkv.view(15, 3, heads, width)
@@ -675,7 +674,7 @@ def test_derivatives_of_ragged_attention():
     qkv = torch.randn(8, 12, generator=generator, dtype=torch.float64)
 
     def attention(rows, factors):
-        return ragged.attention(rows, ragged.attention_layout(centre, 3, factors, 2), 1.3)
+        return ragged.attention(rows, attention_layout(centre, 3, factors, 2), 1.3)
 
     inputs = (qkv.requires_grad_(), factors.requires_grad_())
     assert torch.autograd.gradcheck(attention, inputs)
@@ -697,9 +696,9 @@ def test_edges_of_weight_zero_are_in_no_neighbourhood(centre):
 
     def derivatives(n_edges):
         rows = qkv[: 3 + n_edges].clone().requires_grad_()
-        out = ragged.attention(
-            rows, ragged.attention_layout(centre[:n_edges], 3, factors[:n_edges], 2)
-        )[:6]
+        out = ragged.attention(rows, attention_layout(centre[:n_edges], 3, factors[:n_edges], 2))[
+            :6
+        ]
         (first,) = torch.autograd.grad(out.sin().sum(), rows, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), rows)
         return out, first, second

@@ -45,7 +45,7 @@ SUBPACKAGES = (
     ("arguments", "display", "fingerprints", "memory"),
     ("graph_inputs",),
     ("batches", "concurrency", "executors"),
-    ("descriptors",),
+    ("descriptors", "steps"),
     ("calculator",),
     ("statistics",),
     ("checks", "md", "phonons"),

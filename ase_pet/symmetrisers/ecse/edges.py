@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -55,6 +55,7 @@ class GraphEdges:
         cutoff:
             Cutoff in A.
         """
+        graph = replace(graph, room=None)  # environments have lengths of their own
         squared_lengths = graph.edge_vectors.detach().double().square().sum(-1)
         index = torch.nonzero(squared_lengths < cutoff**2)[:, 0]
         # stable: the order of the edges of an atom, and with it all rounding, is that of the graph

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
 
 from ...graph import chunking
+from ...layers.constants import constant
 from ...models.base import AtomisticModel
 from .._chunked_sum import ChunkedSum, Part
 from .._equivariance import OutputSpec
@@ -204,7 +206,8 @@ def framed_environments(
         projected onto their axes.
     """
     normalisation = 1 / (frames.total + collinear_total)  # (n,)
-    mirrors = frames.axes.new_tensor(MIRRORS[: 1 + mirrored])
+    mirrors = constant(tuple(itertools.chain(*MIRRORS)), frames.axes)
+    mirrors = mirrors.view(-1, 3)[: 1 + mirrored]
     n_mirrors = len(mirrors)
 
     # frames and their mirror images: (n_frames, 1, 3, 3) * (n_mirrors, 1, 3)
