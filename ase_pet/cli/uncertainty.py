@@ -33,7 +33,7 @@ def command(
 
     The new folder has the same energies and forces. `ase-pet train` does this at its end.
     Structures with info['split'] are used by it: those of `train` for the covariance, of `val` for
-    the calibration.
+    the calibration. Those of `test` in the files of --validation are compared with, for the card.
 
     Parameters
     ----------
@@ -70,15 +70,21 @@ def command(
     _require_splits(set(train) & set(validation))
     training, _ = _read(train, "train", keys, units, labels=False)
     held, energies = _read(validation, "val", keys, units, labels=True)
+    further, further_energies = _read(validation, "test", keys, units, labels=True)
     with screen.progress("structures") as report:
         fit = folders.Fit(calc, members, device, report)
         chosen = fit.run(training, held, energies)
-    deviations, errors = fit.validation
-    compared = {"val": calibration.compare(deviations, errors)}
-    fit.write(output, chosen, section(chosen, compared))
-    calibration.plot({"energy, val": (deviations, errors, "eV")}, output / calibration.PICTURE)
+        # one error says nothing of a spread
+        if len(further) >= calibration.FEWEST:
+            fit.compare("test", further, further_energies)
+    compared = {split: calibration.compare(*pair) for split, pair in fit.compared.items()}
+    tables = {split: each.as_dict() for split, each in compared.items()}
+    fit.write(output, {**chosen, **tables}, section(chosen, compared))
+    kinds = {f"energy, {split}": (*pair, "eV") for split, pair in fit.compared.items()}
+    calibration.plot(kinds, output / calibration.PICTURE)
     if json:
-        screen.print_json({"folder": str(output), **chosen, **compared["val"].as_dict()})
+        numbers = {**tables, **tables["val"]}
+        screen.print_json({"folder": str(output), **chosen, **numbers})
         return
     screen.say(
         f"{output}: uncertainties from {chosen['structures']} structures, calibrated on"
@@ -112,17 +118,18 @@ def _read(
     places = []
     for path in paths:
         for index, atoms in enumerate(options.read_structures(path, ":")):
-            # a structure without a split is taken, one of another is not
-            if atoms.info.get(SPLIT_KEY, split) == split:
+            # a structure without a split is taken, one of another is not; tests say that they are
+            unstated = "" if split == "test" else split
+            if atoms.info.get(SPLIT_KEY, unstated) == split:
                 frames.append(in_angstrom(atoms, factors.length))
                 places.append(f"`{path}`, structure {index}")
-    if not frames:
+    if not frames and split != "test":
         raise ValueError(f"{', '.join(paths)}: no structures of split {split!r}")
-    if not labels:
+    if not labels or not frames:
         return frames, []
     table = labels_of(frames, names, places, factors)
     known = [index for index, row in enumerate(table) if "energy" in row]
-    if not known:
+    if not known and split != "test":
         raise ValueError(f"{', '.join(paths)}: no structure has an energy to calibrate with")
     chosen = [frames[index] for index in known]
     energies = [float(table[index]["energy"]) for index in known]

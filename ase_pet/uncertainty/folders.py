@@ -39,8 +39,9 @@ class Fit:
 
     Attributes
     ----------
-    validation:
-        Standard deviations (n,) and errors (n,) of the validation energies in eV, after `run`.
+    compared:
+        {split: (standard deviations (n,), errors (n,))} of energies in eV: of `val` after `run`, of
+        others after `compare`.
 
     Raises
     ------
@@ -64,7 +65,7 @@ class Fit:
         model, self.info = store.load(self.folder)
         self.model = last_layer.extended(model, members)
         self.report = report
-        self.validation = (np.zeros(0), np.zeros(0))
+        self.compared: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._calculator = PETCalculator(
             self.model,
             device=device,
@@ -103,26 +104,34 @@ class Fit:
             n_atoms = [len(atoms) for atoms in part]
             of_part = self._features(part)
             covariance.add(of_part, torch.tensor(n_atoms))
-        features = []
-        predicted: list[float] = []
-        for part in self._parts("validation", validation):
-            features.append(self._features(part))
-            rows = self._calculator.evaluate(part, ("energy",))
-            predicted += [row["energy"] for row in rows]
-        labels = np.asarray(energies, dtype=float)
-        errors = np.array(predicted) - labels
+        features, errors = self._held("validation", validation, energies)
         sizes = np.array([len(atoms) for atoms in validation])
         _note_offset(errors / sizes)
         layer = self.model.uncertainty
         assert layer is not None  # `extended` makes it
-        empty = torch.zeros(0, self.model.n_features)
-        table = torch.cat([empty, *features])
-        chosen = last_layer.fit(layer, covariance, table, torch.from_numpy(errors))
-        deviations = layer.deviation(table)
-        self.validation = (deviations.numpy(), errors)
+        chosen = last_layer.fit(layer, covariance, features, torch.from_numpy(errors))
+        deviations = layer.deviation(features)
+        self.compared["val"] = (deviations.numpy(), errors)
         return chosen.as_dict()
 
-    def write(self, output: Path, chosen: dict[str, float], card: str) -> None:
+    def compare(self, split: str, structures: Sequence[Atoms], energies: Sequence[float]) -> None:
+        """Compare expected with observed errors of structures that had no part in the fit.
+
+        Parameters
+        ----------
+        split:
+            Key of the result in `compared`.
+        structures:
+            Structures.
+        energies:
+            Their labels in eV.
+        """
+        features, errors = self._held(split, structures, energies)
+        layer = self.model.uncertainty
+        assert layer is not None  # `extended` makes it
+        self.compared[split] = (layer.deviation(features).numpy(), errors)
+
+    def write(self, output: Path, chosen: dict[str, Any], card: str) -> None:
         """Write a calculator folder with the uncertainty: energies and forces are the same.
 
         Parameters
@@ -130,7 +139,7 @@ class Fit:
         output:
             Folder to write, absent, empty or that of the calculator itself.
         chosen:
-            Result of `run`, for calculator.toml.
+            Result of `run`, and comparisons if wanted, for calculator.toml.
         card:
             Section "Uncertainty" of the card, Markdown.
         """
@@ -145,6 +154,19 @@ class Fit:
         self.info.provenance["uncertainty"] = chosen
         store.save(output, self.model, self.info)
         store.write_section(output, "Uncertainty", card)
+
+    def _held(
+        self, text: str, structures: Sequence[Atoms], energies: Sequence[float]
+    ) -> tuple[torch.Tensor, np.ndarray]:
+        """Features (n, F) of labelled structures, and errors (n,) of their energies in eV."""
+        features = [torch.zeros(0, self.model.n_features)]
+        predicted: list[float] = []
+        for part in self._parts(text, structures):
+            features.append(self._features(part))
+            rows = self._calculator.evaluate(part, ("energy",))
+            predicted += [row["energy"] for row in rows]
+        labels = np.asarray(energies, dtype=float)
+        return torch.cat(features), np.array(predicted) - labels
 
     def _features(self, structures: Sequence[Atoms]) -> torch.Tensor:
         """Features (n, F), summed over the atoms of each structure."""

@@ -194,6 +194,9 @@ def test_the_command_adds_what_training_would_have(argon, tmp_path):
         assert row["energy"] == other["energy"]
         assert row["energy_uncertainty"] == pytest.approx(other["energy_uncertainty"], rel=1e-4)
     assert {"recipe.toml", "calibration.png"} <= {path.name for path in out.iterdir()}
+    fitted = store.read_content(out / "calculator.toml")["provenance"]["uncertainty"]
+    assert fitted["val"]["rms_z"] == pytest.approx(1, rel=1e-6)
+    assert fitted["test"]["count"] == 4
     again = run("uncertainty", argon / "without", *files, "--output", out)
     assert "exists: give the name of a new folder" in str(again.exception)
     shown = run("calibration", out, data, "--split", "test", "--forces", "--output", tmp_path)
