@@ -18,6 +18,7 @@ DIGITS = 4  # of positions and cells in A, in which copies agree
 PAIRS = 50  # of structures of a file that are compared
 FOLLOWS = 0.5  # distance of neighbours in a file over that of any two, below which they follow
 LEAST = 4  # structures in a file that may follow each other
+LEFT_OUT = "left out"  # in place of a split
 
 
 def assigned(recipe: Recipe, rows: Iterable[Row]) -> Iterable[Row]:
@@ -63,13 +64,20 @@ def assigned(recipe: Recipe, rows: Iterable[Row]) -> Iterable[Row]:
             f" groups of structures ({how}): expected more than {len(wanted)}"
         )
     splits = _drawn(groups, wanted, recipe.seed)
+    for index in at_borders(different, splits, data.split_by):
+        splits[index] = LEFT_OUT
     chosen = {(row.path, row.index): split for row, split in zip(different, splits, strict=True)}
     result = []
     for row in listed:
         split = chosen.get((row.path, row.index), row.split)
-        result.append(dataclasses.replace(row, split=split))
+        if split != LEFT_OUT:
+            result.append(dataclasses.replace(row, split=split))
     counts = Counter(splits)
     numbers = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
+    if counts[LEFT_OUT]:
+        numbers += (
+            f"; {counts[LEFT_OUT]} left out, as they follow or precede a structure of another split"
+        )
     warnings.warn(f"split by fractions, {how}: {numbers}", stacklevel=2)
     return result
 
@@ -103,8 +111,7 @@ def grouped(rows: Sequence[Row], by: str) -> tuple[list[list[int]], str]:
 def _blocks(rows: Sequence[Row], always: bool) -> list[object] | None:
     """Block of each structure; None if no structures follow each other."""
     keys: list[object] = list(range(len(rows)))
-    runs = _runs(rows)
-    following = [run for run in runs if always or _follows([rows[k].atoms for k in run])]
+    following = _following(rows, always)
     # few long blocks have few neighbours in other splits
     for run in following:
         n_blocks = min(BLOCKS, len(run))
@@ -112,6 +119,54 @@ def _blocks(rows: Sequence[Row], always: bool) -> list[object] | None:
             for index in part.tolist():
                 keys[index] = ("block", run[0], number)
     return keys if following else None
+
+
+def at_borders(rows: Sequence[Row], splits: Sequence[str], by: str) -> list[int]:
+    """Indices of training structures that are nearly those of another split, beside them in time.
+
+    Two blocks of a trajectory meet at a border. From there, training structures are left out while
+    their distance from the other side is that of structures that follow each other; at most half
+    a block.
+
+    Parameters
+    ----------
+    rows:
+        Structures.
+    splits:
+        Split of each.
+    by:
+        Value of `data.split_by`.
+    """
+    if by not in ("blocks", "auto"):
+        return []
+    left_out = set()
+    for run in _following(rows, by == "blocks"):
+        frames = [rows[k].atoms for k in run]
+        limit = FOLLOWS * _typical_distance(frames)
+        most = max(1, len(run) // BLOCKS // 2)
+        for direction in (1, -1):
+            # from left to right, then from right to left
+            order = list(range(len(run)))[::direction]
+            held = None  # last structure that is not trained on
+            count = 0
+            for place in order:
+                index = run[place]
+                if splits[index] != "train":
+                    held = place
+                    count = 0
+                elif held is not None:
+                    count += 1
+                    near = _distance(frames[held], frames[place]) < limit
+                    if near and count <= most:
+                        left_out.add(index)
+                    else:
+                        held = None
+    return sorted(left_out)
+
+
+def _following(rows: Sequence[Row], always: bool) -> list[list[int]]:
+    """Indices of structures that follow each other, for each trajectory."""
+    return [run for run in _runs(rows) if always or _follows([rows[k].atoms for k in run])]
 
 
 def _runs(rows: Sequence[Row]) -> list[list[int]]:
@@ -131,18 +186,22 @@ def _follows(frames: Sequence[ase.Atoms]) -> bool:
     """Whether neighbours in a list are much closer to each other than any two structures."""
     if len(frames) < LEAST:
         return False
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(1)
     # some pairs are enough to tell dynamics from structures in any order
-    last = len(frames) - 1
     following = []
-    for start in generator.integers(0, last, PAIRS):
+    for start in generator.integers(0, len(frames) - 1, PAIRS):
         following.append(_distance(frames[start], frames[start + 1]))
-    others = []
-    for first, second in generator.integers(0, last + 1, (PAIRS, 2)):
+    return bool(np.median(following) < FOLLOWS * _typical_distance(frames))
+
+
+def _typical_distance(frames: Sequence[ase.Atoms]) -> float:
+    """Median distance in A of two structures of a list."""
+    generator = np.random.default_rng(0)
+    distances = []
+    for first, second in generator.integers(0, len(frames), (PAIRS, 2)):
         if first != second:
-            others.append(_distance(frames[first], frames[second]))
-    typical = float(np.median(others))
-    return bool(np.median(following) < FOLLOWS * typical)
+            distances.append(_distance(frames[first], frames[second]))
+    return float(np.median(distances)) if distances else 0.0
 
 
 def _distance(first: ase.Atoms, second: ase.Atoms) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import argon
@@ -206,3 +207,31 @@ def test_recipes_that_differ_in_their_length(recipe):
     assert schedule.differences(short, read(recipe(4))) == []
     other = dataclasses.replace(short, seed=9)
     assert schedule.differences(short, other) == ["seed"]
+
+
+def test_neighbours_in_time_of_other_splits_are_left_out():
+    frames = trajectory(100)
+    splits = ["train"] * 40 + ["val"] * 10 + ["train"] * 50
+    left_out = splitting.at_borders(rows(frames), splits, "auto")
+    distances = [
+        min(splitting._distance(frames[k], frames[other]) for other in range(40, 50))
+        for k in range(100)
+    ]
+    limit = splitting.FOLLOWS * splitting._typical_distance(frames)
+    # both sides of the block, up to half a block
+    assert {39, 50} <= set(left_out) <= {*range(35, 40), *range(50, 55)}
+    assert max(distances[k] for k in left_out) < limit
+    assert splitting.at_borders(rows(rattled(100)), splits, "auto") == []
+    assert splitting.at_borders(rows(frames), splits, "random") == []
+
+
+def test_structures_at_borders_are_in_no_split_and_counted(tmp_path):
+    frames = trajectory(40)
+    for atoms in frames:
+        atoms.calc = EMT()
+        atoms.get_forces()
+    path = unsplit(tmp_path, 'files = ["argon.extxyz"]\nval_fraction = 0.1\n', frames)
+    path.write_text(path.read_text().replace('"Ar"', '"Cu"'))
+    with pytest.warns(UserWarning, match="10 in all: .* train, 4 val; [24] left out, as they foll"):
+        splits = data.read(read(path), (29,), 5.0)
+    assert len(splits["train"]) + len(splits["val"]) in (36 + 4 - 2, 36 + 4 - 4)
