@@ -23,6 +23,8 @@ from typer.testing import CliRunner
 import springs
 from ase_pet import PETCalculator, cli, md, store
 from ase_pet.cli import lazy
+from ase_pet.md import plots
+from ase_pet.uncertainty_policy import THRESHOLD
 from paths import ROOT, TESTS
 from toys import silicon, tiny_pet
 
@@ -617,6 +619,18 @@ def test_uncertainties_are_columns_and_in_frames(tmp_path):
     assert last.info["energy_uncertainty_eV"] == pytest.approx(table["uncertainty_eV"][4])
     largest = last.arrays["energies_uncertainty_eV"].max()
     assert largest == pytest.approx(table["max_atom_uncertainty_eV"][4], abs=1e-7)
+    assert last.info["uncertain"] == (largest > THRESHOLD)
+    settings = {"uncertainty_threshold": THRESHOLD}
+    limit = plots.targets(settings, "max_atom_uncertainty_eV", table["time_ps"])
+    assert np.array_equal(limit, np.full(5, THRESHOLD))
+    flagged = tmp_path / "flagged"
+    policy = ("--uncertainty", "warn", "--uncertainty-threshold", 0.5 * largest)
+    with pytest.warns(UserWarning, match="uncertain by more than"):
+        done = command(
+            checkpoint, tmp_path / "in.extxyz", "--output", flagged, *run, *limits, *policy
+        )
+    frames = ase.io.read(flagged / "trajectory.traj", ":")
+    assert [atoms.info["uncertain"] for atoms in frames] == [True] * 3
 
 
 def test_a_temperature_that_nothing_uses_is_noted(tmp_path):
