@@ -14,6 +14,7 @@ import numpy as np
 from .. import statistics
 from ..md import plots
 from ..md.outputs import SETTINGS
+from ..staging import staged
 from . import uncertainty
 from ._results import Analysis
 from .motion import mean_square_displacement, vibrational_density_of_states
@@ -70,12 +71,13 @@ class Results:
             Folder to write to; it is made if absent.
         """
         folder = Path(folder)
-        paths = []
-        for analysis in self.analyses.values():
-            paths += analysis.write(folder, self.heading)
-        report = folder / REPORT
-        report.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
-        return [report, *paths]
+        names = [REPORT]
+        with staged(folder) as stage:
+            for analysis in self.analyses.values():
+                names += [path.name for path in analysis.write(stage, self.heading)]
+            report = json.dumps(self.as_dict(), indent=1) + "\n"
+            (stage / REPORT).write_text(report, encoding="utf-8")
+        return [folder / name for name in names]
 
 
 def analyse(

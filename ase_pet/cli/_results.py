@@ -6,7 +6,13 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from . import screen
+
+PROBE = 1_000_000  # bytes, of results without their trajectories
 
 _held: dict[Path, tuple[int, list[Path]]] = {}  # descriptor, and folders made, of those held
 
@@ -28,10 +34,28 @@ def require_writable(folder: Path, name: str = "output") -> None:
         existing = existing.parent
     try:
         # a file that has no name, or only for a moment: bad input shall leave nothing behind
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        with tempfile.TemporaryFile(dir=existing) as file:
+            # a full disk is noticed before the work as well
+            file.write(bytes(PROBE))
     except OSError as error:
         raise OSError(f"`{name}` {folder} cannot be written: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def printed_if_unwritten(content: dict[str, Any]) -> Iterator[None]:
+    """Print results as JSON if their files cannot be written: hours of work may be in them.
+
+    Parameters
+    ----------
+    content:
+        All numbers of the results.
+    """
+    try:
+        yield
+    except OSError:
+        screen.print_json(content)
+        screen.note("the results that could not be written are on stdout")
+        raise
 
 
 def require_new(folder: Path, name: str, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
+from ._results import printed_if_unwritten
 
 VOIGT = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
 REPORT = "conductivity.json"
@@ -95,9 +96,10 @@ def command(
             on_progress=lambda done, total: report("displaced supercells", done, total),
             **shared,
         )
-    result.write(output)
     content = {**result.as_dict(), **own}
-    screen.write_json(output / REPORT, content)
+    with printed_if_unwritten(content):
+        result.write(output)
+        screen.write_json(output / REPORT, content)
     if json:
         screen.print_json(content)
     else:

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
+from ._results import printed_if_unwritten
 
 REPORT = "elastic.json"
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
@@ -108,7 +109,8 @@ def command(
     # the strains are small: the equation of state tests the constants over a wider range
     content = {**constants.as_dict(), "equation_of_state": state.as_dict(), **relaxation, **own}
     if output is not None:
-        screen.write_json(output / REPORT, content)
+        with printed_if_unwritten(content):
+            screen.write_json(output / REPORT, content)
     if json:
         screen.print_json(content)
     else:

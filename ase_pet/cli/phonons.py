@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
+from ._results import printed_if_unwritten
 
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
 NOTHING = 1e-20  # of a residual, below which it is printed as 0
@@ -132,8 +133,9 @@ def command(
             **shared,
         )
         report("files", 0, None)
-        phonons.write(result, output, overwrite)
-    content = result.as_dict()
+        content = result.as_dict()
+        with printed_if_unwritten(content):
+            phonons.write(result, output, overwrite)
     if json:
         screen.print_json(content)
     else:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
-from ._results import require_new
+from ._results import printed_if_unwritten, require_new
 
 SHOWN = {  # column: title, digits
     "temperature_K": ("T, K", ".0f"),
@@ -122,9 +122,10 @@ def command(
         modes = None
         if gruneisen:
             modes = phonons.gruneisen(atoms, on_progress=report, **common)
-    phonons.write_quasi_harmonic(result, output, modes)
     content = result.as_dict()
     content["mode_gruneisen"] = None if modes is None else modes.as_dict()
+    with printed_if_unwritten(content):
+        phonons.write_quasi_harmonic(result, output, modes)
     if json:
         screen.print_json(content)
     else:

@@ -24,6 +24,8 @@ from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from rich.segment import Segment
 from rich.text import Text
 
+from ..staging import staged
+
 Report = Callable[[str, float, "float | None"], None]
 # general categories of characters that are no text: controls, formats (such as marks that change
 # the direction of writing), surrogates, and separators of lines and paragraphs
@@ -283,9 +285,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     content:
         Object.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_valid(content), indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    with staged(path.parent) as stage:
+        (stage / path.name).write_text(text + "\n", encoding="utf-8")
 
 
 def _valid(content: Any) -> Any:

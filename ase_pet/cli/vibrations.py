@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
-from ._results import require_new
+from ._results import printed_if_unwritten, require_new
 from .qha import numbers
 
 
@@ -124,9 +124,10 @@ def command(
         )
     except vibrations.NoThermochemistry as error:  # the frequencies are a result without it
         missing = str(error)
-    vibrations.write(result, output, thermo)
     content = result.as_dict()
     content["thermochemistry"] = None if thermo is None else thermo.as_dict()
+    with printed_if_unwritten(content):
+        vibrations.write(result, output, thermo)
     if missing:
         warnings.warn(missing, stacklevel=1)
     elif symmetry_number is None and result.external == "molecule":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ase.utils.forcecurve import fit_images
 
 from .. import extxyz
+from ..staging import staged
 from .run import Band
 
 if TYPE_CHECKING:
@@ -29,14 +30,13 @@ def write(band: Band, folder: Path | str) -> list[Path]:
     folder:
         Folder to write to; it is created if needed.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    extxyz.write(folder / IMAGES, band.images)
-    # images are written with energies and forces
-    report = json.dumps(band.as_dict(), indent=1) + "\n"
-    (folder / REPORT).write_text(report, encoding="utf-8")
-    plot(band).savefig(folder / PLOT, dpi=150)
-    return [folder / name for name in (IMAGES, REPORT, PLOT)]
+    with staged(Path(folder)) as stage:
+        extxyz.write(stage / IMAGES, band.images)
+        # images are written with energies and forces
+        report = json.dumps(band.as_dict(), indent=1) + "\n"
+        (stage / REPORT).write_text(report, encoding="utf-8")
+        plot(band).savefig(stage / PLOT, dpi=150)
+    return [Path(folder) / name for name in (IMAGES, REPORT, PLOT)]
 
 
 def plot(band: Band) -> Figure:

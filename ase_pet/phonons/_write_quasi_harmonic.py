@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..staging import staged
 from .gruneisen import Gruneisen, plot_gruneisen
 from .quasi_harmonic import QuasiHarmonic
 
@@ -47,22 +48,21 @@ def write_quasi_harmonic(
     modes:
         Result of `gruneisen`, if it was computed.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     report = result.as_dict()
     report["mode_gruneisen"] = None if modes is None else modes.as_dict()
-    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    # one temperature a line
-    columns = result.columns()
-    _write_table(folder / TABLE, list(columns), zip(*columns.values(), strict=True))
-    plot_quasi_harmonic(result).savefig(folder / PLOT, dpi=150)
-    paths = [folder / name for name in (REPORT, TABLE, PLOT)]
-    if modes is not None:
-        names = ["q1", "q2", "q3", "weight", "frequency_THz", "gruneisen"]
-        _write_table(folder / MODES, names, modes.rows())
-        plot_gruneisen(modes).savefig(folder / MODES_PLOT, dpi=150)
-        paths += [folder / MODES, folder / MODES_PLOT]
-    return paths
+    names = [REPORT, TABLE, PLOT]
+    with staged(Path(folder)) as stage:
+        (stage / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        # one temperature a line
+        columns = result.columns()
+        _write_table(stage / TABLE, list(columns), zip(*columns.values(), strict=True))
+        plot_quasi_harmonic(result).savefig(stage / PLOT, dpi=150)
+        if modes is not None:
+            columns_of_modes = ["q1", "q2", "q3", "weight", "frequency_THz", "gruneisen"]
+            _write_table(stage / MODES, columns_of_modes, modes.rows())
+            plot_gruneisen(modes).savefig(stage / MODES_PLOT, dpi=150)
+            names += [MODES, MODES_PLOT]
+    return [Path(folder) / name for name in names]
 
 
 def plot_quasi_harmonic(result: QuasiHarmonic) -> Figure:

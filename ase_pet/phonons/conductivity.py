@@ -15,6 +15,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from .. import constraints
 from ..display import Displayed
 from ..extras import how_to_install
+from ..staging import staged
 from . import _costs, _numbers
 from ._folder import identity
 from ._forces import forces
@@ -80,10 +81,10 @@ class Conductivity(
 
         It holds displacements and forces; `phono3py-load` continues from it.
         """
-        path = Path(folder) / "phono3py_params.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.calculated.save(path)
-        return path
+        name = "phono3py_params.yaml"
+        with staged(Path(folder)) as stage:
+            self.calculated.save(stage / name)
+        return Path(folder) / name
 
 
 def conductivity(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import extxyz
+from ..staging import staged
 from ._folder import RELAXED, TRAJECTORY, require_own
 from .spectrum import IMAGINARY, LARGE_FORCE, Spectrum
 
@@ -63,27 +64,28 @@ def write(spectrum: Spectrum, folder: Path | str, overwrite: bool = False) -> li
     content = spectrum.as_dict()
     if "input" in content:
         require_own(folder / REPORT, content["input"], overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
     phonopy = spectrum.phonopy
-    # phonopy does not save the force constants by default
-    phonopy.save(folder / PARAMETERS, settings={"force_constants": True})
-    phonopy.write_yaml_band_structure(filename=folder / BANDS)
-    phonopy.write_total_dos(filename=folder / DENSITY)
-    phonopy.write_yaml_thermal_properties(filename=folder / THERMAL)
-    _write_element_dos(spectrum.element_dos, folder / ELEMENTS)
-    report = json.dumps(content, indent=1) + "\n"
-    (folder / REPORT).write_text(report, encoding="utf-8")
-    plot(spectrum, _title(spectrum)).savefig(folder / PLOT, dpi=150)
-    if spectrum.relaxation is not None:
-        extxyz.write(folder / STRUCTURE, [spectrum.relaxation.atoms])
+    with staged(folder) as stage:
+        # phonopy does not save the force constants by default
+        phonopy.save(stage / PARAMETERS, settings={"force_constants": True})
+        phonopy.write_yaml_band_structure(filename=stage / BANDS)
+        phonopy.write_total_dos(filename=stage / DENSITY)
+        phonopy.write_yaml_thermal_properties(filename=stage / THERMAL)
+        report = json.dumps(content, indent=1) + "\n"
+        (stage / REPORT).write_text(report, encoding="utf-8")
+        plot(spectrum, _title(spectrum)).savefig(stage / PLOT, dpi=150)
+        if spectrum.relaxation is not None:
+            extxyz.write(stage / STRUCTURE, [spectrum.relaxation.atoms])
+        if spectrum.element_dos:
+            _write_element_dos(spectrum.element_dos, stage / ELEMENTS)
+    if not spectrum.element_dos:
+        # of an earlier calculation
+        (folder / ELEMENTS).unlink(missing_ok=True)
     return sorted(path for path in folder.iterdir() if path.name in FILES)
 
 
 def _write_element_dos(density: dict[str, np.ndarray], path: Path) -> None:
-    """Write the density of states of each element; an old file goes if there is only one."""
-    if not density:
-        path.unlink(missing_ok=True)
-        return
+    """Write the density of states of each element."""
     header = "frequency (THz), states per THz and primitive cell of " + ", ".join(list(density)[1:])
     np.savetxt(path, np.column_stack(list(density.values())), fmt="%.8f", header=header)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import extxyz
 from ..phonons.run import name_of
+from ..staging import staged
 from .run import Vibrations
 from .thermochemistry import Thermochemistry
 
@@ -48,23 +49,26 @@ def write(
         Thermochemistry, if it was computed.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     # one file for programs holds all numbers
     report = vibrations.as_dict()
     report["thermochemistry"] = None if thermo is None else thermo.as_dict()
-    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    _write_table(vibrations, folder / TABLE)
-    plot(vibrations).savefig(folder / PLOT, dpi=150)
-    extxyz.write(folder / STRUCTURE, [vibrations.atoms])
-    paths = [folder / name for name in (REPORT, TABLE, PLOT, STRUCTURE)]
-    if thermo is not None:
-        _write_thermo(thermo, folder / THERMO)
-        paths.append(folder / THERMO)
+    names = [REPORT, TABLE, PLOT, STRUCTURE]
+    with staged(folder) as stage:
+        (stage / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        _write_table(vibrations, stage / TABLE)
+        plot(vibrations).savefig(stage / PLOT, dpi=150)
+        extxyz.write(stage / STRUCTURE, [vibrations.atoms])
+        if thermo is not None:
+            _write_thermo(thermo, stage / THERMO)
+            names.append(THERMO)
+        for number in range(len(vibrations.energies)):
+            path = _animate(vibrations, number, stage / MODES)
+            names.append(f"{MODES}/{path.name}")
+    paths = [folder / name for name in names]
     # animations of another calculation would be mixed with these
     for old in (folder / MODES).glob("*cm-1.xyz"):
-        old.unlink()
-    for number in range(len(vibrations.energies)):
-        paths.append(_animate(vibrations, number, folder / MODES))
+        if old not in paths:
+            old.unlink()
     return paths
 
 

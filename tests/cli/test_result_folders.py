@@ -1,6 +1,9 @@
-"""Folders of results: one command at a time, nothing left behind by bad input."""
+"""Folders of results: one command at a time, nothing half written, nothing lost."""
 
+import contextlib
+import errno
 import fcntl
+import json
 import os
 
 import ase.io
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from ase_pet.cli import _results
 from ase_pet.cli._application import app
+from ase_pet.staging import staged
 
 COMMANDS = {
     "relax": (),
@@ -57,3 +61,35 @@ def test_a_held_folder_is_free_again(tmp_path):
     (output / "results.json").write_text("{}")
     _results.release()
     assert (output / "results.json").exists()
+
+
+def test_files_of_a_result_are_all_there_or_none(tmp_path):
+    (tmp_path / "report.json").write_text("old")
+    with contextlib.suppress(OSError), staged(tmp_path) as stage:
+        (stage / "report.json").write_text("new")
+        raise OSError("full")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert (tmp_path / "report.json").read_text() == "old"
+    with staged(tmp_path / "new") as stage:
+        (stage / "modes").mkdir()
+        (stage / "modes" / "0.xyz").write_text("1")
+        (stage / "report.json").write_text("new")
+    written = [path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*.*")]
+    assert sorted(map(str, written)) == ["modes/0.xyz", "report.json"]
+
+
+@pytest.mark.parametrize("name", ["vibrations", "elastic"])
+def test_a_full_disk_costs_no_results(copper, tmp_path, name, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    ase.io.write(copper, bulk("Cu", cubic=True))
+    output = tmp_path / "results"
+    arguments = (name, copper, "--calculator", "factories:EMT", "--output", output)
+    extra = {"vibrations": (), "elastic": ("--no-relax",)}[name]
+    result = CliRunner().invoke(app, [*map(str, arguments), *extra])
+    assert result.exception.errno == errno.ENOSPC
+    assert not [path for path in output.rglob("*") if path.is_file()]
+    key = {"vibrations": "meV", "elastic": "constants"}[name]
+    assert json.loads(result.stdout.splitlines()[0])[key]

@@ -29,6 +29,7 @@ SUBPACKAGES = (
         "plugins",
         "results",
         "rotations",
+        "staging",
     ),
     ("extxyz", "orientations", "ranges"),
     ("graph",),
