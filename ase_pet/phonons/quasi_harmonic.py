@@ -11,9 +11,9 @@ import numpy as np
 from ase import Atoms, units
 
 from ..display import Displayed
-from ._ranges import checked_strains, checked_temperatures, grid_of
+from ._free_energy_fits import fitted
+from ._ranges import checked_strains, checked_temperatures
 from ._strained import Strained, Volume, check_phonons, relaxed_volumes, with_phonons
-from .force_constants import EXTRA
 from .run import name_of
 
 if TYPE_CHECKING:
@@ -232,49 +232,9 @@ def quasi_harmonic(
         on_progress=on_progress,
         executor=executor,
     )
-    grid = grid_of(kelvin)
-    result = _run(crystals, grid, mesh, pressure, equation)
-    rows = _inside(result, crystals, np.searchsorted(grid, kelvin))
+    result, rows = fitted(crystals, kelvin, mesh, pressure, equation)
+    rows = _inside(result, crystals, rows)
     return _collected(result, crystals, rows, pressure, equation)
-
-
-def _run(
-    crystals: list[Strained],
-    grid: np.ndarray,
-    mesh: Sequence[int],
-    pressure: float,
-    equation: str,
-) -> QHAResult:
-    """Result of phonopy on a grid of temperatures, with energies from that of the first volume.
-
-    A large energy in the fits, such as that of free atoms, would be noise in their volumes.
-    """
-    try:
-        from phonopy import run_qha
-    except ImportError as error:
-        raise ValueError(f"the approximation needs phonopy 4.10, {EXTRA}: {error}") from None
-    with warnings.catch_warnings():
-        # a temperature without a fit would shift all others
-        warnings.filterwarnings("error", message="EOS fitting failed")
-        # phonopy shifts meshes of even numbers: the results are right, but it takes longer
-        warnings.filterwarnings("ignore", message="Half-grid shift")
-        # those temperatures are left out
-        warnings.filterwarnings("ignore", message="Lattice parameters are extrapolated")
-        try:
-            return run_qha(
-                [one.phonopy for one in crystals],
-                grid,
-                [one.primitive_energy - crystals[0].primitive_energy for one in crystals],
-                mesh=mesh,
-                pressure=pressure,
-                eos=equation,
-                exclude_gamma_acoustic=True,
-            )
-        except (UserWarning, RuntimeError) as error:
-            raise ValueError(
-                f"the free energy does not follow an equation of state: {error}; expected more"
-                " volumes, or a smaller range of `strains` or temperatures"
-            ) from None
 
 
 def _collected(

@@ -6,6 +6,7 @@ import json
 
 import ase.io
 import numpy as np
+import phonopy.qha.qha
 import pytest
 from ase import units
 from ase.build import bulk
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from ase_pet import PETCalculator, phonons, shipped
 from ase_pet.cli import app, qha
+from ase_pet.phonons._free_energy_fits import fitted
 from ase_pet.phonons._ranges import grid_of
 from ase_pet.phonons._strained import relaxed_volumes
 from ase_pet.phonons.quasi_harmonic import J_PER_MOL
@@ -301,3 +303,25 @@ def test_ranges_of_numbers():
 def test_bad_ranges_are_refused(text):
     with pytest.raises(ValueError, match="`--strains`"):
         qha.numbers("strains", text)
+
+
+def test_temperatures_without_a_fit_are_left_out(result, monkeypatch):
+    """A crystal that is too hot for its equation of state keeps the results below."""
+    fit = phonopy.qha.qha.fit_to_eos
+    # free energies fall with the temperature: of 600 K and above there is no fit
+    limit = result.free_energies[3:, 0].mean() - result.volumes[0].primitive_energy
+
+    def failing(volumes, energies, equation):
+        if energies[0] < limit:
+            raise RuntimeError("no minimum")
+        return fit(volumes, energies, equation)
+
+    monkeypatch.setattr(phonopy.qha.qha, "fit_to_eos", failing)
+    with pytest.warns(UserWarning, match="above 300 K .* 1 of 5 temperatures are left out"):
+        found, rows = fitted(result.volumes, np.array(KELVIN), MESH, 0.0, "vinet")
+    np.testing.assert_allclose(found.temperatures[rows], KELVIN[:4])
+    np.testing.assert_allclose(found.equilibrium_volumes[rows], result.volume[:4], rtol=1e-6)
+    np.testing.assert_allclose(found.thermal_expansion[rows], result.expansion[:4], rtol=1e-6)
+    limit = np.inf
+    with pytest.raises(ValueError, match="does not follow an equation of state"):
+        fitted(result.volumes, np.array(KELVIN), MESH, 0.0, "vinet")
