@@ -210,7 +210,8 @@ class Settings:
         step = self.multiple * self.timestep
         if not step <= 1000 * LONGEST:
             raise ValueError(
-                f"`multiple` is {self.multiple}: expected steps of {LONGEST:g} ps at most"
+                f"{_called('multiple')} is {self.multiple}: expected steps of {LONGEST:g} ps at"
+                " most"
             )
         if self.steps < 1:
             raise ValueError(
@@ -286,7 +287,14 @@ class Settings:
     def _check_rule(self, name: str, rule: Rule) -> None:
         value = getattr(self, name)
         if not rule.accepts(value):
-            raise ValueError(f"`{name}` is {value!r}: expected {rule.expected}")
+            raise ValueError(f"{_called(name)} is {value!r}: expected {rule.expected}")
+
+
+def _called(name: str) -> str:
+    """Name of a setting, with its other names, such as that of the command line."""
+    (field,) = [field for field in dataclasses.fields(Settings) if field.name == name]
+    others = [f" (`{alias}`)" for alias in field.metadata["aliases"]]
+    return "".join([f"`{name}`", *others])
 
 
 def _attributes() -> str:

@@ -16,6 +16,7 @@ from ..display import Displayed, shown
 from . import begin, folders, ramp, thermo
 from . import state as states
 from ._protocols import AseCalculator
+from ._sharing import owned
 from .begin import Stage
 from .integrators import thermostat_name
 from .loop import Loop, OnStep
@@ -176,18 +177,19 @@ def run(
         refuse_unused(settings, values)
     begin.check(atoms, settings)
     fast = _inner_calculator(atoms, settings, fast, inner)
-    if first is not None:
-        states.require_same_atoms(atoms, first)
-    begin.initialise_constraints(atoms, first)
-    description = folders.describe(settings, atoms, fast) | (about or {})
-    saved = folders.stored(folder, description, restart)
-    if saved[0] is not None:
-        begin.note_changed_outputs(folder, settings, saved[0])
-    start = begin.start(folder, atoms, settings, first)
-    stage = Stage(settings, atoms, folder, description, start, fast)
-    if settings.equilibrate and saved[0] is None:
-        _equilibrate(stage, restart, on_step)
-    return _run(stage, saved, on_step)
+    with owned(atoms.calc, fast):
+        if first is not None:
+            states.require_same_atoms(atoms, first)
+        begin.initialise_constraints(atoms, first)
+        description = folders.describe(settings, atoms, fast) | (about or {})
+        saved = folders.stored(folder, description, restart)
+        if saved[0] is not None:
+            begin.note_changed_outputs(folder, settings, saved[0])
+        start = begin.start(folder, atoms, settings, first)
+        stage = Stage(settings, atoms, folder, description, start, fast)
+        if settings.equilibrate and saved[0] is None:
+            _equilibrate(stage, restart, on_step)
+        return _run(stage, saved, on_step)
 
 
 def _inner_calculator(

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import shutil
 import sys
+import threading
 import tomllib
 
 import ase.io
@@ -688,3 +689,33 @@ def test_a_folder_belongs_to_one_process(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError, match="belongs to a run that is going on"):
             run(springs.cube(), tmp_path, time=0.02, restart=True)
+
+
+def test_a_calculator_of_a_run_is_refused_to_a_run_of_another_thread(tmp_path):
+    atoms = copper()
+    other = copper()
+    other.calc = atoms.calc
+    errors = []
+
+    def second():
+        try:
+            run(other, tmp_path / "second", time=0.05)
+        except ValueError as error:
+            errors.append(str(error))
+
+    def on_step(step, temperature):
+        if step == 1:
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+
+    run(atoms, tmp_path / "first", time=0.05, on_step=on_step)
+    assert len(errors) == 1
+    assert "is used by a run in another thread" in errors[0]
+    second()  # one after the other
+    assert (tmp_path / "second" / "thermo.csv").exists()
+
+
+def test_inner_steps_are_called_as_users_call_them(tmp_path):
+    with pytest.raises(ValueError, match=r"`multiple` \(`inner_steps`\) is 0: expected a whole"):
+        run(copper(), tmp_path, inner_steps=0)
