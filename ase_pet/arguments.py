@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import numbers
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from . import store, symmetrisers
+from .calculator_info import CalculatorInfo
 from .choices import shown
 from .models.base import AtomisticModel, adapted
 from .orientations import name_of
@@ -336,6 +338,28 @@ def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> 
             f" form of {trained_with!r}"
         )
     return symmetrisers.symmetrise(network, name)
+
+
+def warn_of_head(network: AtomisticModel, card: CalculatorInfo) -> None:
+    """Warn of an energy head that was left as it was while the weights below it were trained.
+
+    Parameters
+    ----------
+    network:
+        Model with its head chosen.
+    card:
+        Its description.
+    """
+    start = card.provenance.get("start")
+    wrong = start.get("wrong_heads", []) if isinstance(start, dict) else []
+    if isinstance(wrong, list) and network.energy_head in wrong:
+        others = [head for head in network.head_sizes if head not in wrong]
+        names = [head.partition("/")[2] for head in others if head.split("/")[0] == "energy"]
+        warnings.warn(
+            f"`{card.name}` was fine-tuned, but not its head {network.energy_head!r}: energies and"
+            f" forces are wrong. Choose a trained one by `variant`: {', '.join(map(repr, names))}",
+            stacklevel=3,
+        )
 
 
 def direct_heads(network: AtomisticModel, non_conservative: bool | str) -> dict[str, str]:

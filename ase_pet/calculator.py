@@ -129,6 +129,7 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
         network = arguments.oriented(network, orientations, orientations_untrained)
         self.dtype = store.dtype_of(self.card.dtype if dtype is None else dtype)
         arguments.select_head(network, variant)
+        arguments.warn_of_head(network, self.card)
         self._direct = arguments.direct_heads(network, non_conservative)
         network = network.to(self.device, self.dtype).eval().requires_grad_(False)
         self.parameters["symmetrise"] = arguments.full_name(symmetrise, self.card)

@@ -216,11 +216,14 @@ def expected(field: FieldInfo) -> str:
         Field of the schema.
     """
     annotation = field.annotation
+    other = ""
     # `X | None`, of which TOML can say X only; typing makes another class of some unions
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         nothing = (type(None), Literal[None])
         members = [each for each in typing.get_args(annotation) if each not in nothing]
         annotation = members[0]
+        if list[str] in members[1:]:
+            other = " or a list of strings"
     bounds = list(field.metadata)
     if typing.get_origin(annotation) is Annotated:  # with bounds of its own
         annotation, *inner = typing.get_args(annotation)
@@ -256,7 +259,7 @@ def expected(field: FieldInfo) -> str:
                 text += f", below {written(lt)}"
             case annotated_types.Le(le):
                 text += f", at most {written(le)}"
-    return f"expected {text}"
+    return f"expected {text}{other}"
 
 
 def written(number: Any) -> str:

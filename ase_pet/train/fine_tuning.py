@@ -46,6 +46,8 @@ class Start:
         Which weights are trained, in words.
     changes:
         Lines on what differs from it, apart from the weights.
+    wrong_heads:
+        Heads that are not trained, above weights that are.
     """
 
     given: str
@@ -55,6 +57,7 @@ class Start:
     sources: dict[int, int] = field(default_factory=dict)
     method: str = ""
     changes: list[str] = field(default_factory=list)
+    wrong_heads: list[str] = field(default_factory=list)
 
     @property
     def energies(self) -> dict[int, float]:
@@ -196,6 +199,7 @@ class Start:
         if others and recipe.fine_tuning.weights == "heads":
             lines.append(f"heads {', '.join(others)}: unchanged, as are the weights below them")
         elif others:
+            self.wrong_heads = others
             lines.append(
                 f"heads {', '.join(others)}: kept, but the weights below them change: what they"
                 " give will be wrong"
@@ -222,7 +226,7 @@ def load(recipe: Recipe) -> Start | None:
     model = before
     if options.new_head is not None:
         model = growth.with_head(model, f"energy/{options.new_head}")
-    where = "`fine_tuning.new_species`"
+    where = "fine_tuning.new_species"
     sources = growth.sources_of(options.new_species, before.species, where)
     if sources:
         model = growth.with_species(model, sources)
@@ -270,6 +274,9 @@ def complete(content: dict[str, Any], folder: Path) -> None:
         taken.pop("augmentation")
     for key, value in taken.items():
         content.setdefault(key, value)
+    if content["model"] != taken["model"] and "settings" not in content:
+        kinds = f"`model` is {content['model']!r}, but that of `start` is {taken['model']!r}"
+        raise ValueError(f"{kinds}: leave `model` out, or train without `start`")
     if content["model"] == taken["model"]:
         described = content_of(model, info, b"")["settings"]
         described.pop("uncertainties", None)
@@ -323,24 +330,6 @@ def energies_line(
     if absent:
         parts.append(f"kept, as no training structure has them: {symbols(absent)}")
     return f"energies of the elements: {'; '.join(parts)}"
-
-
-def shortest(
-    before: Mapping[tuple[int, int], float], now: Mapping[tuple[int, int], float]
-) -> dict[tuple[int, int], float]:
-    """Shortest distance in A of each pair of elements, over the data of both trainings.
-
-    Parameters
-    ----------
-    before:
-        Of the start, {(Z, Z'): A}.
-    now:
-        Of the training, {(Z, Z'): A}.
-    """
-    both = dict(before)
-    for pair, distance in now.items():
-        both[pair] = min(distance, both.get(pair, distance))
-    return dict(sorted(both.items()))
 
 
 def symbols(numbers: Collection[int]) -> str:

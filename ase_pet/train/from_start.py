@@ -133,5 +133,6 @@ def origin(trainer: Trainer) -> dict[str, Any]:
         "name": start.info.name,
         "method": start.method,
         "changes": start.changes,
+        "wrong_heads": start.wrong_heads,
     }
     return {"start": entry}

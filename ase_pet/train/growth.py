@@ -104,7 +104,7 @@ def sources_of(
     species:
         Atomic numbers of the model.
     where:
-        What messages call the entry of the recipe.
+        Name of the entry of the recipe, for messages.
 
     Raises
     ------
@@ -116,9 +116,9 @@ def sources_of(
     for symbol in new:
         z = atomic_numbers.get(symbol, 0)
         if not z:
-            raise ValueError(f"{where}: {symbol!r} is no element")
+            raise ValueError(f"`{where}`: {symbol!r} is no element")
         if z in species:
-            raise ValueError(f"{where}: the start has {symbol} already: leave it out")
+            raise ValueError(f"`{where}`: the start has {symbol} already: leave it out")
         # a list leaves the choice to the rule
         chosen = new[symbol] if isinstance(new, Mapping) else ""
         if chosen:

@@ -178,3 +178,21 @@ def shortest_distances(
         for key, distance in table.items():
             merged[key] = min(distance, merged.get(key, np.inf))
     return merged
+
+
+def shortest_of_both(
+    before: Mapping[tuple[int, int], float], now: Mapping[tuple[int, int], float]
+) -> dict[tuple[int, int], float]:
+    """Shortest distance in A of each pair of elements, over the data of both trainings.
+
+    Parameters
+    ----------
+    before:
+        Of the start, {(Z, Z'): A}.
+    now:
+        Of the training, {(Z, Z'): A}.
+    """
+    both = dict(before)
+    for pair, distance in now.items():
+        both[pair] = min(distance, both.get(pair, distance))
+    return dict(sorted(both.items()))

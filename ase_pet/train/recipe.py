@@ -63,6 +63,12 @@ def read(path: Path | str, folder: Path | None = None) -> Recipe:
     path = Path(path)
     content = _parsed(path)
     folder = folder or path.resolve().parent
+    start = content.get("start", "given")
+    if not isinstance(start, str) or not start:
+        raise ValueError(
+            f"`{path}`: `start` is {start!r}: expected the name or path of one calculator, or"
+            " leave it out"
+        )
     # what the recipe does not say is that of the calculator it starts from
     fine_tuning.complete(content, folder)
     schema = keys(Recipe)

@@ -226,7 +226,8 @@ def _samples(
                         energy=not bare,
                     )
                 except ValueError as error:
-                    hint = "" if bare else '; `replay_labels = "start"` needs no labels'
+                    is_of_labels = not bare and "unsupported element" not in str(error)
+                    hint = '; `replay_labels = "start"` needs no labels' if is_of_labels else ""
                     raise ValueError(f"[fine_tuning], {error}{hint}") from None
                 sample.energy -= sum(zero.get(z, 0.0) for z in sample.structure.numbers.tolist())
                 yield split, sample

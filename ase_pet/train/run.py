@@ -33,7 +33,7 @@ from . import (
 )
 from .distributed import ALONE, Ranks
 from .error_profile import left_out, of_split
-from .label_statistics import label_statistics, shortest_distances
+from .label_statistics import label_statistics, shortest_distances, shortest_of_both
 from .loop import STATE, Trainer
 from .loss import Diverged
 from .optimisers import check_method
@@ -278,7 +278,7 @@ def finish(
     start = trainer.start
     model.compositions = {**(start.compositions(total) if start else {}), trainer.head: total}
     if start:
-        shortest = fine_tuning.shortest(start.info.shortest_distances, shortest)
+        shortest = shortest_of_both(start.info.shortest_distances, shortest)
     config = CalculatorInfo(
         name=recipe.name,
         symmetrise=symmetrisers.of_file(recipe.symmetrise),

@@ -186,6 +186,25 @@ def test_other_weights_are_refused_with_what_differs(start, tmp_path, extra, mes
         run.prepare(read(start(extra)), tmp_path, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("start = 3\n", "`start` is 3: expected the name or path of one calculator"),
+        ('start = ""\n', "`start` is ''"),
+        ('start = "first"\nmodel = "mace"\n', "`model` is 'mace', but that of `start` is 'pet'"),
+        (
+            'start = "first"\nfine_tuning.new_species = true\n',
+            "`new_species` is True: expected a table or a list of strings",
+        ),
+    ],
+)
+def test_bad_keys_of_a_start_are_refused(start, extra, message):
+    path = start()
+    path.write_text(path.read_text().replace('start = "first"\n', extra))
+    with pytest.raises(ValueError, match=message):
+        read(path)
+
+
 def test_energies_of_a_start_that_is_not_there(recipe):
     path = recipe()
     path.write_text('E0s = "start"\n' + path.read_text())

@@ -158,6 +158,15 @@ def test_a_new_head_beside_the_old_ones(start, kind, tmp_path):
     assert "head energy/new: new, a copy of energy/pbe" in lines
     assert any("`variant` 'new'" in line for line in lines)
     assert info.provenance["start"]["method"].startswith("readouts only")
+    assert info.provenance["start"]["wrong_heads"] == []
+
+
+def test_a_head_above_changed_weights_warns(start, tmp_path):
+    """A user who does not choose the new head would get wrong numbers without a word."""
+    train(start("pet", 'new_head = "new"'), tmp_path / "run")
+    with pytest.warns(UserWarning, match="head 'energy': .* wrong. .* by `variant`: 'new'"):
+        PETCalculator(tmp_path / "run")
+    PETCalculator(tmp_path / "run", variant="new")
 
 
 @pytest.mark.parametrize("kind", TOYS)
