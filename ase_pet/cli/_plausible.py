@@ -1,8 +1,9 @@
-"""Files in a unit that is not meant: lengths in bohr, labels in Hartree, gradients as forces."""
+"""Files that are not what was meant: lengths in bohr, labels in Hartree, unknown elements."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,22 @@ FACTORS = {
 TOLERANCE = 0.05  # of a factor
 CORRELATED = 0.98  # below it a slope means nothing
 FEWEST = 6  # numbers
+
+
+def require_supported(calculator: Any, frames: Sequence[Atoms], places: Sequence[str]) -> None:
+    """Raise ValueError, with its place, for a structure that a calculator does not support.
+
+    Parameters
+    ----------
+    calculator:
+        PETCalculator.
+    frames:
+        Structures.
+    places:
+        What messages call each of them.
+    """
+    for atoms, place in zip(frames, places, strict=True):
+        calculator._inputs.structure(atoms, f"{place}: ")
 
 
 def note_of_lengths(atoms: Atoms) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..uncertainty.calibration import Comparison
 
 UNITS = {"energy": ("meV", 1e3), "forces": ("meV/A", 1e3)}
-AT_ONCE = 64  # structures that are passed to `evaluate` at once
+AT_ONCE = {"energy": 64, "forces": 8}  # structures that are passed to `evaluate` at once
+FEWEST = 2  # energies
 
 
 @options.with_options(options.structure_options(), options.calculator_options())
@@ -70,6 +71,7 @@ def command(
     from ..train.recipe import factors_of
     from ..train.unit_conversion import in_angstrom
     from ..uncertainty import calibration
+    from ._plausible import require_supported
     from .eval import labels_of
 
     if output is not None:
@@ -86,10 +88,14 @@ def command(
     if not kept:
         raise ValueError(f"`{data}` holds no structures{f' of split {split!r}' if split else ''}")
     frames = [in_angstrom(atoms, factors.length) for atoms in kept.values()]
-    labels = labels_of(frames, names, [f"`{data}`, structure {index}" for index in kept], factors)
+    places = [f"`{data}`, structure {index}" for index in kept]
+    labels = labels_of(frames, names, places, factors)
+    _require_several(data, labels)
     calculator = options.load_calculator(calc, None, **chosen)
     _check(calculator, calc, forces)
-    values = _compared_values(calculator, frames, labels, forces)
+    require_supported(calculator, frames, places)
+    with screen.progress("structures") as report:
+        values = _compared_values(calculator, frames, labels, forces, report)
     compared = {kind: calibration.compare(*pair) for kind, pair in values.items()}
     table = {kind: (each, *UNITS[kind]) for kind, each in compared.items()}
     paths = []
@@ -125,8 +131,19 @@ def _check(calculator: Any, calc: str, forces: bool) -> None:
         )
 
 
+def _require_several(data: str, labels: list[dict[str, Any]]) -> None:
+    """Raise ValueError unless there are several energies to compare with."""
+    count = sum("energy" in row for row in labels)
+    if count < FEWEST:
+        raise ValueError(f"`{data}` has energies of {count} structures: expected {FEWEST} or more")
+
+
 def _compared_values(
-    calculator: Any, frames: list[Atoms], labels: list[dict[str, Any]], forces: bool
+    calculator: Any,
+    frames: list[Atoms],
+    labels: list[dict[str, Any]],
+    forces: bool,
+    report: screen.Report,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{kind: (standard deviations, errors)} in eV and eV/A, where labels are known."""
     import numpy as np
@@ -139,8 +156,9 @@ def _compared_values(
         deviations = []
         errors = []
         names = (kind, f"{kind}_uncertainty")
-        for start in range(0, len(labelled), AT_ONCE):
-            part = labelled[start : start + AT_ONCE]
+        for start in range(0, len(labelled), AT_ONCE[kind]):
+            report(kind, start, len(labelled))
+            part = labelled[start : start + AT_ONCE[kind]]
             structures = [frames[index] for index in part]
             rows = calculator.evaluate(structures, names)
             for index, row in zip(part, rows, strict=True):

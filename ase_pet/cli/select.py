@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, screen
+from ._results import require_writable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -16,6 +17,7 @@ Files = Annotated[list[str], typer.Argument(show_default=False)]
 Number = Annotated[int, typer.Option(min=1)]
 Known = Annotated[list[str] | None, typer.Option(show_default=False)]
 OUTPUT = Path("selected.extxyz")
+SUFFIXES = (".extxyz", ".xyz")
 
 
 @options.with_options(options.structure_options(), options.calculator_options())
@@ -60,22 +62,30 @@ def command(
     Example: ase-pet select run/trajectory.traj --n 50 --calculator runs/mine --known train.extxyz
     """
     from ..extxyz import write
+    from ..staging import staged
     from ..uncertainty.selection import select
+    from ._plausible import require_supported
 
     if output.exists():
         raise ValueError(f"`output` {output} exists: name another file")
+    if output.suffix not in SUFFIXES:
+        raise ValueError(f"`output` is {str(output)!r}: expected a file {' or '.join(SUFFIXES)}")
+    require_writable(output.parent)
     # structures are read before a model is loaded
     frames, sources = _read(files, chosen.pop("format"))
-    labelled, _ = _read(known or [], None)
+    labelled, known_sources = _read(known or [], None)
     loaded = options.load_calculator(calculator, None, **chosen)
+    places = [f"`{source}`, structure {index}" for source, index in sources + known_sources]
+    require_supported(loaded, frames + labelled, places)
     choices = select(loaded, frames, n, labelled, layer)
-    if len(choices) < n:
-        screen.note(
-            f"ase-pet: note: {len(choices)} of {n} structures: the other ones are the same as"
-            " selected or known ones"
-        )
     if not choices:
         raise ValueError("no structure differs from the known ones: there is nothing to label")
+    if len(choices) < n:
+        same = len(frames) - len(choices)
+        screen.note(
+            f"ase-pet: note: {len(choices)} instead of {n} structures: there are {len(frames)},"
+            f" of which {same} are the same as selected or known ones"
+        )
     selected = []
     rows = []
     for choice in choices:
@@ -84,7 +94,8 @@ def command(
         atoms.info |= {"source": source, "source_index": index, "selected": choice.reason}
         selected.append(atoms)
         rows.append({"source": source, "index": index, "reason": choice.reason})
-    write(output, selected)
+    with staged(output.parent) as stage:
+        write(stage / output.name, selected)
     if json:
         screen.print_json({"file": str(output), "candidates": len(frames), "selected": rows})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,16 +64,20 @@ def command(
     """
     from ..train.uncertainties import section
     from ..uncertainty import calibration, folders
+    from ._plausible import require_supported
 
     # data are read before a model is loaded
     folders.require_free(output)
     require_writable(output)
-    _require_splits(set(train) & set(validation))
-    training, _ = _read(train, "train", keys, units, labels=False)
-    held, energies = _read(validation, "val", keys, units, labels=True)
-    further, further_energies = _read(validation, "test", keys, units, labels=True)
+    _require_splits(_shared(train, validation))
+    training, _, places = _read(train, "train", keys, units, labels=False)
+    held, energies, places_held = _read(validation, "val", keys, units, labels=True)
+    further, further_energies, places_further = _read(validation, "test", keys, units, labels=True)
+    everything = training + held + further
+    all_places = places + places_held + places_further
     with screen.progress("structures") as report:
         fit = folders.Fit(calc, members, device, report)
+        require_supported(fit.calculator, everything, all_places)
         chosen = fit.run(training, held, energies)
         # one error says nothing of a spread
         if len(further) >= calibration.FEWEST:
@@ -92,6 +97,12 @@ def command(
     )
 
 
+def _shared(train: list[str], validation: list[str]) -> set[str]:
+    """Files of the validation that are files of the training, under any name."""
+    known = {Path(path).resolve() for path in train}
+    return {path for path in validation if Path(path).resolve() in known}
+
+
 def _require_splits(paths: set[str]) -> None:
     """Raise ValueError if a file of both kinds does not say which structures are which."""
     for path in sorted(paths):
@@ -105,8 +116,8 @@ def _require_splits(paths: set[str]) -> None:
 
 def _read(
     paths: list[str], split: str, keys: str | None, units: str | None, labels: bool
-) -> tuple[list[Atoms], list[float]]:
-    """Structures of files that belong to a split, and their energies in eV if asked for."""
+) -> tuple[list[Atoms], list[float], list[str]]:
+    """Structures of files that belong to a split, their energies in eV if asked for, and places."""
     from ..train.label_options import parse, parse_units
     from ..train.recipe import factors_of
     from ..train.unit_conversion import in_angstrom
@@ -126,11 +137,11 @@ def _read(
     if not frames and split != "test":
         raise ValueError(f"{', '.join(paths)}: no structures of split {split!r}")
     if not labels or not frames:
-        return frames, []
+        return frames, [], places
     table = labels_of(frames, names, places, factors)
     known = [index for index, row in enumerate(table) if "energy" in row]
     if not known and split != "test":
         raise ValueError(f"{', '.join(paths)}: no structure has an energy to calibrate with")
     chosen = [frames[index] for index in known]
     energies = [float(table[index]["energy"]) for index in known]
-    return chosen, energies
+    return chosen, energies, [places[index] for index in known]

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..md.plots import figure_class
+from ..staging import staged
 
 PICTURE = "calibration.png"
 TABLE = "calibration.json"
@@ -205,11 +206,11 @@ def write(
     compared:
         {kind: comparison}.
     """
-    table = folder / TABLE
     content = {kind: each.as_dict() for kind, each in compared.items()}
-    table.write_text(json.dumps(content, indent=1) + "\n")
-    plot(kinds, folder / PICTURE)
-    return [table, folder / PICTURE]
+    with staged(folder) as stage:
+        (stage / TABLE).write_text(json.dumps(content, indent=1) + "\n")
+        plot(kinds, stage / PICTURE)
+    return [folder / TABLE, folder / PICTURE]
 
 
 def markdown(comparisons: Mapping[str, tuple[Comparison, str, float]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ase import Atoms
 from .. import store
 from ..calculator import PETCalculator
 from ..calculator_info import WEIGHTS
+from ..staging import staged
 from . import last_layer
 
 AT_ONCE = 256  # structures whose features are kept
@@ -39,6 +39,8 @@ class Fit:
 
     Attributes
     ----------
+    calculator:
+        The calculator, whose features and energies are used.
     compared:
         {split: (standard deviations (n,), errors (n,))} of energies in eV: of `val` after `run`, of
         others after `compare`.
@@ -66,13 +68,13 @@ class Fit:
         self.model = last_layer.extended(model, members)
         self.report = report
         self.compared: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._calculator = PETCalculator(
+        self.calculator = PETCalculator(
             self.model,
             device=device,
             dtype=self.info.dtype,
             symmetrise=self.info.symmetrise,
         )
-        if not self._calculator.model.n_features:
+        if not self.calculator.model.n_features:
             raise ValueError(
                 f"`symmetrise` {self.info.symmetrise!r} of `{source}` has no features of a last"
                 " layer: no uncertainty"
@@ -143,16 +145,16 @@ class Fit:
         card:
             Section "Uncertainty" of the card, Markdown.
         """
-        output.mkdir(parents=True, exist_ok=True)
         is_other = output.resolve() != self.folder.resolve()
         files = sorted(self.folder.iterdir()) if is_other else []
-        for file in files:
-            # weights and calculator.toml are written anew
-            is_written = file.name in (store.CARD, WEIGHTS)
-            if file.is_file() and not is_written:
-                shutil.copyfile(file, output / file.name)
         self.info.provenance["uncertainty"] = chosen
-        store.save(output, self.model, self.info)
+        with staged(output) as stage:
+            for file in files:
+                # weights and calculator.toml are written anew
+                is_written = file.name in (store.CARD, WEIGHTS)
+                if file.is_file() and not is_written:
+                    (stage / file.name).write_bytes(file.read_bytes())
+            store.save(stage, self.model, self.info)
         store.write_section(output, "Uncertainty", card)
 
     def _held(
@@ -163,14 +165,14 @@ class Fit:
         predicted: list[float] = []
         for part in self._parts(text, structures):
             features.append(self._features(part))
-            rows = self._calculator.evaluate(part, ("energy",))
+            rows = self.calculator.evaluate(part, ("energy",))
             predicted += [row["energy"] for row in rows]
         labels = np.asarray(energies, dtype=float)
         return torch.cat(features), np.array(predicted) - labels
 
     def _features(self, structures: Sequence[Atoms]) -> torch.Tensor:
         """Features (n, F), summed over the atoms of each structure."""
-        rows: list[Any] = self._calculator.features(list(structures))
+        rows: list[Any] = self.calculator.features(list(structures))
         return torch.from_numpy(np.array([row.sum(0) for row in rows]))
 
     def _parts(self, text: str, structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:

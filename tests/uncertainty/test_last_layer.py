@@ -197,6 +197,14 @@ def test_the_command_adds_what_training_would_have(argon, tmp_path):
     fitted = store.read_content(out / "calculator.toml")["provenance"]["uncertainty"]
     assert fitted["val"]["rms_z"] == pytest.approx(1, rel=1e-6)
     assert fitted["test"]["count"] == 4
+    frames = ase.io.read(data, ":")
+    for atoms in frames:
+        del atoms.info["split"]
+    ase.io.write(tmp_path / "bare.extxyz", frames)
+    (tmp_path / "link.extxyz").symlink_to("bare.extxyz")
+    names = ("--train", tmp_path / "bare.extxyz", "--validation", tmp_path / "link.extxyz")
+    same = run("uncertainty", argon / "without", *names, "--output", tmp_path / "same")
+    assert "is in --train and in --validation" in str(same.exception)
     again = run("uncertainty", argon / "without", *files, "--output", out)
     assert "exists: give the name of a new folder" in str(again.exception)
     shown = run("calibration", out, data, "--split", "test", "--forces", "--output", tmp_path)
@@ -229,6 +237,10 @@ def test_selection_takes_what_is_far_and_leaves_out_copies(argon, tmp_path):
     first = run(*arguments[:-2], "--n", 1, "--output", tmp_path / "one.extxyz")
     assert f"{tmp_path / 'run.extxyz'} 6: first one" in first.output
     assert "exists: name another file" in str(run(*arguments, "--output", out).exception)
+    assert "expected a file .extxyz" in str(run(*arguments, "--output", "new.traj").exception)
+    ase.io.write(tmp_path / "run.extxyz", [strange, bulk("Cu")])
+    foreign = run(*arguments, "--output", tmp_path / "two.extxyz").exception
+    assert "run.extxyz`, structure 1: unsupported element Cu" in str(foreign)
     with pytest.raises(ValueError, match="no candidates"):
         selection.select(PETCalculator(argon / "with"), [], 3)
 
