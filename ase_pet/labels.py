@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,17 +269,19 @@ def _labelled(atoms: Atoms, row: dict[str, Any], source: str) -> Atoms:
 
 def _whole_frames(path: Path) -> list[Atoms]:
     """Frames of a file; a last one that is cut off is removed from the file."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    # bytes: the last letter may be cut off, too
+    lines = path.read_bytes().splitlines(keepends=True)
     start = 0
     # a frame is the number of atoms, a comment and the atoms
     while start < len(lines):
-        if not lines[start].strip().isdecimal():
+        if not lines[start].strip().isdigit():
             raise ValueError(f"`output` {path}, line {start + 1}: this is no file of labels")
         end = start + 2 + int(lines[start])
-        if end > len(lines) or not lines[end - 1].endswith("\n"):
+        if end > len(lines) or not lines[end - 1].endswith(b"\n"):
             break
         start = end
-    path.write_text("".join(lines[:start]), encoding="utf-8")
+    # cut, not written anew: a full disk must not cost the labels that are there
+    os.truncate(path, sum(map(len, lines[:start])))
     frames: Any = ase.io.read(path, ":", format="extxyz") if start else []
     return list(frames)
 

@@ -323,7 +323,8 @@ def test_training_data_have_a_split_and_names(files, tmp_path):
 
     # a file that was cut off is continued to the same one
     whole = output.read_text()
-    output.write_text("".join(whole.splitlines(keepends=True)[:9]))
+    cut = "".join(whole.splitlines(keepends=True)[:9])
+    output.write_bytes(cut.encode() + "ä".encode()[:1])
     assert label(*arguments, "--seed", 3, "--restart").exit_code == 0
     assert output.read_text() == whole
 
