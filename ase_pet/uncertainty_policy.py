@@ -92,7 +92,8 @@ class UncertaintyPolicy:
         if self.policy == "off":
             return
         deviations = results["energies_uncertainty"]
-        atoms = np.flatnonzero(deviations > self.threshold)
+        # also where it is no number: nan is not below anything
+        atoms = np.flatnonzero(~(deviations <= self.threshold))
         # a run above the threshold warns once, not at each step
         was_above = self._was_above
         self._was_above = len(atoms) > 0

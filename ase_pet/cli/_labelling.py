@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..labels import Failure
 
 Files = Annotated[list[str] | None, typer.Argument(show_default=False)]
+SUFFIXES = (".extxyz", ".xyz")
 SHOWN = 10  # failures that are printed
 
 
@@ -66,6 +68,7 @@ def run(
         raise ValueError(
             f"`output` {output} exists: name another file, or continue it with --restart"
         )
+    require_extxyz(output)
     structures, sources = _read(paths, chosen.pop("format"))
     if marks is not None:
         for atoms, part in zip(structures, marks(len(structures)), strict=True):
@@ -73,10 +76,9 @@ def run(
     loaded = options.load_calculator(None if calculator else calc, calculator, **chosen)
     options.announce(calculator or calc, loaded, structures)
     done = 0
-    if restart and output.exists():
-        done = labels.remaining(output, loaded, structures, sources, prefix)
     failures = []
     written = 0
+    has_begun = restart and output.exists()
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
@@ -84,6 +86,9 @@ def run(
             output.open("a", encoding="utf-8") as file,
             screen.progress("structures") as report,
         ):
+            _hold(file)
+            if has_begun:
+                done = labels.remaining(output, loaded, structures, sources, prefix)
             results = labels.label(loaded, structures[done:], sources[done:], executor)
             for count, result in enumerate(results, done + 1):
                 if isinstance(result, labels.Failure):
@@ -96,6 +101,31 @@ def run(
         screen.complain(f"stopped after {done + written} structures; to continue: --restart")
         raise typer.Exit(INTERRUPTED) from None
     _finish(output, written, done, failures, json)
+
+
+def require_extxyz(output: Path) -> None:
+    """Raise ValueError unless the name of a file says the format that is written.
+
+    Parameters
+    ----------
+    output:
+        File to write.
+    """
+    if output.suffix not in SUFFIXES:
+        raise ValueError(f"`output` is {str(output)!r}: expected a file {' or '.join(SUFFIXES)}")
+
+
+def _hold(file: TextIO) -> None:
+    """Keep other commands out of a file until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(
+            f"`output` {file.name} belongs to a command that is running: wait for it, or name"
+            " another file"
+        ) from None
+    except OSError:
+        pass  # some file systems of clusters have no locks
 
 
 def _paths(calc: str | None, files: list[str] | None, calculator: str | None) -> list[str]:

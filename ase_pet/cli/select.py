@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, screen
+from ._labelling import require_extxyz
 from ._results import require_writable
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ Files = Annotated[list[str], typer.Argument(show_default=False)]
 Number = Annotated[int, typer.Option(min=1)]
 Known = Annotated[list[str] | None, typer.Option(show_default=False)]
 OUTPUT = Path("selected.extxyz")
-SUFFIXES = (".extxyz", ".xyz")
 
 
 @options.with_options(options.structure_options(), options.calculator_options())
@@ -68,8 +68,7 @@ def command(
 
     if output.exists():
         raise ValueError(f"`output` {output} exists: name another file")
-    if output.suffix not in SUFFIXES:
-        raise ValueError(f"`output` is {str(output)!r}: expected a file {' or '.join(SUFFIXES)}")
+    require_extxyz(output)
     require_writable(output.parent)
     # structures are read before a model is loaded
     frames, sources = _read(files, chosen.pop("format"))

@@ -269,17 +269,19 @@ def _outcome(job: Job, calculator: Any) -> Outcome:
     """Outcome of a job."""
     try:
         return Outcome(value=job.function(calculator, job.item))
-    except Exception as error:  # of any library
+    # of any library; a foreign calculator may call sys.exit
+    except (Exception, SystemExit) as error:
         return _failed(error)
 
 
-def _failed(error: Exception) -> Outcome:
+def _failed(error: Exception | SystemExit) -> Outcome:
     """Outcome of an error, which the parent can unpickle."""
     trace = "".join(traceback.format_exception(error))
     where = origin(error)
     try:
         sent = pickle.loads(pickle.dumps(error))
         sent.__cause__ = None
+        assert isinstance(sent, Exception)
     except Exception:  # errors of libraries may need arguments that they do not keep
         sent = RuntimeError(error_text(error))
     return Outcome(error=sent, origin=where, trace=trace)

@@ -22,6 +22,7 @@ from . import fine_tuning, recipe_files
 from .recipe import Recipe
 
 LOCK = "train.lock"
+RECIPE = "recipe.toml"
 
 
 def fingerprint(recipe: Recipe, path: Path) -> dict[str, str]:
@@ -39,10 +40,18 @@ def fingerprint(recipe: Recipe, path: Path) -> dict[str, str]:
         digests[f"data file `{name}`"] = digest
     if recipe.start:
         start = fine_tuning.path_of(recipe.folder, recipe.start)
-        # of a calculator folder, without the files that are not read
-        parts = (store.CARD, WEIGHTS) if (start / store.CARD).is_file() else ("",)
-        digests["calculator of `start`"] = " ".join(_sha256(start / part) for part in parts)
+        digests["calculator of `start`"] = " ".join(map(_sha256, _files_of(start)))
     return digests
+
+
+def _files_of(start: Path) -> list[Path]:
+    """Files of a calculator that decide its numbers."""
+    if (start / store.CARD).is_file():
+        return [start / store.CARD, start / WEIGHTS]
+    # of the original PET, whose runs are folders
+    if start.is_dir():
+        return sorted(path for path in start.iterdir() if path.is_file())
+    return [start]
 
 
 def of_data(recipe: Recipe) -> dict[str, str]:
@@ -226,6 +235,29 @@ def restore_history(
         )
     path.write_text("".join(json.dumps(record) + "\n" for record in history))
     return history
+
+
+def require_free(folder: Path, recipe: Path) -> None:
+    """Raise ValueError if a training would replace files of something else in its folder.
+
+    Parameters
+    ----------
+    folder:
+        Folder without the state of a training.
+    recipe:
+        Path of the recipe.
+    """
+    kept = folder / RECIPE
+    if recipe.resolve() == kept.resolve():
+        return
+    # beside the recipe it is one of the user; elsewhere, of a training that failed at its start
+    own_recipe = kept.exists() and recipe.resolve().parent == folder.resolve()
+    others = [name for name in (store.CARD, WEIGHTS, store.README) if (folder / name).exists()]
+    if own_recipe or others:
+        raise ValueError(
+            f"`output` {folder} holds {', '.join(others or [RECIPE])}, which the training would"
+            " replace: name a new folder"
+        )
 
 
 @contextlib.contextmanager

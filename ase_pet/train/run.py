@@ -44,7 +44,6 @@ from .repulsion import without_repulsion
 from .sources import inspected, read_samples, remove_composition
 from .uncertainties import fitted
 
-RECIPE = "recipe.toml"
 PLOTTED = 20_000  # structures of a split in a parity plot
 
 
@@ -99,7 +98,7 @@ def train(
         report.figure_class()
         check_method(recipe.optimiser.method)
         place = distributed.local_device(arguments.device(device))
-        with _own(output, resume, ranks):
+        with _own(output, Path(recipe_path), resume, ranks):
             trainer = _begun(recipe, Path(recipe_path), output, str(place), resume, ranks)
             if ranks.leads:
                 trainer.on_update = on_update
@@ -122,7 +121,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _own(output: Path, resume: bool, ranks: Ranks) -> Iterator[None]:
+def _own(output: Path, path: Path, resume: bool, ranks: Ranks) -> Iterator[None]:
     """Hold the folder of a training, on rank 0; the other ranks do not touch it."""
     if not ranks.leads:
         ranks.shared(None)
@@ -134,6 +133,8 @@ def _own(output: Path, resume: bool, ranks: Ranks) -> Iterator[None]:
             raise ValueError(
                 f"`{output}` holds an unfinished or finished run: resume it or name another folder"
             )
+        if not (output / STATE).exists():
+            continuation.require_free(output, path)
         ranks.shared(None)
         yield
 
@@ -153,7 +154,7 @@ def _begun(
         trainer.resume()
         schedule.check_length(recipe, trainer)
     trainer.fingerprint = fingerprint
-    kept = output / RECIPE
+    kept = output / continuation.RECIPE
     if ranks.leads and path.resolve() != kept.resolve():
         shutil.copyfile(path, kept)
     return trainer
@@ -351,7 +352,7 @@ def _is_longer(recipe: Recipe, path: Path, output: Path) -> bool:
 
     Any other recipe is refused: the state would not fit, or silently mean something else.
     """
-    first = output / RECIPE
+    first = output / continuation.RECIPE
     began = first.exists() and (output / STATE).exists()
     if not began or first.read_bytes() == path.read_bytes():
         return False

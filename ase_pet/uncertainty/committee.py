@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.mixing import AverageCalculator
 
 from ..uncertainty_policy import THRESHOLD, UncertaintyPolicy
@@ -51,7 +52,10 @@ class Committee(AverageCalculator):
         uncertainty: str = "off",
         uncertainty_threshold: float = THRESHOLD,
     ) -> None:
-        self.members = list(members)
+        self.members = list(members) if isinstance(members, Iterable) else []
+        if not all(isinstance(each, BaseCalculator) for each in self.members):
+            kinds = ", ".join(type(each).__name__ for each in self.members)
+            raise ValueError(f"`members` are of types {kinds}: expected ASE calculators")
         if len(self.members) < 2 or len({id(each) for each in self.members}) < len(self.members):
             raise ValueError(
                 f"`members` are {len(self.members)} calculators: expected at least two, each once"

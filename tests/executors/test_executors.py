@@ -309,3 +309,9 @@ def test_commands_take_workers(tmp_path):
     assert printed[0] == printed[1]
     bad = CliRunner().invoke(app, [*arguments, "--workers", "0"])
     assert bad.exit_code == 2
+
+
+def test_a_calculator_that_exits_is_an_error():
+    outcome = executors._failed(SystemExit(4))
+    assert isinstance(outcome.error, RuntimeError)
+    assert str(outcome.error) == "SystemExit: 4"

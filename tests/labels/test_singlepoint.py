@@ -1,5 +1,6 @@
 """Labelled structures: values, order, bad structures, interrupts and restarts."""
 
+import fcntl
 import json
 
 import ase.io
@@ -338,3 +339,13 @@ def test_a_split_has_three_fractions(files, tmp_path, split):
 def test_a_prefix_is_a_name(files, tmp_path):
     done = label(*files, "--output", tmp_path / "out.extxyz", "--prefix", "my labels")
     assert "`--prefix` is" in str(done.exception)
+
+
+def test_a_file_that_another_command_writes_is_left_alone(files, tmp_path):
+    output = tmp_path / "out.extxyz"
+    with output.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = label(*files, "--output", output, "--restart")
+    assert "belongs to a command that is running" in str(done.exception)
+    done = label(*files, "--output", tmp_path / "out.traj")
+    assert "out.traj': expected a file .extxyz or .xyz" in str(done.exception)

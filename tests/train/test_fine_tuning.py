@@ -1,5 +1,6 @@
 """What a training keeps of the calculator that it starts from: a test for each quantity."""
 
+import dataclasses
 import tomllib
 
 import ase.io
@@ -10,7 +11,7 @@ import torch
 import argon
 from ase_pet import PETCalculator, store
 from ase_pet.models import pet
-from ase_pet.train import data, read, run, train
+from ase_pet.train import continuation, data, read, run, train
 from ase_pet.train.parts import parts_of
 from ase_pet.train.recipe import model_settings
 from paths import DATA
@@ -172,6 +173,21 @@ def test_a_checkpoint_is_a_start(tmp_path):
     assert trainer.model.scales == first.scales
     for name, value in first.state_dict().items():
         assert torch.equal(trainer.model.state_dict()[name], value)
+
+
+def test_files_of_a_start(start, tmp_path):
+    """A run of the original PET is a folder; the folder of a start is not for its results."""
+    path = start()
+    recipe = dataclasses.replace(read(path), start=str(DATA / "original_pet"))
+    digests = continuation.fingerprint(recipe, path)["calculator of `start`"].split()
+    assert len(digests) == len(list((DATA / "original_pet").iterdir()))
+    with pytest.raises(ValueError, match=r"first holds calculator.toml, weights.safetensors"):
+        train(path, tmp_path / "first")
+    kept = tmp_path / "recipe.toml"
+    kept.write_text("of the user")
+    with pytest.raises(ValueError, match=r"holds recipe.toml, which the training would replace"):
+        train(path, tmp_path)
+    assert kept.read_text() == "of the user"
 
 
 @pytest.mark.parametrize(

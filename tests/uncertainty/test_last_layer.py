@@ -15,6 +15,7 @@ from ase_pet import Committee, PETCalculator, TooUncertain, cli, store
 from ase_pet.models import mace
 from ase_pet.train import train
 from ase_pet.uncertainty import calibration, last_layer, selection
+from ase_pet.uncertainty_policy import UncertaintyPolicy
 from ponita_toys import tiny_ponita
 from tolerances import TOLERANCES, worst
 from toys import ethanol, silicon, tiny_pet
@@ -274,6 +275,15 @@ def test_a_committee_is_the_mean_of_its_members():
         atoms.get_forces()
     with pytest.raises(ValueError, match="expected at least two, each once"):
         Committee([members[0], members[0]])
+    with pytest.raises(ValueError, match="of types str, str: expected ASE calculators"):
+        Committee(["silicon", "silicon"])
+
+
+def test_an_uncertainty_that_is_no_number_stops_a_run():
+    policy = UncertaintyPolicy("stop", 1.0)
+    policy.apply({"energies_uncertainty": np.array([0.5, 1.0])})
+    with pytest.raises(TooUncertain, match="of 1 of 2 atoms is uncertain"):
+        policy.apply({"energies_uncertainty": np.array([0.5, np.nan])})
 
 
 def test_comparison_of_expected_and_observed_errors():
