@@ -340,26 +340,34 @@ def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> 
     return symmetrisers.symmetrise(network, name)
 
 
-def warn_of_head(network: AtomisticModel, card: CalculatorInfo) -> None:
-    """Warn of an energy head that was left as it was while the weights below it were trained.
+def warn_of_heads(network: AtomisticModel, direct: list[str], card: CalculatorInfo) -> None:
+    """Warn of heads that were left as they were while the weights below them were trained.
 
     Parameters
     ----------
     network:
-        Model with its head chosen.
+        Model with its energy head chosen.
+    direct:
+        Heads that replace derivatives.
     card:
         Its description.
     """
     start = card.provenance.get("start")
-    wrong = start.get("wrong_heads", []) if isinstance(start, dict) else []
-    if isinstance(wrong, list) and network.energy_head in wrong:
-        others = [head for head in network.head_sizes if head not in wrong]
-        names = [head.partition("/")[2] for head in others if head.split("/")[0] == "energy"]
-        warnings.warn(
-            f"`{card.name}` was fine-tuned, but not its head {network.energy_head!r}: energies and"
-            f" forces are wrong. Choose a trained one by `variant`: {', '.join(map(repr, names))}",
-            stacklevel=3,
-        )
+    listed = start.get("wrong_heads") if isinstance(start, dict) else None
+    wrong = listed if isinstance(listed, list) else []
+    used = [head for head in (network.energy_head, *direct) if head in wrong]
+    if not used:
+        return
+    trained = [head for head in network.head_sizes if head not in wrong]
+    variants = [head.partition("/")[2] for head in trained if head.split("/")[0] == "energy"]
+    advice = f"a trained one by `variant`: {', '.join(map(repr, variants))}"
+    if network.energy_head not in wrong:
+        advice = "`non_conservative=False`"
+    warnings.warn(
+        f"`{card.name}` was fine-tuned, but not its head {', '.join(map(repr, used))}: what it"
+        f" gives is wrong. Choose {advice}",
+        stacklevel=3,
+    )
 
 
 def direct_heads(network: AtomisticModel, non_conservative: bool | str) -> dict[str, str]:
