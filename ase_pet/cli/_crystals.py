@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ..phonons import Relaxation
+
+# of commands that write relaxed.extxyz or structure.extxyz
+REPORTS = ("relax.json", "elastic.json", "phonons.json", "conductivity.json")
 
 
 @dataclass(frozen=True)
@@ -160,9 +164,37 @@ def require_own_folder(
     own = identity(atoms)
     if output is not None:
         require_own(output / name, own, overwrite)
+        require_same_formula(output, own["formula"], overwrite)
         require_writable(output)
         hold(output)
     return {"input": own}
+
+
+def require_same_formula(folder: Path, formula: str, overwrite: bool) -> None:
+    """Raise ValueError if a folder holds results of other atoms: commands share names of files.
+
+    Parameters
+    ----------
+    folder:
+        Folder of the results.
+    formula:
+        Formula of the structure of the command.
+    overwrite:
+        Whether the user allows to replace them.
+    """
+    for name in REPORTS:
+        path = folder / name
+        if overwrite or not path.exists():
+            continue
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))["input"]["formula"]
+        except (ValueError, KeyError, TypeError):  # not of this package
+            continue
+        if before != formula:
+            raise ValueError(
+                f"`{path}` holds results of {before}, and this is {formula}: choose another folder"
+                " (--output), or allow to replace them (--overwrite)"
+            )
 
 
 def temperatures(text: str | None, lowest: float = 0.0) -> np.ndarray | None:

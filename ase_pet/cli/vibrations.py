@@ -100,6 +100,7 @@ def command(
     options.check_positive(**{name: value for name, value in counts.items() if value is not None})
     require_new(output, vibrations.REPORT, overwrite)
     atoms = options.structure_for_derivatives(calc, structure, calculator, **chosen)
+    _crystals.require_same_formula(output, atoms.get_chemical_formula(), overwrite)
     if not atoms.pbc.any():
         multiplicity = checked_multiplicity(atoms, multiplicity)
     with screen.progress() as report:

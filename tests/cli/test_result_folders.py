@@ -93,3 +93,13 @@ def test_a_full_disk_costs_no_results(copper, tmp_path, name, monkeypatch):
     assert not [path for path in output.rglob("*") if path.is_file()]
     key = {"vibrations": "meV", "elastic": "constants"}[name]
     assert json.loads(result.stdout.splitlines()[0])[key]
+
+
+@pytest.mark.parametrize("name", ["elastic", "vibrations"])
+def test_files_of_other_atoms_are_not_replaced(copper, tmp_path, name):
+    output = tmp_path / "results"
+    output.mkdir()
+    (output / "relax.json").write_text('{"input": {"formula": "Al", "sha256": "0"}}')
+    arguments = (name, copper, "--calculator", "factories:EMT", "--output", output)
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "relax.json` holds results of Al, and this is Cu" in str(result.exception)
