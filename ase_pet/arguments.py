@@ -340,38 +340,32 @@ def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> 
     return symmetrisers.symmetrise(network, name)
 
 
-def warn_of_heads(network: AtomisticModel, direct: list[str], card: CalculatorInfo) -> None:
-    """Warn of heads that were left as they were while the weights below them were trained.
-
-    Parameters
-    ----------
-    network:
-        Model with its energy head chosen.
-    direct:
-        Heads that replace derivatives.
-    card:
-        Its description.
-    """
+def _warn_of_heads(network: AtomisticModel, used: list[str], card: CalculatorInfo) -> None:
+    """Warn of heads that were left as they were while the weights below them were trained."""
     start = card.provenance.get("start")
     listed = start.get("wrong_heads") if isinstance(start, dict) else None
     wrong = listed if isinstance(listed, list) else []
-    used = [head for head in (network.energy_head, *direct) if head in wrong]
-    if not used:
+    bad = [head for head in used if head in wrong]
+    if not bad:
         return
-    trained = [head for head in network.head_sizes if head not in wrong]
-    variants = [head.partition("/")[2] for head in trained if head.split("/")[0] == "energy"]
-    advice = f"a trained one by `variant`: {', '.join(map(repr, variants))}"
-    if network.energy_head not in wrong:
-        advice = "`non_conservative=False`"
+    good = [head for head in network.head_sizes if head not in wrong]
+    variants = [head.removeprefix("energy/") for head in good if head.startswith("energy/")]
+    advice = "`non_conservative=False`"
+    if network.energy_head in wrong:
+        advice = f"a trained one by `variant`: {', '.join(variants)}"
     warnings.warn(
-        f"`{card.name}` was fine-tuned, but not its head {', '.join(map(repr, used))}: what it"
-        f" gives is wrong. Choose {advice}",
-        stacklevel=3,
+        f"`{card.name}` was fine-tuned, but not its head {', '.join(bad)}: what it gives is wrong."
+        f" Choose {advice}",
+        stacklevel=4,
     )
 
 
-def direct_heads(network: AtomisticModel, non_conservative: bool | str) -> dict[str, str]:
+def direct_heads(
+    network: AtomisticModel, non_conservative: bool | str, card: CalculatorInfo
+) -> dict[str, str]:
     """Heads that replace derivatives: {"forces": head, "stress": head}, both optional.
+
+    A warning says where they, or the energy head, are wrong after a fine-tuning of others.
 
     Parameters
     ----------
@@ -379,6 +373,8 @@ def direct_heads(network: AtomisticModel, non_conservative: bool | str) -> dict[
         Model with these heads.
     non_conservative:
         False, True, "forces" or "stress".
+    card:
+        Description of the model.
 
     Raises
     ------
@@ -397,4 +393,5 @@ def direct_heads(network: AtomisticModel, non_conservative: bool | str) -> dict[
                 f" {replaced} ({' or '.join(valid)}): its heads are {', '.join(heads) or 'energy'}"
             )
         direct[replaced] = existing[0]
+    _warn_of_heads(network, [network.energy_head, *direct.values()], card)
     return direct

@@ -25,9 +25,12 @@ def staged(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".incomplete-") as name:
         stage = Path(name)
         yield stage
-        files = [path for path in stage.rglob("*") if path.is_file()]
+        every = sorted(stage.rglob("*"))
         # reports are the last: one that is there has all of its files
-        for path in sorted(files, key=lambda each: (each.suffix == ".json", each)):
-            target = folder / path.relative_to(stage)
-            target.parent.mkdir(exist_ok=True)
-            os.replace(path, target)
+        for is_report in (False, True):
+            for path in every:
+                if path.is_dir() or is_report != (path.suffix == ".json"):
+                    continue
+                target = folder / path.relative_to(stage)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(path, target)

@@ -74,7 +74,8 @@ class Results:
         names = [REPORT]
         with staged(folder) as stage:
             for analysis in self.analyses.values():
-                names += [path.name for path in analysis.write(stage, self.heading)]
+                paths = analysis.write(stage, self.heading)
+                names += [path.name for path in paths]
             report = json.dumps(self.as_dict(), indent=1) + "\n"
             (stage / REPORT).write_text(report, encoding="utf-8")
         return [folder / name for name in names]

@@ -70,7 +70,9 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         self._dtype = torch.float64
         self._compute_forces = compute_forces
         self._compute_stress = compute_stress
-        self._direct = arguments.direct_heads(self.model, chosen["non_conservative"])
+        self._direct = arguments.direct_heads(
+            self.model, chosen["non_conservative"], calculator.card
+        )
         inputs = GraphInputs(self.model, self._device, calculator.dtype, calculator.card)
         self._pairs = MovingPairs(inputs, chosen["skin"])
 

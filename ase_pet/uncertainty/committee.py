@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.calculators.abc import GetPropertiesMixin
 from ase.calculators.mixing import AverageCalculator
 
 from ..uncertainty_policy import THRESHOLD, UncertaintyPolicy
@@ -53,9 +53,10 @@ class Committee(AverageCalculator):
         uncertainty_threshold: float = THRESHOLD,
     ) -> None:
         self.members = list(members) if isinstance(members, Iterable) else []
-        if not all(isinstance(each, BaseCalculator) for each in self.members):
-            kinds = ", ".join(type(each).__name__ for each in self.members)
-            raise ValueError(f"`members` are of types {kinds}: expected ASE calculators")
+        for each in self.members:
+            if not isinstance(each, GetPropertiesMixin):
+                kind = type(each).__name__
+                raise ValueError(f"`members` holds a {kind}: expected ASE calculators")
         if len(self.members) < 2 or len({id(each) for each in self.members}) < len(self.members):
             raise ValueError(
                 f"`members` are {len(self.members)} calculators: expected at least two, each once"

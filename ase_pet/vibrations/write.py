@@ -65,10 +65,10 @@ def write(
             path = _animate(vibrations, number, stage / MODES)
             names.append(f"{MODES}/{path.name}")
     paths = [folder / name for name in names]
-    # animations of another calculation would be mixed with these
-    for old in (folder / MODES).glob("*cm-1.xyz"):
-        if old not in paths:
-            old.unlink()
+    animations = set((folder / MODES).glob("*cm-1.xyz"))
+    # those of another calculation would be mixed with these
+    for old in animations.difference(paths):
+        old.unlink()
     return paths
 
 

@@ -275,7 +275,7 @@ def test_a_committee_is_the_mean_of_its_members():
         atoms.get_forces()
     with pytest.raises(ValueError, match="expected at least two, each once"):
         Committee([members[0], members[0]])
-    with pytest.raises(ValueError, match="of types str, str: expected ASE calculators"):
+    with pytest.raises(ValueError, match="holds a str: expected ASE calculators"):
         Committee(["silicon", "silicon"])
 
 
