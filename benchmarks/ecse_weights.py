@@ -2,6 +2,7 @@
 """Evaluations per atom and force errors of forms of the ECSE weights.
 
     python benchmarks/ecse_weights.py [--part frames ethanol silicon] [--structures 300]
+    [--forms NAME ...]
 
 frames: evaluations of the model per atom with mirror images, for structures that are displaced by
 0.08 A (rms of each coordinate), with a model of random weights: geometry alone matters. ethanol,
@@ -28,12 +29,14 @@ from ase_pet.symmetrisers import ecse
 COMPACT = ecse.COMPACT
 
 
-def steep(power, threshold):
-    """Weights of another power and pruning; the window ends at the largest weight."""
+def nearer(power, distance, window, beta):
+    """Compact weights with another preference of right angles, window and sharpness."""
     return {
+        **COMPACT,
         "right_angle_power": power,
-        "pruning": threshold,
-        "pruning_width": 1 - threshold,
+        "right_angle_distance": distance,
+        "distance_window": window,
+        "beta": beta,
     }
 
 
@@ -41,10 +44,9 @@ FORMS = {
     "published": {},
     "pruned": ecse.PRESETS["pruned"],
     "compact": COMPACT,
-    "p = 4, threshold 0.6": steep(4.0, 0.6),
-    "p = 6, threshold 0.3": steep(6.0, 0.3),
-    "p = 6, threshold 0.4": steep(6.0, 0.4),
-    "p = 8, threshold 0.3": steep(8.0, 0.3),
+    "p 2, c 0.5, A 0.25": nearer(2.0, 0.5, 0.25, 15.0),
+    "p 4, c 0.5, A 0.25": nearer(4.0, 0.5, 0.25, 15.0),
+    "p 2.5, c 0.45, A 0.2": nearer(2.5, 0.45, 0.2, 20.0),
     "compact:ordered": {**COMPACT, **ecse.PRESETS["ordered"]},
 }
 SYSTEMS = {
@@ -133,19 +135,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--structures", type=int, default=300)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    chosen = {form: FORMS[form] for form in arguments.forms}
 
     if "frames" in arguments.part:
         print(f"{'evaluations per atom':22s}" + "".join(f"{name:>11s}" for name in SYSTEMS))
-        for form, options in FORMS.items():
+        for form, options in chosen.items():
             row = [evaluations(system, options) for system in SYSTEMS]
             print(f"{form:22s}" + "".join(f"{value:11.1f}" for value in row), flush=True)
     if "ethanol" in arguments.part:
-        accuracy("ethanol", arguments.structures, FORMS)
+        accuracy("ethanol", arguments.structures, chosen)
     if "silicon" in arguments.part:
-        forms = ("published", "compact", "compact:ordered")
-        accuracy("silicon", arguments.structures, {form: FORMS[form] for form in forms})
+        accuracy("silicon", arguments.structures, chosen)
 
 
 if __name__ == "__main__":

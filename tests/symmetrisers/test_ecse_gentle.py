@@ -9,7 +9,7 @@ from ase import Atoms
 import toys
 from ase_pet import rotations
 from ase_pet.symmetrisers import ecse, symmetrise
-from ase_pet.symmetrisers.ecse import frames, switching
+from ase_pet.symmetrisers.ecse import block_edges, frames, switching
 from benchmarks.ecse_stiffness import arc, moving, stiffness
 from local_toys import (
     PATHS,
@@ -57,7 +57,7 @@ def test_one_good_pair_is_enough_weight(form, generator):
     inner = torch.nonzero(edges.lengths < outer)[:, 0]
     first, second = frames.pairs(inner, edges.atom[inner], edges.n_atoms)
     good = edges.atom[first][
-        frames._squared_sine(edges, first, second) > settings.squared_sine
+        block_edges.squared_sine(edges, first, second) > settings.squared_sine
     ].unique()
     assert 100 < len(good) < edges.n_atoms
     assert result.total[good].min() >= 2

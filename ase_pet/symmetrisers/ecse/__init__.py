@@ -6,6 +6,8 @@
     edges               edges of a graph, sorted by atom
     frames              inner cutoff and frames of pairs of neighbours
     pair_weights        weights of these pairs
+    effective_distance  the same in the compact form, the default
+    block_edges         edges of a block of atoms, and their pairs
     collinear           environments of atoms without frames
     receptive_field     what the energy of an atom depends on
     framed              environments in frames, and their weighted sums

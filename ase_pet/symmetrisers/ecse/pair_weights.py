@@ -4,7 +4,6 @@ For neighbours j, k at distances r_j, r_k, with s = |u_j x u_k|^2:
 
     w_jk = f(r_j | R_in) f(r_k | R_in) q(s),     q(s) = smooth_step(x) h,     x = (s - W + dW) / dW
 
-    h = (s / W)^p       with `right_angle_power` p: right angles are preferred
     h = x               with `linear_factor`, the published form
     h = 1               without either
 
@@ -15,11 +14,15 @@ Optional factors leave out frames without a jump:
     order       2 smooth_step((r_k - r_j) / (2 delta) + 1/2), delta = `order_width`: of the ordered
                 pairs (j, k) and (k, j), the one whose nearer neighbour is first counts more
 
+The compact form has other weights, see `effective_distance`, and the same optional factors.
+
 For s > W inside R_in - D, w is 1 at least in every form. No factor changes that for the largest
 weight of an atom, so the total of an atom with such a pair is 2 at least.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 
@@ -29,9 +32,31 @@ from .switching import smooth_step
 TINY = 1e-100  # keeps the denominators of `pruning_factors` above zero
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of edges of n atoms.
+
+    Attributes
+    ----------
+    first:
+        First edge (n_pairs,) of each.
+    second:
+        Second edge (n_pairs,) of each.
+    weight:
+        Weight (n_pairs,) of each.
+    inner_cutoff:
+        R_in (n,) in A of each atom.
+    """
+
+    first: torch.Tensor
+    second: torch.Tensor
+    weight: torch.Tensor
+    inner_cutoff: torch.Tensor
+
+
 def pair_weights(
     margin: torch.Tensor,
-    normal: torch.Tensor,
+    sine: torch.Tensor,
     first: torch.Tensor,
     second: torch.Tensor,
     settings: Settings,
@@ -42,8 +67,8 @@ def pair_weights(
     ----------
     margin:
         R_in - r (E,) in A of the edges.
-    normal:
-        Normals u_j x u_k (n_pairs, 3).
+    sine:
+        Squared sines s (n_pairs,).
     first:
         First edge (n_pairs,) of each pair.
     second:
@@ -52,13 +77,9 @@ def pair_weights(
         Settings of the weights.
     """
     radial = smooth_step(margin / settings.width)  # f, (E,)
-    squared_sine = normal.square().sum(-1)  # s, (n_pairs,)
     threshold = settings.squared_sine - settings.squared_sine_width
-    x = (squared_sine - threshold) / settings.squared_sine_width
+    x = (sine - threshold) / settings.squared_sine_width
     weight = radial[first] * radial[second] * smooth_step(x)
-    if settings.right_angle_power is not None:
-        relative_sine = squared_sine / settings.squared_sine
-        return weight * relative_sine**settings.right_angle_power
     if settings.linear_factor:
         return weight * x
     return weight

@@ -10,7 +10,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-POSITIVE = ("width", "beta", "squared_sine", "squared_sine_width", "least_weight", "pruning_width")
+POSITIVE = (
+    "width",
+    "beta",
+    "squared_sine",
+    "squared_sine_width",
+    "least_weight",
+    "pruning_width",
+    "right_angle_distance",
+    "right_angle_power",
+    "collinear_distance",
+    "collinear_width",
+    "distance_window",
+)
 ROUNDING = 1e-12
 
 
@@ -32,9 +44,19 @@ class Settings:
         dW, width in the squared sine over which the weight rises from zero.
     linear_factor:
         Whether pairs have a larger weight the closer they are to a right angle, as published.
+    effective_distance:
+        Whether weights depend on one effective distance of a pair, the compact form.
+    right_angle_distance:
+        c in A, by how much farther a pair counts whose angle is far from 90 degrees; of the compact
+        form, as all down to `distance_window`.
     right_angle_power:
-        p of the factor (s / W)^p on weights, for a stronger preference instead of the linear one;
-        None for none.
+        p, how close to 90 degrees that begins.
+    collinear_distance:
+        g in A, by how much farther still a pair counts that is nearly collinear.
+    collinear_width:
+        Width in the squared sine over which it does.
+    distance_window:
+        A in A: pairs count whose effective distance is at most this far above the least one.
     least_weight:
         w0, total weight of an atom below which collinear environments contribute.
     gentle_width:
@@ -60,7 +82,12 @@ class Settings:
     squared_sine: float = 0.2
     squared_sine_width: float = 0.15
     linear_factor: bool = True
-    right_angle_power: float | None = None
+    effective_distance: bool = False
+    right_angle_distance: float = 0.6
+    right_angle_power: float = 2.6
+    collinear_distance: float = 0.8
+    collinear_width: float = 0.35
+    distance_window: float = 0.25
     least_weight: float = 0.5
     gentle_width: float | None = None
     n_azimuthal: int | None = None
@@ -94,7 +121,7 @@ class Settings:
                 f"`squared_sine` is {self.squared_sine}: expected `squared_sine_width`"
                 f" ({self.squared_sine_width}) or more, less than 1"
             )
-        for name in ("gentle_width", "right_angle_power", "order_width"):
+        for name in ("gentle_width", "order_width"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(
@@ -128,9 +155,11 @@ GENTLE: dict[str, Any] = {
     "n_azimuthal": 32,
 }
 COMPACT: dict[str, Any] = {
-    "right_angle_power": 5.0,
-    "pruning": 0.45,
-    "pruning_width": 0.55,
+    "effective_distance": True,
+    "squared_sine": 0.05,
+    "squared_sine_width": 0.05,
+    "beta": 17.0,
+    "least_weight": 2.0,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     # with mirror images, and without
@@ -144,7 +173,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "pruned": {"pruning": 0.5},
     # the weights of the paper
     "published": {},
-    # few frames: pairs near right angles, small weights left out over a wide window
+    # few frames: pairs by an effective distance, which is least at right angles
     "compact": COMPACT,
     # fewer still: the nearer neighbour of a pair first
     "ordered": {"order_width": 0.3},
