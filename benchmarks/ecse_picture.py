@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from ase_pet.symmetrisers import ecse
-from ase_pet.symmetrisers.ecse.frames import BlockEdges, pair_frames
+from ase_pet.symmetrisers.ecse.block_edges import BlockEdges
+from ase_pet.symmetrisers.ecse.frames import pair_frames
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (after the choice of backend)

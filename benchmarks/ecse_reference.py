@@ -21,8 +21,9 @@ from ecse import water
 
 from ase_pet import graph
 from ase_pet.symmetrisers import ecse
+from ase_pet.symmetrisers.ecse.block_edges import BlockEdges
 from ase_pet.symmetrisers.ecse.edges import GraphEdges
-from ase_pet.symmetrisers.ecse.frames import BlockEdges, pair_frames
+from ase_pet.symmetrisers.ecse.frames import pair_frames
 
 CUTOFF, OPTIONS = 5.0, ecse.Settings(width=0.15)
 

@@ -41,7 +41,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import one_hot
 
-from .frames import BlockEdges, outer_cutoff
+from .block_edges import BlockEdges
+from .frames import outer_cutoff
 from .settings import Settings
 from .switching import smooth_step
 

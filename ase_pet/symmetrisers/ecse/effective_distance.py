@@ -78,12 +78,31 @@ def close_pairs(edges: BlockEdges, outer: float, settings: Settings) -> Pairs:
     atom = edges.atom[first]
     distances = _distances(edges, first, second, outer, settings)
     reach = _reach(edges, distances, atom, outer, settings)
-    step = smooth_step((reach[atom] - distances.effective) / settings.distance_window)
-    radial = smooth_step((outer + settings.width - edges.lengths) / settings.width)  # f, (E,)
-    threshold = settings.squared_sine - settings.squared_sine_width
-    angular = smooth_step((distances.sine - threshold) / settings.squared_sine_width)
-    weight = step * angular * radial[first] * radial[second]
-    return Pairs(first, second, weight, reach)
+    within_reach = smooth_step(
+        (reach[atom] - distances.effective) / settings.distance_window
+    )  # (n_pairs,)
+    radial = _radial(
+        edges,
+        outer + settings.width,
+        settings.width,
+    )  # f, (E,)
+    width = settings.squared_sine_width
+    threshold = settings.squared_sine - width
+    angular = smooth_step((distances.sine - threshold) / width)  # (n_pairs,)
+    weight = within_reach * angular
+    weight = weight * radial[first]
+    weight = weight * radial[second]
+    return Pairs(
+        first=first,
+        second=second,
+        weight=weight,
+        inner_cutoff=reach,
+    )
+
+
+def _radial(edges: BlockEdges, cutoff: float, width: float) -> torch.Tensor:
+    """Factors (E,) that fall to zero at a cutoff in A."""
+    return smooth_step((cutoff - edges.lengths) / width)
 
 
 def _distances(
@@ -94,18 +113,29 @@ def _distances(
     settings: Settings,
 ) -> Distances:
     """Distances of pairs (n_pairs,) of edges."""
+    # each (n_pairs,)
     sine = squared_sine(edges, first, second)
+    larger = smooth_maximum(
+        edges,
+        first,
+        second,
+        settings.beta,
+    )  # v
     above = sine - settings.squared_sine
-    far_from_collinear = smooth_step(above / settings.collinear_width)  # q
+    collinear = 1 - smooth_step(above / settings.collinear_width)  # 1 - q
     oblique = 1 - sine**settings.right_angle_power
-    effective = (
-        smooth_maximum(edges, first, second, settings.beta)
-        + settings.right_angle_distance * oblique
-        + settings.collinear_distance * (1 - far_from_collinear)
+    effective = larger
+    effective = effective + settings.right_angle_distance * oblique
+    effective = effective + settings.collinear_distance * collinear
+    inside = _radial(edges, outer, settings.width)  # (E,)
+    weight = smooth_step(above / ENTRY)
+    weight = weight * inside[first]
+    weight = weight * inside[second]
+    return Distances(
+        sine=sine,
+        effective=effective,
+        weight=weight,
     )
-    inside = smooth_step((outer - edges.lengths) / settings.width)  # (E,)
-    weight = inside[first] * inside[second] * smooth_step(above / ENTRY)
-    return Distances(sine, effective, weight)
 
 
 def _reach(
@@ -128,15 +158,23 @@ def _relevant(
     edges: BlockEdges, outer: float, settings: Settings
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Pairs that have a weight, or a part in the minimum that is not lost to rounding."""
-    inside = torch.nonzero(edges.lengths < outer + settings.width)[:, 0]
-    first, second = pairs(inside, edges.atom[inside], edges.n_atoms)
+    cutoff = outer + settings.width
+    inside = torch.nonzero(edges.lengths < cutoff)[:, 0]
+    first, second = pairs(
+        inside,
+        edges.atom[inside],
+        edges.n_atoms,
+    )
     atom = edges.atom[first]
     distances = _distances(edges, first, second, outer, settings)
     reach = _reach(edges, distances, atom, outer, settings)
-    # -log of the part of a pair, relative to that of the largest
-    exponent = settings.beta * distances.effective - distances.weight.log()
-    largest = exponent.new_full((edges.n_atoms,), torch.inf)
-    largest = largest.scatter_reduce(0, atom, exponent, "amin")
-    counts = exponent < largest[atom] + NEGLIGIBLE
-    kept = torch.nonzero(counts | (distances.effective < reach[atom]))[:, 0]
+    # -log of the part of a pair in the minimum
+    exponent = settings.beta * distances.effective
+    exponent = exponent - distances.weight.log()
+    # that of the largest part of an atom, (n,)
+    least = exponent.new_full((edges.n_atoms,), torch.inf)
+    least = least.scatter_reduce(0, atom, exponent, "amin")
+    has_part = exponent < least[atom] + NEGLIGIBLE
+    has_weight = distances.effective < reach[atom]
+    kept = torch.nonzero(has_part | has_weight)[:, 0]
     return first[kept], second[kept]

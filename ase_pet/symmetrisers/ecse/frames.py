@@ -201,18 +201,38 @@ def pair_frames(edges: BlockEdges, outer: float, settings: Settings) -> Frames:
 def _pairs_inside(edges: BlockEdges, outer: float, settings: Settings) -> Pairs:
     """Pairs of neighbours inside R_in, with their weights before pruning."""
     inner = inner_cutoff(edges, outer, settings)
+    # R_in - r, (E,)
     margin = inner[edges.atom] - edges.lengths
     inside = torch.nonzero(margin.detach() > 0)[:, 0]
-    first, second = pairs(inside, edges.atom[inside], edges.n_atoms)
+    first, second = pairs(
+        inside,
+        edges.atom[inside],
+        edges.n_atoms,
+    )
     sine = squared_sine(edges, first, second)
-    weight = pair_weights(margin, sine, first, second, settings)
-    return Pairs(first, second, weight, inner)
+    weight = pair_weights(
+        margin,
+        sine,
+        first,
+        second,
+        settings,
+    )
+    return Pairs(
+        first=first,
+        second=second,
+        weight=weight,
+        inner_cutoff=inner,
+    )
 
 
 def _axes(u_j: torch.Tensor, u_k: torch.Tensor) -> torch.Tensor:
     """Axes (n_pairs, 2, 3, 3) of the ordered pairs (j, k) and (k, j), as columns."""
+    # each (n_pairs, 3)
     normal = torch.linalg.cross(u_j, u_k)
-    e2 = normal / normal.square().sum(-1, keepdim=True).sqrt()
-    of_jk = torch.stack([u_j, e2, torch.linalg.cross(u_j, e2)], -1)
-    of_kj = torch.stack([u_k, -e2, torch.linalg.cross(e2, u_k)], -1)
+    length = normal.square().sum(-1, keepdim=True).sqrt()
+    e2 = normal / length
+    third_jk = torch.linalg.cross(u_j, e2)
+    third_kj = torch.linalg.cross(e2, u_k)
+    of_jk = torch.stack([u_j, e2, third_jk], -1)
+    of_kj = torch.stack([u_k, -e2, third_kj], -1)
     return torch.stack([of_jk, of_kj], 1)

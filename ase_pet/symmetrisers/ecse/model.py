@@ -39,10 +39,11 @@ from ...models.base import AtomisticModel, cost_summary
 from .._chunked_sum import ChunkedSum, Part
 from .._equivariance import OutputSpec
 from ..base import SymmetrisedModel
+from .block_edges import BlockEdges
 from .collinear import collinear_environments
 from .edges import Block, GraphEdges
 from .framed import MIRRORS, FramedEnvironments, framed_environments
-from .frames import BlockEdges, Frames, outer_cutoff, pair_frames
+from .frames import Frames, outer_cutoff, pair_frames
 from .receptive_field import (
     ReceptiveField,
     local_environments,
