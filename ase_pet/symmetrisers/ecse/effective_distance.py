@@ -96,7 +96,8 @@ def close_pairs(edges: BlockEdges, outer: float, settings: Settings) -> Pairs:
         first=first,
         second=second,
         weight=weight,
-        inner_cutoff=reach,
+        # neighbours beyond the cutoff count in no pair
+        inner_cutoff=reach.clamp(max=outer + settings.width),
     )
 
 

@@ -40,7 +40,7 @@ class Frames:
     atom:
         Atom (n_frames,) of each frame, 0 .. n - 1.
     inner_cutoff:
-        R_in (n,) in A of each atom; of effective distances in the compact form.
+        R_in (n,) in A of each atom; in the compact form the reach Z, or the cutoff.
     total:
         Total weight (n,) of the frames of each atom.
     """
