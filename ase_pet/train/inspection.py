@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 from ase.data import chemical_symbols, covalent_radii
 
-from . import agreement, data
+from . import agreement, data, force_scales
 
 SHORT = 0.5  # A: shorter than any bond, H-H is 0.74 A
 LARGEST_STRESS = 5.0  # eV/A^3, 800 GPa
@@ -68,6 +68,7 @@ def notes(splits: Mapping[str, Sequence[data.Sample]], species: Sequence[int]) -
         *(_far(with_energy, species) if with_energy else []),
         *agreement.other_zeros(with_energy),
         *agreement.disagreements(with_energy),
+        *force_scales.disagreements(different),
     ]
 
 

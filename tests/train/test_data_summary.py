@@ -12,7 +12,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
 from ase_pet.cli import app
-from ase_pet.train import agreement, data, initial_recipe, presets, read, summary
+from ase_pet.train import (
+    agreement,
+    data,
+    force_scales,
+    initial_recipe,
+    inspection,
+    presets,
+    read,
+    summary,
+)
 from ase_pet.train.label_options import parse, parse_units
 from ase_pet.train.recipe import factors_of
 
@@ -71,6 +80,41 @@ def test_another_zero_of_energy_in_another_file():
     assert agreement.other_zeros(first + samples(copper(6), "b")) == []
     (line,) = agreement.other_zeros(first + samples(copper(6, shift=100.0), "b"))
     assert "`b`: energies of structures of a composition are 100 eV/atom from those in `a`" in line
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (
+            units.Bohr / units.Hartree,
+            "times those of `a`, by pair potentials: in Hartree/Bohr rather than in eV/A?",
+        ),
+        (1 / (units.kcal / units.mol), "in kcal/mol/A rather than in eV/A?"),
+        (-1.0, "gradients rather than forces?"),
+    ],
+)
+def test_another_unit_of_forces_in_another_file(factor, message):
+    """Of structures that no others of their file resemble, and the other file the larger one."""
+    first = samples(copper(14))
+    other = samples(copper(8, forces=factor), "b")
+    (text,) = force_scales.disagreements([*first, *other])
+    assert text.startswith("`b`: forces are")
+    assert message in text
+    assert text in inspection.notes({"a": first, "b": other}, (29,))
+
+
+def test_files_with_other_structures_have_the_same_unit_of_forces():
+    rng = np.random.default_rng(1)
+    frames = copper(10)
+    for atoms in frames:
+        atoms.set_cell(1.06 * atoms.cell, scale_atoms=True)
+        atoms.positions += rng.normal(0, 0.2, (4, 3))
+        atoms.calc = EMT()
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    assert force_scales.disagreements(samples(copper()) + samples(frames, "b")) == []
+    # one file, and files of other elements, say nothing
+    assert force_scales.disagreements(samples(copper())) == []
 
 
 def test_suspicious_structures():
@@ -167,6 +211,26 @@ def test_a_recipe_that_fits_to_data(quick, tmp_path):
     with pytest.warns(UserWarning, match="split by fractions"):
         splits = data.read(recipe, (29,), 4.5)
     assert len(splits["train"]) == 48
+
+
+def test_init_takes_names_and_units(quick, tmp_path):
+    frames = copper(4)
+    for atoms in frames:
+        atoms.info["E_tot"] = atoms.get_potential_energy() / units.Hartree
+        atoms.arrays["grad"] = -atoms.get_forces()
+        atoms.calc = None
+    ase.io.write(tmp_path / "cu.extxyz", frames)
+    files = ("init", tmp_path / "cu.extxyz", "--output", tmp_path / "r.toml")
+    assert "on the command line by --keys energy=E_tot" in str(run(*files).exception)
+    names = ("--keys", "energy=E_tot,forces=grad")
+    result = run(*files, *names, "--units", "energy=Hartree,forces=-eV/A")
+    assert result.exception is None
+    recipe = read(tmp_path / "r.toml")
+    assert (recipe.keys.energy, recipe.keys.forces) == ("E_tot", "grad")
+    assert (recipe.units.energy, recipe.units.forces) == ("Hartree", "-eV/A")
+    (tmp_path / "r.toml").unlink()
+    assert "no structure has `U`" in str(run(*files, "--keys", "energy=E_tot,forces=U").exception)
+    assert "expected files as well" in str(run("init", "--units", "energy=Hartree").exception)
 
 
 def test_isolated_atoms_and_splits_are_recognised(quick, tmp_path):
