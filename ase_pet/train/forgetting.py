@@ -24,6 +24,9 @@ ALIGNED = "energy, elements fitted"  # error that does not depend on the zero of
 # in lines; stresses are in the table
 SHOWN = {"energy": "meV/atom", ALIGNED: "meV/atom", "forces": "meV/A"}
 
+NO_ERROR = 1e-9  # eV per atom
+MOVED = 3.0  # ratio of errors with and without a zero of energy
+
 Errors = dict[str, Any]  # {kind: {"rmse", "mae", "rms"}}, and the number of structures
 
 
@@ -81,23 +84,34 @@ def errors_after(
 
 
 def line(before: Errors, after: Errors) -> str:
-    """Errors before and after in one line.
+    """Errors before and after in one line; energies without their zero, which may be another one.
 
     Parameters
     ----------
     before, after:
         Errors of the start and of the trained model on old structures.
     """
-    shown = [kind for kind in SHOWN if kind in before and kind in after]
-    texts = [_text(kind, before[kind], after[kind]) for kind in shown]
-    return f"RMSE on {before['structures']} old structures: {'; '.join(texts)}"
+    # a fit of the energies of the elements to very few structures leaves no error
+    aligned = after[ALIGNED]["rmse"]
+    hidden = ALIGNED if aligned < NO_ERROR else "energy"
+    texts = []
+    for kind in SHOWN:
+        if kind in before and kind in after and kind != hidden:
+            texts.append(_text(kind, before[kind], after[kind]))
+    # the whole error of the energy has the new zero of energy as well
+    whole = after["energy"]["rmse"]
+    if hidden == "energy" and whole > MOVED * aligned:
+        size = f"{1e3 * whole:.3g} meV/atom"
+        texts.append(f"{size} with the new zero of energy, which is no forgetting")
+    shown = "; ".join(texts)
+    return f"RMSE on {before['structures']} old structures: {shown}"
 
 
 def _text(kind: str, before: Mapping[str, float], after: Mapping[str, float]) -> str:
     """Errors of a kind before and after."""
     first = 1e3 * before["rmse"]
     last = 1e3 * after["rmse"]
-    return f"{kind} {first:.3g} before, {last:.3g} {SHOWN[kind]} after"
+    return f"{kind} {first:.2g} before, {last:.3g} {SHOWN[kind]} after"
 
 
 def _errors(
