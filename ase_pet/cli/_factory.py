@@ -7,6 +7,7 @@ import importlib
 import inspect
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import error_text
@@ -62,11 +63,30 @@ def made(text: str, option: str = "calculator") -> Any:
     return calculator
 
 
+def is_name(text: str) -> bool:
+    """Whether a text names a calculator of this package, and no `module:factory`.
+
+    Parameters
+    ----------
+    text:
+        Value of the option.
+    """
+    if ":" in text and not Path(text).exists():
+        return False
+    # only here, as they import torch
+    from .. import published, store
+
+    return text in store.shipped() or published.is_name(text) or Path(text).exists()
+
+
 def _factory(text: str, what: str) -> Any:
     """The object that `module:factory` names."""
     module, _, name = text.partition(":")
     if not module or not name or ":" in name:
-        raise ValueError(f"{what}: expected module:factory, such as ase.calculators.emt:EMT")
+        raise ValueError(
+            f"{what}: expected module:factory, such as ase.calculators.emt:EMT, or a name of"
+            " `ase-pet list`"
+        )
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:

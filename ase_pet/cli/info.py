@@ -62,7 +62,7 @@ def command(
         if calc is not None and structure is not None:
             raise ValueError("give CALC, or --calculator module:factory")
         structure = structure or calc
-        calc = None
+        calc, calculator = options.named(None, calculator)
     format = chosen.pop("format")
     atoms = None if structure is None else options.read_structures(structure, -1, format)
     content = _of_package(calc) if calc is not None else {}

@@ -15,6 +15,8 @@ def command(
     data: Annotated[list[str] | None, typer.Argument(show_default=False)] = None,
     *,
     output: Path = Path("recipe.toml"),
+    keys: str | None = None,
+    units: str | None = None,
     preset: str | None = None,
     json: options.Json = False,
 ) -> None:
@@ -29,6 +31,10 @@ def command(
         Files and folders of labelled structures; without them: a recipe with all keys.
     output:
         Recipe to write.
+    keys:
+        Names of labels, such as energy=E,forces=F; an empty name: not used.
+    units:
+        Units of all files, such as energy=Hartree,length=Bohr.
     preset:
         Size of the model: small, medium, large; default: by the number of structures.
     json:
@@ -40,6 +46,7 @@ def command(
     """
     from ..choices import one_of
     from ..train import initial_recipe, presets, template
+    from ..train.label_options import parse, parse_units
 
     if preset is not None:
         one_of("--preset", preset, presets.PRESETS)
@@ -48,12 +55,16 @@ def command(
         raise ValueError(f"`{output}` exists: remove it, or name another file by --output")
     if not output.parent.is_dir():
         raise ValueError(f"`{output.parent}`: there is no such folder")
+    named = parse(keys)
+    in_units = parse_units(units)
+    if not data and (keys is not None or units is not None):
+        raise ValueError("`--keys` and `--units` are of data: expected files as well")
     if not data:
         output.write_text(template.template(), encoding="utf-8")
         screen.say(f"wrote {output}, with all keys: edit its species and files")
         return
     with screen.progress("reading data") as report:
-        found = initial_recipe.contents(data)
+        found = initial_recipe.contents(data, named, in_units)
         report("measuring", 0, None)
         text, costs = initial_recipe.text(found, data, output.parent, preset)
     output.write_text(text, encoding="utf-8")

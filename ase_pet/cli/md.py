@@ -175,6 +175,8 @@ def _run(plan: md_plan.Plan, output: Path, restart: bool) -> Result:
         except (md.UnstableRun, TooUncertain) as error:
             notes = traceback.format_exception_only(error)[1:]
             message = ". ".join([str(error), *(note.strip() for note in notes)])
+            if isinstance(error, TooUncertain):
+                message += " (--uncertainty-threshold, --uncertainty)"
             status = 1
         except KeyboardInterrupt:
             message = f"stopped; to continue: {md_plan.again(plan, output)}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from . import screen
-from ._factory import made
+from ._factory import is_name, made
 from ._formats import check_format
 from ._plausible import note_of_lengths
 from ._start_line import announce as announce
@@ -158,6 +158,21 @@ def calc_and_structure(
     return calc, structure
 
 
+def named(calc: str | None, calculator: str | None) -> tuple[str | None, str | None]:
+    """CALC and --calculator: `--calculator silicon`, a name or path, can only mean CALC.
+
+    Parameters
+    ----------
+    calc:
+        Name, folder or checkpoint, or None.
+    calculator:
+        Value of --calculator.
+    """
+    if calc is None and calculator is not None and is_name(calculator):
+        return calculator, None
+    return calc, calculator
+
+
 def integers(name: str, text: str, sizes: Collection[int]) -> list[int]:
     """List of the integers in the text of an option, such as "2,2,2".
 
@@ -240,7 +255,7 @@ def load_calculator(
     calc:
         Name, folder or checkpoint; None with `calculator`.
     calculator:
-        `module:factory`, or None.
+        `module:factory`, or None; a name or path of a calculator means CALC.
     option:
         Name of the option that holds it, for errors.
     finite:
@@ -262,6 +277,8 @@ def load_calculator(
     # how worker processes make it, as not all calculators can be sent to them
     again = functools.partial(load_calculator, calc, calculator, finite=finite, **options)
     dispersion.check(functional)  # before a model is loaded or downloaded
+    if option == "calculator":
+        calc, calculator = named(calc, calculator)
     if calculator is not None:
         # a factory takes no arguments
         if given:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,11 @@ from ..models import pet
 from . import presets
 from .data import Sample, sample
 from .files import structures
-from .label_names import KINDS, read_as
+from .label_names import KINDS, MEANINGS, read_as
 from .label_notes import Notes
-from .labels import held
-from .recipe import Keys
+from .labels import check_found, held
+from .recipe import Keys, Units, factors_of
 from .recipe_files import SPLITS, paths
-from .unit_conversion import Factors
 
 BATCH = 8  # structures in a batch, of usual sizes
 FEWEST_ATOMS = 32  # in a batch
@@ -52,7 +51,7 @@ cutoff = {cutoff}           # A; {neighbours}
 files = {files}
 {split}
 
-{keys}[loss]
+{keys}{units}[loss]
 energy = 0.01          # weights, in units of the RMS of the labels
 forces = {forces}
 stress = {stress}
@@ -76,23 +75,34 @@ class Contents:
     """Structures of files and what a recipe needs to know of them."""
 
     samples: list[Sample]
-    names: dict[str, str]  # {key of [keys]: name}, of labels that are not ASE's
+    names: dict[str, str]  # {key of [keys]: name}, empty if all are those of ASE
     split: bool  # whether all structures state theirs
+    units: Units = field(default_factory=Units)
 
 
-def contents(files: Sequence[str]) -> Contents:
+def contents(
+    files: Sequence[str], keys: Keys | None = None, units: Units | None = None
+) -> Contents:
     """Samples of files, with pairs up to the longest cutoff that is proposed.
 
     Parameters
     ----------
     files:
         Paths of files and folders.
+    keys:
+        Names of the labels; None for those that are known.
+    units:
+        Units of all files; None for those of ASE.
 
     Raises
     ------
     ValueError
         A structure or label is bad, or there are none.
     """
+    given = keys or Keys()
+    in_units = units or Units()
+    factors = factors_of(in_units)
+    present: set[str] = set()
     samples: list[Sample] = []
     names: dict[str, set[str]] = {}
     stated = []
@@ -102,20 +112,38 @@ def contents(files: Sequence[str]) -> Contents:
             for index, atoms in enumerate(structures(path)):
                 where = f"`{path}`, structure {index}"
                 elements = sorted({int(z) for z in atoms.numbers})
-                each = sample(
-                    atoms, elements, presets.LONGEST, where, False, Keys(), notes, Factors()
-                )
+                each = sample(atoms, elements, presets.LONGEST, where, False, given, notes, factors)
                 samples.append(each)
                 stated.append(atoms.info.get("split") in SPLITS)
-                for key, name in _names(held(atoms)).items():
+                values = held(atoms)
+                present |= values.keys()
+                for key, name in _names(values).items():
                     names.setdefault(key, set()).add(name)
     if not samples:
         raise ValueError("the files hold no structures")
+    check_found(given, present, "the files")
     notes.warn()
     # names that differ from structure to structure are found by training as well
     single = {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
-    others = {key: name for key, name in single.items() if name != key}
-    return Contents(samples, others, all(stated))
+    return Contents(samples, _stated(single, given), all(stated), in_units)
+
+
+def _stated(single: Mapping[str, str], given: Keys) -> dict[str, str]:
+    """Names for [keys]: those of the user, and those of other labels; none if all are usual."""
+    table = {}
+    # an empty name is a choice, too
+    for key, name in asdict(given).items():
+        if name is not None:
+            table[key] = name
+    usual = all(name == key for key, name in single.items())
+    if usual and not table:
+        return {}
+    # all of them: a table without one of the labels looks as if that were not used
+    kinds = [MEANINGS[key][0] for key in table]
+    for key, name in single.items():
+        if MEANINGS[key][0] not in kinds:
+            table[key] = name
+    return table
 
 
 def text(
@@ -137,7 +165,8 @@ def text(
     samples = found.samples
     chosen = preset or presets.proposed(len(samples))
     radius = presets.cutoff(samples)
-    numbers = np.unique(np.concatenate([each.structure.numbers for each in samples]))
+    all_numbers = [each.structure.numbers for each in samples]
+    numbers = np.unique(np.concatenate(all_numbers))
     plan = _plan(samples)
     # measured, as no table knows the machine of the user
     costs = _costs(samples, numbers.tolist(), radius, plan)
@@ -164,6 +193,7 @@ def text(
         files=json.dumps([_relative(file, folder) for file in files]),
         split=_split(found),
         keys=_keys(found.names),
+        units=_units(found.units),
         forces=1.0 if has["forces"] else "0.0  # no labels",
         stress=0.1 if has["stress"] else "0.0  # no labels",
         **plan,
@@ -282,6 +312,16 @@ def _keys(names: Mapping[str, str]) -> str:
         return ""
     lines = [f"{key} = {json.dumps(name)}" for key, name in names.items()]
     return "\n".join(["[keys]                 # names of the labels", *lines, "", ""])
+
+
+def _units(units: Units) -> str:
+    """Table of units, empty if they are those of ASE."""
+    usual = asdict(Units())
+    given = {key: unit for key, unit in asdict(units).items() if unit != usual[key]}
+    if not given:
+        return ""
+    lines = [f"{key} = {json.dumps(unit)}" for key, unit in given.items()]
+    return "\n".join(["[units]", *lines, "", ""])
 
 
 def _name(file: str) -> str:

@@ -145,8 +145,8 @@ def _source(kind: str, keys: Keys, values: Mapping[str, Any], where: str) -> tup
     if "" not in methods and len(methods) > 1:
         key = "virial" if kind == "stress" and "stress" not in dict(found.values()) else kind
         raise ValueError(
-            f"{where}: {listed(list(found))} may be the {kind}: choose by `keys.{key}`, or for"
-            f" eval by --keys {key}={next(iter(found))}"
+            f"{where}: {listed(list(found))} may be the {kind}: choose by `keys.{key}` of the"
+            f" recipe, or on the command line by --keys {key}={next(iter(found))}"
         )
     for name, (key, _) in found.items():
         return name, key
@@ -210,8 +210,8 @@ def _check_one_method(
             names = [name for name, (_, each) in read_as(other, values).items() if each == method]
             raise ValueError(
                 f"{where}: `{chosen[kind]}` would be read with `{chosen[other]}`, but there is"
-                f" {listed(names)} as well: choose by `keys.{other}`, or for eval by --keys"
-                f" {other}={names[0]}"
+                f" {listed(names)} as well: choose by `keys.{other}` of the recipe, or on the"
+                f" command line by --keys {other}={names[0]}"
             )
 
 
@@ -259,8 +259,8 @@ def _check_named(
     option = ",".join(f"{key}={name}" for key, name in proposed.items())
     raise ValueError(
         f"{where}: {'; '.join(there)}. Say what they are, in [keys] of the recipe such as"
-        f" {', '.join(lines)}, or for eval by --keys {option}; an empty name means that the"
-        " label is not used"
+        f" {', '.join(lines)}, or on the command line by --keys {option} (of data, init,"
+        " eval); an empty name means that the label is not used"
     )
 
 

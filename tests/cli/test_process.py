@@ -229,6 +229,14 @@ def test_an_element_that_a_calculator_lacks(run, tmp_path):
     assert err == f"{message} (-v shows the traceback)\n"
 
 
+def test_a_name_where_a_factory_is_expected(run, tmp_path):
+    """`--calculator silicon` can only mean the calculator of that name."""
+    bulk("Si").write(tmp_path / "si.xyz")
+    status, out, _ = run("info", "--calculator", "silicon", "si.xyz", "--json")
+    assert status == 0
+    assert json.loads(out)["name"] == "silicon"
+
+
 def test_a_calculator_that_ends_the_process(run, tmp_path):
     bulk("Cu").write(tmp_path / "cu.xyz")
     status, _, err = run(
