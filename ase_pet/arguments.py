@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import numbers
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from . import store, symmetrisers
-from .calculator_info import CalculatorInfo
+from .calculator_info import CalculatorInfo, warn_of_heads
 from .choices import shown
 from .models.base import AtomisticModel, adapted
 from .orientations import name_of
@@ -340,26 +339,6 @@ def symmetrised(network: AtomisticModel, card: store.Card, name: str | None) -> 
     return symmetrisers.symmetrise(network, name)
 
 
-def _warn_of_heads(network: AtomisticModel, used: list[str], card: CalculatorInfo) -> None:
-    """Warn of heads that were left as they were while the weights below them were trained."""
-    start = card.provenance.get("start")
-    listed = start.get("wrong_heads") if isinstance(start, dict) else None
-    wrong = listed if isinstance(listed, list) else []
-    bad = [head for head in used if head in wrong]
-    if not bad:
-        return
-    good = [head for head in network.head_sizes if head not in wrong]
-    variants = [head.removeprefix("energy/") for head in good if head.startswith("energy/")]
-    advice = "`non_conservative=False`"
-    if network.energy_head in wrong:
-        advice = f"a trained one by `variant`: {', '.join(variants)}"
-    warnings.warn(
-        f"`{card.name}` was fine-tuned, but not its head {', '.join(bad)}: what it gives is wrong."
-        f" Choose {advice}",
-        stacklevel=4,
-    )
-
-
 def direct_heads(
     network: AtomisticModel, non_conservative: bool | str, card: CalculatorInfo
 ) -> dict[str, str]:
@@ -393,5 +372,5 @@ def direct_heads(
                 f" {replaced} ({' or '.join(valid)}): its heads are {', '.join(heads) or 'energy'}"
             )
         direct[replaced] = existing[0]
-    _warn_of_heads(network, [network.energy_head, *direct.values()], card)
+    warn_of_heads(network, [network.energy_head, *direct.values()], card)
     return direct

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -228,3 +229,32 @@ def by_number(table: Any) -> Any:
     if not isinstance(table, dict):
         return table
     return {atomic_numbers[symbol]: value for symbol, value in table.items()}
+
+
+def warn_of_heads(network: AtomisticModel, used: list[str], card: CalculatorInfo) -> None:
+    """Warn of heads that were left as they were while the weights below them were trained.
+
+    Parameters
+    ----------
+    network:
+        Model with its energy head chosen.
+    used:
+        Heads that are evaluated.
+    card:
+        Description of the model.
+    """
+    start = card.provenance.get("start")
+    listed = start.get("wrong_heads") if isinstance(start, dict) else None
+    wrong = listed if isinstance(listed, list) else []
+    bad = [head for head in used if head in wrong]
+    if not bad:
+        return
+    good = [head for head in network.head_sizes if head not in wrong]
+    variants = [head.removeprefix("energy/") for head in good if head.startswith("energy/")]
+    trained = f"a trained one by `variant`: {', '.join(variants)}" if variants else "no `variant`"
+    advice = trained if network.energy_head in wrong else "`non_conservative=False`"
+    warnings.warn(
+        f"`{card.name}` was fine-tuned, but not its head {', '.join(bad)}: what it gives is wrong."
+        f" Choose {advice}",
+        stacklevel=4,
+    )

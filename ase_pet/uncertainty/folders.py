@@ -13,7 +13,7 @@ from ase import Atoms
 
 from .. import store
 from ..calculator import PETCalculator
-from ..calculator_info import WEIGHTS
+from ..calculator_info import WEIGHTS, warn_of_heads
 from ..staging import staged
 from . import last_layer
 
@@ -65,6 +65,7 @@ class Fit:
                 f"`{source}` is no calculator folder: `ase-pet convert` makes one of a checkpoint"
             )
         model, self.info = store.load(self.folder)
+        warn_of_heads(model, [model.energy_head], self.info)
         self.model = last_layer.extended(model, members)
         self.report = report
         self.compared: dict[str, tuple[np.ndarray, np.ndarray]] = {}
