@@ -10,6 +10,7 @@ import os
 import pickle
 import platform
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from . import fine_tuning, recipe_files
 from .recipe import Recipe
 
 LOCK = "train.lock"
+DAMAGES = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, zipfile.BadZipFile)
 RECIPE = "recipe.toml"
 
 
@@ -117,14 +119,23 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
         The file is damaged.
     """
     try:
+        _require_intact(path)
         # weights_only: nothing in the file is executed
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
+    except DAMAGES as error:
         raise ValueError(
             f"`{path}` is damaged ({type(error).__name__}), the run cannot be continued: begin it"
             " again in another folder"
         ) from None
     return state
+
+
+def _require_intact(path: Path) -> None:
+    """Raise zipfile.BadZipFile for a file that is not what was written: torch does not compare."""
+    with zipfile.ZipFile(path) as archive:
+        bad = archive.testzip()
+    if bad is not None:
+        raise zipfile.BadZipFile(bad)
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
