@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FARTHEST = 1e9  # A: beyond it, float64 resolves positions worse than 1e-7 A
 FARTHEST_CELLS = 1e6  # periods of the cell
 CLOSEST = 0.1  # A: below it there is no chemistry, and gradients of any model are noise
+ROUNDING = 1e-6  # A, of positions in files: training structures are not closer than themselves
 DENSEST = 2  # atoms / A^3: three times the densest matter known, hydrogen at 600 GPa
 BIN = 3.0  # A, edge of the cubes in which atoms are counted
 MOST_IMAGES = 1e6  # copies of the cell that a neighbour search may visit
@@ -151,7 +152,8 @@ def check_distances(
             f" than {CLOSEST} A is not evaluated"
         )
     warnings = []
-    for (first, second), limit in (shortest or {}).items():
+    for (first, second), known in (shortest or {}).items():
+        limit = known - ROUNDING
         # Most steps of a run end here: the shortest of all distances is above the limit.
         if smallest >= limit:
             continue
@@ -162,7 +164,7 @@ def check_distances(
             worst = too_close[np.argmin(distances[too_close])]
             warnings.append(
                 f"{symbol(first)}-{symbol(second)} {distances[worst]:.3f} A (atoms {i[worst]} and"
-                f" {j[worst]}; shortest in training {limit:.3f} A)"
+                f" {j[worst]}; shortest in training {known:.3f} A)"
             )
     return warnings
 
