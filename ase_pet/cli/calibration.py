@@ -127,7 +127,7 @@ def _check(calculator: Any, calc: str, forces: bool) -> None:
     if missing:
         raise ValueError(
             f"`{calc}` has no {missing[0]}: `ase-pet uncertainty` adds uncertainties to a"
-            " calculator folder"
+            " calculator folder, those of forces with --members above 0"
         )
 
 
