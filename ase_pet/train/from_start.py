@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ase.data import chemical_symbols
@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from . import fine_tuning, forgetting
 from .fine_tuning import Start
 from .loop import Trainer
+from .prediction import refit_composition
 from .sources import remove_composition
 
 
@@ -18,7 +19,7 @@ def begin(start: Start, trainer: Trainer) -> None:
     """Move the energies of the elements to the new labels, and list what differs from the start.
 
     Only the errors of its network are fitted, by the smallest shifts: energies of elements that the
-    data cannot tell apart keep their difference.
+    data cannot tell apart keep their difference. Of `E0s` "start" only new elements are fitted.
 
     Parameters
     ----------
@@ -27,8 +28,8 @@ def begin(start: Start, trainer: Trainer) -> None:
     trainer:
         Trainer, before its first step.
     """
-    if trainer.recipe.E0s == "fit":
-        _move_energies(trainer)
+    if trainer.recipe.E0s in ("fit", "start"):
+        _move_energies(trainer, start.sources)
     absent = trainer.absent_species
     start.changes = [
         fine_tuning.energies_line(start.energies, trainer.composition, absent),
@@ -44,13 +45,25 @@ def begin(start: Start, trainer: Trainer) -> None:
     trainer.keeps_energies |= bool(old.train)
 
 
-def _move_energies(trainer: Trainer) -> None:
-    """Add the fitted errors of the network to the energies of the elements."""
+def _move_energies(trainer: Trainer, new: Collection[int]) -> None:
+    """Add the fitted errors of the network to the energies of the elements that are not kept.
+
+    New elements have no energy before: what their structures need is theirs, and moves no other.
+    """
+    model = trainer.averaged_model()
+    fitted_species = list(model.species) if trainer.recipe.E0s == "fit" else list(new)
+    if not fitted_species:
+        return
+    place = (trainer.dtype, trainer.device, trainer.ranks)
+    samples = trainer.splits["train"]
+    shift = refit_composition(model, samples, fitted_species, *place, new)
     before = trainer.composition
-    shift = trainer.fitted_composition(trainer.averaged_model())
-    trainer.composition = {z: energy + shift[z] for z, energy in before.items()}
+    after = dict(before)
+    for z in set(fitted_species).difference(trainer.absent_species):
+        after[z] += shift[z]
+    trainer.composition = after
     for samples in trainer.splits.values():
-        remove_composition(samples, trainer.composition, before)
+        remove_composition(samples, after, before)
 
 
 def warn_of_absent(absent: list[int], untrained: list[int], start: Start | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .streaming import sizes
 
 KINDS = ("energy", "forces", "stress", "dipole")
 ATOMS = "atoms"  # of force components: atomic number, and size of the reference force
+ANY_SIZE = 1e3  # weight of energies of which nothing is known, where a fit has several solutions
 MOST_FITTED = 20_000  # structures to which composition energies are fitted again
 
 
@@ -165,11 +166,13 @@ def refit_composition(
     dtype: torch.dtype,
     device: torch.device | str,
     ranks: Ranks = ALONE,
+    new: Collection[int] = (),
 ) -> dict[int, float]:
     """Composition energies, {Z: eV}: a robust fit to the errors of the energies of a model.
 
-    Robust as the loss: a few structures with errors of an eV, very close nuclei, would shift all
-    others. At most 20 000 structures are used, evenly distributed over the samples.
+    Of several solutions, as of elements in a fixed ratio, it is the smallest one. Robust as the
+    loss: a few structures with errors of an eV, very close nuclei, would shift all others. At most
+    20 000 structures are used, evenly distributed over the samples.
 
     Parameters
     ----------
@@ -185,6 +188,8 @@ def refit_composition(
         Device of the model.
     ranks:
         Processes that share the work.
+    new:
+        Elements whose energies may be of any size: nothing is known of them.
 
     Raises
     ------
@@ -206,8 +211,12 @@ def refit_composition(
             "energies of training structures are not finite: the training diverged. Lower"
             " `optimiser.learning_rate`"
         )
+    # x = w y: the size of y counts, that of x as little as 1 / w
+    weights = np.array([ANY_SIZE if z in new else 1.0 for z in species])
+    fitted = fit_counts(weights * table[:, 1:], table[:, 0], species, robust=True)
+    energies = {z: weight * fitted[z] for z, weight in zip(species, weights.tolist(), strict=True)}
     # of rank 0: least squares on another processor may differ in the last digits
-    return ranks.shared(fit_counts(table[:, 1:], table[:, 0], species, robust=True))
+    return ranks.shared(energies)
 
 
 def chunks(samples: Sequence[Sample], device: torch.device | str) -> Iterator[Sequence[Sample]]:
