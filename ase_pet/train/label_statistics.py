@@ -11,6 +11,7 @@ import torch
 from .data import Sample, count_atoms, fit_counts
 from .distributed import ALONE, Ranks
 
+SMALLEST_RMS = 1e-6  # eV, A and e, below which labels are 0 but for rounding
 KINDS = ("energy", "forces", "stress", "dipole")
 
 
@@ -77,7 +78,7 @@ class LabelStatistics:
         return fit_counts(self.counts[:, columns], energies, free)
 
     def label_rms(self, composition: dict[int, float]) -> dict[str, float]:
-        """Root mean squares of labels, the units of the loss, 1 for those that are absent or zero.
+        """Root mean squares of labels, the units of the loss, 1 for those that are absent or 0.
 
         {"energy": eV per atom, "forces": eV/A, "stress": virial in eV per atom, "dipole": e A}; of
         forces and dipoles the components.
@@ -96,8 +97,8 @@ class LabelStatistics:
         for name in KINDS:
             count, total = sums[name]
             rms = float(np.sqrt(total / max(count, 1)))
-            # a unit must not be 0
-            table[name] = rms or 1.0
+            # forces of symmetric crystals are rounding, which is no unit
+            table[name] = rms if rms > SMALLEST_RMS else 1.0
         return table
 
 

@@ -88,12 +88,15 @@ def _curves(axes: Any, history: Sequence[dict[str, Any]], name: str) -> None:
             epochs.append(record["epoch"])
             rmse.append(factor * errors["rmse"])
         colour = COLOURS[split]
-        # power laws are straight lines
+        # power laws are straight lines; what is 0 has no logarithm
+        if not any(rmse):
+            continue
         axes.loglog(epochs, rmse, color=colour, label=split)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"RMSE ({unit})")
     axes.set_title(name)
-    axes.legend()
+    if axes.lines:
+        axes.legend()
 
 
 def parity(pairs: Pairs, path: Path) -> None:

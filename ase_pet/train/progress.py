@@ -14,6 +14,7 @@ import torch
 from ..evaluation import Evaluation
 from .data import Batch
 from .distributed import ALONE, Ranks
+from .label_statistics import SMALLEST_RMS
 from .loss import Diverged
 from .recipe import Loss, Recipe
 
@@ -210,6 +211,7 @@ def score(errors: Mapping[str, Mapping[str, float]], weights: Loss) -> float:
     weight = dataclasses.asdict(weights)
     total = 0.0
     for kind, values in errors.items():
-        relative = values["rmse"] / values["rms"]
+        unit = values["rms"] if values["rms"] > SMALLEST_RMS else 1.0
+        relative = values["rmse"] / unit
         total += weight[kind] * relative**2
     return total

@@ -11,6 +11,7 @@ from ..calculator_info import CalculatorInfo
 from ..models.base import AtomisticModel
 from . import forgetting
 from .error_metrics import UNITS as UNITS
+from .label_statistics import SMALLEST_RMS
 from .plots import figure_class as figure_class
 from .plots import learning_curve as learning_curve
 from .plots import parity as parity
@@ -164,4 +165,7 @@ def _rmse_and_mae(errors: dict[str, float] | None, factor: float) -> str:
 
 def _relative(errors: dict[str, float] | None) -> str:
     """RMSE as a percentage of the RMS of the reference, "-" without labels."""
-    return f"{100 * errors['rmse'] / errors['rms']:.2g} %" if errors else "-"
+    # labels that are 0 have no size to compare with
+    if not errors or errors["rms"] < SMALLEST_RMS:
+        return "-"
+    return f"{100 * errors['rmse'] / errors['rms']:.2g} %"

@@ -15,9 +15,11 @@ import torch
 from argon import structures
 from ase_pet import PETCalculator
 from ase_pet.cli import main, screen
-from ase_pet.train import Diverged, error_profile, loop, progress, train
+from ase_pet.train import Diverged, error_profile, loop, progress, report, train
+from ase_pet.train.label_statistics import LabelStatistics
 from ase_pet.train.loop import STATE
 from ase_pet.train.loss import weighted_loss
+from ase_pet.train.schema import Loss
 from ase_pet.train.tensorboard import Events
 from paths import ROOT
 
@@ -201,3 +203,15 @@ def test_events_are_those_of_the_training(recipe, tmp_path, monkeypatch):
     rmse = [1e3 * record["val"]["forces"]["rmse"] for record in records]
     values = [event.value for event in read.Scalars("val/forces RMSE (meV per A)")]
     assert values == pytest.approx(rmse, rel=1e-5)
+
+
+def test_labels_that_are_zero_but_for_rounding_are_no_unit():
+    """Perfect crystals have no forces: errors in units of 1e-17 eV/A would be all of the loss."""
+    sums = {name: np.array([6, 1e-33]) for name in ("forces", "stress", "dipole")}
+    counts = np.array([[2], [1]])
+    known = {"forces": 2, "stress": 2}
+    statistics = LabelStatistics(counts, np.array([-2.0, -1.0]), sums, known, pairs=3)
+    assert set(statistics.label_rms({42: -1.0}).values()) == {1.0}
+    errors = {"forces": {"rmse": 0.5, "mae": 0.5, "rms": 0.0}}
+    assert progress.score(errors, Loss(forces=2.0)) == 0.5
+    assert "500 / 500 | - |" in report.errors_table({"val": {"structures": 1, **errors}})
