@@ -47,6 +47,7 @@ API = {  # page of the reference -> modules whose public names it lists
     "labels": ("ase_pet.labels", "ase_pet.dispersion"),
     "checks": ("ase_pet.checks",),
     "train": ("ase_pet.train",),
+    "uncertainty": ("ase_pet.uncertainty.calibration", "ase_pet.uncertainty.selection"),
     "formats": (
         "ase_pet.formats",
         *(f"ase_pet.formats.{name}" for name in plugins.names("ase_pet.formats")),
