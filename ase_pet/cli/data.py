@@ -22,6 +22,7 @@ def command(
     *,
     keys: str | None = None,
     units: str | None = None,
+    calculator: Annotated[str | None, typer.Option(show_default=False)] = None,
     html: Path | None = None,
     plot: Path | None = None,
     json: options.Json = False,
@@ -40,6 +41,9 @@ def command(
         Names of labels, such as energy=E,forces=F; an empty name: not used.
     units:
         Units of the files, such as energy=Hartree,length=Bohr.
+    calculator:
+        Name, folder, checkpoint or module:factory of a calculator of similar forces, by which signs
+        and units of forces and stresses are checked; stresses by finite strains.
     html:
         Page to write, with the numbers and pictures.
     plot:
@@ -59,6 +63,8 @@ def command(
         groups = _groups(files, keys, units, chosen["format"])
     described = {name: summary.of_samples(samples) for name, samples in groups.items()}
     notes = summary.suspicious(groups)
+    if calculator is not None:
+        notes += _against(calculator, groups)
     table = _texts(described)
     if html is not None:
         data_report.page(groups, table, notes, html)
@@ -104,6 +110,20 @@ def _groups(
     recipe = read(recipes[0])
     splits = data.read(recipe, model_settings(recipe).species, CUTOFF)
     return {split: samples for split, samples in splits.items() if samples}
+
+
+def _against(calculator: str, groups: dict[str, list[Sample]]) -> list[str]:
+    """Lines on labels of each group whose sign or unit is not that of a calculator."""
+    from ..train import label_signs
+
+    is_factory = ":" in calculator and not Path(calculator).exists()
+    names = (None, calculator) if is_factory else (calculator, None)
+    loaded = options.load_calculator(*names)
+    texts = []
+    for group, samples in groups.items():
+        found = label_signs.of_calculator(loaded, samples, f"`{calculator}`")
+        texts += [f"`{Path(group).name}`: {text}" for text in found]
+    return texts
 
 
 def _texts(described: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:

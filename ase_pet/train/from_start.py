@@ -8,7 +8,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from . import fine_tuning, forgetting
+from . import fine_tuning, forgetting, label_signs
 from .fine_tuning import Start
 from .loop import Trainer
 from .prediction import refit_composition
@@ -28,6 +28,10 @@ def begin(start: Start, trainer: Trainer) -> None:
     trainer:
         Trainer, before its first step.
     """
+    if trainer.ranks.leads:
+        name = f"`start` {start.given!r}"
+        training = trainer.splits["train"]
+        label_signs.warn(trainer.average, training, name, trainer.dtype, trainer.device)
     if trainer.recipe.E0s in ("fit", "start"):
         _move_energies(trainer, start.sources)
     absent = trainer.absent_species
