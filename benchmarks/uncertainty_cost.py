@@ -1,10 +1,10 @@
 """Cost of uncertainties: a step alone, with a policy, and with force uncertainties.
 
-    python benchmarks/uncertainty_cost.py CHECKPOINT [CHECKPOINT ...] [--members 128] [--repeats 9]
+    python benchmarks/uncertainty_cost.py CALC [CALC ...] [--members 128] [--repeats 9]
 
-The checkpoints need no uncertainties: a covariance and an ensemble are added, as the cost depends
-on shapes only. CPU time, one thread, float32, 64 atoms of displaced silicon that move a little at
-each step.
+CALC is a calculator with uncertainties, such as silicon, or a checkpoint without: a covariance and
+an ensemble are added to it, as the cost depends on shapes only. CPU time, one thread, float32, 64
+atoms of displaced silicon that move a little at each step.
 """
 
 import argparse
@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from ase.build import bulk
 
-from ase_pet import PETCalculator
-from ase_pet.formats import read
+from ase_pet import PETCalculator, store
 
 CASES = {
     "energy, forces": ("off", ()),
@@ -28,8 +27,10 @@ CASES = {
 
 
 def with_uncertainties(path, members):
-    """The model of a checkpoint with a unit covariance and `members` readouts."""
-    plain = read(path)
+    """Model with its uncertainties, or with a unit covariance and `members` readouts."""
+    plain, _ = store.load(path)
+    if plain.uncertainty is not None:
+        return plain
     settings = replace(plain.settings, uncertainties={"energy": members})
     model = type(plain)(settings)
     missing = model.load_state_dict(plain.state_dict(), strict=False).missing_keys
@@ -43,20 +44,20 @@ def with_uncertainties(path, members):
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument("calculators", nargs="+")
     parser.add_argument("--members", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{platform.platform()}, torch {torch.__version__}, {arguments.members} members, Si 64,"
+        f"{platform.platform()}, torch {torch.__version__}, Si 64,"
         " float32, 1 thread, median CPU time in ms"
     )
-    for path in arguments.checkpoints:
+    for path in arguments.calculators:
         model, times = with_uncertainties(path, arguments.members), {name: [] for name in CASES}
         calculators = {
             name: PETCalculator(
-                model, device="cpu", dtype="float32", uncertainty=policy, uncertainty_threshold=1e9
+                model, device="cpu", dtype="float32", uncertainty=policy, uncertainty_threshold=1e6
             )
             for name, (policy, _) in CASES.items()
         }
@@ -67,7 +68,7 @@ def main():
                 start = time.process_time()
                 calculators[name].calculate(atoms, ("energy", "forces", *further), ["positions"])
                 times[name].append(time.process_time() - start)
-        print(path)
+        print(f"{path}, {model.uncertainty.n_members} members")
         for name in CASES:
             median = float(np.median(times[name][2:]))
             ratio = median / float(np.median(times["energy, forces"][2:]))

@@ -31,7 +31,7 @@ def begin(start: Start, trainer: Trainer) -> None:
     if trainer.ranks.leads:
         name = f"`start` {start.given!r}"
         training = trainer.splits["train"]
-        label_signs.warn(trainer.average, training, name, trainer.dtype, trainer.device)
+        label_signs.warn(trainer.averaged_model(), training, name, trainer.dtype, trainer.device)
     if trainer.recipe.E0s in ("fit", "start"):
         _move_energies(trainer, start.sources)
     absent = trainer.absent_species

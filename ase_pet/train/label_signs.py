@@ -165,7 +165,7 @@ def _reason(kind: str, ratio: float) -> str:
         # numbers in a unit are those in eV and A over its size
         if abs(np.log(abs(ratio) * size)) < SAME_UNIT:
             return f'as if they were in {unit}{reversed_sign}; see `units.{kind}` = "{sign}{unit}"'
-    return f"another sign or unit? `units.{kind}` says which"
+    return f"another unit (`units.{kind}`), or structures of which it knows nothing?"
 
 
 def _units(kind: str) -> dict[str, float]:

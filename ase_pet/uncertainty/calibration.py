@@ -36,6 +36,7 @@ PER_BIN = 5  # errors, at least, of a row of the table
 BINS = 8
 LEVELS = np.linspace(0.01, 0.99, 99)
 TINY = 1e-300
+TICKS = (1.0, 2.0, 5.0)  # labels of an axis in each decade
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ def plot(kinds: Mapping[str, tuple[np.ndarray, np.ndarray, str]], path: Path) ->
 
 def _plot_errors(axes: Any, sigma: np.ndarray, error: np.ndarray, compared: Comparison) -> None:
     """Plot absolute errors against standard deviations, and the RMS of groups of them."""
+    from matplotlib import ticker
+
     # an error of 0 has no logarithm
     shown = np.maximum(error, error.max() * 1e-6)
     axes.loglog(sigma, shown, ".", color="0.7", markersize=2)
@@ -188,6 +191,11 @@ def _plot_errors(axes: Any, sigma: np.ndarray, error: np.ndarray, compared: Comp
     limits = [sigma.min(), sigma.max()]
     axes.loglog(limits, limits, "k--", linewidth=1, label="observed = expected")
     axes.legend(fontsize="small", frameon=False)
+    # ranges are often shorter than a decade, where matplotlib's own labels overlap
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=TICKS))
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def write(

@@ -52,7 +52,11 @@ learning_rate = 0.01
 [fine_tuning]
 {options}
 """
-pytestmark = pytest.mark.filterwarnings("ignore:no training structure has")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:no training structure has"),
+    # of random weights, which know no sizes
+    pytest.mark.filterwarnings("ignore:`forces` of the data are"),
+]
 
 
 def toy(kind):
