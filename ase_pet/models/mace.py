@@ -74,28 +74,28 @@ class Settings:
     cutoff: ranges.Cutoff = 5.0  # A
     cutoff_power: ranges.Power = 5  # of the polynomial
     cutoff_in_basis: bool = True  # multiplies the radial functions; else the weights R
-    num_bessel: ranges.LayerWidth = 8
+    num_bessel: ranges.LayerWidth = 8  # radial functions
     distance_transform: str = "none"  # or agnesi, soft
     width: ranges.LayerWidth = 64  # channels C
     degree: Degree = 3  # largest l of harmonics and messages
     # degrees of the features after each layer
     hidden_degrees: Annotated[tuple[tuple[Degree, ...], ...], ranges.Listed, Some] = ((0, 1), (0,))
-    residual: Annotated[tuple[bool, ...], ranges.Listed, Some] = (False, True)
-    density: Annotated[tuple[bool, ...], ranges.Listed, Some] = (False, False)
-    average_neighbours: Annotated[tuple[Neighbours, ...], ranges.Listed, Some] = (10.0, 10.0)
-    correlation: Annotated[tuple[Correlation, ...], ranges.Listed, Some] = (3, 3)
+    residual: Annotated[tuple[bool, ...], ranges.Listed, Some] = (False, True)  # adds S(Z) h
+    density: Annotated[tuple[bool, ...], ranges.Listed, Some] = (False, False)  # N is learned
+    average_neighbours: Annotated[tuple[Neighbours, ...], ranges.Listed, Some] = (10.0, 10.0)  # N
+    correlation: Annotated[tuple[Correlation, ...], ranges.Listed, Some] = (3, 3)  # factors of B
     readouts: Annotated[tuple[str, ...], ranges.Listed, Some] = ("linear", "mlp")  # or none
     radial_widths: Annotated[tuple[ranges.LayerWidth, ...], ranges.Listed, Some] = (64, 64, 64)
     radial_scale: ranges.Factor = SILU_SCALE  # of the SiLU of the radial networks
     readout_width: ranges.LayerWidth = 16  # of the MLP of each head
     activation: str = "silu"  # of the MLP
-    activation_scale: ranges.Factor = SILU_SCALE
+    activation_scale: ranges.Factor = SILU_SCALE  # of its values
     pair_repulsion: bool = False  # of screened nuclei
     repulsion_power: ranges.Power = 5  # of the polynomial that switches it off
     # number of products: of each layer, degree after it, and number of factors 1..correlation;
     # empty for all that are independent
     num_products: Annotated[tuple[tuple[Counts, ...], ...], ranges.Listed] = ()
-    heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})
+    heads: ranges.Heads = field(default_factory=lambda: {"energy": 1})  # name -> components
     uncertainties: ranges.Members = field(default_factory=dict)  # head -> members of its ensemble
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ FREE = ("settings", "card")  # tables without keys of their own in the schema
 HEADER = """\
 # Recipe for `ase-pet train`, a TOML file. Paths are relative to it.
 # Keys that are commented out have their default, or an example where there is none."""
+SPECIES = "symbols, or atomic numbers"
 WIDTH = 88  # columns of a recipe
 # settings of models that are None by default, which TOML cannot say
 EXAMPLES = {"num_neighbors_adaptive": 16.0, "layer_scale": 1e-6}
@@ -76,6 +77,36 @@ def markdown() -> str:
     return "\n".join(rows) + "\n"
 
 
+def settings_markdown(model: str) -> str:
+    """Table of all settings of an architecture: name, default and meaning.
+
+    Parameters
+    ----------
+    model:
+        Architecture, a file of ase_pet/models.
+    """
+    kind = plugins.load("ase_pet.models", model).Settings
+    meanings = comments_of_fields(kind)
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(kind):
+        default = _default(field)
+        shown = "" if default is None else f"`{_toml(default)}`"
+        # a bar would end the cell
+        meaning = meanings.get(field.name, "").replace("|", "\\|")
+        if field.name == "species":
+            shown = "required"
+            meaning = SPECIES
+        rows.append(f"| `{field.name}` | {shown} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Default of a setting, None where it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
 def _row(name: str, field: FieldInfo) -> str:
     """Row of the table of keys."""
     if field.is_required():
@@ -116,11 +147,9 @@ def _settings(model: str) -> Iterator[str]:
     for field in dataclasses.fields(kind):
         if field.name == "species":
             species = _example(keys(Recipe)["settings"])["species"]
-            yield from _setting(f"species = {_toml(species)}", "symbols, or atomic numbers")
+            yield from _setting(f"species = {_toml(species)}", SPECIES)
             continue
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
+        default = _default(field)
         value = EXAMPLES.get(field.name) if default is None else default
         # a setting of a plug-in that has neither default nor example is only mentioned
         line = f"# {field.name}" if value is None else f"# {field.name} = {_toml(value)}"

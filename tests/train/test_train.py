@@ -387,7 +387,9 @@ def test_the_template_explains_the_settings_of_a_model():
 
 def test_the_documented_keys_are_those_of_the_schema():
     page = ROOT / "docs" / "reference" / "recipe.md"
-    assert template.markdown() in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert template.markdown() in text
+    assert all(template.settings_markdown(name) in text for name in ("pet", "ponita", "mace"))
 
 
 def test_bad_data_name_the_file_and_the_structure(recipe, tmp_path):
