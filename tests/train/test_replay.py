@@ -241,7 +241,7 @@ def test_other_old_data_are_another_run(start, tmp_path):
         ('new_species = ["Ar"]', "the start has Ar already"),
         ('new_species = ["Kr"]', "has Kr, which no training structure has"),
         ('new_species = ["Xx"]', "'Xx' is no element"),
-        ('new_species = {Kr = "Si"}', r"`fine_tuning\.new_species`\.Kr"),
+        ('new_species = {Kr = "Si"}', r"`fine_tuning\.new_species\.Kr`"),
         ("replay_share = 0.3", "replay_share without `replay`"),
         ('replay_labels = "start"\nreplay_generated = 2', "give some"),
         ('replay = ["none.extxyz"]', "there is no data file"),
