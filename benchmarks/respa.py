@@ -2,7 +2,7 @@
 """Exact symmetry as a slow force: CPU time of a time step, conserved energy, temperature.
 
 usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
-    [--inner-steps M ...] [--cells 2] [--output runs/respa]
+    [--inner-steps M ...] [--cells 2] [--symmetrise ecse] [--output runs/respa]
 
 silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
 ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
@@ -161,7 +161,7 @@ def silicon_state(args):
 
 def silicon(args):
     """NVE of a crystal."""
-    exact = PETCalculator("silicon", symmetrise="ecse")
+    exact = PETCalculator("silicon", symmetrise=args.symmetrise)
     plain = PETCalculator("silicon")
     several = args.inner_steps or [4, 8]
     folder = args.output / f"nve_{args.cells}"
@@ -174,7 +174,7 @@ def nvt(args):
     several = (args.inner_steps or [8])[-1]
     for thermostat in ("langevin", "bussi"):
         run = measured(
-            fresh(start, PETCalculator("silicon", symmetrise="ecse")),
+            fresh(start, PETCalculator("silicon", symmetrise=args.symmetrise)),
             args.output / f"nvt_{args.cells}_{thermostat}_{several}",
             args.time,
             several,
@@ -251,7 +251,7 @@ def cost(args):
     md.thermalise(start, 300, np.random.default_rng(0))
     several = (args.inner_steps or [16])[-1]
     plain = VelocityVerlet(fresh(start, PETCalculator("silicon")), units.fs)
-    exact = fresh(start, PETCalculator("silicon", symmetrise="ecse"))
+    exact = fresh(start, PETCalculator("silicon", symmetrise=args.symmetrise))
     mixed = md.MultipleTimeStep(exact, units.fs, PETCalculator("silicon"), several)
     seconds = []
     for dynamics, steps in ((plain, 24), (mixed, 3)):
@@ -261,8 +261,8 @@ def cost(args):
         seconds.append((time.process_time() - began) / steps)
     seconds[1] /= several
     print(
-        f"{len(start)} atoms: plain {1000 * seconds[0]:.1f} CPU-ms/step, exact every {several}"
-        f" steps {1000 * seconds[1]:.1f}, {seconds[1] / seconds[0]:.2f} of plain",
+        f"{len(start)} atoms: plain {1000 * seconds[0]:.1f} CPU-ms/step, {args.symmetrise} every"
+        f" {several} steps {1000 * seconds[1]:.1f}, {seconds[1] / seconds[0]:.2f} of plain",
         flush=True,
     )
 
@@ -277,6 +277,9 @@ def main():
     parser.add_argument("--time", type=float, default=2.0, help="ps with inner steps")
     parser.add_argument("--exact-time", type=float, default=0.2, help="ps, exact at every step")
     parser.add_argument("--inner-steps", type=int, nargs="+")
+    parser.add_argument(
+        "--symmetrise", default="ecse", help="of silicon; another --output for each"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/respa"))
     parser.add_argument("--cells", type=int, default=2, help="of silicon, in each direction")
     args = parser.parse_args()
