@@ -81,10 +81,9 @@ def command(
         raise ValueError("no structure differs from the known ones: there is nothing to label")
     if len(choices) < n:
         same = len(frames) - len(choices)
-        screen.note(
-            f"ase-pet: note: {len(choices)} instead of {n} structures: there are {len(frames)},"
-            f" of which {same} are the same as selected or known ones"
-        )
+        copies = f", of which {same} are the same as selected or known ones" if same else ""
+        short = f"{len(choices)} instead of {n} structures"
+        screen.note(f"ase-pet: note: {short}: there are {len(frames)}{copies}")
     selected = []
     rows = []
     for choice in choices:
