@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from . import _crystals, options, screen
 from ._results import printed_if_unwritten
+
+if TYPE_CHECKING:
+    from ..phonons.spectrum import Spectrum
 
 RESIDUALS = {"sum_rule": "eV/A^2", "exchange": "eV/A^2", "acoustic": "THz"}
 NOTHING = 1e-20  # of a residual, below which it is printed as 0
@@ -139,15 +142,30 @@ def command(
     if json:
         screen.print_json(content)
     else:
-        _show(content, output)
+        _show(content, output, _too_small(result, getattr(atoms.calc, "cutoff", None)))
 
 
-def _show_imaginary(modes: dict[str, Any]) -> None:
+def _too_small(result: Spectrum, cutoff: float | None) -> str:
+    """Remark on a supercell that is less than two cutoffs wide, or nothing."""
+    import numpy as np
+
+    supercell: Any = result.phonopy.supercell
+    reciprocal = np.linalg.inv(supercell.cell)  # rows x, columns: vectors of the supercell
+    width = 1 / np.linalg.norm(reciprocal, axis=0).max()
+    if cutoff is None or width >= 2 * cutoff:
+        return ""
+    return (
+        f", or the supercell is too small: {width:.2g} A wide, and the cutoff is {cutoff:g} A"
+        " (a longer --supercell tells)"
+    )
+
+
+def _show_imaginary(modes: dict[str, Any], small: str) -> None:
     """Print the number of imaginary modes, what they mean, and the lowest ones."""
     if not modes["modes"]:
         screen.say("no imaginary modes")
         return
-    meaning = "the structure is not at a minimum"
+    meaning = f"the structure is not at a minimum{small}"
     if modes["small_near_gamma"] == modes["modes"]:
         meaning = (
             "all are small and on acoustic branches near Gamma, which tells of a --supercell that"
@@ -167,11 +185,11 @@ def _show_imaginary(modes: dict[str, Any]) -> None:
         screen.say(f"  and {more} more above these: bands and mesh are in the folder")
 
 
-def _show(content: dict[str, Any], output: Path) -> None:
+def _show(content: dict[str, Any], output: Path, small: str) -> None:
     """Print imaginary modes first, then frequencies and residuals of the force constants."""
     from ..phonons.spectrum import LARGE_FORCE
 
-    _show_imaginary(content["imaginary"])
+    _show_imaginary(content["imaginary"], small)
     if content["largest_force"] > LARGE_FORCE:
         screen.say(
             f"NOT RELAXED: the largest force is {content['largest_force']:.2g} eV/A, the structure"

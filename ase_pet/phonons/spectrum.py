@@ -329,7 +329,10 @@ class Spectrum(Displayed):
         # group velocities (q, modes, 3) in THz A
         mesh: Any = self.phonopy.mesh
         primitive: Any = self.phonopy.primitive
-        fastest = np.linalg.norm(mesh.group_velocities, axis=-1).max() * KM_PER_S
+        # d omega / dq diverges where omega^2 is about 0 beside imaginary modes
+        real = mesh.frequencies > max(0.0, -float(mesh.frequencies.min()))
+        velocities = np.linalg.norm(mesh.group_velocities, axis=-1)
+        fastest = velocities.max(initial=0.0, where=real) * KM_PER_S
         imaginary = {
             "modes": len(modes),
             "fraction_of_mesh": self.fraction_imaginary(),

@@ -125,9 +125,23 @@ def test_imaginary_modes_come_first(tmp_path):
     report = json.loads((tmp_path / "out" / "phonons.json").read_text())
     assert report["imaginary"]["lowest"][0]["frequency"] == report["lowest_frequency"] < -1
     assert 0 < report["imaginary"]["fraction_of_mesh"] < 0.5
-    assert "the structure is not at a minimum" in done.stdout
+    assert "the structure is not at a minimum; thermal" in done.stdout
     assert done.stdout.count(" THz at q = ") == 3
     assert f"and {report['imaginary']['modes'] - 3} more" in done.stdout
+
+
+@pytest.mark.skipif("lithium" not in shipped(), reason="the calculator `lithium` is not shipped")
+def test_imaginary_modes_of_a_small_supercell(tmp_path):
+    """Lithium in 2x2x2 cells of 2 atoms has acoustic modes at -1.6 THz, in 4x4x4 none."""
+    ase.io.write(tmp_path / "li.extxyz", bulk("Li", cubic=True, a=3.4575))
+    done = command(
+        *("lithium", tmp_path / "li.extxyz", "--supercell", "2,2,2", "--no-relax"),
+        *("--output", tmp_path / "out"),
+    )
+    assert "or the supercell is too small: 6.9 A wide, and the cutoff is 5 A" in done.stdout
+    report = json.loads((tmp_path / "out" / "phonons.json").read_text())
+    # the speed of sound of lithium is about 6 km/s
+    assert 3 < report["largest_group_velocity"] < 12
 
 
 def test_small_modes_near_gamma_tell_of_the_supercell(tmp_path):
