@@ -176,7 +176,10 @@ def _run(plan: md_plan.Plan, output: Path, restart: bool) -> Result:
             notes = traceback.format_exception_only(error)[1:]
             message = ". ".join([str(error), *(note.strip() for note in notes)])
             if isinstance(error, TooUncertain):
-                message += " (--uncertainty-threshold, --uncertainty)"
+                message += (
+                    " (--uncertainty-threshold, --uncertainty). An atom of a training structure may"
+                    " be as uncertain: compare with those"
+                )
             status = 1
         except KeyboardInterrupt:
             message = f"stopped; to continue: {md_plan.again(plan, output)}"
