@@ -142,17 +142,23 @@ def command(
     if json:
         screen.print_json(content)
     else:
-        _show(content, output, _too_small(result, getattr(atoms.calc, "cutoff", None)))
+        _show(content, output, _too_small(result, atoms.calc))
 
 
-def _too_small(result: Spectrum, cutoff: float | None) -> str:
+def _too_small(result: Spectrum, calculator: Any) -> str:
     """Remark on a supercell that is less than two cutoffs wide, or nothing."""
     import numpy as np
 
+    from ..calculator import MLIPCalculator
+
+    # other calculators do not say how far they see
+    if not isinstance(calculator, MLIPCalculator):
+        return ""
     supercell: Any = result.phonopy.supercell
     reciprocal = np.linalg.inv(supercell.cell)  # rows x, columns: vectors of the supercell
     width = 1 / np.linalg.norm(reciprocal, axis=0).max()
-    if cutoff is None or width >= 2 * cutoff:
+    cutoff = calculator.cutoff
+    if width >= 2 * cutoff:
         return ""
     return (
         f", or the supercell is too small: {width:.2g} A wide, and the cutoff is {cutoff:g} A"
