@@ -45,10 +45,10 @@ def check_numbers(skin: Any, batch_atoms: Any, compile: Any) -> None:
     batch_atoms:
         Must be a number of atoms, 1 or more, or None.
     compile:
-        Must be "auto" or False.
+        Must be "auto", True or False.
     """
-    if compile is not False and not (isinstance(compile, str) and compile == "auto"):
-        raise ValueError(f"`compile` is {shown(compile)}: valid choices are 'auto', False")
+    if not isinstance(compile, bool) and not (isinstance(compile, str) and compile == "auto"):
+        raise ValueError(f"`compile` is {shown(compile)}: valid choices are 'auto', True, False")
     is_number = isinstance(skin, numbers.Real) and not isinstance(skin, bool)
     if not is_number or not 0 <= skin <= LARGEST_SKIN:
         raise ValueError(

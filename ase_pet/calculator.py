@@ -54,7 +54,8 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
     batch_atoms:
         Number of atoms that `evaluate` treats at once, None for a default of the device.
     compile:
-        "auto" or False, both eager: torch.compile fails on ragged neighbourhoods (torch 2.13).
+        Whether steps are compiled, for long runs of small systems: True, or "auto" or False, which
+        do not. It takes minutes once; what cannot be compiled runs as without.
     uncertainty:
         What happens once the standard deviation of the energy of an atom is above
         `uncertainty_threshold`: "off", "warn" or "stop" (raises `ase_pet.TooUncertain`). For
@@ -138,7 +139,7 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
 
         self._inputs = GraphInputs(self.model, self.device, self.dtype, self.card)
         self._neighbours = graph.VerletList(self.cutoff, skin)
-        self._steps = Steps(self._inputs, self._neighbours, self._direct)
+        self._steps = Steps(self._inputs, self._neighbours, self._direct, compile is True)
         most = chunking.budget("atoms", self.device)
         at_once = batch_atoms or most
         self._batches = BatchEvaluator(self._inputs, self._direct, at_once)

@@ -11,6 +11,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from .evaluation import Evaluation, check_volumes, virials
 from .evaluation.derivatives import sum_over_atoms
+from .evaluation.traced import TracedGradient
 from .graph import Graph, Outgrown
 from .graph.transfer import moved
 from .models.base import AtomisticModel
@@ -204,6 +205,7 @@ def evaluation_of(
     graph: Graph,
     names: Iterable[str],
     direct: dict[str, str] | None = None,
+    traced: TracedGradient | None = None,
 ) -> Evaluation:
     """Evaluation whose first run of the model yields everything that these outputs need.
 
@@ -217,6 +219,8 @@ def evaluation_of(
         Names of outputs.
     direct:
         Heads to use in place of derivatives: {"forces": head, "stress": head}, both optional.
+    traced:
+        Energies and their gradient by recorded operators, for graphs of fixed lengths.
     """
     outputs = [OUTPUTS[name] for name in names]
     return Evaluation(
@@ -225,6 +229,7 @@ def evaluation_of(
         direct=direct,
         heads=[output.head for output in outputs if output.head is not None],
         features=any(output.uncertainty for output in outputs),
+        traced=traced,
     )
 
 

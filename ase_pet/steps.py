@@ -15,6 +15,7 @@ import torch
 
 from . import outputs
 from .evaluation import Evaluation
+from .evaluation.traced import TracedGradient
 from .graph import Graph, HalfList, Room, Structure, VerletList, build
 from .graph_inputs import GraphInputs
 
@@ -49,14 +50,24 @@ class Steps:
         Neighbour list, which is reused while atoms move little.
     direct:
         Heads that replace derivatives, {"forces": head, "stress": head}.
+    compile:
+        Whether steps with a reused neighbour list run compiled operators, if the model allows it.
     """
 
-    def __init__(self, inputs: GraphInputs, neighbours: VerletList, direct: dict[str, str]) -> None:
+    def __init__(
+        self,
+        inputs: GraphInputs,
+        neighbours: VerletList,
+        direct: dict[str, str],
+        compile: bool = False,
+    ) -> None:
         self.inputs = inputs
         self.neighbours = neighbours
         self.direct = direct
         # arrays of fixed length have rows to spare, which cost time on a CPU
-        self.is_fixed = inputs.model.fixed_lengths and inputs.device.type != "cpu"
+        is_on_gpu = inputs.device.type != "cpu"
+        self.is_fixed = inputs.model.fixed_lengths and (is_on_gpu or compile)
+        self.traced = TracedGradient(inputs.model) if compile else None
         self._room = Room()
         self._list: ListOnDevice | None = None
         self._structure: Structure  # of the latest step
@@ -64,8 +75,9 @@ class Steps:
     def forget(self) -> None:
         """Let the next step depend on its structure alone, bit for bit."""
         self.neighbours.forget()
-        self._room = Room()
         self._list = None
+        if self.traced is None:  # else nothing is compiled twice; lengths change rounding only
+            self._room = Room()
 
     def evaluation(self, structure: Structure, names: Sequence[str]) -> Evaluation:
         """Evaluation of a structure that passed all checks, where possible with fixed lengths.
@@ -83,7 +95,7 @@ class Steps:
         moved = self._moved(structure) if self.is_fixed else None
         if moved is None:
             return self.measured(names)
-        return outputs.evaluation_of(self.inputs.model, moved, names, self.direct)
+        return outputs.evaluation_of(self.inputs.model, moved, names, self.direct, self.traced)
 
     def measured(self, names: Sequence[str]) -> Evaluation:
         """Evaluation of the latest structure, with arrays as long as its positions ask for.

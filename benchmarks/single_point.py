@@ -1,27 +1,30 @@
 #!/usr/bin/env python3
-"""Time of a single point (energy, forces, stress) of silicon and water, per step and per atom.
+"""Time of a single point (energy, forces, stress) of silicon, water and ethanol, per step and atom.
 
     python benchmarks/single_point.py --calculator silicon
-    python benchmarks/single_point.py --peer MODEL.pt --ours MODEL.ckpt --json results.json
+    OMP_NUM_THREADS=1 python benchmarks/single_point.py --peer xs.pt xs.json --ours xs.ckpt
 
 Steps are as in molecular dynamics: atoms move by 0.01 A between them, so that neighbour lists are
 reused or rebuilt as in a run. `list` and `model` are the shares of the neighbour list and of
 the model with its derivatives in the CPU time of a step of our calculators; the rest is ASE, checks
 and copies, and the scatter of the measurement.
 
-With --peer and --ours two calculators of the same weights alternate within one run, A B A B ...,
-and the ratio peer / ours is printed for medians and minima of wall and process CPU time: ratios are
+With --peer and --ours, calculators of the same weights alternate within one run, A B C A B C, and
+the ratios peer / ours are printed for medians and minima of wall and process CPU time: ratios are
 less sensitive to other load on the machine than absolute times. Agreement of energies and forces is
 printed first.
 
-The peer is metatomic-ase, in an environment of its own (install the CPU wheel of torch first):
+The peers are metatomic-ase (.pt) and pet-kokkos (.json), in an environment of their own:
 
     python3 -m venv peer && . peer/bin/activate
     pip install torch --index-url https://download.pytorch.org/whl/cpu
-    pip install upet metatrain metatomic-ase && pip install .
-    mtt export MODEL.ckpt -o MODEL.pt
+    pip install upet metatrain metatomic-ase pet-kokkos && pip install .
+    python benchmarks/random_checkpoint.py XS xs.ckpt
+    mtt export xs.ckpt -o xs.pt
+    python tools/convert_pet.py --ckpt xs.ckpt --out xs   # from the sources of pet-kokkos
 
-where MODEL.ckpt is a published PET checkpoint.
+A published checkpoint serves as well as random weights. A peer `xs.ckpt+compile` is our calculator
+with compiled steps.
 """
 
 import argparse
@@ -51,7 +54,7 @@ PROPERTIES = ("energy", "forces", "stress")
 STEP, AMPLITUDE = 0.01, 0.25  # A: a step of 1 fs and a vibration of a hot solid
 SECONDS = 4.0  # for each calculator and system
 SPACING = 3.104  # A between molecules: water of 1 g/cm^3
-console = Console(width=140, highlight=False)
+console = Console(width=160, highlight=False)
 
 
 def silicon(repeats):
@@ -80,15 +83,22 @@ SYSTEMS = {
     "si216": lambda: silicon(3),
     "si512": lambda: silicon(4),
     "water192": water,
+    "ethanol": lambda: molecule("CH3CH2OH", vacuum=6.0, pbc=True),
 }
 
 
 def load(name, dtype):
-    """ASE calculator of a name or path, of a metatomic model (.pt) or of MODULE:FACTORY."""
+    """ASE calculator of a name or path, of a model of a peer (.pt, .json) or of MODULE:FACTORY."""
     if name.endswith(".pt"):
         from metatomic_ase import MetatomicCalculator
 
         return MetatomicCalculator(name, device="cpu")
+    if name.endswith(".json"):
+        from pet_kokkos.ase import PETCalculator as KokkosCalculator
+
+        return KokkosCalculator(name.removesuffix(".json"))
+    if name.endswith("+compile"):
+        return PETCalculator(name.removesuffix("+compile"), device="cpu", dtype=dtype, compile=True)
     if ":" in name:
         module, factory = name.split(":")
         return getattr(importlib.import_module(module), factory)()
@@ -117,7 +127,7 @@ def clock(call):
 
 def single_point(calculator, atoms):
     """Wall and process CPU time of energy, forces and stress in ms."""
-    return clock(lambda: calculator.calculate(atoms, PROPERTIES, all_changes))
+    return clock(lambda: calculator.calculate(atoms, PROPERTIES, ["positions"]))
 
 
 def forces_and_energy(model, batch):
@@ -184,30 +194,36 @@ def alone(name, systems, dtype):
         yield record
 
 
-def against(peer, ours, systems, dtype):
-    """Records of two calculators that alternate, and their ratios."""
-    pair = [load(peer, dtype), load(ours, dtype)]
+def against(peers, ours, systems, dtype):
+    """Records of calculators that alternate, one for each peer, with their ratios."""
+    calculators = [load(name, dtype) for name in (*peers, ours)]
     for system, atoms in systems.items():
         atoms = atoms.copy()
-        energy, force, size = agreement(*pair, atoms)
-        console.print(
-            f"{system}: energies agree to {energy:.1e} eV/atom, forces to {force:.1e} eV/A "
-            f"(root mean square {size:.2g} eV/A)"
-        )
-        times = take_turns(pair, atoms)
-        record = {
-            "peer": peer,
-            "ours": ours,
-            "system": system,
-            "atoms": len(atoms),
-            "energy_difference": energy,
-            "force_difference": force,
-            **summary("peer_", times[0]),
-            **summary("ours_", times[1]),
-        }
-        for kind in ("wall", "wall_min", "cpu", "cpu_min"):
-            record[f"ratio_{kind}"] = record[f"peer_{kind}"] / record[f"ours_{kind}"]
-        yield record
+        for peer, calculator in zip(peers, calculators, strict=False):
+            energy, force, size = agreement(calculator, calculators[-1], atoms)
+            console.print(
+                f"{system}, {name_of(peer)}: energies agree to {energy:.1e} eV/atom, forces to"
+                f" {force:.1e} eV/A (root mean square {size:.2g} eV/A)"
+            )
+        times = take_turns(calculators, atoms)
+        for peer, of_peer in zip(peers, times, strict=False):
+            record = {
+                "peer": name_of(peer),
+                "system": system,
+                "atoms": len(atoms),
+                **summary("peer_", of_peer),
+                **summary("ours_", times[-1]),
+            }
+            for kind in ("wall", "wall_min", "cpu", "cpu_min"):
+                record[f"ratio_{kind}"] = record[f"peer_{kind}"] / record[f"ours_{kind}"]
+            yield record
+
+
+def name_of(peer):
+    """Program that evaluates a file."""
+    if peer.endswith("+compile"):
+        return "ours, compiled"
+    return "metatomic-ase" if peer.endswith(".pt") else "pet-kokkos"
 
 
 def summary(prefix, times):
@@ -224,7 +240,9 @@ def show(title, columns, rows):
     """Print a table as plain text."""
     table = Table(title=title, box=ASCII, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("system", "peer") else "right", no_wrap=True
+        )
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -262,11 +280,12 @@ def show_ratios(title, records):
     rows = [
         [
             record["system"],
+            record["peer"],
             *(
-                f"{record[f'{who}_wall']:.1f} ({record[f'{who}_wall_min']:.1f})"
+                f"{record[f'{who}_cpu']:.1f} ({record[f'{who}_cpu_min']:.1f})"
                 for who in ("peer", "ours")
             ),
-            f"{record['ours_wall'] / record['atoms']:.3f}",
+            f"{record['ours_cpu'] / record['atoms']:.3f}",
             *(f"{record[f'ratio_{kind}']:.2f}" for kind in ("wall", "wall_min", "cpu", "cpu_min")),
         ]
         for record in records
@@ -275,8 +294,9 @@ def show_ratios(title, records):
         title,
         [
             "system",
-            "peer ms: median (min)",
-            "ours ms: median (min)",
+            "peer",
+            "peer CPU ms: median (min)",
+            "ours CPU ms: median (min)",
             "ours ms/atom",
             "ratio wall",
             "of minima",
@@ -311,8 +331,8 @@ def arguments():
     parser.add_argument(
         "--calculator", action="append", default=[], help="name, path, .pt or MODULE:FACTORY"
     )
-    parser.add_argument("--peer", help="exported metatomic model, .pt")
-    parser.add_argument("--ours", help="the checkpoint that it was exported from")
+    parser.add_argument("--peer", nargs="+", help="models of peers: .pt of metatomic, .json")
+    parser.add_argument("--ours", help="the checkpoint that they were made from")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32", help="of our calculators")
@@ -335,7 +355,7 @@ def main():
         records += measured
     if args.peer:
         measured = list(against(args.peer, args.ours, systems, args.dtype))
-        show_ratios(f"{os.path.basename(args.peer)} / {os.path.basename(args.ours)}", measured)
+        show_ratios(f"peers / {os.path.basename(args.ours)}", measured)
         records += measured
     if args.json:
         with open(args.json, "w") as file:

@@ -54,10 +54,18 @@ CALCULATOR = {
         "Length in A: neighbours are searched again once an atom has moved by half of it; default:"
         " 1. 0 searches at each evaluation."
     ),
+    "compile": (
+        "Compile the steps of a run: takes minutes once, and a C++ compiler; for long runs of small"
+        " systems."
+    ),
     "d3": "Add D3 dispersion of a functional, such as pbe or pbe:zero (extra `d3`).",
 }
 # of options of CALCULATOR that are no texts
-TYPES: dict[str, Any] = {"skin": float | None, "orientations_untrained": bool | None}
+TYPES: dict[str, Any] = {
+    "skin": float | None,
+    "orientations_untrained": bool | None,
+    "compile": bool | None,
+}
 PANEL = "Calculator"  # heading of these options
 FORMAT = (
     "Format of the file of structures by its name in ASE, such as vasp, lammps-data or"

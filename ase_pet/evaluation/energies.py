@@ -11,6 +11,7 @@ from ..layers.constants import constant
 from ..models.base import AtomisticModel
 from .derivatives import forces_from, gradient, sum_over_atoms, virial_from
 from .heads import HeadEvaluation
+from .traced import TracedGradient
 from .uncertainties import UncertaintyEvaluation
 from .undefined import Undefined
 
@@ -35,6 +36,8 @@ class Evaluation:
         Other heads to evaluate in the same run of the model as the energies.
     features:
         Whether to keep the features of the last layer of that run, for uncertainties.
+    traced:
+        Energies and their gradient by recorded operators, for graphs of fixed lengths.
 
     Attributes
     ----------
@@ -52,6 +55,7 @@ class Evaluation:
         direct: dict[str, str] | None = None,
         heads: Sequence[str] = (),
         features: bool = False,
+        traced: TracedGradient | None = None,
     ) -> None:
         self.model = model
         self.graph = graph
@@ -62,6 +66,10 @@ class Evaluation:
         self.uncertainties = UncertaintyEvaluation(self)
         self._run_heads = tuple(heads)
         self._run_features = features
+        self._traced = traced
+        has_fixed_lengths = graph.room is not None and graph.room.is_fixed
+        if training or features or self._run_heads or not has_fixed_lengths:
+            self._traced = None
         self._energies: torch.Tensor | None = None  # (n_atoms,) without composition energies
         self._total: torch.Tensor | None = None  # (n_atoms,) with them
         self._gradient: torch.Tensor | None = None  # (P, 3) dE/dv
@@ -87,13 +95,25 @@ class Evaluation:
     @property
     def pair_gradient(self) -> torch.Tensor:
         """Derivative dE/dv (P, 3) in eV/A with respect to the pair vectors, in their dtype."""
+        if self._gradient is None and self._traced is not None:
+            found = self._traced(self.graph)
+            if found is not None:
+                self._energies, self._gradient = found
         if self._gradient is None:
-            vectors = self.graph.pair_vectors.detach().requires_grad_()
-            with torch.enable_grad():
-                energies = self._run(self.graph.with_vectors(vectors)).double()
-            self._gradient = gradient(energies.sum(), vectors, create_graph=self.training)
-            self._energies = energies if self.training else energies.detach()
+            self._gradient = self._differentiated()
         return self._gradient
+
+    def _differentiated(self) -> torch.Tensor:
+        """dE/dv (P, 3) by automatic differentiation; keeps the energies of the same run."""
+        vectors = self.graph.pair_vectors.detach()
+        vectors.requires_grad_()
+        with torch.enable_grad():
+            graph = self.graph.with_vectors(vectors)
+            energies = self._run(graph).double()
+        total = energies.sum()
+        derivative = gradient(total, vectors, create_graph=self.training)
+        self._energies = energies if self.training else energies.detach()
+        return derivative
 
     @property
     def forces(self) -> torch.Tensor:

@@ -20,14 +20,14 @@ class Outgrown(Exception):
 
 
 def with_space(count: int) -> int:
-    """A round number, 1/16 to 1/8 above a count, or a few: it changes rarely during a run.
+    """A round number, 1/16 to 1/8 above a count, and a few: it changes rarely during a run.
 
     Parameters
     ----------
     count:
         Number of rows that are needed.
     """
-    wanted = count + count // 16 + 1
+    wanted = count + count // 16 + 3
     multiple = 1 << max(2, wanted.bit_length() - 5)
     return wanted + -wanted % multiple
 
@@ -64,9 +64,15 @@ class Room:
         room._lengths = self._lengths
         return room
 
-    def known(self) -> tuple[int, ...]:
-        """All lengths that are known, in the order in which they were found."""
-        return tuple(self._lengths.values())
+    def known(self, n_atoms: int) -> tuple[int, ...]:
+        """Lengths that are known, in the order in which they were found.
+
+        Parameters
+        ----------
+        n_atoms:
+            Number of atoms of the graph.
+        """
+        return tuple(n for array, n in self._lengths.items() if array.n_atoms == n_atoms)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ of any order are exact on every path.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -39,6 +41,8 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         return functional.linear(x, weight, bias)
     if weight.requires_grad or (bias is not None and bias.requires_grad):
         return _Product.apply(x, weight.t(), bias)
+    if _is_traced.get():
+        return _TracedLinear.apply(x, weight, bias, False)
     return _PackedLinear.apply(x, bias, *_pack(weight))
 
 
@@ -66,6 +70,63 @@ class _PackedLinear(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         packed, packed_transpose = ctx.weights
         to_x = _PackedLinear.apply(gradient.contiguous(), None, packed_transpose, packed)
+        return to_x, None, None, None
+
+
+# whether the operators of a step are recorded, which packed weights cannot be part of
+_is_traced = contextvars.ContextVar("_is_traced", default=False)
+_operators = torch.library.Library("ase_pet", "FRAGMENT")
+_operators.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, bool transposed) -> Tensor")
+
+
+@contextlib.contextmanager
+def traced() -> Iterator[None]:
+    """Context in which each map with frozen weights is one operator of this package."""
+    token = _is_traced.set(True)
+    try:
+        yield
+    finally:
+        _is_traced.reset(token)
+
+
+def _packed_linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transposed: bool
+) -> torch.Tensor:
+    """Rows x W^T + b, or x W if `transposed`, by the packed weight of W."""
+    packed, packed_transpose = _pack(weight)
+    return _onednn(x.contiguous(), packed_transpose if transposed else packed, bias)
+
+
+def _shape_of_packed_linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transposed: bool
+) -> torch.Tensor:
+    """Tensor of the shape of the rows, without values."""
+    return x.new_empty(x.shape[0], weight.shape[1 if transposed else 0])
+
+
+_operators.impl("packed_linear", _packed_linear, "CPU")
+_operators.impl("packed_linear", _shape_of_packed_linear, "Meta")
+
+
+class _TracedLinear(torch.autograd.Function):
+    """As `_PackedLinear`, by an operator that takes the weight itself."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        transposed: bool,
+    ) -> torch.Tensor:
+        ctx.weight = weight
+        ctx.transposed = transposed
+        result: torch.Tensor = torch.ops.ase_pet.packed_linear(x, weight, bias, transposed)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        to_x = _TracedLinear.apply(gradient, ctx.weight, None, not ctx.transposed)
         return to_x, None, None, None
 
 
@@ -196,10 +257,12 @@ def derived(
         return build()
     cache = module.__dict__.setdefault("_derived", {})
     stamp = tuple(map(_stamp, parameters))
-    if name not in cache or cache[name][0] != stamp:
+    of, result = cache.get(name, (None, None))
+    if of != stamp:
         with torch.no_grad():
-            cache[name] = (stamp, build())
-    return cache[name][1]
+            result = build()
+        cache[name] = (stamp, result)
+    return result
 
 
 class Linear(nn.Linear):
