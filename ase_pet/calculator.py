@@ -54,8 +54,7 @@ class PETCalculator(Described, display.DisplayedCalculator, fingerprints.Fingerp
     batch_atoms:
         Number of atoms that `evaluate` treats at once, None for a default of the device.
     compile:
-        Whether steps are compiled, for long runs of small systems: True, or "auto" or False, which
-        do not. It takes minutes once; what cannot be compiled runs as without.
+        True compiles steps, for long runs of small systems; "auto" and False do not.
     uncertainty:
         What happens once the standard deviation of the energy of an atom is above
         `uncertainty_threshold`: "off", "warn" or "stop" (raises `ase_pet.TooUncertain`). For

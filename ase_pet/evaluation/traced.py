@@ -182,7 +182,9 @@ def _depends_on_values(node: torch.fx.Node) -> bool:
     if node.target is torch.ops.aten.index.Tensor:  # not with numbers of rows
         indices = [index for index in node.args[1] if index is not None]
         return any(index.meta["val"].dtype == torch.bool for index in indices)
-    return bool(SHAPE_OF_VALUES & set(getattr(node.target, "tags", ())))
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return bool(SHAPE_OF_VALUES & set(node.target.tags))
 
 
 def _tensors(graph: Graph) -> dict[str, torch.Tensor]:

@@ -58,6 +58,7 @@ WORKS = {
     "batch_atoms": {"number"},
     "uncertainty_threshold": {"number", "part", "scalar"},
     "variant": {"empty text"},  # the plain head
+    "compile": {"true"},
 }
 REFUSED = [
     (argument, kind)

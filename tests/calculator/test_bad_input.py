@@ -256,8 +256,10 @@ BAD_ARGUMENTS = {
         "`dtype` is torch.float64: valid choices are float32, float64",
     ),
     "dtype, empty": ({"dtype": ""}, "`dtype` is '': valid choices are float32, float64"),
-    "compile": ({"compile": "always"}, "`compile` is 'always': valid choices are 'auto', False"),
-    "compiled": ({"compile": True}, "`compile` is True: valid choices are 'auto', False"),
+    "compile": (
+        {"compile": "always"},
+        "`compile` is 'always': valid choices are 'auto', True, False",
+    ),
     "non_conservative": (
         {"non_conservative": "energy"},
         "`non_conservative` is 'energy': valid choices are False, True",
