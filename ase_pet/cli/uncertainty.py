@@ -83,13 +83,13 @@ def command(
         if len(further) >= calibration.FEWEST:
             fit.compare("test", further, further_energies)
     compared = {split: calibration.compare(*pair) for split, pair in fit.compared.items()}
-    tables = {split: each.as_dict() for split, each in compared.items()}
+    tables = {split: each.summary() for split, each in compared.items()}
     fit.write(output, {**chosen, **tables}, section(chosen, compared))
     kinds = {f"energy, {split}": (*pair, "eV") for split, pair in fit.compared.items()}
     calibration.plot(kinds, output / calibration.PICTURE)
     if json:
-        numbers = {**tables, **tables["val"]}
-        screen.print_json({"folder": str(output), **chosen, **numbers})
+        numbers = {split: each.as_dict() for split, each in compared.items()}
+        screen.print_json({"folder": str(output), **chosen, **numbers, **numbers["val"]})
         return
     screen.say(
         f"{output}: uncertainties from {chosen['structures']} structures, calibrated on"

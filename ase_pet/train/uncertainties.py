@@ -58,7 +58,7 @@ class Fitted:
         if self.chosen:
             config.provenance["uncertainty"] = {
                 **self.chosen,
-                **{split: each.as_dict() for split, each in self._compared().items()},
+                **{split: each.summary() for split, each in self._compared().items()},
             }
 
     def write(self, folder: Path, readme: str) -> str:

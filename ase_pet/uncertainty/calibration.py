@@ -87,6 +87,10 @@ class Comparison:
     rank: float
     rows: tuple[Row, ...]
 
+    def summary(self) -> dict[str, Any]:
+        """Table for calculator.toml: the numbers of all errors together."""
+        return {name: value for name, value in self.as_dict().items() if name != "rows"}
+
     def as_dict(self) -> dict[str, Any]:
         """Table for JSON and TOML, without numbers that are not known."""
         table = asdict(self)
