@@ -148,7 +148,9 @@ class TracedGradient:
         precision = max(torch.finfo(weight.dtype).eps for weight in self.model.parameters())
         problem = "its numbers are wrong"
         try:
-            compiled: Function = torch._inductor.compile(recorded, tensors, options=OPTIONS)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch's own code
+                compiled: Function = torch._inductor.compile(recorded, tensors, options=OPTIONS)
             with torch.no_grad():
                 found = compiled(*tensors)
                 expected = recorded(*tensors)
