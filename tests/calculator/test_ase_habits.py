@@ -75,7 +75,7 @@ def test_numerical_derivatives_of_matscipy(make, symmetrise):
     atoms = make()
     atoms.calc = PETCalculator(tiny_pet("local"), symmetrise=symmetrise)
     del atoms[2:6]  # six derivatives are enough
-    assert worst(atoms.get_forces(), numerical.numerical_forces(atoms, 1e-4)) < LIMIT
+    assert worst(atoms.get_forces(), numerical.numerical_forces(atoms, 2e-5)) < LIMIT
 
 
 @old_name
