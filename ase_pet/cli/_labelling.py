@@ -104,14 +104,14 @@ def run(
 
 
 def require_extxyz(output: Path) -> None:
-    """Raise ValueError unless the name of a file says the format that is written.
+    """Raise ValueError if the name of a file says another format than the one that is written.
 
     Parameters
     ----------
     output:
         File to write.
     """
-    if output.suffix not in SUFFIXES:
+    if output.suffix not in ("", *SUFFIXES):
         raise ValueError(f"`output` is {str(output)!r}: expected a file {' or '.join(SUFFIXES)}")
 
 

@@ -587,7 +587,7 @@ def test_a_structure_that_is_refused_writes_no_files(tmp_path):
         ({"time": float("nan")}, "`time` is nan: expected a number above 0"),
         ({"time": 1e-4}, "`time` is 0.0001: expected at least one step of 5 fs"),
         ({"interval": 0}, "`interval` is 0: expected a whole number, 1 or more"),
-        ({"multiple": 0}, "`multiple` is 0: expected a whole number, 1 or more"),
+        ({"multiple": 0}, r"`multiple` \(`inner_steps`\) is 0: expected a whole number, 1 or more"),
         ({"multiple": 2, "ensemble": "nvt"}, "`multiple` is 2: above 1 it needs a calculator"),
         ({"multiple": 2}, "`multiple` is 2: above 1 it needs a calculator `fast`"),
         ({"temperature": 0, "ensemble": "nvt"}, "`temperature` is 0: expected K, above 0"),
