@@ -254,7 +254,7 @@ def warn_of_heads(network: AtomisticModel, used: list[str], card: CalculatorInfo
     trained = f"a trained one by `variant`: {', '.join(variants)}" if variants else "no `variant`"
     advice = trained if network.energy_head in wrong else "`non_conservative=False`"
     warnings.warn(
-        f"`{card.name}` was fine-tuned, but not its head {', '.join(bad)}: what it gives is wrong."
-        f" Choose {advice}",
+        f"`{card.name}` was fine-tuned, but its head {', '.join(bad)} was not: its predictions are"
+        f" wrong. Choose {advice}",
         stacklevel=4,
     )

@@ -169,7 +169,7 @@ def test_a_new_head_beside_the_old_ones(start, kind, tmp_path):
 def test_a_head_above_changed_weights_warns(start, tmp_path):
     """A user who does not choose the new head would get wrong numbers without a word."""
     train(start("pet", 'new_head = "new"'), tmp_path / "run")
-    with pytest.warns(UserWarning, match="not its head energy: .* wrong. Choose .* `variant`: new"):
+    with pytest.warns(UserWarning, match="head energy was not: .* wrong. Choose .* `variant`: new"):
         PETCalculator(tmp_path / "run")
     PETCalculator(tmp_path / "run", variant="new")
 
