@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
 import toys
@@ -120,3 +121,31 @@ def test_command_line_takes_axes(folder, tmp_path):
         assert answer.exit_code == 0, answer.output
         energies.append(json.loads(answer.stdout)["structure"]["energy"])
     assert energies[0] == energies[1] != PETCalculator(folder).get_potential_energy(atoms)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info", "CALC", "FILE"),
+        ("singlepoint", "CALC", "FILE", "--output", "results.extxyz"),
+        ("eval", "CALC", "FILE"),
+        ("label", "CALC", "FILE", "--output", "labels.extxyz"),
+        ("bench", "CALC", "FILE", "--steps", "1"),
+        ("check", "CALC"),
+        ("relax", "CALC", "FILE", "--output", "relaxed"),
+        ("md", "CALC", "FILE", "--ensemble", "nve", "--time", "0.01", "--output", "run"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_command_refuses_axes_of_no_training(folder, tmp_path, monkeypatch, arguments):
+    """Before anything is computed or written."""
+    monkeypatch.chdir(tmp_path)
+    atoms = STRUCTURES["ethanol"]()
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=0 * atoms.positions)
+    atoms.write("atoms.extxyz")
+    names = {"CALC": "toy", "FILE": "atoms.extxyz"}
+    given = [names.get(argument, argument) for argument in arguments]
+    answer = CliRunner().invoke(app, [*given, "--orientations", "64"])
+    assert "was not trained on" in str(answer.exception)
+    assert "--orientations-untrained" in str(answer.exception)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["atoms.extxyz", "toy"]
