@@ -76,7 +76,7 @@ class TrainingScreen:
             Its record.
         """
         old = f", old {_validation(record['old'])}" if "old" in record else ""
-        self.validation = f", {_validation(record['val'])}{old}"
+        self.validation = f", {_validation(record['val'])}{old}{_of_frames(record)}"
         self._show(f"loss {record['loss']:.3g}{self.validation}")
 
     def _show(self, text: str) -> None:
@@ -109,3 +109,10 @@ def _validation(errors: dict[str, dict[str, float]]) -> str:
         if name in errors:
             parts.append(f"{name} {factor * errors[name]['rmse']:.3g} {unit}")
     return "val " + ", ".join(parts)
+
+
+def _of_frames(record: dict[str, Any]) -> str:
+    """Deviation of energies over frames, where the loss contains it."""
+    if "frame_deviation" not in record:
+        return ""
+    return f", energies of frames +- {1e3 * record['frame_deviation']:.3g} meV"

@@ -17,10 +17,11 @@ from .. import plugins
 from ..models.base import AtomisticModel
 from . import group
 from .ecse import settings as ecse_settings
-from .ecse.sampled import DRAWN, Seeds, SeedStream
+from .ecse.sampled import DRAWN, FRAME_VARIANCE, Seeds, SeedStream
 
 __all__ = [
     "DRAWN",
+    "FRAME_VARIANCE",
     "SeedStream",
     "Seeds",
     "check",

@@ -20,7 +20,7 @@ from . import continuation, distributed, progress
 from .data import Sample
 from .distributed import ALONE, Ranks
 from .fine_tuning import Start
-from .loss import Diverged, Part, energy_errors, weighted_loss, whole_batch
+from .loss import Diverged, Part, energy_errors, heads_of, weighted_loss, whole_batch
 from .optimisers import rate_factor, set_rates, sum_gradients
 from .parts import parts_of
 from .prediction import compare, evaluation, refit_composition
@@ -104,7 +104,7 @@ class Trainer:
         self.fingerprint: dict[str, str] = {}  # of the files, see `continuation`
         self.ranks: Ranks = ALONE
         self.on_update: OnUpdate | None = None  # called after each update of the weights
-        self.running = RunningErrors()  # of the present epoch
+        self.running = RunningErrors(recipe.loss)  # of the present epoch
         self.known: dict[str, int] = {}  # number of training structures with forces, with stress
 
     def begin_from(self, start: Start, replay: Replay | None) -> None:
@@ -231,7 +231,7 @@ class Trainer:
             order = self.replay.mixed(order, generator)
         starts = range(0, len(order), size)
         rotating = self.recipe.augmentation == "rotations"
-        self.running = RunningErrors()
+        self.running = RunningErrors(self.recipe.loss)
         total = 0.0
         for start in starts:
             begin = time.perf_counter()
@@ -271,6 +271,7 @@ class Trainer:
     def _backward(self, parts: list[Part], n_structures: int, generator: torch.Generator) -> float:
         """Loss of a batch of B structures, all ranks; leaves its gradient in the weights."""
         models = self._models(parts, n_structures, generator)
+        evaluated = partial(evaluation, training=True, heads=heads_of(self.recipe.loss))
         self.model.zero_grad()
         # The median error is of the batch: of several parts all energies come first.
         first: Evaluation | None = None
@@ -280,7 +281,7 @@ class Trainer:
             if len(parts) > 1:
                 first = Evaluation(model, part.batch.graph)
             else:
-                first = evaluation(model, part.batch, training=True)
+                first = evaluated(model, part.batch)
                 _ = first.forces  # the same run of the model gives the energies
             errors.append(energy_errors(first, part.batch).detach().double())
         whole = whole_batch(torch.cat(errors), parts, n_structures, self.ranks)
@@ -289,7 +290,7 @@ class Trainer:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for model, part in zip(models, parts, strict=True):
             self.model.set_energy_head(part.head)
-            results = first if first and len(parts) == 1 else evaluation(model, part.batch, True)
+            results = first if first and len(parts) == 1 else evaluated(model, part.batch)
             loss = weighted_loss(
                 results, part.batch, self.label_rms, self.recipe.loss, whole, part.places
             )
@@ -302,11 +303,8 @@ class Trainer:
         """Stop before an update by a loss that has no meaning."""
         if math.isinf(self.first_loss):
             self.first_loss = loss
-        progress.check_loss(loss, progress.EXPLODED, self.first_loss, self._place(), self.recipe)
-
-    def _place(self) -> str:
-        """Present step, for messages."""
-        return f"in step {self.step + 1} (epoch {self.epoch + 1})"
+        place = f"in step {self.step + 1} (epoch {self.epoch + 1})"
+        progress.check_loss(loss, progress.EXPLODED, self.first_loss, place, self.recipe)
 
     def _models(
         self, parts: list[Part], n_structures: int, generator: torch.Generator
@@ -387,6 +385,7 @@ class Trainer:
             "train": self.running.metrics(self.ranks),
             "val": table,
             **({"old": old} if old else {}),
+            **self.running.frame_deviation(self.ranks),
         }
         self.history.append(record)
         if self.ranks.leads:

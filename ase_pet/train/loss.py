@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..evaluation import Evaluation
+from ..symmetrisers import FRAME_VARIANCE
 from .data import Batch
 from .distributed import Ranks
 from .recipe import Loss
@@ -28,7 +29,7 @@ class WholeBatch:
     weight:
         Weight of each structure, (B,).
     counts:
-        Number of known labels by kind, {"energy", "forces", "stress", "dipole"}.
+        Number of known labels by kind, {"energy", "forces", "stress", "dipole"}, and of "atoms".
     centred:
         Whether the median of the errors of the energies is subtracted.
     """
@@ -58,7 +59,7 @@ class Part:
     head: str = "energy"
 
 
-KINDS = ("energy", "forces", "stress", "dipole")
+COUNTED = ("energy", "forces", "stress", "dipole", "atoms")
 
 
 def whole_batch(
@@ -77,7 +78,7 @@ def whole_batch(
     ranks:
         Processes that share the batch.
     """
-    counts = errors.new_zeros(len(KINDS))
+    counts = errors.new_zeros(len(COUNTED))
     most = -(-n_structures // ranks.size)
     structures = errors.new_zeros(2, most)  # errors and weights
     start = 0
@@ -90,10 +91,10 @@ def whole_batch(
         start = stop
     message = torch.cat([counts, structures.reshape(-1)])
     gathered = ranks.every(message)  # (size, kinds + 2 most)
-    total = gathered[:, : len(KINDS)].sum(0)
-    known = dict(zip(KINDS, total.tolist(), strict=True))
+    total = gathered[:, : len(COUNTED)].sum(0)
+    known = dict(zip(COUNTED, total.tolist(), strict=True))
     # structure i of the batch is number i // size of rank i % size
-    of_ranks = gathered[:, len(KINDS) :].reshape(-1, 2, most)
+    of_ranks = gathered[:, len(COUNTED) :].reshape(-1, 2, most)
     by_place = of_ranks.permute(1, 2, 0).reshape(2, -1)
     every, weight = by_place[:, :n_structures]
     return WholeBatch(every, weight, known)
@@ -117,6 +118,10 @@ def weighted_loss(
     one stiff direction (each bias counts once per neighbour) hides the forces from the optimiser.
     It is not the mean, to which a few pairs of very close nuclei would contribute more than all
     other structures.
+
+    With a weight `frame_variance` the mean over atoms of the variance of an atom's energy over its
+    drawn frames is added, w variance / (2 delta RMS^2), in the same units as squared errors of
+    energies per atom.
 
     The losses of the parts of a batch add up to the loss of the batch, and so do their gradients.
 
@@ -162,8 +167,35 @@ def weighted_loss(
             huber = _huber(scaled, weights) * _of_labels(batch, name, label)[known]
             mean = huber.sum() / whole.counts[name]
             total = total + weight * mean / weights.huber
+    if weights.frame_variance:
+        variance = frame_variance(results) / label_rms["energy"] ** 2
+        of_atoms = weights_of(batch)[batch.graph.structure]
+        mean = (variance * of_atoms).sum() / whole.counts["atoms"]
+        total = total + weights.frame_variance * mean / (2 * weights.huber)
     # without any label there is nothing to learn, which is no error
     return total if total.requires_grad else total + 0 * results.interaction.sum()
+
+
+def heads_of(weights: Loss) -> tuple[str, ...]:
+    """Heads that a loss needs besides those of its labels.
+
+    Parameters
+    ----------
+    weights:
+        Weights of the loss.
+    """
+    return (FRAME_VARIANCE,) if weights.frame_variance else ()
+
+
+def frame_variance(results: Evaluation) -> torch.Tensor:
+    """Variances (n_atoms,) in eV^2 of the energies of the drawn frames of each atom.
+
+    Parameters
+    ----------
+    results:
+        Evaluation of a model in drawn frames.
+    """
+    return results.heads.per_atom(FRAME_VARIANCE)[:, 0]
 
 
 def energy_errors(results: Evaluation, batch: Batch) -> torch.Tensor:
@@ -181,7 +213,7 @@ def energy_errors(results: Evaluation, batch: Batch) -> torch.Tensor:
 
 
 def count_known(batch: Batch) -> dict[str, float]:
-    """Number of labels that are known, by kind.
+    """Number of labels that are known, by kind, and of atoms.
 
     Parameters
     ----------
@@ -190,7 +222,7 @@ def count_known(batch: Batch) -> dict[str, float]:
     """
     labels = (batch.energy, batch.forces, batch.virial, batch.dipole)
     counts = [float(torch.isfinite(label).sum()) for label in labels]
-    return dict(zip(KINDS, counts, strict=True))
+    return dict(zip(COUNTED, [*counts, float(len(batch.forces))], strict=True))
 
 
 def weights_of(batch: Batch) -> torch.Tensor:

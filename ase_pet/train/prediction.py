@@ -143,7 +143,9 @@ def _atoms_of_components(samples: Sequence[Sample]) -> np.ndarray:
     return of_components[:, np.isfinite(forces.ravel())]
 
 
-def evaluation(model: AtomisticModel, batch: Batch, training: bool = False) -> Evaluation:
+def evaluation(
+    model: AtomisticModel, batch: Batch, training: bool = False, heads: Sequence[str] = ()
+) -> Evaluation:
     """Evaluation of a batch; dipoles, where there are labels, come from the run for the energies.
 
     Parameters
@@ -154,9 +156,11 @@ def evaluation(model: AtomisticModel, batch: Batch, training: bool = False) -> E
         Batch.
     training:
         Whether derivatives keep their graph, so that a loss of forces reaches the weights.
+    heads:
+        Other heads that come from this run.
     """
-    heads = ("dipole",) if batch.dipole.isfinite().any() else ()
-    return Evaluation(model, batch.graph, training=training, heads=heads)
+    dipole = ("dipole",) if batch.dipole.isfinite().any() else ()
+    return Evaluation(model, batch.graph, training=training, heads=(*dipole, *heads))
 
 
 def refit_composition(

@@ -15,7 +15,7 @@ from ..evaluation import Evaluation
 from .data import Batch
 from .distributed import ALONE, Ranks
 from .label_statistics import SMALLEST_RMS
-from .loss import Diverged
+from .loss import Diverged, frame_variance, heads_of
 from .recipe import Loss, Recipe
 
 EXPLODED = 1e6  # loss of a batch in units of the usual one: no training comes back from there
@@ -61,12 +61,20 @@ OnUpdate = Callable[[Update], Any]
 class RunningErrors:
     """Errors of an epoch on the training structures, each before the update that it leads to.
 
-    Of forces, stresses and dipoles; energies have none, as their constant is fitted later.
+    Of forces, stresses and dipoles; energies have none, as their constant is fitted later. And the
+    variance over frames, if the loss contains it.
+
+    Parameters
+    ----------
+    weights:
+        Weights of the loss.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Loss) -> None:
         # {kind: (4,)}: number of labels, sums of |error|, error^2 and label^2
         self.sums: dict[str, torch.Tensor] = {}
+        self.has_variance = bool(heads_of(weights))
+        self.variance = torch.zeros(2, dtype=torch.float64)  # number of atoms, sum in eV^2
 
     def add(self, results: Evaluation, batch: Batch) -> None:
         """Add the errors on a batch, without a synchronisation of the device.
@@ -85,12 +93,29 @@ class RunningErrors:
             "forces": (results.forces, batch.forces),
             "stress": (predicted_stress, stress),
         }
-        if results.heads.wanted:
+        if "dipole" in results.heads.wanted:
             pairs["dipole"] = (results.heads.total("dipole"), batch.dipole)
         for kind, (predicted, label) in pairs.items():
             row = _sums(predicted.detach(), label)
             before = self.sums.get(kind)
             self.sums[kind] = row if before is None else before + row
+        if self.has_variance:
+            variances = frame_variance(results).detach()
+            row = torch.stack([torch.ones_like(variances), variances]).sum(1)
+            self.variance = self.variance.to(row.device) + row
+
+    def frame_deviation(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """{"frame_deviation": RMS in eV of an atom's energy over its frames}, or empty.
+
+        Parameters
+        ----------
+        ranks:
+            Processes, each of which has added its batches.
+        """
+        if not self.has_variance:
+            return {}
+        count, total = torch.stack(ranks.objects(self.variance.cpu())).sum(0).tolist()
+        return {"frame_deviation": math.sqrt(max(total, 0) / count)}
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, dict[str, float]]:
         """Errors by kind, {kind: {"rmse", "mae", "rms"}} in eV, A and e.

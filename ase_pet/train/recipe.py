@@ -93,6 +93,7 @@ def read(path: Path | str, folder: Path | None = None) -> Recipe:
     if not (recipe.data.files or recipe.data.train):
         raise ValueError(f"`{path}`, [data]: give `files` with splits, or `train` and `val`")
     _check_symmetriser(recipe, path)
+    _check_frame_variance(recipe, path)
     if not any((recipe.loss.energy, recipe.loss.forces, recipe.loss.stress, recipe.loss.dipole)):
         raise ValueError(f"`{path}`, [loss]: all weights are 0: there is nothing to train on")
     _check_dipole(recipe, path)
@@ -311,6 +312,20 @@ def _check_symmetriser(recipe: Recipe, path: Path) -> None:
         raise ValueError(
             f"`{path}`: `symmetrise` 'ecse_layers' means nothing for models that were trained"
             " without it: expected `augmentation` 'frames'"
+        )
+
+
+def _check_frame_variance(recipe: Recipe, path: Path) -> None:
+    """Refuse a weight of the variance over frames where atoms do not have several frames."""
+    weight = recipe.loss.frame_variance
+    kind = recipe.symmetrise.partition(":")[0]
+    has_frames = recipe.augmentation == "frames" and kind == "ecse"
+    if weight > 0 and not (has_frames and recipe.draws > 1):
+        raise ValueError(
+            f"`{path}`, [loss]: `frame_variance` is {weight}, but `symmetrise` is"
+            f" {recipe.symmetrise!r}, `augmentation` {recipe.augmentation!r} and `draws`"
+            f" {recipe.draws}: expected 'ecse', 'frames' and 2 or more, as it compares energies of"
+            " several frames of an atom"
         )
 
 

@@ -54,6 +54,16 @@ class Loss:
             description="weight of the components of the dipole, for models with a head `dipole`",
         ),
     ] = 0.0
+    frame_variance: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1e6,
+            description="weight of the variance of an atom's energy over its frames, in units of"
+            ' the RMS of the energies; for `symmetrise = "ecse"`, `augmentation = "frames"` and'
+            " `draws` of 2 or more",
+        ),
+    ] = 0.0
     huber: Annotated[
         float,
         Field(

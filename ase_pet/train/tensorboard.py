@@ -72,6 +72,9 @@ class Events:
         for split in ("train", "val"):
             for kind, errors in record.get(split, {}).items():
                 self._error(split, kind, errors["rmse"])
+        if "frame_deviation" in record:
+            deviation = 1e3 * record["frame_deviation"]
+            self.writer.add_scalar("train/deviation over frames (meV)", deviation, self.step)
         self.writer.flush()
 
     def _error(self, split: str, kind: str, rmse: float) -> None:

@@ -7,7 +7,8 @@ decreases as the model learns that all frames are equivalent.
 
 With one draw the loss does not depend on the differences between frames: where weights change, the
 force of ECSE has a part that is their derivative times the differences of energies between frames.
-With two or more draws the model learns to make this part vanish.
+With two or more draws the model learns to make this part vanish. A loss may contain the variance of
+an atom's energy over its drawn frames, which the same run evaluates.
 
 Each structure has a seed, and the draw of an environment is a function of this seed, of the number
 of its atom in the structure, and of its own number. So it does not depend on the other structures
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ import torch
 
 from ...graph import Graph
 from ...models.base import AtomisticModel
-from .._equivariance import OutputSpec
+from .._equivariance import OutputSpec, output_spec
 from .edges import Block, GraphEdges
 from .framed import FramedEnvironments
 from .layers import EcseLayersModel, LayerBlock
@@ -36,6 +37,9 @@ from .settings import Settings
 # number of structures of an evaluation -> seed of each, int64 on the CPU
 Seeds: TypeAlias = Callable[[int], torch.Tensor]
 AnyModel = TypeVar("AnyModel", "SampledModel", "SampledLayers")
+
+# name by which `SampledModel.predict` is asked for variances; no head of a model has a space in it
+FRAME_VARIANCE = "frame variance"
 
 # of splitmix64: G. Steele, D. Lea, C. Flood, OOPSLA 2014
 STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -73,6 +77,42 @@ class SeedStream:
         """
         of_all = torch.randint(2**62, (count * self.size,), generator=self.generator)
         return of_all[self.rank :: self.size]
+
+
+@dataclass(frozen=True)
+class WithSquares(OutputSpec):
+    """Outputs with the energy first, and the square of the energy in eV^2 as a last column."""
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return super().columns + 1
+
+    def evaluate(self, model: AtomisticModel, graph: Graph) -> torch.Tensor:
+        """Outputs (n_atoms, columns) of the model in the axes of the graph.
+
+        Parameters
+        ----------
+        model:
+            Model that is evaluated.
+        graph:
+            Structures that it is evaluated on.
+        """
+        values = super().evaluate(model, graph)
+        return torch.cat([values, values[:, :1].square()], 1)
+
+    def rotated_back(self, values: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+        """Outputs (n, columns) in the axes of the structure.
+
+        Parameters
+        ----------
+        values:
+            Outputs (n, columns) of rotated copies.
+        rotations:
+            Matrices B (n, 3, 3) with x = B x' for coordinates x' of the copies.
+        """
+        rotated = super().rotated_back(values[:, :-1], rotations)
+        return torch.cat([rotated, values[:, -1:]], 1)
 
 
 class SampledModel(EcseModel):
@@ -116,6 +156,31 @@ class SampledModel(EcseModel):
             Outputs that are averaged.
         """
         return EcseModel.averaged(_with_keys(self, graph), graph, outputs)
+
+    def predict(self, graph: Graph, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        """{head: (n_atoms, components)}, float64; with `FRAME_VARIANCE` also that, in eV^2.
+
+        The variance of the energies eps_m of the drawn frames of an atom, whose weights c_m add up
+        to 1, is sum_m c_m eps_m^2 - (sum_m c_m eps_m)^2, of shape (n_atoms, 1).
+
+        Parameters
+        ----------
+        graph:
+            Structures, with all pairs within `cutoff`.
+        names:
+            Names of heads.
+        """
+        heads = [name for name in names if name != FRAME_VARIANCE]
+        if len(heads) == len(names):
+            return super().predict(graph, names)
+        with_energy = dict.fromkeys((self.energy_head, *heads))
+        outputs = WithSquares(output_spec(self.model, tuple(with_energy)).heads)
+        values = self.averaged(graph, outputs)
+        mean = values[:, :1]
+        mean_square = values[:, -1:]
+        # float64: energies of an eV leave 1e-16 eV^2 of rounding
+        variance = mean_square - mean.square()
+        return {**outputs.by_head(values[:, :-1]), FRAME_VARIANCE: variance}
 
     def _block_environments(
         self, graph_edges: GraphEdges, block: Block, vectors: torch.Tensor
