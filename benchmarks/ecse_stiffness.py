@@ -5,7 +5,7 @@
 
 CALC: a calculator of this package with a local model; for a model of C and O alone, such as that of
 benchmarks/data/carbon_dioxide_gfn2.toml, the paths bend CO2. max |dF/dx| in eV/A^2 with and without
-ECSE (`ecse:so3`, float64), in the forms published, gentle, pruned and compact.
+ECSE (`ecse:so3`, float64), in the forms published, gentle, pruned, compact and compact:scaled.
 """
 
 import argparse
@@ -26,6 +26,7 @@ FORMS = {
     "gentle": ecse.Settings(parity=False, **ecse.GENTLE),
     "pruned": ecse.Settings(parity=False, **ecse.PRESETS["pruned"]),
     "compact": ecse.Settings(parity=False, **ecse.COMPACT),
+    "scaled": ecse.Settings(parity=False, **{**ecse.COMPACT, **ecse.PRESETS["scaled"]}),
 }
 
 

@@ -47,6 +47,7 @@ FORMS = {
     "p 2, c 0.5, A 0.25": nearer(2.0, 0.5, 0.25, 15.0),
     "p 4, c 0.5, A 0.25": nearer(4.0, 0.5, 0.25, 15.0),
     "p 2.5, c 0.45, A 0.2": nearer(2.5, 0.45, 0.2, 20.0),
+    "compact:scaled": {**COMPACT, **ecse.PRESETS["scaled"]},
     "compact:ordered": {**COMPACT, **ecse.PRESETS["ordered"]},
 }
 SYSTEMS = {

@@ -13,7 +13,15 @@ from local_toys import evaluate, local_pet, rotated
 
 NETWORK = local_pet()
 CUTOFF = NETWORK.cutoff
-FORMS = ("published", "gentle", "pruned", "compact", "compact:ordered", "gentle:compact")
+FORMS = (
+    "published",
+    "gentle",
+    "pruned",
+    "compact",
+    "compact:ordered",
+    "compact:scaled",
+    "gentle:compact",
+)
 ROTATIONS = rotations.random_orthogonal(3, torch.Generator().manual_seed(11))
 STEP = 1e-5  # A
 HELD = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}

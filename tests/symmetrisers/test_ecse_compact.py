@@ -1,5 +1,7 @@
 """The compact form of ECSE: effective distances, total weight, locality, and few frames."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,14 +13,16 @@ from test_ecse_gentle import ENDS, WATCHED, environments
 
 NETWORK = local_pet()
 SETTINGS = ecse.Settings(**ecse.COMPACT)
+SCALED = replace(SETTINGS, **ecse.PRESETS["scaled"])
 CUTOFF = 4.0
 OUTER = frames.outer_cutoff(CUTOFF, SETTINGS)
 
 
-def test_one_good_pair_is_enough_weight(generator):
+@pytest.mark.parametrize("settings", [SETTINGS, SCALED], ids=["compact", "scaled"])
+def test_one_good_pair_is_enough_weight(generator, settings):
     """The bound proven in `effective_distance`, for atoms with any number of good pairs."""
     edges = environments(generator)
-    result = frames.pair_frames(edges, OUTER, SETTINGS)
+    result = frames.pair_frames(edges, OUTER, settings)
     inside = torch.nonzero(edges.lengths < OUTER)[:, 0]
     first, second = block_edges.pairs(inside, edges.atom[inside], edges.n_atoms)
     sine = block_edges.squared_sine(edges, first, second)
@@ -40,6 +44,20 @@ def test_pairs_are_nearer_at_right_angles():
     assert len(result.weights) == 4
     normals = result.axes[:, :, 1].abs()
     assert normals[:, 2].max() < 1e-12
+
+
+def test_scaled_weights_prefer_the_nearer_pair_at_a_wider_angle():
+    """A hydrogen atom of water: the other one at 38 degrees, an atom far away at a right angle."""
+    near = [[0.97, 0, 0], [1.2, 0.94, 0]]
+    vectors = torch.tensor([*near, [0, 0, 2.2]], dtype=torch.float64)
+    edges = block_edges.BlockEdges.from_vectors(
+        vectors, torch.zeros(3, dtype=torch.int64), torch.tensor([3])
+    )
+    compact = frames.pair_frames(edges, OUTER, SETTINGS)
+    scaled = frames.pair_frames(edges, OUTER, SCALED)
+    assert len(compact.weights) > len(scaled.weights) == 2
+    # of the two close ones: their normal is z
+    assert scaled.axes[:, 2, 1].abs().min() > 1 - 1e-12
 
 
 def test_neighbours_vanish_smoothly_at_the_cutoff():

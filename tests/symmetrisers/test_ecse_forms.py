@@ -20,12 +20,14 @@ NETWORK = local_pet()
         ("ecse:so3", "none", "ecse:compact:so3"),
         ("ecse:force", "none", "ecse:compact:force"),
         ("ecse:ordered", "none", "ecse:compact:ordered"),
+        ("ecse:scaled", "none", "ecse:compact:scaled"),
         ("ecse:published", "ecse:compact", "ecse:published"),
         ("ecse:gentle:so3", "none", "ecse:gentle:so3"),
         ("ecse:pruned", "none", "ecse:pruned"),
         # the form of the calculator
         ("ecse", "ecse", "ecse:published"),
         ("ecse:so3", "ecse:compact:ordered", "ecse:compact:ordered:so3"),
+        ("ecse:so3", "ecse:compact:scaled", "ecse:compact:scaled:so3"),
         ("ecse", "ecse:gentle:so3", "ecse:gentle"),
         ("ecse_layers", "ecse", "ecse_layers:compact"),
         ("group:O", "ecse", "group:O"),
@@ -48,7 +50,7 @@ def test_the_default_is_compact_and_needs_few_frames():
 
 
 def test_fingerprints_tell_forms_apart():
-    names = ("published", "published:so3", "compact", "gentle", "pruned", "ordered")
+    names = ("published", "published:so3", "compact", "gentle", "pruned", "ordered", "scaled")
     prints = {of_model(symmetrise(NETWORK, f"ecse:{name}")) for name in names}
     assert len(prints) == len(names)
     assert of_model(symmetrise(NETWORK, "ecse:force")) == of_model(symmetrise(NETWORK, "ecse"))
@@ -102,3 +104,9 @@ def test_runs_of_version_0_2_had_the_published_form():
     assert fingerprints.parameters_of(old) != fingerprints.parameters_of(other)
     assert fingerprints.parameters_of(other)["symmetrise"] == "'ecse:compact'"
     assert fingerprints.parameters_of({}) == {}
+
+
+def test_scaled_weights_are_of_the_compact_form_only():
+    with pytest.raises(ValueError, match="is 2.5: expected None in forms without effective dist"):
+        symmetrise(NETWORK, "ecse:published:scaled")
+    assert symmetrise(NETWORK, "ecse:compact:scaled").options.right_angle_power == 3.2

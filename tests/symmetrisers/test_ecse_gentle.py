@@ -188,8 +188,8 @@ def test_presets_may_be_combined():
         ValueError,
         match=(
             "'ecse:gentle:gentle': valid choices are ecse, ecse:o3, ecse:so3, ecse:force, "
-            "ecse:gentle, ecse:pruned, ecse:published, ecse:compact, ecse:ordered, and several such"
-            " as ecse:gentle:so3"
+            "ecse:gentle, ecse:pruned, ecse:published, ecse:compact, ecse:ordered, ecse:scaled,"
+            " and several such as ecse:gentle:so3"
         ),
     ):
         symmetrise(NETWORK, "ecse:gentle:gentle")

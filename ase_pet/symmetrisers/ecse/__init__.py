@@ -35,8 +35,8 @@ def parse(argument: str | Settings = "") -> Settings:
     ----------
     argument:
         Names of `PRESETS` with colons between them: "so3" leaves out mirror images, "force"
-        evaluates message-passing models at any cost, "gentle" makes forces smoother, "compact" and
-        "ordered" are faster. Or settings themselves.
+        evaluates message-passing models at any cost, "gentle" makes forces smoother, "compact",
+        "ordered" and "scaled" are faster. Or settings themselves.
 
     Raises
     ------

@@ -11,6 +11,7 @@ is one step of z:
     v       SmoothMax(r_j, r_k): close pairs count
     s       |u_j x u_k|^2: right angles are nearer by c, `right_angle_distance`, with
             p = `right_angle_power`
+    c       with `right_angle_reference`, r_0: c = `right_angle_distance` v / r_0
     q       smooth_step((s - W) / `collinear_width`): collinear pairs are farther by g,
             `collinear_distance`
     f       smooth_step((R_c - r) / D): 1 up to R_out = R_c - D, 0 beyond R_c
@@ -21,7 +22,7 @@ Z, the reach of an atom, is A plus a smooth minimum of z:
     Z = A + [sum p z exp(-beta z) + z_max exp(-beta z_max)]
             / [sum p exp(-beta z) + exp(-beta z_max)]
     p = smooth_step((R_out - r_j) / D) smooth_step((R_out - r_k) / D) smooth_step((s - W) / W_0)
-    z_max = R_out + c + g
+    z_max = R_out + c + g, with c at v = R_out
 
 An atom with a pair of s > W inside R_out has a total weight of 2 at least: such pairs have p > 0
 and z <= z_max, so that Z - A, a mean of their z and z_max, is not below the least of their z. That
@@ -125,6 +126,8 @@ def _distances(
     above = sine - settings.squared_sine
     collinear = 1 - smooth_step(above / settings.collinear_width)  # 1 - q
     oblique = 1 - sine**settings.right_angle_power
+    if settings.right_angle_reference is not None:
+        oblique = oblique * larger / settings.right_angle_reference
     effective = larger
     effective = effective + settings.right_angle_distance * oblique
     effective = effective + settings.collinear_distance * collinear
@@ -147,7 +150,9 @@ def _reach(
     settings: Settings,
 ) -> torch.Tensor:
     """Z (n,) in A."""
-    farthest = outer + settings.right_angle_distance + settings.collinear_distance
+    reference = settings.right_angle_reference
+    growth = 1.0 if reference is None else outer / reference
+    farthest = outer + settings.right_angle_distance * growth + settings.collinear_distance
     least = smooth_minimum(
         edges, distances.weight, distances.effective, atom, farthest, settings.beta
     )

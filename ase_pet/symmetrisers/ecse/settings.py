@@ -51,6 +51,9 @@ class Settings:
         form, as all down to `distance_window`.
     right_angle_power:
         p, how close to 90 degrees that begins.
+    right_angle_reference:
+        r_0 in A: c grows in proportion to the distance of a pair, and is `right_angle_distance` at
+        r_0; None where c is the same at all distances.
     collinear_distance:
         g in A, by how much farther still a pair counts that is nearly collinear.
     collinear_width:
@@ -85,6 +88,7 @@ class Settings:
     effective_distance: bool = False
     right_angle_distance: float = 0.6
     right_angle_power: float = 2.6
+    right_angle_reference: float | None = None
     collinear_distance: float = 0.8
     collinear_width: float = 0.35
     distance_window: float = 0.25
@@ -121,12 +125,18 @@ class Settings:
                 f"`squared_sine` is {self.squared_sine}: expected `squared_sine_width`"
                 f" ({self.squared_sine_width}) or more, less than 1"
             )
-        for name in ("gentle_width", "order_width"):
+        for name in ("gentle_width", "order_width", "right_angle_reference"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(
                     f"`{name}` is {value!r}: expected a finite number above 0, or None"
                 )
+        if self.right_angle_reference is not None and not self.effective_distance:
+            raise ValueError(
+                f"`right_angle_reference` is {self.right_angle_reference!r}: expected None in forms"
+                " without effective distances; the preset scaled is for compact,"
+                " ecse:compact:scaled"
+            )
         # the energy depends on the first rotation by terms of the order sin^n_azimuthal
         count = self.n_azimuthal
         if count is not None and not (isinstance(count, int) and count >= 8):
@@ -161,6 +171,11 @@ COMPACT: dict[str, Any] = {
     "beta": 17.0,
     "least_weight": 2.0,
 }
+SCALED: dict[str, Any] = {
+    "right_angle_reference": 2.5,
+    "right_angle_distance": 0.54,
+    "right_angle_power": 3.2,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     # with mirror images, and without
     "o3": {"parity": True},
@@ -177,9 +192,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "compact": COMPACT,
     # fewer still: the nearer neighbour of a pair first
     "ordered": {"order_width": 0.3},
+    # fewer where neighbours are at very different distances, as in water
+    "scaled": SCALED,
 }
 # presets that choose the form of the weights; the others change any of them
 FORMS = ("published", "compact", "gentle", "pruned")
+VARIANTS = ("ordered", "scaled")  # presets that change the weights of a form
 DEFAULT = "compact"
 IN_FILES = "published"  # in files that name no form
 
@@ -260,7 +278,7 @@ def form_of(argument: str) -> str:
     argument:
         Names of presets with colons between them.
     """
-    return ":".join(word for word in _words(argument) if word in (*FORMS, "ordered"))
+    return ":".join(word for word in _words(argument) if word in (*FORMS, *VARIANTS))
 
 
 def _words(argument: str) -> list[str]:
