@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick gpu silicon ethanol ethanol-ponita clean \
+.PHONY: help install lint measure docs demo test test-all test-kernels test-kernels-quick gpu silicon ethanol ethanol-ponita ethanol-pnita clean \
 	mlearn silicon-general lithium germanium molybdenum
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make silicon   train the silicon calculator again, into runs/silicon"
 	@echo "make ethanol   train the ethanol calculator again, into runs/ethanol"
 	@echo "make ethanol-ponita   train the PONITA of ethanol again, into runs/ethanol-ponita"
+	@echo "make ethanol-pnita    train the PNITA of ethanol again, into runs/ethanol-pnita"
 	@echo "make silicon-general lithium germanium molybdenum DATA=FOLDER"
 	@echo "               train these calculators again, into runs/; FOLDER: benchmarks/data/mlearn.py"
 	@echo "make install   install into $(VENV) only"
@@ -112,6 +113,11 @@ ethanol-ponita: $(INSTALLED)
 	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_first.toml --output runs/ethanol-ponita-first
 	$(BIN)/ase-pet train benchmarks/data/ethanol_ponita_second.toml --output runs/ethanol-ponita-second
 	$(BIN)/ase-pet train calculators/ethanol-ponita/recipe.toml --output runs/ethanol-ponita
+
+# calculators/ethanol-pnita from the same data: an hour of one core.
+ethanol-pnita: $(INSTALLED)
+	$(BIN)/ase-pet train benchmarks/data/ethanol_pnita_first.toml --output runs/ethanol-pnita-first
+	$(BIN)/ase-pet train calculators/ethanol-pnita/recipe.toml --output runs/ethanol-pnita
 
 # The calculators of elements, from the public data that benchmarks/data/mlearn.py converts into the folder DATA: of the order of
 # ten minutes of one core each, silicon-general two hours. Finished stages in runs/ are not trained again.

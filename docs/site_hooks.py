@@ -35,6 +35,7 @@ PAGES_OF_THE_REPOSITORY = {
     "models/germanium.md": "calculators/germanium/README.md",
     "models/ethanol.md": "calculators/ethanol/README.md",
     "models/ethanol-ponita.md": "calculators/ethanol-ponita/README.md",
+    "models/ethanol-pnita.md": "calculators/ethanol-pnita/README.md",
 }
 API = {  # page of the reference -> modules whose public names it lists
     "ase_pet": ("ase_pet",),

@@ -1,4 +1,4 @@
-"""The shipped ethanol calculator: exact symmetry, errors of its card, refused input."""
+"""Exactly symmetric shipped calculators of ethanol: symmetry, errors of their cards, refusals."""
 
 import ase.io
 import numpy as np
@@ -16,9 +16,17 @@ FOLDER = shipped_folder() / "ethanol"
 MATRICES = rotations.random_orthogonal(50, torch.Generator().manual_seed(0)).numpy()
 
 
+EXACT = ("ethanol", "ethanol-pnita")
+
+
+@pytest.fixture(scope="module", params=EXACT)
+def name(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", params=["float64", "float32"])
-def calculator(request):
-    return PETCalculator("ethanol", dtype=request.param)
+def calculator(name, request):
+    return PETCalculator(name, dtype=request.param)
 
 
 @pytest.fixture
@@ -51,8 +59,8 @@ def test_there_is_no_net_force_and_no_torque(calculator, hot):
     assert np.abs(np.cross(hot.positions, forces).sum(0)).max() < limit
 
 
-def test_angular_momentum_is_kept(hot):
-    hot.calc = PETCalculator("ethanol", dtype="float64")
+def test_angular_momentum_is_kept(name, hot):
+    hot.calc = PETCalculator(name, dtype="float64")
     thermalize_momenta(hot, temperature_K=300, rng=np.random.default_rng(0))
     before = hot.get_angular_momentum()
     VelocityVerlet(hot, units.fs).run(10)
@@ -60,13 +68,13 @@ def test_angular_momentum_is_kept(hot):
 
 
 @pytest.mark.slow
-def test_errors_are_those_of_the_card():
+def test_errors_are_those_of_the_card(name):
     frames = [
         atoms
         for atoms in ase.io.read(FOLDER / "training.extxyz.xz", ":")
         if atoms.info["split"] == "test"
     ]
-    calculator = PETCalculator("ethanol")
+    calculator = PETCalculator(name)
     results = calculator.evaluate(frames, ("energy", "forces"))
     expected = calculator.card.provenance["errors"]["test"]
     energy = np.mean(

@@ -104,6 +104,7 @@ SHIPPED = {
         symmetrised("none", "group:O:proper"),
         {"co2_bent": [*symmetrised("ecse:force"), "orientations=dodecahedral"]},
     ),
+    "ethanol-pnita": (ETHANOL, symmetrised("none"), {}),
 }
 PLAIN = symmetrised("none")
 MODELS = {  # NAME: model, then as above
