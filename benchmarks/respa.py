@@ -2,7 +2,7 @@
 """Exact symmetry as a slow force: CPU time of a time step, conserved energy, temperature.
 
 usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
-    [--inner-steps M ...] [--cells 2] [--symmetrise ecse] [--output runs/respa]
+    [--inner-steps M ...] [--cells 2] [--symmetrise ecse] [--group O] [--output runs/respa]
 
 silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
 ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
@@ -10,7 +10,8 @@ cost: a few steps of the same without a run around them.
 nvt: the same with inner steps and two thermostats: mean temperature, and the distribution of all
 momenta (Kolmogorov-Smirnov test of frames 0.2 ps apart against the normal distribution).
 ethanol: 0.5 fs, `ethanol` (exact) outside and `ethanol-ponita` inside.
-pet: a message-passing PET of published size with random weights, group:O outside, plain inside.
+pet: a message-passing PET of published size with random weights, an average over the group outside
+(O: 48 rotations and reflections, O:proper: 24 rotations), plain inside.
 
 Each run has a folder in --output. The same command goes on after an interrupt, and prints runs that
 are complete. CPU time of a time step: median over the steps, without what is measured before the
@@ -237,11 +238,12 @@ def message_passing(args):
     several = (args.inner_steps or [16])[-1]
     run = measured(fresh(start, PETCalculator(network)), args.output / "pet", 0.1)
     cost, _ = report("published size, plain", run, len(start))
-    exact = PETCalculator(network, symmetrise="group:O")
-    folder = args.output / f"pet_{several}"
+    group = f"group:{args.group}"
+    exact = PETCalculator(network, symmetrise=group)
+    folder = args.output / f"pet_{several}_{args.group.replace(':', '_')}"
     time_ps = 0.008 * several
     run = measured(fresh(start, exact), folder, time_ps, several, inner="plain", thermo_interval=1)
-    report(f"group:O every {several} steps", run, len(start), None, cost)
+    report(f"{group} every {several} steps", run, len(start), None, cost)
 
 
 def cost(args):
@@ -280,6 +282,7 @@ def main():
     parser.add_argument(
         "--symmetrise", default="ecse", help="of silicon; another --output for each"
     )
+    parser.add_argument("--group", default="O", help="of the message-passing PET")
     parser.add_argument("--output", type=Path, default=Path("runs/respa"))
     parser.add_argument("--cells", type=int, default=2, help="of silicon, in each direction")
     args = parser.parse_args()
