@@ -29,10 +29,6 @@ FIRST_ROWS = 2  # lines of thermo.csv, names and step 0, that are written before
 ADDRESS = " at 0x"  # in the text of Python objects; the address differs between processes
 SAME_PLACE = 1e-5  # A, difference of structures that are the same but for rounding
 SAME_MOMENTA = 1e-6  # relative
-# differences of energies (eV/atom) and forces (eV/A) that rounding explains, also on a GPU
-SAME_ENERGY = 1e-4
-SAME_FORCE = 1e-3  # relative to the root mean square
-LEAST_FORCE = 1e-3
 
 TABLES = ("settings", "structure", "calculator", "programs")  # of settings.toml
 FIELDS = dataclasses.fields(Settings)
@@ -247,38 +243,6 @@ def compare_start(folder: Path, atoms: Atoms, state: states.State, keeps_momenta
                 f"`momenta` of the structure differ from those at the beginning of the run in"
                 f" {folder}: {begin}"
             )
-
-
-def compare_forces(folder: Path, state: states.State, energy: float, forces: np.ndarray) -> None:
-    """Raise ValueError if a calculator gives other numbers at a saved state than that of the run.
-
-    Parameters
-    ----------
-    folder:
-        Folder of the run.
-    state:
-        State of the run.
-    energy:
-        Energy in eV at the state.
-    forces:
-        (n, 3) forces in eV/A at the state.
-    """
-    if states.ATOMS + "forces" not in state:
-        return  # of an earlier version
-    before = state[states.ATOMS + "forces"]
-    error = np.abs(forces - before).max()
-    energy_before = float(state[states.ATOMS + "energy"])
-    shift = abs(energy - energy_before) / len(forces)
-    typical = float(np.sqrt(np.mean(before**2)))
-    allowed = max(LEAST_FORCE, SAME_FORCE * typical)
-    # `not a <= b` is also true if a is not a number
-    if not (error <= allowed and shift <= SAME_ENERGY):
-        raise ValueError(
-            "the `calculator` is another one than that of the run in"
-            f" {folder}: at the saved state forces differ by up to {error:.3g} eV/A and the energy"
-            f" by {shift:.3g} eV/atom. Continue with the calculator, parameters and weights of the"
-            " run, or start a new run in another folder"
-        )
 
 
 def _is_at(atoms: Atoms, state: states.State, prefix: str) -> bool:

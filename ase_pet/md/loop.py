@@ -16,11 +16,12 @@ from ase.md.md import MolecularDynamics
 from .. import constraints
 from ..errors import WrongResult, error_text
 from ..uncertainty_policy import THRESHOLD
-from . import folders, ramp, thermo
+from . import ramp, same_calculator, thermo
 from . import state as states
 from ._protocols import HasParameters, ListsProperties
 from .integrators import thermostat_name
 from .momenta import degrees_of_freedom, temperature
+from .multiple_time_step import InnerSteps
 from .outputs import UNCERTAIN, Outputs, write_text
 from .settings import Settings
 
@@ -90,7 +91,10 @@ class Loop:
         self._measure()
         if state is not None:
             energy = self.atoms.get_potential_energy(apply_constraint=False)
-            folders.compare_forces(folder, state, energy, constraints.true_forces(self.atoms))
+            forces = constraints.true_forces(self.atoms)
+            same_calculator.compare_forces(folder, state, energy, forces)
+            if isinstance(dynamics, InnerSteps):
+                same_calculator.compare_fast_forces(folder, state, dynamics.fast_forces())
 
     def go(self, outputs: Outputs, sizes: dict[str, int] | None) -> None:
         """Run to the last step.

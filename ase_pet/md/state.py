@@ -25,6 +25,7 @@ from .multiple_time_step import InnerSteps
 FILE = "state.npz"
 ATOMS = "atoms "  # prefix of the names of the arrays of the structure
 OUTPUTS = "outputs"
+FAST = "fast forces"  # cheap forces of inner steps
 START = "start "  # prefix of positions and cell at the beginning of the run
 END = "end "  # prefix of step and structure at its end, which need not be those of the state
 
@@ -71,6 +72,8 @@ def capture(dynamics: MolecularDynamics) -> State:
         ATOMS + "energy": np.array(atoms.get_potential_energy(apply_constraint=False)),
         ATOMS + "forces": true_forces(atoms),
     }
+    if isinstance(dynamics, InnerSteps):
+        state[FAST] = dynamics.fast_forces()
     numbers = (int, float, np.generic, np.ndarray)
     for prefix, part in _parts(dynamics).items():
         for name, value in vars(part).items():

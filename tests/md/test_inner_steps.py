@@ -301,6 +301,54 @@ def test_a_ramp_has_inner_steps(tmp_path):
     assert result.thermo()["target_K"][-1] == pytest.approx(900)
 
 
+# Restarts
+
+
+class Interrupted(springs.Held):
+    """Springs whose user presses Ctrl-C at one of their evaluations."""
+
+    def __init__(self, energy, last):
+        super().__init__(energy)
+        self.left = last
+
+    def calculate(self, *arguments, **options):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        super().calculate(*arguments, **options)
+
+
+INTERRUPTED_RUN = {"inner_steps": 4, "timestep": 4, "time": 0.4, "checkpoint": 3, "interval": 5}
+
+
+@pytest.mark.parametrize("kind", list(ENSEMBLES)[:4])
+def test_a_run_that_was_interrupted_within_an_outer_step_is_continued(kind, tmp_path):
+    values = {**INTERRUPTED_RUN, **ENSEMBLES[kind]}
+    md.run(springs.cube(), tmp_path / "whole", inner=soft(), **values)
+    # after the evaluations that measure the inner steps
+    for last in (115, 117):
+        folder = tmp_path / str(last)
+        stopped = Interrupted(Soft(springs.cube()), last)
+        with pytest.raises(KeyboardInterrupt):
+            md.run(springs.cube(), folder, inner=stopped, **values)
+        steps = int(np.load(folder / "state.npz")["dynamics nsteps"])
+        assert 0 < steps < 25
+        # the state knows the class of the calculator, as of any run
+        again = Interrupted(Soft(springs.cube()), 0)
+        md.run(springs.cube(), folder, inner=again, restart=True, **values)
+        for name in ("thermo.csv", "trajectory.traj"):
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_restart_with_another_inner_calculator_is_refused(tmp_path):
+    """Of another package, whose description says no more than its class."""
+    md.run(springs.cube(), tmp_path, inner=soft(), **INTERRUPTED_RUN)
+    longer = {**INTERRUPTED_RUN, "time": 0.64, "restart": True}
+    with pytest.raises(ValueError, match="the inner calculator .* is another one .* its forces"):
+        md.run(springs.cube(), tmp_path, inner=springs.cube(Softer).calc, **longer)
+    assert md.run(springs.cube(), tmp_path, inner=soft(), **longer).steps == 40
+
+
 # Too many inner steps
 
 
