@@ -66,7 +66,8 @@ def find(model: str | Path) -> Path:
     if str(model) in shipped():
         return shipped_folder() / str(model)
     with contextlib.suppress(OSError, ValueError):  # of a text that no path can have
-        if Path(model).exists():
+        # an empty text is the path of the current folder
+        if str(model) and Path(model).exists():
             return Path(model)
     name = shown(str(model))[1:-1]
     # may access the network
