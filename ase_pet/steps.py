@@ -7,6 +7,7 @@ the device but positions, and nothing from it but results. All arrays have the l
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import torch
 
 from . import outputs
 from .evaluation import Evaluation
-from .evaluation.traced import TracedGradient
+from .evaluation.traced import NOT_COMPILED, TracedGradient
 from .graph import Graph, HalfList, Room, Structure, VerletList, build
 from .graph_inputs import GraphInputs
 
@@ -68,6 +69,8 @@ class Steps:
         is_on_gpu = inputs.device.type != "cpu"
         self.is_fixed = inputs.model.fixed_lengths and (is_on_gpu or compile)
         self.traced = TracedGradient(inputs.model) if compile else None
+        if compile and not self.is_fixed:
+            warnings.warn(f"`compile`: {NOT_COMPILED} (no PET)", stacklevel=3)
         self._room = Room()
         self._list: ListOnDevice | None = None
         self._structure: Structure  # of the latest step

@@ -2,14 +2,24 @@
 """Time of a step with compiled operators (`compile=True`) against that without.
 
     OMP_NUM_THREADS=1 python benchmarks/compiled.py --model XS --system si8 si64
+    OMP_NUM_THREADS=1 python benchmarks/compiled.py --model XS --system si8 --processes 2
 
 Both calculators have the same random weights and alternate on the structures of a run (energy,
 forces and stress, float32). Printed are CPU times of a step in ms, medians and minima, the ratio
 without / with, the largest difference of forces, how often was compiled, and the time of that.
 With --without-compiler the operators are recorded, but not compiled.
+
+With --processes, each of some processes after the other makes three steps: the first ones find an
+empty cache of the compiler on the disk, the others what the first one left there. Printed are wall
+and CPU times, in s, of the step that compiles, and CPU times with all of its child processes.
 """
 
 import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 
 import gpu
@@ -54,6 +64,40 @@ def line(size, system):
     )
 
 
+def first_steps(size, system):
+    """Times in s of the first three steps of a process as text."""
+    _, compiled = calculators(size)
+    atoms = SYSTEMS[system]()
+    atoms.calc = compiled
+    rows = []
+    for step in range(3):
+        atoms.rattle(0.02, seed=step)
+        wall = time.perf_counter()
+        start = time.process_time()
+        atoms.get_forces()
+        rows.append((time.perf_counter() - wall, time.process_time() - start))
+    (_, _), (wall, cpu), (_, later) = rows
+    return f"PET {size:2} {system:9} compiled in {wall:.0f} s, {cpu:.1f} s of CPU; then {later:.3f}"
+
+
+def processes(count):
+    """The same command in processes that share one cache, which is empty at first."""
+    command = [argument for argument in sys.argv if argument != "--processes"]
+    command.remove(str(count))
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                [sys.executable, *command, "--first-steps"],
+                env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder},
+                check=True,
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            user = after.ru_utime - before.ru_utime
+            system = after.ru_stime - before.ru_stime
+            print(f"process {number + 1}: {user + system:.0f} s of CPU in all", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -61,12 +105,18 @@ def main():
     parser.add_argument("--model", nargs="+", default=["XS", "S"], choices=("XS", "S"))
     parser.add_argument("--system", nargs="+", default=["si8"], choices=SYSTEMS)
     parser.add_argument("--without-compiler", action="store_true")
+    parser.add_argument("--processes", type=int, help="number of processes, for their first steps")
+    parser.add_argument("--first-steps", action="store_true", help="of this process")
     args = parser.parse_args()
+    if args.processes:
+        processes(args.processes)
+        return
     if args.without_compiler:
         TracedGradient._compiled = recorded_only
     for size in args.model:
         for system in args.system:
-            print(line(size, system), flush=True)
+            text = first_steps(size, system) if args.first_steps else line(size, system)
+            print(text, flush=True)
 
 
 def recorded_only(_, recorded, tensors):

@@ -48,6 +48,11 @@ def new(params: dict[str, Any], given: dict[str, Any]) -> Plan:
     command |= {"calc": calc, "structure": structure, "repeat": params["repeat"]}
     settings = {name: given[name] for name in SETTINGS if name in given}
     _note_temperature(settings)
+    if params["compile"] and settings.get("ensemble") == "npt":
+        screen.note(
+            "ase-pet: note: --compile has no effect in npt: the cell changes at each step, and the"
+            " neighbours are searched again"
+        )
     atoms = options.read_structures(structure, -1, params["format"])
     return _plan(_repeated(atoms, params["repeat"]), settings, command)
 

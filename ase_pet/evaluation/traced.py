@@ -7,6 +7,7 @@ fewer and faster ones for the next steps.
 
 from __future__ import annotations
 
+import importlib
 import time
 import warnings
 from collections.abc import Callable
@@ -15,15 +16,19 @@ from typing import Any
 
 import torch
 
+from ..errors import error_text
 from ..graph import Graph
 from ..layers import linear
 from ..models.base import AtomisticModel
 from .derivatives import gradient
 
 Function = Callable[..., tuple[torch.Tensor, ...]]
+MOST_TRACES = 8  # each takes minutes, and some memory
 ROUNDING = 1000  # largest difference of compiled results, in units of the precision
 # arrays that are reused while they are needed make wrong gradients of some models (torch 2.13)
 OPTIONS = {"allow_buffer_reuse": False}
+MOST_LETTERS = 200  # of an error in a note
+NOT_COMPILED = "steps of this model are not compiled"
 SHAPE_OF_VALUES = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
 
@@ -49,11 +54,13 @@ class TracedGradient:
         self.seconds = 0.0
         self._functions: dict[Any, Function | None] = {}
         self._has_compiler = True
+        self._has_noted = False
 
     def __call__(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Energies (n_atoms,) in eV, float64, and dE/dv (P, 3) in eV/A.
 
-        None where the operators depend on the values of the positions.
+        None where the operators depend on the values of the positions, and where too many sets of
+        shapes were compiled before.
 
         Parameters
         ----------
@@ -62,10 +69,7 @@ class TracedGradient:
         """
         assert graph.room is not None
         tensors = _tensors(graph)
-        key = self._key(graph, tensors)
-        if key not in self._functions:
-            self._functions[key] = self._timed(graph, tensors)
-        function = self._functions[key]
+        function = self._function(graph, tensors)
         if function is None:
             return None
         with torch.no_grad():
@@ -73,19 +77,42 @@ class TracedGradient:
         graph.room.excess.append(excess)
         return energies, derivative
 
+    def _function(self, graph: Graph, tensors: dict[str, torch.Tensor]) -> Function | None:
+        """Function of the tensors of graphs such as this one, None if there is none."""
+        key = self._key(graph, tensors)
+        if key in self._functions:
+            return self._functions[key]
+        if self.traces == MOST_TRACES:
+            self._note(
+                f"steps of other sizes than the first {MOST_TRACES} run without it, which is for"
+                " long runs of one structure"
+            )
+            return None
+        function = self._timed(graph, tensors)
+        self._functions[key] = function
+        return function
+
+    def _note(self, text: str) -> None:
+        """Say once why nothing more is compiled."""
+        if not self._has_noted:
+            warnings.warn(f"`compile`: {text}", stacklevel=2)
+        self._has_noted = True
+
     def _key(self, graph: Graph, tensors: dict[str, torch.Tensor]) -> tuple[Any, ...]:
         """All that the operators for a graph depend on, but the values of its tensors."""
         assert graph.room is not None
         shapes = [(tensor.shape, tensor.dtype) for tensor in tensors.values()]
         lengths = graph.room.known(graph.n_atoms)
         # weights may be changed in place: those that are packed or multiplied once are others then
-        versions = [weight._version for weight in self.model.parameters()]
+        weights = (*self.model.parameters(), *self.model.buffers())
+        versions = [(weight.data_ptr(), weight._version) for weight in weights]
         head = self.model.energy_head
-        return (*shapes, *lengths, *versions, head, graph.n_structures)
+        scale = repr(self.model.scales.get(head))  # a number among the operators
+        return (*shapes, *lengths, *versions, head, scale, graph.n_structures)
 
     def __getstate__(self) -> dict[str, Any]:
         # compiled functions cannot be copied
-        return {**self.__dict__, "_functions": {}}
+        return {**self.__dict__, "_functions": {}, "traces": 0, "seconds": 0.0}
 
     def _timed(self, graph: Graph, tensors: dict[str, torch.Tensor]) -> Function | None:
         """As `_made`, with a note of the time that it took."""
@@ -106,8 +133,12 @@ class TracedGradient:
 
     def _made(self, graph: Graph, tensors: dict[str, torch.Tensor]) -> Function | None:
         """Function of the tensors of a graph; None if its operators depend on their values."""
-        from torch.fx.experimental.proxy_tensor import make_fx
-
+        try:
+            importlib.import_module("torch._inductor")  # which makes its folder
+            from torch.fx.experimental.proxy_tensor import make_fx
+        except Exception as error:
+            self._note(f"steps run without a compiler: {_problem(error)}")
+            return None
         names = list(tensors)
 
         def step(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -116,9 +147,11 @@ class TracedGradient:
         try:
             with linear.traced():
                 recorded = make_fx(step)(*tensors.values())
+            depends_on_values = any(map(_depends_on_values, recorded.graph.nodes))
         except RuntimeError:  # a number of the host that depends on values
-            return None
-        if any(map(_depends_on_values, recorded.graph.nodes)):
+            depends_on_values = True
+        if depends_on_values:
+            self._note(f"{NOT_COMPILED} (symmetrised, or no PET)")
             return None
         recorded.graph.eliminate_dead_code()
         recorded.recompile()
@@ -143,10 +176,9 @@ class TracedGradient:
         """The recorded operators, compiled where there is a compiler that makes no errors."""
         if not self._has_compiler:
             return recorded
-        import torch._inductor
-
         precision = max(torch.finfo(weight.dtype).eps for weight in self.model.parameters())
-        problem = "its numbers are wrong"
+        warnings.warn("`compile`: the steps are being compiled, which takes minutes", stacklevel=2)
+        problem = "compiled numbers are wrong"
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of torch's own code
@@ -157,14 +189,25 @@ class TracedGradient:
             is_right = _agree(found, expected, precision)
         except Exception as error:  # whatever is wrong with a compiler
             is_right = False
-            problem = (
-                f"none works here ({type(error).__name__}): install a C++ compiler, such as g++"
-            )
+            problem = _problem(error)
         if is_right:
             return compiled
         self._has_compiler = False
-        warnings.warn(f"`compile`: steps run without a compiler, as {problem}", stacklevel=2)
+        self._note(f"steps run without a compiler: {problem}")
         return recorded
+
+
+def _problem(error: Exception) -> str:
+    """What keeps torch from compiling, and what to do, in one line."""
+    text = error_text(error).strip()
+    # the output of a compiler has its errors among many other lines
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line]
+    shown = (telling or lines)[0][:MOST_LETTERS]
+    return (
+        f"{shown}. It needs a C++ compiler such as g++, header files of Python, and a folder that"
+        " can be written (TORCHINDUCTOR_CACHE_DIR)"
+    )
 
 
 def _agree(

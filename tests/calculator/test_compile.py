@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import local_toys
 import ponita_toys
 import toys
 from ase_pet import PETCalculator
+from ase_pet.evaluation import traced
 from ase_pet.evaluation.traced import TracedGradient
 from tolerances import TOLERANCES, worst
 
@@ -42,15 +45,16 @@ def calculators(make, **options):
     return [PETCalculator(make(), compile=compile, **options) for compile in (True, False)]
 
 
-def check_run(found, expected, steps, names=NAMES):
+def check_run(found, expected, steps, names=NAMES, make=toys.silicon):
     """The same results in each of some steps of a hot solid, whose neighbours change."""
-    atoms = toys.silicon()
+    atoms = make()
     places = atoms.positions.copy()
     for step in range(steps):
         atoms.positions = places
         atoms.rattle(0.08, seed=step)
         for calculator in (found, expected):
-            calculator.calculate(atoms, names, ["positions"])
+            changes = calculator.check_state(atoms)
+            calculator.calculate(atoms, names, changes)
         for name in names:
             assert worst(found.results[name], expected.results[name]) < SAME
     return atoms
@@ -67,13 +71,22 @@ def test_results_and_number_of_compilations(name, recorded):
     assert found._neighbours.searches == 2
 
 
-@pytest.mark.filterwarnings("ignore:`compile`")
 @pytest.mark.parametrize(
     "name", ["ecse", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_what_cannot_be_compiled_runs_as_without(name, recorded):
     make, options = OTHERS[name]
-    check_run(*calculators(make, **options), 3)
+    pair = calculators(make, **options)
+    with pytest.warns(UserWarning, match="steps of this model are not compiled") as notes:
+        check_run(*pair, 3)
+    assert len(notes) == 1
+
+
+def test_a_model_without_fixed_lengths_says_so():
+    model = small()
+    model.fixed_lengths = False
+    with pytest.warns(UserWarning, match=r"steps of this model are not compiled \(no PET\)"):
+        PETCalculator(model, device="cpu", compile=True)
 
 
 @pytest.mark.filterwarnings("ignore:`compile`")
@@ -104,8 +117,46 @@ def test_weights_that_change_and_copies(recorded):
         assert again.results["energy"] == found.results["energy"]
 
 
+def small():
+    return toys.tiny_pet("local")
+
+
+def test_scales_that_change(recorded):
+    """A scale is a number among the operators."""
+    found, expected = calculators(small)
+    with pytest.warns(UserWarning, match="1 so far"):
+        check_run(found, expected, 2)
+    for calculator in (found, expected):
+        calculator.model.scales = {"energy": 1.7}
+    with pytest.warns(UserWarning, match="2 so far"):
+        check_run(found, expected, 2)
+
+
+def test_the_number_of_compilations_is_bounded(recorded, monkeypatch):
+    monkeypatch.setattr(traced, "MOST_TRACES", 1)
+    found, expected = calculators(small)
+    with pytest.warns(UserWarning, match="1 so far"):
+        check_run(found, expected, 2)
+    with pytest.warns(UserWarning, match="other sizes than the first 1 run without") as notes:
+        check_run(found, expected, 3, make=lambda: toys.silicon() * (2, 1, 1))
+    check_run(found, expected, 2)
+    assert len(notes) == 1
+    assert found._steps.traced.traces == 1
+
+
 def no_compiler(operators, tensors, options):
-    raise RuntimeError("no compiler")
+    raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+
+def compiler_without_headers(operators, tensors, options):
+    raise RuntimeError(
+        "CppCompileError: C++ compile error\n\nCommand:\ng++ a.cpp\n\nOutput:\n"
+        "a.cpp:1:10: fatal error: Python.h: No such file\n  1 | #include <Python.h>"
+    )
+
+
+def no_folder(operators, tensors, options):
+    raise PermissionError(13, "Permission denied", "/cache")
 
 
 def wrong_compiler(operators, tensors, options):
@@ -114,14 +165,29 @@ def wrong_compiler(operators, tensors, options):
 
 @pytest.mark.parametrize(
     ("compiler", "note"),
-    [(no_compiler, "install a C.. compiler"), (wrong_compiler, "its numbers are wrong")],
+    [
+        (no_compiler, "compiler found. It needs a C.. compiler such as g"),
+        (compiler_without_headers, "compiler: a.cpp:1:10: fatal error: Python.h: No such file. It"),
+        (no_folder, "PermissionError: .* Permission denied: '/cache'. It needs .* a folder that"),
+        (wrong_compiler, "compiled numbers are wrong$"),
+    ],
 )
 def test_without_a_compiler_that_works(compiler, note, monkeypatch):
     monkeypatch.setattr("torch._inductor.compile", compiler)
-    found, expected = calculators(RECORDED["grid"])
-    with pytest.warns(UserWarning, match=note) as notes:
+    found, expected = calculators(small)
+    with pytest.warns(UserWarning, match="`compile`") as notes:
         check_run(found, expected, 4)
-    assert len(notes) == 1
+    begin, end = [str(each.message) for each in notes]
+    assert "being compiled, which takes minutes" in begin
+    assert re.search(note, end)
+
+
+def test_a_compiler_that_cannot_be_imported(monkeypatch):
+    """Torch makes its folder during the import, which fails where it cannot be written."""
+    monkeypatch.setitem(sys.modules, "torch._inductor", None)
+    found, expected = calculators(small)
+    with pytest.warns(UserWarning, match="without a compiler: ModuleNotFoundError"):
+        check_run(found, expected, 2)
 
 
 @pytest.mark.slow
