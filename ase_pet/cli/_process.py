@@ -19,6 +19,8 @@ from . import BROKEN_PIPE, INTERRUPTED, _errors, screen
 from ._application import app
 from ._results import release
 
+IMPORTS = "<frozen importlib"  # files of the frames of an import
+
 
 def run() -> int:
     """Exit status of the command that sys.argv holds."""
@@ -97,7 +99,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; end at once while a module is imported, as some of them catch it."""
     importing = False
     while frame is not None and frame.f_code is not run.__code__:
-        importing |= frame.f_code.co_name == "<module>"
+        # not by "<module>", which is the name of compiled code (`compile=True`) as well
+        importing |= frame.f_code.co_filename.startswith(IMPORTS)
         frame = frame.f_back
     # frames outside of `run`, where it was called by a program, do not count
     if importing and frame is not None:
