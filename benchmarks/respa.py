@@ -2,7 +2,8 @@
 """Exact symmetry as a slow force: CPU time of a time step, conserved energy, temperature.
 
 usage: respa.py [--part cost silicon nvt ethanol pet] [--time 2] [--exact-time 0.2]
-    [--inner-steps M ...] [--cells 2] [--symmetrise ecse] [--group O] [--output runs/respa]
+    [--inner-steps M ...] [--cells 2] [--symmetrise ecse] [--group O]
+    [--thermostat langevin bussi] [--output runs/respa]
 
 silicon: 64 atoms (--cells 1: 8) at 300 K, 1 fs, NVE from one thermal state: the plain calculator,
 ECSE at every step (for --exact-time ps, as it is slow), ECSE with inner steps of the plain one.
@@ -173,7 +174,7 @@ def nvt(args):
     """Temperature and distribution of momenta with thermostats."""
     start = silicon_state(args)
     several = (args.inner_steps or [8])[-1]
-    for thermostat in ("langevin", "bussi"):
+    for thermostat in args.thermostat:
         run = measured(
             fresh(start, PETCalculator("silicon", symmetrise=args.symmetrise)),
             args.output / f"nvt_{args.cells}_{thermostat}_{several}",
@@ -193,9 +194,10 @@ def nvt(args):
         values = np.ravel(scaled)
         test = kstest(values, "norm")
         mean = run[0]["temperature_K"].mean()
+        error = md.summary(run[0], len(start))["error_temperature_K"]
         print(
-            f"{'':34} temperature {mean:.1f} K of 300, variance of {len(values)} momenta"
-            f" {values.var():.3f} of 1, Kolmogorov-Smirnov p = {test.pvalue:.3f}",
+            f"{'':34} temperature {mean:.1f} +- {error:.1f} K of 300, variance of {len(values)}"
+            f" momenta {values.var():.3f} of 1, Kolmogorov-Smirnov p = {test.pvalue:.3f}",
             flush=True,
         )
 
@@ -279,6 +281,7 @@ def main():
     parser.add_argument("--time", type=float, default=2.0, help="ps with inner steps")
     parser.add_argument("--exact-time", type=float, default=0.2, help="ps, exact at every step")
     parser.add_argument("--inner-steps", type=int, nargs="+")
+    parser.add_argument("--thermostat", nargs="+", default=["langevin", "bussi"], help="of nvt")
     parser.add_argument(
         "--symmetrise", default="ecse", help="of silicon; another --output for each"
     )
