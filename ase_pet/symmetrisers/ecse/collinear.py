@@ -24,13 +24,14 @@ Projected environments have another energy than those that are slightly bent, an
 between both where a molecule begins to bend. With `n_azimuthal` = N, nearly collinear environments
 keep their shape, and eps(P_j) is the mean over N rotations about u_j:
 
-    v -> lambda v + (1 - lambda) sign(v . u_j) L u_j
+    v -> lambda v + (1 - lambda) sign(v . u_j) L u_j,   with the length lambda |v| + (1 - lambda) L
     in the axes [u_j, e2, e3], rotated by 2 pi n / N about u_j,     n = 0 ... N - 1
 
-where lambda is 1 near the axis of j and 0 beyond. The directions e2 and e3 are any two across u_j:
-the energy depends on them by terms of the order sin^N of the angles to the axis, which is the
-rounding error for N = 32 and the angles at which these environments have a weight. They cost N
-times as much, with mirror images twice that.
+where lambda is 1 near the axis of j and 0 beyond. The length of a neighbour at the cutoff is the
+cutoff, where it vanishes. The directions e2 and e3 are any two across u_j: the energy depends on
+them by terms of the order sin^N of the angles to the axis, which is the rounding error for N = 32
+and the angles at which these environments have a weight. They cost N times as much, with mirror
+images twice that.
 """
 
 from __future__ import annotations
@@ -154,8 +155,12 @@ def projected(
         return torch.stack([position, zero, zero], -1)
     far_off_axis = (squared_sine - BENT_SINE) / BENT_WIDTH
     bent = 1 - smooth_step(far_off_axis)[:, None]  # lambda, (m, 1)
-    projection = position[:, None]
-    return bent * vectors + (1 - bent) * projection * axis
+    on_axis = position[:, None] * axis
+    between = bent * vectors + (1 - bent) * on_axis
+    # a mean of two vectors is shorter than these: a neighbour at the cutoff would be inside of it
+    shortened = between.square().sum(-1, keepdim=True).sqrt()
+    length_between = bent * lengths[:, None] + (1 - bent) * length[:, None]
+    return between * (length_between / shortened)
 
 
 @dataclass(frozen=True)
