@@ -642,3 +642,12 @@ def test_a_temperature_that_nothing_uses_is_noted(tmp_path):
     assert "--temperature is not used: nve has no thermostat" in done.stderr
     done = emt(tmp_path / "warm.extxyz", tmp_path / "nvt", *arguments, "--ensemble", "nvt")
     assert "--temperature is not used" not in done.stderr
+
+
+@pytest.mark.parametrize(("ensemble", "count"), [("npt", 1), ("nvt", 0)])
+def test_compiled_steps_that_npt_does_not_have_are_noted(ensemble, count, tmp_path):
+    """Before the structure is read, which there is none of here."""
+    options = ("--compile", "--ensemble", ensemble, "--output", tmp_path / "run")
+    done = command("silicon", tmp_path / "missing.extxyz", *options)
+    assert done.exit_code == 1
+    assert done.stderr.count("--compile has no effect in npt") == count
