@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The force of a symmetrised model, split into the forces of frames and those of the weights.
 
-    python benchmarks/ecse_force_split.py [CALC] [--symmetrise NAME] [--structures 100]
+    python benchmarks/ecse_force_split.py [CALC] [--symmetrise NAME] [--structures N] [--data FILE]
 
 With normalised weights c_m of the frames m of an atom and their energies eps_m, the energy is
 sum c_m eps_m, and
@@ -9,10 +9,12 @@ sum c_m eps_m, and
     -dE/dr = - sum c_m d(eps_m)/dr - sum eps_m d(c_m)/dr
 
 The second sum vanishes if all frames of an atom have one energy. A training in single frames
-does not see it. Data: structures with the splits test and val of training.extxyz.xz of the
-calculator. Printed for force components, in meV/A: the rms of the second sum; the errors (MAE, rms,
-and their 99th percentile) of the whole force and of the first sum alone; the same errors of
-components by size of the second sum; and the correlation of its size with that of the error.
+does not see it. Data: structures with the splits test and val of FILE, by default
+training.extxyz.xz of the calculator. Printed: the standard deviation of an atom's energy over its
+frames, in meV, its rms over atoms and its largest value. And for force components, in meV/A: the
+rms of the second sum; the errors (MAE, rms, and their 99th percentile) of the whole force and of
+the first sum alone; the same errors of components by size of the second sum; and the correlation of
+its size with that of the error.
 """
 
 import argparse
@@ -22,8 +24,10 @@ import numpy as np
 import torch
 from ase.io import read
 
-from ase_pet import PETCalculator
-from ase_pet.symmetrisers import ecse
+from ase_pet import PETCalculator, graph
+from ase_pet.symmetrisers import FRAME_VARIANCE, SeedStream, ecse
+
+ALL = 10_000  # draws: all frames of an atom
 
 
 def forces(calculator, structures):
@@ -47,6 +51,19 @@ def of_fixed_weights(calculator, structures):
         ecse.model.pair_frames = original
 
 
+def deviations(calculator, structures):
+    """Standard deviations (n_atoms,) in meV of the energies of atoms over their frames."""
+    model = calculator.model
+    seeds = SeedStream(torch.Generator())
+    every = ecse.sampled.SampledModel(model.model, model.options, seeds, ALL)
+    variances = []
+    for atoms in structures:
+        of_atoms = graph.build([graph.from_atoms(atoms)], every.cutoff, dtype=torch.float32)
+        with torch.no_grad():
+            variances.append(every.predict(of_atoms, (FRAME_VARIANCE,))[FRAME_VARIANCE])
+    return 1e3 * torch.cat(variances).clamp_min(0).sqrt().numpy()
+
+
 def summary(errors):
     """ "MAE, rms, 99th percentile" of errors in meV/A."""
     size = np.abs(errors)
@@ -60,12 +77,13 @@ def main():
     parser.add_argument("calculator", nargs="?", default="ethanol")
     parser.add_argument("--symmetrise", help="default: of the card")
     parser.add_argument("--structures", type=int, default=100)
+    parser.add_argument("--data", help="default: training.extxyz.xz of the calculator")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     calculator = PETCalculator(
         arguments.calculator, symmetrise=arguments.symmetrise, dtype="float32", device="cpu"
     )
-    data = read(f"calculators/{arguments.calculator}/training.extxyz.xz", ":")
+    data = read(arguments.data or f"calculators/{arguments.calculator}/training.extxyz.xz", ":")
     held_out = [atoms for atoms in data if atoms.info["split"] in ("test", "val")]
     structures = held_out[: arguments.structures]
     expected = 1e3 * np.concatenate([atoms.get_forces().ravel() for atoms in structures])
@@ -76,6 +94,9 @@ def main():
     print(
         f"{arguments.calculator}, {name}, {len(structures)} structures, force components in meV/A"
     )
+    of_atoms = deviations(calculator, structures)
+    rms = np.sqrt(np.mean(of_atoms**2))
+    print(f"deviation of energies over frames: rms {rms:.2f}, largest {of_atoms.max():.2f} meV")
     print(f"rms of the second sum: {np.sqrt(np.mean(of_weights**2)):.2f}")
     print(f"{'errors':34}{'MAE':>8} {'rms':>8} {'99 %':>8}")
     print(f"{'whole force':34}{summary(whole - expected)}")
