@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import argon
+from ase_pet.layers import linear
 from paths import DATA, ROOT
 from seeds import seed
 
@@ -31,6 +32,12 @@ def empty_pictures(request, monkeypatch):
             Path(file).write_bytes(b"")
 
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+
+
+@pytest.fixture(autouse=True)
+def kernels_of_wide_weights(monkeypatch):
+    """Toys use the kernels of the published sizes, although their weights are narrow."""
+    monkeypatch.setattr(linear, "FEWEST_PRODUCTS", 0)
 
 
 @pytest.fixture

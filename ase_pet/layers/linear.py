@@ -3,8 +3,8 @@
 All linear maps of all models go through `linear`. On a CPU in float32 it calls oneDNN, which is as
 fast as the default library on some processors and more than twice as fast on others (AMD Zen 5);
 frozen weights are packed once for both directions, which pays for few rows and wide layers.
-Elsewhere, and where the operator is missing or wrong, it is torch.nn.functional.linear. Derivatives
-of any order are exact on every path.
+Elsewhere, for few products, and where the operator is missing or wrong, it is
+torch.nn.functional.linear. Derivatives of any order are exact on every path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# id of a frozen weight -> (weak reference, stamp, packed weight, packed transpose); an entry is
+# A call of oneDNN takes about 15 us more than one of the default library, and as a function of
+# Python 10 us more in each direction. For fewer products (rows k m) than these it saves less.
+FEWEST_PRODUCTS = 3 * 10**6
+ROWS = 24  # fewer rows take about as long, because most of it is to read the weight
+# id of a frozen weight -> (weak reference, stamp, (packed weight, packed transpose)); an entry is
 # removed together with its weight
 _packed: dict[int, tuple[Any, ...]] = {}
 
@@ -41,9 +45,11 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         return functional.linear(x, weight, bias)
     if weight.requires_grad or (bias is not None and bias.requires_grad):
         return _Product.apply(x, weight.t(), bias)
+    if max(x.shape[0], ROWS) * weight.numel() < FEWEST_PRODUCTS:
+        return functional.linear(x, weight, bias)
     if _is_traced.get():
         return _TracedLinear.apply(x, weight, bias, False)
-    return _PackedLinear.apply(x, bias, *_pack(weight))
+    return _PackedLinear.apply(x, bias, _pack(weight))
 
 
 def _runs_on_onednn(x: torch.Tensor) -> bool:
@@ -54,23 +60,28 @@ def _runs_on_onednn(x: torch.Tensor) -> bool:
 
 
 class _PackedLinear(torch.autograd.Function):
-    """x W^T + b with packed W.
+    """x W^T + b with W and W^T, both packed.
 
     Its gradient is the same operation with packed W^T, so it has all derivatives.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, bias: torch.Tensor | None, packed: Any, packed_transpose: Any
+        ctx: Any, x: torch.Tensor, bias: torch.Tensor | None, weights: tuple[Any, Any]
     ) -> torch.Tensor:
-        ctx.weights = packed, packed_transpose
+        ctx.weights = weights
+        packed, _ = weights
         return _onednn(x, packed, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         packed, packed_transpose = ctx.weights
-        to_x = _PackedLinear.apply(gradient.contiguous(), None, packed_transpose, packed)
-        return to_x, None, None, None
+        gradient = gradient.contiguous()
+        if torch.is_grad_enabled():
+            to_x = _PackedLinear.apply(gradient, None, (packed_transpose, packed))
+        else:
+            to_x = _onednn(gradient, packed_transpose, None)
+        return to_x, None, None
 
 
 # whether the operators of a step are recorded, which packed weights cannot be part of
@@ -185,7 +196,7 @@ def _onednn(x: torch.Tensor, weight: Any, bias: torch.Tensor | None) -> torch.Te
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def _pack(weight: torch.Tensor) -> tuple[Any, ...]:
+def _pack(weight: torch.Tensor) -> tuple[Any, Any]:
     """Packed weight and packed transpose, computed again if the weight has changed."""
     key = id(weight)
     stamp = _stamp(weight)
@@ -193,10 +204,10 @@ def _pack(weight: torch.Tensor) -> tuple[Any, ...]:
     # an id may be that of another tensor whose memory was freed
     if entry is None or entry[0]() is not weight or entry[1] != stamp:
         reference = weakref.ref(weight, lambda _: _packed.pop(key, None))
-        packed, packed_transpose = _reorder(weight.detach())
-        entry = (reference, stamp, packed, packed_transpose)
+        entry = (reference, stamp, _reorder(weight.detach()))
         _packed[key] = entry
-    return entry[2:]
+    weights: tuple[Any, Any] = entry[2]
+    return weights
 
 
 def _stamp(parameter: torch.Tensor) -> tuple[Any, ...]:
@@ -204,7 +215,7 @@ def _stamp(parameter: torch.Tensor) -> tuple[Any, ...]:
     return parameter.data_ptr(), parameter._version, parameter.dtype
 
 
-def _reorder(weight: torch.Tensor) -> tuple[Any, ...]:
+def _reorder(weight: torch.Tensor) -> tuple[Any, Any]:
     pack = torch.ops.mkldnn._reorder_linear_weight
     return pack(weight.contiguous()), pack(weight.t().contiguous())
 
