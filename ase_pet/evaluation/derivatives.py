@@ -47,7 +47,7 @@ def forces_from(graph: Graph, pair_gradient: torch.Tensor) -> torch.Tensor:
         net = pair_gradient - graph.partner(pair_gradient)
         return forces.index_add(0, graph.pair_centre, net)
     forces = forces.index_add(0, graph.pair_centre, pair_gradient)
-    return forces.index_add(0, graph.pair_neighbour, -pair_gradient)
+    return forces.index_add(0, graph.pair_neighbour, pair_gradient, alpha=-1)
 
 
 def virial_from(graph: Graph, pair_gradient: torch.Tensor) -> torch.Tensor:

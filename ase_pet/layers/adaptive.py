@@ -7,9 +7,13 @@ in the distances, so forces stay exact. Equations: metatrain PET (BSD-3).
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import torch
 
 from ..graph import Graph
+from .constants import constant
 from .cutoff import bump, distances_of
 
 FIRST_PROBE = 0.5  # A
@@ -48,17 +52,56 @@ def grid(
     width:
         Width in A over which a neighbour is counted partially.
     """
-    spacing = width / PROBES_PER_WIDTH
-    dtype = distances.dtype
-    device = distances.device
-    probes = torch.arange(FIRST_PROBE, cutoff, spacing, dtype=dtype, device=device)
-    counts = _probe_counts(distances, centre, neighbour, n_atoms, probes, spacing, width)
-    ramp = torch.linspace(0, 1, len(probes), dtype=dtype, device=device)
-    excess = counts - target + target * ramp**3  # (n_atoms, n_probes)
-    slope = _differences(excess).abs().clamp_min(1e-12)
+    probes = _probes(cutoff, target, width, distances.dtype, distances.device)
+    counts = _probe_counts(distances, centre, neighbour, n_atoms, probes, width)
+    excess = counts + probes.offset  # (n_atoms, n_probes)
+    slope = (excess @ probes.differences).abs().clamp_min(1e-12)
     deviation = excess / slope
     weights = torch.softmax(-0.5 * deviation**2, 1)
-    return weights @ probes
+    return weights @ probes.radii
+
+
+class Probes(NamedTuple):
+    """K probe radii and what else is the same for all structures.
+
+    Attributes
+    ----------
+    radii:
+        Radii r_k (K,) in A.
+    padded:
+        The same between margins (4 + K + 4,) whose values are of no importance.
+    offset:
+        target (k / K)^3 - target, (K,).
+    differences:
+        Matrix (K, K) whose product with a row of values is the row of their central differences,
+        which are one-sided at both ends.
+    """
+
+    radii: torch.Tensor
+    padded: torch.Tensor
+    offset: torch.Tensor
+    differences: torch.Tensor
+
+
+@functools.lru_cache(maxsize=64)
+def _probes(
+    cutoff: float, target: float, width: float, dtype: torch.dtype, device: torch.device
+) -> Probes:
+    """Probes up to a cutoff in A; arguments are those of `grid`."""
+    spacing = width / PROBES_PER_WIDTH
+    with torch.inference_mode(False):
+        radii = torch.arange(FIRST_PROBE, cutoff, spacing, dtype=dtype, device=device)
+        n_probes = len(radii)
+        margin = radii.new_zeros(PROBES_PER_WIDTH)
+        ramp = torch.linspace(0, 1, n_probes, dtype=dtype, device=device)
+        identity = torch.eye(n_probes, dtype=dtype, device=device)
+        (differences,) = torch.gradient(identity, dim=1)
+        return Probes(
+            radii=radii,
+            padded=torch.cat([margin, radii, margin]),
+            offset=target * ramp**3 - target,
+            differences=differences,
+        )
 
 
 def _counting(centre: torch.Tensor, neighbour: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
@@ -66,48 +109,40 @@ def _counting(centre: torch.Tensor, neighbour: torch.Tensor | None) -> tuple[tor
     return (centre,) if neighbour is None else (centre, neighbour)
 
 
-def _differences(values: torch.Tensor) -> torch.Tensor:
-    """Central differences (n, k) along the second dimension, one-sided at both ends."""
-    first = values[:, 1:2] - values[:, :1]
-    middle = (values[:, 2:] - values[:, :-2]) / 2
-    last = values[:, -1:] - values[:, -2:-1]
-    return torch.cat([first, middle, last], 1)
-
-
 def _probe_counts(
     distances: torch.Tensor,
     centre: torch.Tensor,
     neighbour: torch.Tensor | None,
     n_atoms: int,
-    probes: torch.Tensor,
-    spacing: float,
+    probes: Probes,
     width: float,
 ) -> torch.Tensor:
     """Smooth counts (n_atoms, n_probes) of neighbours within each probe radius.
 
     The weight of a pair is between 0 and 1 at four probes only, 0 at smaller and 1 at larger ones.
     """
-    n_probes = len(probes)
+    n_probes = len(probes.radii)
+    margin = PROBES_PER_WIDTH  # columns on both sides, so that all pairs have four such probes
+    n_columns = n_probes + 2 * margin
     fixed = distances.detach()
-    first = torch.floor((fixed - FIRST_PROBE) / spacing)
+    first = torch.floor((fixed - FIRST_PROBE) / (width / PROBES_PER_WIDTH))
     first = first.long() + 1  # (P,) first partial probe
-    following = torch.arange(PROBES_PER_WIDTH, device=first.device)
-    partial = first[:, None] + following  # (P, 4)
-    exists = (partial >= 0) & (partial < n_probes)
-    partial = partial.clamp(0, n_probes - 1)
-    values = bump(distances[:, None], probes[partial], width)  # (P, 4)
-    values = (values * exists).flatten()
-    complete = (first + PROBES_PER_WIDTH).clamp(0, n_probes)  # (P,) first probe with weight 1
+    first = first.clamp(-margin, n_probes)
+    following = constant(tuple(range(margin, 2 * margin)), first)
+    partial = first[:, None] + following  # (P, 4) their columns
+    values = bump(distances[:, None], probes.padded[partial], width)  # (P, 4)
+    complete = (first + margin).clamp_max(n_probes)  # (P,) first probe with weight 1
     ones = torch.ones_like(fixed)
-    counts = distances.new_zeros(n_atoms * n_probes)
+    counts = distances.new_zeros(n_atoms * n_columns)
     starts = distances.new_zeros(n_atoms * (n_probes + 1))  # n_probes: the pair is beyond all
     for atom in _counting(centre, neighbour):
-        count = atom[:, None] * n_probes + partial
-        counts = counts.index_add(0, count.flatten(), values)
+        column = atom[:, None] * n_columns + partial
+        counts = counts.index_add(0, column.flatten(), values.flatten())
         start = atom * (n_probes + 1) + complete
         starts = starts.index_add(0, start, ones)
+    counts = counts.view(n_atoms, n_columns)[:, margin:-margin]
     starts = starts.view(n_atoms, n_probes + 1)[:, :-1]
-    return counts.view(n_atoms, n_probes) + starts.cumsum(1)
+    return counts + starts.cumsum(1)
 
 
 def solver(

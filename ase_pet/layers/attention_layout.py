@@ -89,12 +89,13 @@ def attention_layout(
         is_inside = is_inside & (position < most)
     n_cells = n_atoms * width
 
+    is_outside = ~is_inside
     atoms = torch.arange(n_atoms, device=centre.device)
     edge_cell = centre * width + 1 + position
-    edge_cell = torch.where(is_inside, edge_cell, empty_cell)
+    edge_cell = edge_cell.masked_fill(is_outside, empty_cell)
     cell = torch.cat([atoms * width, edge_cell])  # (n_atoms + n_edges,)
     log_factor = cutoff_factor.clamp_min(SMALLEST_FACTOR).log()
-    log_factor = torch.where(is_inside, log_factor, EMPTY)
+    log_factor = log_factor.masked_fill(is_outside, EMPTY)
     log_factor = torch.cat([cutoff_factor.new_zeros(n_atoms), log_factor])
     bias = cutoff_factor.new_full((n_cells,), EMPTY)
     bias = bias.index_copy(0, cell, log_factor)
@@ -155,7 +156,7 @@ def _positions(
     ones = is_inside.to(centre.dtype)
     counts = centre.new_zeros(n_atoms)
     counts.index_add_(0, centre, ones)
-    key = torch.where(is_inside, centre, n_atoms)  # edges outside go last
+    key = centre.masked_fill(~is_inside, n_atoms)  # edges outside go last
     order = torch.argsort(key, stable=True)
     first = counts.cumsum(0) - counts  # of each atom, in the sorted list
     rank = torch.arange(len(centre), device=centre.device)

@@ -257,7 +257,7 @@ class AtomisticModel(nn.Module):
         if isinstance(scale, dict):
             per_species = constant(tuple(scale[number] for number in self.species), values)
             return values * per_species[rows][:, None]
-        return values * scale
+        return values if scale == 1.0 else values * scale
 
     def rotation_classes(self, rotations: torch.Tensor) -> torch.Tensor:
         """(n,) label per rotation: those with the same label give identical energies.

@@ -109,16 +109,12 @@ class PetInputs:
 
     graph: Graph  # pairs within the cutoff, padded to a round number with pairs beyond it
     cutoff_factor: Tensor  # (P,) f of each pair
+    edge_factor: Tensor  # (2P, 1) the same of each directed edge
     geometry: Tensor  # (2P, 4) edge vectors and lengths in A
     species_rows: Tensor  # (n_atoms,) row of each atom in the embedding tables
     neighbour_rows: Tensor  # (2P,) the same of each edge's neighbour
     layout: AttentionLayout  # tokens of each atom, and log f of each
-    condition: Tensor | float  # (n_atoms, d_node) added to central tokens in each layer, or 0
-
-    @property
-    def edge_factor(self) -> Tensor:
-        """Cutoff factor f (2P, 1) of each directed edge."""
-        return self.graph.per_edge(self.cutoff_factor)[:, None]
+    condition: Tensor | None  # (n_atoms, d_node) added to central tokens in each layer
 
 
 class TransformerLayer(nn.Module):
@@ -398,7 +394,7 @@ class Model(AtomisticModel):
         layout = attention_layout(
             graph.centre, graph.n_atoms, edge_factor, settings.num_heads, graph.lengths
         )
-        condition: Tensor | float = 0.0
+        condition = None
         if settings.system_conditioning:
             if graph.room is None or not graph.room.is_fixed:  # else it was checked before
                 self.system_conditioning.check(graph.charge, graph.spin)
@@ -407,6 +403,7 @@ class Model(AtomisticModel):
         return PetInputs(
             graph=graph,
             cutoff_factor=cutoff_factor,
+            edge_factor=edge_factor[:, None],
             geometry=geometry,
             species_rows=species_rows,
             neighbour_rows=species_rows[graph.neighbour],
@@ -458,7 +455,9 @@ class Model(AtomisticModel):
             node, edge = layer(node, None, self.edge_embedder.weight, inputs)
         else:
             node, edge = layer(node, message, layer.neighbor_embedder.weight, inputs)
-        return node + inputs.condition, edge
+        if inputs.condition is not None:
+            node = node + inputs.condition
+        return node, edge
 
     def exchange(self, index: int, message: Tensor, edge: Tensor, graph: Graph) -> Tensor:
         """Messages (2P, d_pet) after layer index, of message before it and edge of a graph."""
