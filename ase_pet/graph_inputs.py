@@ -56,6 +56,7 @@ class GraphInputs:
         self.model = model
         self.device = device
         self.dtype = torch.float64 if model.exact_geometry else dtype
+        memory.keep_freed()
         self.shortest_distances = card.shortest_distances
         self.untrained_species = card.untrained_species
         # atomic numbers of the system that the last warning was about
