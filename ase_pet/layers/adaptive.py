@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 
 from ..graph import Graph
-from .constants import constant
 from .cutoff import bump, distances_of
 
 FIRST_PROBE = 0.5  # A
@@ -70,6 +69,8 @@ class Probes(NamedTuple):
         Radii r_k (K,) in A.
     padded:
         The same between margins (4 + K + 4,) whose values are of no importance.
+    columns:
+        Columns (4,) of the first four probes in `padded`.
     offset:
         target (k / K)^3 - target, (K,).
     differences:
@@ -79,6 +80,7 @@ class Probes(NamedTuple):
 
     radii: torch.Tensor
     padded: torch.Tensor
+    columns: torch.Tensor
     offset: torch.Tensor
     differences: torch.Tensor
 
@@ -99,6 +101,7 @@ def _probes(
         return Probes(
             radii=radii,
             padded=torch.cat([margin, radii, margin]),
+            columns=torch.arange(PROBES_PER_WIDTH, 2 * PROBES_PER_WIDTH, device=device),
             offset=target * ramp**3 - target,
             differences=differences,
         )
@@ -128,8 +131,7 @@ def _probe_counts(
     first = torch.floor((fixed - FIRST_PROBE) / (width / PROBES_PER_WIDTH))
     first = first.long() + 1  # (P,) first partial probe
     first = first.clamp(-margin, n_probes)
-    following = constant(tuple(range(margin, 2 * margin)), first)
-    partial = first[:, None] + following  # (P, 4) their columns
+    partial = first[:, None] + probes.columns  # (P, 4) columns of the partial probes
     values = bump(distances[:, None], probes.padded[partial], width)  # (P, 4)
     complete = (first + margin).clamp_max(n_probes)  # (P,) first probe with weight 1
     ones = torch.ones_like(fixed)
