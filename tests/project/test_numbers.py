@@ -98,10 +98,19 @@ def intel_ratios():
     return min(large), max(large)
 
 
-def zen_4_ratios():
-    """Lowest and highest ratio of a prototype on a CPU of the type Zen 4, as texts."""
-    text = (RESULTS / "single_point_cpu.txt").read_text(encoding="utf-8")
-    return re.search(r"\(Zen 4\), a prototype gave (\S+)-(\d\.\d)", text).groups()
+def zen_4_ratios(size):
+    """The same ratios of a size of PET on an AMD Zen 4, of all systems."""
+    text = (RESULTS / "single_point_zen4.txt").read_text(encoding="utf-8")
+    table = text.split("peers / ")[1 + ("XS", "S").index(size)]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    return [float(row[7]) for row in rows if row[1:2] == ["metatomic-ase"]]
+
+
+def share_of_products(size, system):
+    """Shares in %: of the products in the time of a step, of the step in the speed of the CPU."""
+    pattern = rf"^PET {size} +{system} .*\((\d+) %\) .* step (\d+) %"
+    text = (RESULTS / "products.txt").read_text(encoding="utf-8")
+    return re.search(pattern, text, re.MULTILINE).groups()
 
 
 def published_on_rmd17():
@@ -189,7 +198,31 @@ QUOTES = [
         lambda: (min(cpu_ratios()), max(cpu_ratios())),
     ),
     ("README.md", "{:.1f} to {:.1f} on an Intel Xeon", lambda: intel_ratios()),
-    ("docs/benchmarks/speed.md", "a prototype reached {} to {}", lambda: zen_4_ratios()),
+    (
+        "docs/benchmarks/speed.md",
+        "| PET XS, Si 8 | {} % | {} % |",
+        lambda: share_of_products("XS", "si8"),
+    ),
+    (
+        "docs/benchmarks/speed.md",
+        "| PET XS, Si 64 | {} % | {} % |",
+        lambda: share_of_products("XS", "si64"),
+    ),
+    (
+        "docs/benchmarks/speed.md",
+        "| PET S, Si 512 | {} % | {} % |",
+        lambda: share_of_products("S", "si512"),
+    ),
+    (
+        "docs/benchmarks/speed.md",
+        "| PET XS, metatomic-ase | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.2f} |",
+        lambda: zen_4_ratios("XS"),
+    ),
+    (
+        "docs/benchmarks/speed.md",
+        "| PET S, metatomic-ase | {:.2f} | {:.2f} | {:.2f} | | |",
+        lambda: zen_4_ratios("S"),
+    ),
     (
         "README.md",
         "[{:.0f} times](docs/benchmarks/ecse.md#cost) the cost",
