@@ -268,11 +268,12 @@ def derived(
         return build()
     cache = module.__dict__.setdefault("_derived", {})
     stamp = tuple(map(_stamp, parameters))
-    of, result = cache.get(name, (None, None))
+    of, _, result = cache.get(name, (None, None, None))
     if of != stamp:
         with torch.no_grad():
             result = build()
-        cache[name] = (stamp, result)
+        # the parameters are kept as well: their freed memory might be that of the next ones
+        cache[name] = (stamp, parameters, result)
     return result
 
 
