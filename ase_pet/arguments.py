@@ -253,7 +253,7 @@ def oriented(
     if orientations is None:
         return network
     other = network.with_orientations(orientations)
-    if not untrained and not network.has_same_axes(other):
+    if not untrained and not network.was_trained_on(other):
         raise ValueError(
             f"`orientations` is {shown(orientations)}, a grid that the model was not trained on"
             f" (leave it out for its own, {network.settings.orientations!r}): on other grids it is"

@@ -41,6 +41,19 @@ POLYHEDRA: dict[str, tuple[Callable[[], torch.Tensor], list[list[float]]]] = {
 }
 # Solids that are better quadratures than optimised points of the same number.
 BEST = {6: "octahedral", 12: "icosahedral", 32: "compound"}
+# Grids that a training with `orientations_drawn` draws from, see `drawn`. Calculators that were
+# trained so may be used on all of them: a change of this list needs a setting of its own.
+DRAWN = (
+    "icosahedral",
+    "antipodal:14",
+    "antipodal:16",
+    "antipodal:18",
+    "dodecahedral",
+    "antipodal:26",
+    "compound",
+    "antipodal:64",
+)
+SMALLEST_WEIGHT = 0.5  # of a point of a quadrature, in units of their mean
 
 
 def name_of(n: int) -> str:
@@ -105,6 +118,57 @@ def _grid(name: str) -> torch.Tensor:
                 f"{numbered}, n from 1 to {MOST_POINTS}"
             )
         return NUMBERED[kind](int(number))
+
+
+def drawn(generator: torch.Generator) -> torch.Tensor:
+    """(n, 3) float64 unit vectors of a grid of `DRAWN`, with a probability in proportion to 1 / n.
+
+    The time of a step of a training is in proportion to n: all grids have the same share of it. The
+    mean of n is 20. The grids are not rotated, as the structures of a training are.
+
+    Parameters
+    ----------
+    generator:
+        Random number generator on the CPU.
+    """
+    grids = [grid(name) for name in DRAWN]
+    shares = torch.tensor([1 / len(axes) for axes in grids])
+    return grids[int(torch.multinomial(shares, 1, generator=generator))]
+
+
+def weights(axes: torch.Tensor) -> torch.Tensor:
+    """(n,) float64 weights w, with the sum 1, of a quadrature of the sphere with these points.
+
+    The means sum_o w_o Y(o) of all spherical harmonics Y of degrees 1 to L are 0, as are their
+    integrals. Of all such weights they differ least from 1 / n. L is the highest degree for which
+    each weight is at least 0.5 / n: 5 on `icosahedral`, 7 on `antipodal:64`, 9 on `compound`.
+
+    By the addition theorem, the matrix of Legendre polynomials P_l(o . p) is 4 pi / (2 l + 1) times
+    the sum over m of Y_lm(o) Y_lm(p): it maps w to 0 if and only if the means of degree l are 0.
+
+    Parameters
+    ----------
+    axes:
+        Unit vectors (n, 3).
+    """
+    cosines = axes @ axes.T
+    n = len(axes)
+    best = torch.full_like(axes[:, 0], 1 / n)
+    total = torch.zeros_like(cosines)  # of the matrices of degrees 1 to l
+    before, legendre = torch.ones_like(cosines), cosines  # P_l-1 and P_l, l = 1
+    for degree in range(1, n + 1):  # n points cannot integrate degree n
+        total = total + legendre
+        values, vectors = torch.linalg.eigh(total)
+        allowed = vectors[:, values < 1e-9 * n]  # (n, k), a basis of the w that the sum maps to 0
+        sums = allowed.sum(0)
+        # the projection of equal weights, scaled to the sum 1
+        candidate = allowed @ sums / sums.square().sum().clamp(min=1e-12)
+        if candidate.min() * n < SMALLEST_WEIGHT:
+            break
+        best = candidate
+        following = ((2 * degree + 1) * cosines * legendre - degree * before) / (degree + 1)
+        before, legendre = legendre, following
+    return best
 
 
 def checked(axes: Any) -> torch.Tensor:

@@ -25,6 +25,7 @@ SETTINGS = {
     "octahedral": {"orientations": "octahedral"},
     "fibonacci": {"orientations": "fibonacci:7"},
     "antipodal": {"orientations": "antipodal:14"},
+    "drawn": {"orientations": "antipodal:14", "orientations_drawn": True},
     "bump": {"cutoff_function": "bump"},
     "step": {"cutoff_function": "step", "cutoff_width": 2.0},
     "degree 2": {"degree": 2},

@@ -8,6 +8,7 @@ module that was written for another program.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -269,8 +270,8 @@ class AtomisticModel(nn.Module):
         """
         return torch.arange(len(rotations), device=rotations.device)
 
-    def has_same_axes(self, other: AtomisticModel) -> bool:
-        """Whether a model has the same grid of orientations as this one, or this one has none yet.
+    def was_trained_on(self, other: AtomisticModel) -> bool:
+        """Whether this model was trained on the grid of orientations of another, or has none yet.
 
         Parameters
         ----------
@@ -278,6 +279,16 @@ class AtomisticModel(nn.Module):
             Result of `with_orientations`.
         """
         return False
+
+    def on_drawn_axes(self, generator: torch.Generator) -> AbstractContextManager[None]:
+        """Context of one step of a training, on a grid of orientations drawn for it, if it has any.
+
+        Parameters
+        ----------
+        generator:
+            Random number generator on the CPU.
+        """
+        return nullcontext()
 
     def with_orientations(self, axes: str | int | torch.Tensor) -> AtomisticModel:
         """A copy of the model on another grid of orientations.
@@ -460,11 +471,11 @@ class ForeignModel(AtomisticModel):
             return super().with_orientations(axes)
         return adapted(self.module.with_orientations(axes))
 
-    def has_same_axes(self, other: AtomisticModel) -> bool:
-        """Whether the module of `other` has the same axes, if the module can say so."""
-        if not hasattr(self.module, "has_same_axes") or not isinstance(other, ForeignModel):
+    def was_trained_on(self, other: AtomisticModel) -> bool:
+        """Whether the module was trained on the axes of that of `other`, if it can say so."""
+        if not hasattr(self.module, "was_trained_on") or not isinstance(other, ForeignModel):
             return False
-        return bool(self.module.has_same_axes(other.module))
+        return bool(self.module.was_trained_on(other.module))
 
 
 def adapted(module: nn.Module) -> AtomisticModel:

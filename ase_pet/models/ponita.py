@@ -17,8 +17,9 @@ by channel. Energies and vectors are means over the axes, summed over the layers
 On the continuous sphere this is exactly invariant under O(3); on a grid it is invariant under the
 symmetries of the grid, and the error for other rotations falls with the number of axes. Another
 grid may replace it (`with_orientations`), but a network that was trained on few axes has other
-errors on another grid: measure them there. PNITA (`orientations` "none") has kernels of the
-distance alone: it is invariant, but has no angles within a layer.
+errors on another grid: measure them there. With `orientations_drawn` it is trained on many grids,
+and means over the axes have the weights of a quadrature. PNITA (`orientations` "none") has kernels
+of the distance alone: it is invariant, but has no angles within a layer.
 
 Source: E. Bekkers, S. Vadgama, R. Hesselink, P. van der Linden, D. Romero, Fast, Expressive SE(n)
 Equivariant Networks through Weight-Sharing in Position-Orientation Space, ICLR 2024,
@@ -27,9 +28,7 @@ arXiv:2310.02970. Unlike there, edges vanish smoothly at the cutoff, and b is sm
 
 from __future__ import annotations
 
-import copy
-import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
 
 import torch
@@ -42,7 +41,8 @@ from ..graph import Graph, chunking
 from ..layers.calibration import N_ATOMS, random_gas, scale_kernels
 from ..layers.linear import Embedding, Linear, derived, linear
 from ..layers.position_orientation import WINDOWS, Edges, KernelBasis, edges_on_grid, has_all_pairs
-from .base import AtomisticModel, Parts
+from ._axes import OnAxes
+from .base import Parts
 
 
 @ranges.checked
@@ -58,6 +58,8 @@ class Settings:
     # name of a grid, see `ase_pet.orientations`; "given:n": n axes that come with the weights;
     # "none": no axes (PNITA)
     orientations: str = "icosahedral"
+    # each batch of a training has another grid of 12 to 64 axes, of which all may be used later
+    orientations_drawn: bool = False
     # A, distance from an axis below which b is smooth; 0: a cusp, as in the authors' models
     softening: ranges.Length = 0.3
     # invariants divided by the cutoff, from which bonds are hard to learn; else in A
@@ -90,8 +92,13 @@ class Settings:
         for name, components in self.heads.items():
             if components != 1 and not (components == 3 and self.oriented):
                 raise ValueError(f"head `{name}` has {components} components: expected {expected}")
-        if self.vector_inputs and not self.oriented:
-            raise ValueError("`vector_inputs` need axes: choose other `orientations` than 'none'")
+        needs_axes = {
+            "vector_inputs": self.vector_inputs > 0,
+            "orientations_drawn": self.orientations_drawn,
+        }
+        for name, needed in needs_axes.items():
+            if needed and not self.oriented:
+                raise ValueError(f"`{name}` needs axes: choose other `orientations` than 'none'")
 
     @property
     def oriented(self) -> bool:
@@ -188,7 +195,7 @@ class ConvNeXt(nn.Module):
         return x + update
 
 
-class Model(AtomisticModel):
+class Model(OnAxes):
     """PONITA of energies, numbers and vectors of atoms.
 
     Parameters
@@ -202,7 +209,6 @@ class Model(AtomisticModel):
     fixed_lengths = True
     # Each pair once, its kernel used for both directions; False: the plain sum over directed edges.
     fast = True
-    axes: torch.Tensor  # (O, 3) float64
     parts = Parts(readouts=("last_layers",), layers=("layers",))
 
     def __init__(self, settings: Settings) -> None:
@@ -227,13 +233,6 @@ class Model(AtomisticModel):
         if not self.node_embedder.weight.is_meta and not self.axes.isnan().any():
             self._calibrate()
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Model:
-        """As of any module, but axes stay float64: they are the symmetry of the grid."""
-        axes = self.axes
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.axes = axes.to(self.axes.device)
-        return self
-
     @property
     def message_passing_depth(self) -> int | None:
         """Number of exchanges of messages; None where single environments have no energies."""
@@ -244,33 +243,6 @@ class Model(AtomisticModel):
     def supports_domains(self) -> bool:
         """Whether the model can evaluate the atoms of one process of a larger structure."""
         return not (self.settings.needs_whole_structures or self.settings.vector_inputs)
-
-    def with_orientations(self, axes: str | int | torch.Tensor) -> Model:
-        """A copy on other `axes`: name of a grid, number of axes, or unit vectors (O, 3)."""
-        if not self.settings.oriented:
-            raise ValueError("`orientations`: PNITA has none that could be replaced")
-        if isinstance(axes, numbers.Integral):
-            axes = orientations.name_of(axes)
-        grid = orientations.grid(axes) if isinstance(axes, str) else axes
-        grid = orientations.checked(grid)
-        name = axes if isinstance(axes, str) else f"given:{len(grid)}"
-        other = copy.deepcopy(self)
-        other.settings = replace(self.settings, orientations=name)
-        other.axes = grid.to(self.axes.device)
-        other.__dict__.pop("_derived", None)  # tensors that depend on the axes
-        return other
-
-    def has_same_axes(self, other: AtomisticModel) -> bool:
-        """Whether `other` has axes of the same name, or this model has none yet."""
-        unknown = bool(self.axes.isnan().any())
-        return unknown or other.settings == self.settings
-
-    def rotation_classes(self, rotations: torch.Tensor) -> torch.Tensor:
-        """(n,) label per rotation: those with the same label give identical energies.
-
-        These are the `rotations` (n, 3, 3) of a structure that rotate the grid into the same grid.
-        """
-        return orientations.classes(self.axes, rotations.to(self.axes))
 
     def predict(
         self, graph: Graph, names: tuple[str, ...], vectors: torch.Tensor | None = None
@@ -300,13 +272,13 @@ class Model(AtomisticModel):
         """
         name = self.energy_head
         layers = list(self._layers(graph, (name,)))
-        features = torch.cat([x.mean(1) for x in layers[-self.n_readouts :]], 1)
-        return self._read(layers, graph, (name,))[name][:, 0], features
+        features = [self.weighted(x).mean(1) for x in layers[-self.n_readouts :]]
+        return self._read(layers, graph, (name,))[name][:, 0], torch.cat(features, 1)
 
     def layer_features(self, graph: Graph) -> dict[str, torch.Tensor]:
         """{layer: means (n_atoms, C) over the axes} after each layer for a `graph`."""
         layers = enumerate(self._layers(graph, (self.energy_head,)), 1)
-        return {str(number): x.mean(1) for number, x in layers}
+        return {str(number): self.weighted(x).mean(1) for number, x in layers}
 
     def _layers(
         self, graph: Graph, names: tuple[str, ...], vectors: torch.Tensor | None = None
@@ -409,7 +381,7 @@ class Model(AtomisticModel):
             for chunk in chunks or []:
                 of_chunk = None if x_j is None else x_j[chunk]
                 y = y + self._in_space_chunk(layer.convolution, x, edges.part(chunk), of_chunk)
-            x = layer(x, y, fibre)
+            x = layer(x, self.weighted(y), fibre)
             yield x
 
     def _basis_of_itself(self) -> torch.Tensor:
@@ -462,7 +434,7 @@ class Model(AtomisticModel):
 
     def _mean(self, values: torch.Tensor, x: torch.Tensor, name: str) -> torch.Tensor:
         """Means (n_atoms, components) over the axes of a readout (n_atoms O, 1)."""
-        values = values.view(x.shape[:2])  # (n_atoms, O)
+        values = self.weighted(values.view(x.shape[:2]))  # (n_atoms, O)
         if self.settings.heads[name] == 1:
             return values.mean(1, keepdim=True)
         return values @ self.axes.to(values.dtype) / len(self.axes)

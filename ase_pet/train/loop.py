@@ -260,7 +260,8 @@ class Trainer:
         """Loss of a batch, before the update of the weights that it makes."""
         options = self.recipe.optimiser
         set_rates(self.optimisers, options.learning_rate * self.rate())
-        loss = self._backward(parts, n_structures, generator)
+        with self.model.on_drawn_axes(generator):
+            loss = self._backward(parts, n_structures, generator)
         self._check_loss(loss)
         self.step += 1
         # a short memory at first: the average forgets the initial weights

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from .. import plugins, symmetrisers, toml_files
 from ..choices import closest
+from ..orientations import DRAWN
 from . import fine_tuning, fine_tuning_checks
 from .schema import (
     TABLES,
@@ -94,6 +95,7 @@ def read(path: Path | str, folder: Path | None = None) -> Recipe:
         raise ValueError(f"`{path}`, [data]: give `files` with splits, or `train` and `val`")
     _check_symmetriser(recipe, path)
     _check_frame_variance(recipe, path)
+    _check_axes(recipe, path)
     if not any((recipe.loss.energy, recipe.loss.forces, recipe.loss.stress, recipe.loss.dipole)):
         raise ValueError(f"`{path}`, [loss]: all weights are 0: there is nothing to train on")
     _check_dipole(recipe, path)
@@ -326,6 +328,17 @@ def _check_frame_variance(recipe: Recipe, path: Path) -> None:
             f" {recipe.symmetrise!r}, `augmentation` {recipe.augmentation!r} and `draws`"
             f" {recipe.draws}: expected 'ecse', 'frames' and 2 or more, as it compares energies of"
             " several frames of an atom"
+        )
+
+
+def _check_axes(recipe: Recipe, path: Path) -> None:
+    """Refuse a grid of a calculator that is none of those that its training draws."""
+    settings = model_settings(recipe)
+    drawn = "orientations_drawn" in recipe.settings and settings.orientations_drawn
+    if drawn and settings.orientations not in DRAWN:
+        raise ValueError(
+            f"`{path}`, [settings]: `orientations` is {settings.orientations!r}: expected one of"
+            f" the grids that `orientations_drawn` trains on, {', '.join(DRAWN)}"
         )
 
 

@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 
 from ..calculator_info import CalculatorInfo
 from ..models.base import AtomisticModel
+from ..orientations import DRAWN
 from . import forgetting
 from .error_metrics import UNITS as UNITS
 from .label_statistics import SMALLEST_RMS
@@ -21,6 +22,7 @@ AUGMENTATION = {
     "rotations": "random rotations and reflections",
     "frames": "frames drawn by weight; without its symmetriser the network gives wrong energies",
 }
+AXES = f"- Grids in training, which `orientations` may name: {', '.join(DRAWN)}\n"
 README = """\
 # {name}
 
@@ -31,8 +33,8 @@ README = """\
 - Model: `{model}`, {parameters} parameters, cutoff {cutoff} A, {reach};\
  symmetriser `{symmetrise}`, dtype {dtype}
 - Augmentation: {augmentation}
-{start}- Trained {date} on {device} for {epochs} epochs in {seconds} s since the last start or\
- resume, torch {torch}, seed {seed}
+{axes}{start}- Trained {date} on {device} for {epochs} epochs in {seconds} s since the last start\
+ or resume, torch {torch}, seed {seed}
 - Data licence: {licence}
 
 ## Errors
@@ -125,6 +127,7 @@ def readme(
         reach="local (one message-passing layer)" if model.is_local else "message passing",
         symmetrise=config.symmetrise,
         dtype=config.dtype,
+        axes=AXES if recipe.settings.get("orientations_drawn") else "",
         start=_origin(provenance),
         augmentation=AUGMENTATION[recipe.augmentation],
         date=provenance["date"],

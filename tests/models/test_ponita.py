@@ -398,7 +398,8 @@ def test_models_without_window_are_for_whole_molecules():
         ({"orientations": "cubic"}, "`orientations` is 'cubic': valid choices are octahedral"),
         ({"heads": {"energy": 2}}, r"head `energy` has 2 components: expected 1 \(a number\) or 3"),
         ({"orientations": "none", "heads": {"dipole": 3}}, "no axes for a vector"),
-        ({"orientations": "none", "vector_inputs": 1}, "`vector_inputs` need axes"),
+        ({"orientations": "none", "vector_inputs": 1}, "`vector_inputs` needs axes"),
+        ({"orientations": "none", "orientations_drawn": True}, "`orientations_drawn` needs axes"),
     ],
 )
 def test_bad_settings_are_refused(changes, message):

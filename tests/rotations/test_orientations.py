@@ -1,5 +1,8 @@
 """Grids of orientations: unit vectors, their documented symmetries, known minima."""
 
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -50,6 +53,59 @@ def test_icosahedral_grids_map_onto_themselves(name):
 def test_octahedral_grid_maps_onto_itself():
     axes = orientations.grid("octahedral")
     assert max(onto_itself(axes, q) for q in rotations.with_inversion(rotations.octahedral())) == 0
+
+
+def double_factorial(n):
+    return math.prod(range(n, 0, -2))
+
+
+def monomial_mean(powers):
+    """Mean of x^a y^b z^c over the sphere, exactly."""
+    if any(power % 2 for power in powers):
+        return 0.0
+    numerator = math.prod(double_factorial(power - 1) for power in powers)
+    return numerator / double_factorial(sum(powers) + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "degree"),
+    [
+        ("octahedral", 3),
+        ("icosahedral", 5),
+        ("antipodal:14", 5),
+        ("antipodal:16", 3),
+        ("antipodal:18", 3),
+        ("dodecahedral", 5),
+        ("antipodal:26", 3),
+        ("compound", 9),
+        ("antipodal:64", 7),
+        ("fibonacci:64", 7),
+        ("repulsion:7", 3),
+        ("antipodal:2", 1),
+        ("repulsion:1", 0),
+    ],
+)
+def test_weights_integrate_polynomials(name, degree):
+    """All monomials up to a degree exactly, and not all of the next one."""
+    axes = orientations.grid(name)
+    weights = orientations.weights(axes)
+    assert weights.min() >= orientations.SMALLEST_WEIGHT / len(axes)
+    errors = []  # largest of each degree
+    for total in range(degree + 2):
+        powers = [p for p in itertools.product(range(total + 1), repeat=3) if sum(p) == total]
+        means = torch.stack([weights @ axes.pow(torch.tensor(p)).prod(1) for p in powers])
+        exact = torch.tensor([monomial_mean(p) for p in powers], dtype=torch.float64)
+        errors.append(float((means - exact).abs().max()))
+    # the points of optimised grids are known to 1e-8
+    assert max(errors[:-1]) < 1e-7
+    assert errors[-1] > 1e-5
+
+
+def test_weights_of_the_compound_are_those_of_the_literature():
+    """Of the rule with 32 points and degree 9: 25/840 for 12 of them and 27/840 for 20."""
+    weights = orientations.weights(orientations.grid("compound"))
+    expected = torch.tensor([25.0] * 12 + [27.0] * 20, dtype=torch.float64) / 840
+    assert ((weights.sort().values - expected).abs() < 1e-12).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
