@@ -4,7 +4,8 @@
     [--only NAME ...]
 
 Trains the missing models one after the other, resuming interrupted runs, then measures. "PONITA 12
-scaled", with invariants divided by the cutoff, runs only if it is named. Data: both files of
+scaled", with invariants divided by the cutoff, and "PONITA drawn", with another grid in each step,
+run only if they are named. Data: both files of
 calculators/ethanol. The number of epochs is chosen by timing steps before the first one, and is
 kept in the recipe, so that the learning rate schedule ends in time. FILE of rMD17: as in
 ethanol_accuracy.py.
@@ -111,10 +112,15 @@ RUNS = {
         GRIDS,
     ),
     "PONITA 20": Run("ponita", PONITA.format(grid="dodecahedral"), GRIDS),
+    "PONITA drawn": Run(
+        "ponita", PONITA.format(grid="dodecahedral") + "orientations_drawn = true\n", GRIDS
+    ),
 }
+# see ponita_grids.py for grids that are drawn
+DEFAULT = [name for name in RUNS if "scaled" not in name and "drawn" not in name]
 
 
-def written(path, name, epochs):
+def written(path, name, epochs, validations=4):
     """The recipe of a run, written to a file and read."""
     run = RUNS[name]
     path.write_text(
@@ -128,7 +134,7 @@ def written(path, name, epochs):
             epochs=epochs,
             batch_size=run.batch_size,
             rate=run.rate,
-            every=max(1, epochs // 4),
+            every=max(1, epochs // validations),
         )
     )
     return read(path)
@@ -174,12 +180,18 @@ def clocked(trainer, path):
     trainer.save = saved
 
 
-def trained(name, folder, seconds):
-    """Trainer of a completed run, with the best weights, and its CPU time in s."""
+def trained(name, folder, seconds=None, epochs=None):
+    """Trainer of a completed run, with the best weights, and its CPU time in s.
+
+    Its length: epochs that fit into seconds, or a number of epochs with one validation at the end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path, clock = folder / "recipe.toml", folder / "seconds.json"
     if not (folder / "state.pt").exists():
-        written(path, name, fitting(path, name, seconds))
+        if epochs is None:
+            written(path, name, fitting(path, name, seconds))
+        else:
+            written(path, name, epochs, validations=1)
     trainer = prepare(read(path), folder, "cpu")
     trainer.resume()
     clocked(trainer, clock)
@@ -256,9 +268,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--rmd17")
     parser.add_argument("--runs", type=Path, default=Path("runs/ponita_ethanol"))
-    parser.add_argument(
-        "--only", nargs="+", choices=RUNS, default=[name for name in RUNS if "scaled" not in name]
-    )
+    parser.add_argument("--only", nargs="+", choices=RUNS, default=DEFAULT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sets = structures(arguments.rmd17)

@@ -366,6 +366,19 @@ QUOTES = [
         ],
     ),
     (
+        "docs/benchmarks/ponita.md",
+        "| `antipodal:64` | yes | {:.1f}, {:.1f} |",
+        lambda: [
+            in_text("ponita_grids.txt", r"^antipodal:64 +yes +\S+ +(\S+)"),
+            in_text("ponita_grids.txt", r"^antipodal:64 +yes +\S+ +\S+ +\S+ +(\S+)"),
+        ],
+    ),
+    (
+        "docs/benchmarks/ponita.md",
+        "the error on 64 axes is {:.2f} of the mean",
+        lambda: (in_text("ponita_grids.txt", r"test 0\.\d+, rMD17 (0\.\d+)"),),
+    ),
+    (
         "docs/guides/md.md",
         "Halving the steps\ndivides the rms by {:.2f}",
         lambda: (in_text("multiple_time_step.txt", r"divides the rms by (\S+) \(multiple\)"),),
