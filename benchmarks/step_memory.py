@@ -7,11 +7,14 @@
 Each program runs in a process of its own. It makes steps (energy, forces, stress) of silicon of 64
 atoms first, then of larger cells, after the peak of the resident memory was reset. Printed is the
 peak of each, and the slope between the largest and the smallest, which is the memory per atom.
-With --steps, 8 atoms of silicon move, and the resident memory is printed ten times. Linux only;
-models and environment of the peer as in `single_point.py`.
+With --steps, 8 atoms of silicon move, and printed ten times are the resident memory and what the C
+library has handed out of its heap: the first also grows where freed blocks lie apart. Linux with
+glibc 2.33 or later only; models and environment of the peer as in `single_point.py`.
 """
 
 import argparse
+import ctypes
+import gc
 import subprocess
 import sys
 import time
@@ -23,6 +26,20 @@ def resident(name):
     """Entry of /proc/self/status in MB: VmHWM is the peak, VmRSS what it is now."""
     with open("/proc/self/status") as lines:
         return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+class HeapUse(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+
+def allocated():
+    """Memory in MB that the C library has handed out of its heap."""
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = HeapUse
+    return library.mallinfo2().uordblks / 2**20
 
 
 def peaks(path):
@@ -38,13 +55,17 @@ def peaks(path):
 
 
 def growth(path, count):
-    """Print the resident memory in MB in the course of a run of 8 atoms."""
+    """Print the resident and the allocated memory in the course of a run of 8 atoms."""
     calculator = single_point.load(path, "float32")
     steps = single_point.trajectory(single_point.silicon(1))
     for k in range(count + 1):
         single_point.single_point(calculator, next(steps))
         if k == 100 or k % (count // 10) == 0:
-            print(f"step {k:6} {resident('VmRSS'):8.1f} MB", flush=True)
+            gc.collect()
+            print(
+                f"step {k:6} {resident('VmRSS'):8.1f} MB resident, {allocated():8.2f} MB allocated",
+                flush=True,
+            )
 
 
 def peaks_of(path):
