@@ -254,11 +254,12 @@ def oriented(
         return network
     other = network.with_orientations(orientations)
     if not untrained and not network.was_trained_on(other):
+        grids = ", ".join(map(repr, network.training_grids))
         raise ValueError(
             f"`orientations` is {shown(orientations)}, a grid that the model was not trained on"
-            f" (leave it out for its own, {network.settings.orientations!r}): on other grids it is"
-            " another function. The error of the forces of ethanol-ponita is 727 meV/A on 64 axes"
-            " and 7.9 on its own. orientations_untrained=True (--orientations-untrained) allows it"
+            f" (choose {grids}, or leave it out): on other grids it is another function. The error"
+            " of the forces of ethanol-ponita is 727 meV/A on 64 axes and 7.9 on its own."
+            " orientations_untrained=True (--orientations-untrained) allows it"
         )
     return other
 

@@ -37,7 +37,7 @@ class OnAxes(AtomisticModel):
         if not self.settings.oriented:
             raise ValueError("`orientations`: PNITA has none that could be replaced")
         if isinstance(axes, numbers.Integral):
-            axes = orientations.name_of(axes)
+            axes = self._name_of(axes)
         grid = orientations.grid(axes) if isinstance(axes, str) else axes
         grid = orientations.checked(grid)
         name = axes if isinstance(axes, str) else f"given:{len(grid)}"
@@ -53,6 +53,20 @@ class OnAxes(AtomisticModel):
         drawn = self.settings.orientations_drawn
         was_drawn = drawn and other.settings.orientations in orientations.DRAWN
         return unknown or was_drawn or other.settings == self.settings
+
+    def _name_of(self, n: numbers.Integral) -> str:
+        """Name of the grid of n axes: one that was drawn in training if there is one."""
+        name = orientations.name_of(n)
+        if not self.settings.orientations_drawn:
+            return name
+        same_size = [each for each in orientations.DRAWN if len(orientations.grid(each)) == n]
+        return same_size[0] if same_size else name
+
+    @property
+    def training_grids(self) -> tuple[str, ...]:
+        """Names of the grids that the model was trained on."""
+        settings = self.settings
+        return orientations.DRAWN if settings.orientations_drawn else (settings.orientations,)
 
     @contextlib.contextmanager
     def on_drawn_axes(self, generator: torch.Generator) -> Iterator[None]:

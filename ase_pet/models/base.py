@@ -270,6 +270,11 @@ class AtomisticModel(nn.Module):
         """
         return torch.arange(len(rotations), device=rotations.device)
 
+    @property
+    def training_grids(self) -> tuple[str, ...]:
+        """Names of the grids of orientations that the model was trained on, if it has any."""
+        return ()
+
     def was_trained_on(self, other: AtomisticModel) -> bool:
         """Whether this model was trained on the grid of orientations of another, or has none yet.
 

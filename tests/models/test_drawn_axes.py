@@ -83,6 +83,18 @@ def test_the_calculator_takes_the_grids_that_were_drawn(tmp_path):
         calculator = PETCalculator(tmp_path, orientations=axes)
         assert calculator.model.settings.orientations_drawn
     for axes in (6, "fibonacci:64", 110):
-        with pytest.raises(ValueError, match="was not trained on"):
+        with pytest.raises(ValueError, match=r"was not trained on .*'dodecahedral', .*'compound'"):
             PETCalculator(tmp_path, orientations=axes)
         assert PETCalculator(tmp_path, orientations=axes, orientations_untrained=True)
+
+
+def test_a_number_of_axes_is_the_grid_that_was_drawn():
+    """20 points: the dodecahedron is drawn, though other models have an optimised grid."""
+    model = tiny_ponita("drawn")
+    names = [
+        model.with_orientations(len(orientations.grid(n))).settings.orientations
+        for n in orientations.DRAWN
+    ]
+    assert names == list(orientations.DRAWN)
+    assert tiny_ponita().with_orientations(20).settings.orientations == "antipodal:20"
+    assert model.with_orientations(22).settings.orientations == "antipodal:22"
