@@ -6,7 +6,8 @@ import pytest
 from ase_pet import PETCalculator, store
 from ase_pet.fingerprints import of_model
 from ase_pet.md import fingerprints
-from ase_pet.symmetrisers import ecse, full_name, symmetrise
+from ase_pet.symmetrisers import ecse, full_name, of_file, symmetrise
+from ase_pet.symmetrisers.ecse import settings as ecse_settings
 from local_toys import STRUCTURES, batch, local_pet
 from tolerances import worst
 
@@ -28,6 +29,9 @@ NETWORK = local_pet()
         ("ecse", "ecse", "ecse:published"),
         ("ecse:so3", "ecse:compact:ordered", "ecse:compact:ordered:so3"),
         ("ecse:so3", "ecse:compact:scaled", "ecse:compact:scaled:so3"),
+        # of compact only
+        ("ecse:scaled", "ecse", "ecse:compact:scaled"),
+        ("ecse:scaled:so3", "ecse:gentle", "ecse:compact:scaled:so3"),
         ("ecse", "ecse:gentle:so3", "ecse:gentle"),
         ("ecse_layers", "ecse", "ecse_layers:compact"),
         ("group:O", "ecse", "group:O"),
@@ -107,6 +111,11 @@ def test_runs_of_version_0_2_had_the_published_form():
 
 
 def test_scaled_weights_are_of_the_compact_form_only():
+    for name in ("ecse:published:scaled", "ecse:scaled:gentle", "ecse:compact:pruned:scaled"):
+        with pytest.raises(ValueError, match="scaled is for the form compact only: choose ecse:sc"):
+            symmetrise(NETWORK, name)
     with pytest.raises(ValueError, match="is 2.5: expected None in forms without effective dist"):
-        symmetrise(NETWORK, "ecse:published:scaled")
+        ecse.Settings(**ecse_settings.SCALED)
+    # a recipe that names no form, which means the published one otherwise
+    assert of_file("ecse:scaled") == "ecse:compact:scaled"
     assert symmetrise(NETWORK, "ecse:compact:scaled").options.right_angle_power == 3.2

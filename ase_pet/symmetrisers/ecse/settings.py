@@ -234,6 +234,12 @@ def parse_presets(
             f"`symmetrise` is '{kind}:{argument}': valid choices are {kind}, {choices}, and"
             f" several such as {kind}:gentle:so3"
         )
+    others = {*FORMS} - {"compact"}
+    if "scaled" in chosen and not others.isdisjoint(chosen):
+        raise ValueError(
+            f"`symmetrise` is '{kind}:{argument}': the preset scaled is for the form compact only:"
+            f" choose {kind}:scaled, which means {kind}:compact:scaled"
+        )
     changes: dict[str, Any] = {}
     for preset in _words(with_form(argument, DEFAULT)):
         changes.update(presets[preset])
@@ -254,7 +260,8 @@ def names_form(argument: str) -> bool:
 def with_form(argument: str, form: str) -> str:
     """The argument of a symmetriser, with a form of the weights if it names none.
 
-    The form comes first, so that presets such as "so3" change it.
+    The form comes first, so that presets such as "so3" change it. The preset "scaled" exists for
+    the form "compact" only, which it therefore means in calculators of other forms, too.
 
     Parameters
     ----------
@@ -266,6 +273,8 @@ def with_form(argument: str, form: str) -> str:
     words = _words(argument)
     if names_form(argument):
         return argument
+    if "scaled" in words and "compact" not in _words(form):
+        form = "compact"  # the only form that this preset changes
     added = [word for word in _words(form) if word not in words]
     return ":".join([*added, *words])
 
