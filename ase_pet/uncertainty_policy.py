@@ -107,10 +107,15 @@ class UncertaintyPolicy:
         if self.policy == "stop":
             raise TooUncertain(
                 f"{text}. The results of this step are kept in the calculator; raise "
-                "`uncertainty_threshold` or use uncertainty='warn' to go on"
+                "`uncertainty_threshold` (if structures of the training are above it, too) or use"
+                " uncertainty='warn' to go on"
             )
         if not was_above:
-            warnings.warn(f"{text}. Results are an extrapolation.", stacklevel=4)
+            warnings.warn(
+                f"{text}. Results are an extrapolation, unless structures of the training are above"
+                " it, too: then raise `uncertainty_threshold`",
+                stacklevel=4,
+            )
 
 
 def _listed(atoms: np.ndarray) -> str:

@@ -98,3 +98,24 @@ def test_plain_model_without_frames_is_inaccurate():
         ValueError, match="`ethanol` was trained in the frames of 'ecse' and means nothing outside"
     ):
         PETCalculator("ethanol", symmetrise="none")
+
+
+@pytest.mark.filterwarnings("ignore:.*closer than in training")
+def test_uncertainty_of_a_molecule_tells_more_than_those_of_its_atoms():
+    """The numbers of the card and of docs/guides/uncertainty.md."""
+    training = ase.io.read(FOLDER / "training.extxyz.xz", "::40")
+    training = [atoms for atoms in training if atoms.info["split"] == "train"]
+    displaced = [atoms.copy() for atoms in training]
+    for seed, atoms in enumerate(displaced):
+        atoms.rattle(0.1, seed=seed)
+    calculator = PETCalculator("ethanol-pnita")
+    names = ("energy_uncertainty", "energies_uncertainty")
+    of_atom, of_molecule = [], []
+    for structures in (training, displaced):
+        rows = calculator.evaluate(structures, names)
+        of_atom.append(np.array([row["energies_uncertainty"].max() for row in rows]))
+        of_molecule.append(np.array([row["energy_uncertainty"] for row in rows]))
+    assert 0.77 < of_atom[0].min() < of_atom[0].max() < 0.81
+    assert of_molecule[0].max() < 0.0024
+    assert np.median(of_molecule[1]) > 10 * np.median(of_molecule[0])
+    assert np.median(of_atom[1]) < 1.05 * np.median(of_atom[0])
