@@ -18,6 +18,7 @@ import pytest
 from paths import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
+PEER = "metatomic-ase"
 CALCULATORS = ROOT / "calculators"
 
 OURS, UPET = "ase_pet", "upet"
@@ -90,13 +91,18 @@ def cpu_ratios():
     return [float(row[6]) for row in rows if len(row) == 8 and row[0] in systems]
 
 
+def ends(values):
+    """Lowest and highest value."""
+    return min(values), max(values)
+
+
 def intel_ratios():
     """Lowest and highest of the same ratios on an Intel Xeon."""
     text = (RESULTS / "single_point_intel.txt").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    tables = [row for row in rows if row[1:2] == ["metatomic-ase"]]
+    tables = [row for row in rows if row[1:2] == [PEER]]
     large = [float(row[7]) for row in tables if row[0] in ("si64", "si216", "water192")]
-    return min(large), max(large)
+    return ends(large)
 
 
 def zen_4_ratios(size, peer):
@@ -200,6 +206,16 @@ QUOTES = [
     ),
     ("README.md", "{:.1f} to {:.1f} on an Intel Xeon", lambda: intel_ratios()),
     (
+        "README.md",
+        "{:.1f} to {:.1f} on a Zen 4",
+        lambda: ends([ratio for size in ("XS", "S") for ratio in zen_4_ratios(size, PEER)[2:]]),
+    ),
+    (
+        "README.md",
+        "in dynamics [{:.0f} times]",
+        lambda: (in_text("respa.txt", r"^exact every 8 steps +2\.00 ps .*, (\S+) of plain"),),
+    ),
+    (
         "docs/benchmarks/speed.md",
         "| PET XS, Si 8 | {} % | {} % |",
         lambda: share_of_products("XS", "si8"),
@@ -221,7 +237,7 @@ QUOTES = [
             functools.partial(zen_4_ratios, size, peer),
         )
         for size in ("XS", "S")
-        for peer in ("metatomic-ase", "pet-kokkos")
+        for peer in (PEER, "pet-kokkos")
     ),
     (
         "README.md",
