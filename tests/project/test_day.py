@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import ase.io
 import pytest
@@ -16,7 +17,9 @@ GUIDE = ROOT / "docs" / "guides" / "day.md"
 
 def run(folder):
     """Run the script at small size."""
-    environment = {**os.environ, "SMALL": "1", "ASE_PET": f"{sys.executable} -m ase_pet -q"}
+    environment = {**os.environ, "SMALL": "1", "ASE_PET": "python -m ase_pet -q"}
+    # by its folder, whose name may have spaces
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     environment["OMP_NUM_THREADS"] = "1"
     return subprocess.run(
