@@ -70,7 +70,7 @@ class Steps:
         self.is_fixed = inputs.model.fixed_lengths and (is_on_gpu or compile)
         self.traced = TracedGradient(inputs.model) if compile else None
         if compile and not self.is_fixed:
-            warnings.warn(f"`compile`: {NOT_COMPILED} (no PET)", stacklevel=3)
+            warnings.warn(f"`compile`: {NOT_COMPILED} (no PET or PONITA)", stacklevel=3)
         self._room = Room()
         self._list: ListOnDevice | None = None
         self._structure: Structure  # of the latest step

@@ -151,7 +151,7 @@ class TracedGradient:
         except RuntimeError:  # a number of the host that depends on values
             depends_on_values = True
         if depends_on_values:
-            self._note(f"{NOT_COMPILED} (symmetrised, or no PET)")
+            self._note(f"{NOT_COMPILED} (symmetrised, or no PET or PONITA)")
             return None
         recorded.graph.eliminate_dead_code()
         recorded.recompile()

@@ -23,14 +23,15 @@ RECORDED = {
     "grid": lambda: toys.tiny_pet("grid"),
     "zbl": lambda: toys.tiny_pet("zbl", system_conditioning=True),
     "three layers": lambda: toys.tiny_pet("grid", num_gnn_layers=3),
+    "original": lambda: toys.tiny_pet("original"),
+    "PONITA": ponita_toys.tiny_ponita,
+    "PNITA": lambda: ponita_toys.tiny_ponita("PNITA"),
 }
 OTHERS = {
     "ecse": (local_toys.local_pet, {"symmetrise": "ecse"}),
-    "PONITA": (ponita_toys.tiny_ponita, {}),
-    "original": (lambda: toys.tiny_pet("original"), {}),
     "group": (local_toys.local_pet, {"symmetrise": "group:O:proper"}),
 }
-SLOW = ("PONITA", "original", "group")
+SLOW = ("zbl", "original", "PONITA")
 
 
 @pytest.fixture
@@ -61,7 +62,9 @@ def check_run(found, expected, steps, names=NAMES, make=toys.silicon):
 
 
 @pytest.mark.filterwarnings("ignore:`compile`")
-@pytest.mark.parametrize("name", ["grid", pytest.param("zbl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["grid", "PNITA", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_results_and_number_of_compilations(name, recorded):
     found, expected = calculators(RECORDED[name])
     for _ in range(2):
@@ -71,9 +74,7 @@ def test_results_and_number_of_compilations(name, recorded):
     assert found._neighbours.searches == 2
 
 
-@pytest.mark.parametrize(
-    "name", ["ecse", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
-)
+@pytest.mark.parametrize("name", ["ecse", pytest.param("group", marks=pytest.mark.slow)])
 def test_what_cannot_be_compiled_runs_as_without(name, recorded):
     make, options = OTHERS[name]
     pair = calculators(make, **options)
@@ -85,7 +86,9 @@ def test_what_cannot_be_compiled_runs_as_without(name, recorded):
 def test_a_model_without_fixed_lengths_says_so():
     model = small()
     model.fixed_lengths = False
-    with pytest.warns(UserWarning, match=r"steps of this model are not compiled \(no PET\)"):
+    with pytest.warns(
+        UserWarning, match=r"steps of this model are not compiled \(no PET or PONITA\)"
+    ):
         PETCalculator(model, device="cpu", compile=True)
 
 
@@ -190,6 +193,7 @@ def test_a_compiler_that_cannot_be_imported(monkeypatch):
         check_run(found, expected, 2)
 
 
+@pytest.mark.skipif(" " in sys.prefix, reason="torch's compiler takes no spaces in paths")
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.filterwarnings("ignore:`compile`")
